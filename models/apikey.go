@@ -1,0 +1,78 @@
+package models
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// KeyStatus says whether a key can be used.
+type KeyStatus string
+
+// The states of a key. Only an active key authenticates.
+const (
+	KeyActive  KeyStatus = "active"
+	KeyExpired KeyStatus = "expired"
+	KeyRevoked KeyStatus = "revoked"
+)
+
+// APIKey is a caller's credential without its secret: who it is, what it may
+// do, and whose counters it spends. The secret is never part of it; only its
+// HMAC is stored (see internal/apikeys).
+type APIKey struct {
+	ID         string            `json:"id"`
+	Name       string            `json:"name"`
+	Plan       string            `json:"plan"`
+	Scopes     []Scope           `json:"scopes"`
+	Owner      string            `json:"owner"`   // groups keys; orders belong to it
+	Subject    string            `json:"subject"` // whose counters the key spends; a rotated key keeps its predecessor's
+	IPAllow    []netip.Prefix    `json:"ip_allow"`
+	Metadata   map[string]string `json:"metadata"`
+	CreatedAt  time.Time         `json:"created_at"`
+	ExpiresAt  *time.Time        `json:"expires_at"` // nil: never
+	RevokedAt  *time.Time        `json:"-"`          // nil: not revoked; shown as the status
+	LastUsedAt *time.Time        `json:"last_used_at"`
+	Version    int64             `json:"version"` // raised by operators' writes only
+}
+
+// Status returns the key's state at now. A revoked key stays revoked when it
+// expires.
+func (k *APIKey) Status(now time.Time) KeyStatus {
+	switch {
+	case k.RevokedAt != nil:
+		return KeyRevoked
+	case k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
+		return KeyExpired
+	default:
+		return KeyActive
+	}
+}
+
+// Has reports whether the key holds scope, itself or by ScopeAdmin.
+func (k *APIKey) Has(scope Scope) bool {
+	return slices.Contains(k.Scopes, scope) || slices.Contains(k.Scopes, ScopeAdmin)
+}
+
+// IsAdmin reports whether the key holds any of the admin scopes: such keys are
+// never served from a stale cache entry.
+func (k *APIKey) IsAdmin() bool {
+	return slices.ContainsFunc(k.Scopes, func(s Scope) bool {
+		switch s {
+		case ScopeAdmin, ScopeAdminKeys, ScopeAdminPlans, ScopeAdminQueues, ScopeAdminAudit:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// AllowsAddress reports whether the key may be used from addr. A key without
+// an allow-list may be used from anywhere. IPv4 addresses mapped into IPv6
+// count as IPv4.
+func (k *APIKey) AllowsAddress(addr netip.Addr) bool {
+	if len(k.IPAllow) == 0 {
+		return true
+	}
+	addr = addr.Unmap()
+	return slices.ContainsFunc(k.IPAllow, func(p netip.Prefix) bool { return p.Contains(addr) })
+}

@@ -1,0 +1,83 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The kinds of failure that services return and one table in middleware turns
+// into HTTP answers. Wrap them with the cause: the cause is logged, and never
+// reaches a client.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrInvalidKey  = errors.New("invalid API key")         // unknown, revoked, expired, mistyped: one answer for all
+	ErrUnavailable = errors.New("temporarily unavailable") // a dependency is down; trying again later helps
+)
+
+// RequestError is a fault of the caller's that its text may tell: Status is
+// the HTTP status (400 to 499), Detail a sentence for people.
+type RequestError struct {
+	Status int
+	Detail string
+}
+
+func (e *RequestError) Error() string { return e.Detail }
+
+// LimitedError says that the caller has to wait. RetryAfter is the time until
+// a retry can pass; 0 or less: waiting doesn't help.
+type LimitedError struct {
+	Detail     string
+	Violated   []string // names of the policies that refused; empty where none of the key's did
+	RetryAfter time.Duration
+}
+
+func (e *LimitedError) Error() string { return e.Detail }
+
+// FieldError is one fault of the input, at a place that a program can find.
+type FieldError struct {
+	Location string `json:"location" enums:"body,query,path,header" example:"body"`
+	Pointer  string `json:"pointer" example:"/items/0/quantity"` // JSON pointer in a body; the parameter's name elsewhere
+	Code     string `json:"code" example:"min"`                  // stable, for programs
+	Message  string `json:"message" example:"must be at least 1"`
+}
+
+// InvalidError lists every fault of an input that could be read but isn't
+// right (HTTP 422). Messages never repeat a secret's value.
+type InvalidError struct {
+	Faults []FieldError
+}
+
+func (e *InvalidError) Error() string {
+	parts := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		parts[i] = fmt.Sprintf("%s %s: %s", f.Location, f.Pointer, f.Message)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Faults gathers what is wrong with an input, so that all of it is told at
+// once. The zero value is ready to use.
+type Faults struct {
+	list []FieldError
+}
+
+// Body adds a fault of the request's body at a JSON pointer.
+func (f *Faults) Body(pointer, code, message string) { f.Add("body", pointer, code, message) }
+
+// Query adds a fault of a query parameter.
+func (f *Faults) Query(name, code, message string) { f.Add("query", name, code, message) }
+
+// Add adds a fault at a location: body, query, path or header.
+func (f *Faults) Add(location, pointer, code, message string) {
+	f.list = append(f.list, FieldError{Location: location, Pointer: pointer, Code: code, Message: message})
+}
+
+// Err returns an *InvalidError with every fault, or nil when there is none.
+func (f *Faults) Err() error {
+	if len(f.list) == 0 {
+		return nil
+	}
+	return &InvalidError{Faults: f.list}
+}

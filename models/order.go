@@ -1,0 +1,49 @@
+package models
+
+import (
+	"slices"
+	"time"
+)
+
+// OrderStatus is a state of an order.
+type OrderStatus string
+
+// The states of an order. It starts as pending, and ends confirmed (stock
+// reserved and payment captured) or cancelled (what was done is undone).
+const (
+	OrderPending   OrderStatus = "pending"
+	OrderConfirmed OrderStatus = "confirmed"
+	OrderCancelled OrderStatus = "cancelled"
+)
+
+// orderTransitions is the state machine: from each state, the states that can
+// follow. What is absent is final.
+var orderTransitions = map[OrderStatus][]OrderStatus{
+	OrderPending: {OrderConfirmed, OrderCancelled},
+}
+
+// CanBecome reports whether an order in state s may go on to next.
+func (s OrderStatus) CanBecome(next OrderStatus) bool {
+	return slices.Contains(orderTransitions[s], next)
+}
+
+// Order is what a caller ordered and how far it got. The email address and the
+// items are the caller's; prices and total are fixed when the order is placed.
+type Order struct {
+	ID        string      `json:"id" example:"ord_5HqT1bZr8w"`
+	Owner     string      `json:"-"`
+	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"`
+	Reason    *string     `json:"reason" example:"payment_declined"` // why it was cancelled; null before
+	Items     []OrderItem `json:"items"`
+	Total     Money       `json:"total"`
+	Email     string      `json:"email" example:"a@example.com"`
+	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`
+	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`
+}
+
+// OrderItem is one line of an order, at the price of the day it was placed.
+type OrderItem struct {
+	ProductID string `json:"product_id" example:"prd_9Kx2mV4tQa"`
+	Quantity  int64  `json:"quantity" example:"2"`
+	UnitPrice Money  `json:"unit_price"`
+}

@@ -1,0 +1,15 @@
+package models
+
+// Page is one page of a list. Next is where the following page starts, nil on
+// the last one.
+type Page[T any] struct {
+	Data []T
+	Next *Position
+}
+
+// Position is a place in a list in its own order: after the row with this
+// sort value and id.
+type Position struct {
+	Sort string `json:"s"`
+	ID   string `json:"i"`
+}

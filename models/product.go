@@ -1,0 +1,20 @@
+package models
+
+import "time"
+
+// Money is an amount in the minor units of a currency: 1999 EUR is 19.99 €.
+type Money struct {
+	Amount   int64  `json:"amount" example:"1999"`  // minor units
+	Currency string `json:"currency" example:"EUR"` // ISO 4217, three capital letters
+}
+
+// Product is an article that the shop sells.
+type Product struct {
+	ID          string    `json:"id" example:"prd_9Kx2mV4tQa"`
+	SKU         string    `json:"sku" example:"CUP-ESP-2"`
+	Name        string    `json:"name" example:"Espresso cups, set of two"`
+	Description string    `json:"description" example:"Porcelain, 80 ml, with saucers."`
+	Price       Money     `json:"price"`
+	Stock       int64     `json:"stock" example:"1000"` // units that can be ordered now
+	UpdatedAt   time.Time `json:"updated_at" example:"2026-01-15T09:30:00Z"`
+}

@@ -1,0 +1,37 @@
+package models
+
+import "slices"
+
+// Scope names one thing that a key may do. A route's scope is also the group
+// by which a policy can be limited to some routes.
+type Scope string
+
+// The scopes that a key can hold. ScopeAdmin includes all the others.
+const (
+	ScopeProductsRead  Scope = "products:read"
+	ScopeProductsWrite Scope = "products:write"
+	ScopeOrdersRead    Scope = "orders:read"
+	ScopeOrdersWrite   Scope = "orders:write"
+	ScopeLimitsCheck   Scope = "limits:check"
+	ScopeAdminKeys     Scope = "admin:keys"
+	ScopeAdminPlans    Scope = "admin:plans"
+	ScopeAdminQueues   Scope = "admin:queues"
+	ScopeAdminAudit    Scope = "admin:audit"
+	ScopeAdmin         Scope = "admin"
+)
+
+// AllScopes lists every scope, in the order that they are documented in.
+func AllScopes() []Scope {
+	return []Scope{
+		ScopeProductsRead, ScopeProductsWrite, ScopeOrdersRead, ScopeOrdersWrite, ScopeLimitsCheck,
+		ScopeAdminKeys, ScopeAdminPlans, ScopeAdminQueues, ScopeAdminAudit, ScopeAdmin,
+	}
+}
+
+// DefaultScopes are what a key gets when its maker names none: enough to shop.
+func DefaultScopes() []Scope {
+	return []Scope{ScopeProductsRead, ScopeOrdersRead, ScopeOrdersWrite}
+}
+
+// Known reports whether s is a scope that a key can hold.
+func (s Scope) Known() bool { return slices.Contains(AllScopes(), s) }
