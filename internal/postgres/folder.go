@@ -112,6 +112,18 @@ func (f *folder) postmaster() int {
 	return pid
 }
 
+// ready tells whether the Postgres that was started in the folder takes connections, by the eighth
+// line of its pid file.
+func (f *folder) ready() bool {
+	const statusLine = 7
+	text, err := os.ReadFile(filepath.Join(f.path, "postmaster.pid"))
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(text), "\n")
+	return len(lines) > statusLine && strings.TrimSpace(lines[statusLine]) == "ready"
+}
+
 // clear removes what a crash left behind and the next start would stumble over: a pid file whose
 // number another process has now, and sockets of earlier ports. A Postgres that somebody started
 // here by hand (it has no part in the lock) is an error.

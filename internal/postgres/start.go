@@ -24,9 +24,12 @@ const (
 	// portTries is how often another port is tried, when the chosen one was taken between the
 	// choice and its use.
 	portTries = 5
-	// readyPoll is the time between two tries to connect to a server that starts.
+	// readyPoll is the time between two looks at whether the server is ready.
 	readyPoll = 10 * time.Millisecond
 )
+
+// invalidPassword is an SQLSTATE.
+const invalidPassword = "28P01"
 
 // errPortTaken is a start that another port may mend.
 var errPortTaken = errors.New("port taken")
@@ -61,7 +64,12 @@ func startOwned(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
+	return c.startServer(ctx)
+}
+
+// startServer opens the data folder and runs the server on the first port that is really free.
+func (c cluster) startServer(ctx context.Context) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
 	defer cancel()
 	f, password, err := c.open(ctx)
 	if err != nil {
@@ -93,7 +101,7 @@ func findCluster(ctx context.Context, cfg Config) (cluster, error) {
 	if err != nil {
 		return cluster{}, err
 	}
-	return cluster{cfg: cfg, install: install, account: account}, nil
+	return cluster{cfg: cfg, install: install, account: account, freePort: freePort}, nil
 }
 
 // open opens the data folder, made when missing, and reads the password, made when missing.
@@ -138,7 +146,7 @@ func (c cluster) open(ctx context.Context) (*folder, string, error) {
 // serve runs the server on a free port and waits until it is ready. It is errPortTaken when
 // another program took the port first.
 func (c cluster) serve(ctx context.Context, f *folder, password string) (*Server, error) {
-	port, err := freePort()
+	port, err := c.freePort()
 	if err != nil {
 		return nil, err
 	}
@@ -197,16 +205,13 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// awaitReady waits until the product's role can connect; it ends with the child, too.
+// awaitReady waits until the server takes connections and accepts the password. It ends with the
+// child, too.
+//
+// That it is ready is read from its own pid file first: where another program took the port,
+// whatever answers there is not to be asked, and may even be a Postgres that refuses the password.
 func (s *Server) awaitReady(ctx context.Context, dataDir string) error {
-	for {
-		conn, err := pgconn.Connect(ctx, s.url)
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		if refusal := new(pgconn.PgError); errors.As(err, &refusal) && refusal.Code == "28P01" {
-			return fmt.Errorf("%s does not hold this Postgres's password: remove the file to have a new one set", passwordPath(dataDir))
-		}
+	for !s.folder.ready() {
 		select {
 		case <-s.done:
 			return startFault(s.output.tail(), s.err)
@@ -215,6 +220,14 @@ func (s *Server) awaitReady(ctx context.Context, dataDir string) error {
 		case <-time.After(readyPoll):
 		}
 	}
+	conn, err := pgconn.Connect(ctx, s.url)
+	if refusal := new(pgconn.PgError); errors.As(err, &refusal) && refusal.Code == invalidPassword {
+		return fmt.Errorf("%s does not hold this Postgres's password: remove the file to have a new one set", passwordPath(dataDir))
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the private Postgres: %w", err)
+	}
+	return conn.Close(ctx)
 }
 
 // startFault says why the server ended before it was ready.
