@@ -101,6 +101,10 @@ func findCluster(ctx context.Context, cfg Config) (cluster, error) {
 	if err != nil {
 		return cluster{}, err
 	}
+	// Installing a package may have brought the user postgres, who is preferred to nobody.
+	if account, err = chooseAccount(folderPath(cfg.DataDir, install.Major)); err != nil {
+		return cluster{}, err
+	}
 	return cluster{cfg: cfg, install: install, account: account, freePort: freePort}, nil
 }
 

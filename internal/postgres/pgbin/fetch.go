@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -152,8 +153,8 @@ func (b build) download(ctx context.Context, folder string) error {
 }
 
 // fetch writes what the address holds and returns its SHA-256.
-func fetch(ctx context.Context, url string, to io.Writer) (sum string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func fetch(ctx context.Context, address string, to io.Writer) (sum string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err
 	}
@@ -166,6 +167,9 @@ func fetch(ctx context.Context, url string, to io.Writer) (sum string, err error
 	}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
+	if wrapped := new(url.Error); errors.As(err, &wrapped) {
+		err = wrapped.Err // the caller names the address
+	}
 	if err != nil {
 		return "", err
 	}
