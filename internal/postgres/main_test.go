@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 type helperReport struct {
 	URL      string
 	Postgres int // pid
+	Folder   string
 	Error    string
 }
 
@@ -48,7 +49,7 @@ func runHelper(folder string) {
 		_ = json.NewEncoder(os.Stdout).Encode(helperReport{Error: err.Error()})
 		return
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(helperReport{URL: s.URL(), Postgres: s.child.cmd.Process.Pid})
+	_ = json.NewEncoder(os.Stdout).Encode(helperReport{URL: s.URL(), Postgres: s.child.cmd.Process.Pid, Folder: s.folder.path})
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	_ = s.Stop(context.Background())
 }
