@@ -47,6 +47,8 @@ func StartCluster(ctx context.Context, log *slog.Logger) (*Cluster, error) {
 			"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 			"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "256MB",
 			"autovacuum": "off", // its visits would hold up the copying of databases
+			// In the data folder, so that it is removed with it even when the cluster was killed.
+			"dynamic_shared_memory_type": "mmap",
 			// Packages run side by side, and tests side by side in each of them.
 			"max_connections": "500",
 		},
