@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	// In memory a data folder is copied in 60 ms, on a disk in a second.
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && unix.Access("/dev/shm", unix.W_OK) == nil {
+	if os.Getenv("TMPDIR") == "" && unix.Access("/dev/shm", unix.W_OK) == nil {
 		_ = os.Setenv("TMPDIR", "/dev/shm")
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -168,4 +168,20 @@ func (h *helper) finish() {
 func (h *helper) kill() {
 	_ = h.cmd.Process.Signal(syscall.SIGKILL)
 	_ = h.cmd.Wait()
+}
+
+// recorder is a log that keeps each line's level and message.
+func recorder(lines *[]string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch a.Key {
+			case slog.LevelKey:
+				*lines = append(*lines, a.Value.String())
+			case slog.MessageKey:
+				(*lines)[len(*lines)-1] += " " + a.Value.String()
+			}
+			return a
+		},
+	}))
 }
