@@ -14,6 +14,7 @@ import (
 
 func TestInterruptedInitdbIsMadeAnew(t *testing.T) {
 	cfg := mustDefaults(t, testConfig(t))
+	cfg.DataDir = filepath.Join(cfg.DataDir, "odd [name]* ?")
 	c, err := findCluster(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

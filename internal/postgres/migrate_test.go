@@ -91,10 +91,11 @@ func TestMigrateAndPending(t *testing.T) {
 	}
 }
 
-// Neither of the statements can be run twice, and each pool is what another instance has.
+// Neither of the statements can be run twice, and each pool is what another instance has. The
+// first takes so long that all others come meanwhile.
 func TestMigrateAtOnce(t *testing.T) {
 	url := blank(t)
-	steps := files("CREATE TABLE a (n int)", "INSERT INTO a VALUES (1)")
+	steps := files("SELECT pg_sleep(0.2); CREATE TABLE a (n int)", "INSERT INTO a VALUES (1)")
 	var instances sync.WaitGroup
 	for range 8 {
 		pool := open(t, url, postgres.WithMaxConns(1))

@@ -103,6 +103,17 @@ func TestRemovedPasswordIsSetAnew(t *testing.T) {
 	}
 }
 
+// The password becomes a part of a statement when the data folder is made.
+func TestPasswordByHandReachesNoStatement(t *testing.T) {
+	cfg := testConfig(t)
+	if err := os.WriteFile(passwordPath(cfg.DataDir), []byte("x' SUPERUSER PASSWORD 'y"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("error %v, want one that says to remove the file", err)
+	}
+}
+
 func TestPasswordsThatAreNotTheRightOne(t *testing.T) {
 	for name, text := range map[string]string{
 		"another's": strings.Repeat("A", 26), "by hand": "secret'; DROP TABLE users", "empty": "",

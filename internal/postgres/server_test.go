@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// exec runs one statement on a new connection.
+// exec1 runs one statement on a new connection.
 func exec1(t *testing.T, url, statement string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -72,6 +73,27 @@ func TestPostgresIsNotRoot(t *testing.T) {
 	}
 }
 
+// Data that an unprivileged user made is run as that user, when root comes later.
+func TestRootKeepsTheOwnerOfTheData(t *testing.T) {
+	nobody, err := lookup("nobody")
+	if os.Geteuid() != 0 || err != nil {
+		t.Skip("this needs root and a user nobody")
+	}
+	cfg := madeConfig(t)
+	if out, err := exec.Command("chown", "-R", "nobody", cfg.DataDir).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v: %s", err, out)
+	}
+	s := start(t, cfg)
+	exec1(t, s.URL(), "SELECT 1")
+	info, err := os.Stat(filepath.Join(s.folder.path, "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != nobody.uid {
+		t.Errorf("Postgres runs as user id %d, want %d", uid, nobody.uid)
+	}
+}
+
 func TestStopIsIdempotent(t *testing.T) {
 	s := start(t, madeConfig(t))
 	var stops sync.WaitGroup
@@ -90,6 +112,22 @@ func TestStopIsIdempotent(t *testing.T) {
 	case <-s.Done():
 	default:
 		t.Error("Done is open after Stop")
+	}
+}
+
+// A client that stays connected, in a transaction even, does not hold the shutdown up.
+func TestStopDoesNotWaitForClients(t *testing.T) {
+	s := start(t, madeConfig(t))
+	conn, err := pgx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(t.Context(), "BEGIN; CREATE TABLE lost ()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Errorf("stop: %v", err)
 	}
 }
 

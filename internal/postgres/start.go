@@ -132,19 +132,24 @@ func (c cluster) open(ctx context.Context) (*folder, string, error) {
 	if err != nil || passwordErr == nil {
 		return f, password, err
 	}
-	// The file was removed: whoever may do that may set a new password. It is kept after it was
-	// set, so that an interruption in between is mended by the next start.
-	err = c.bootstrap(ctx, f, []string{
-		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", superuser, password),
-		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password),
-	})
-	if err == nil {
-		err = savePassword(c.cfg.DataDir, password)
-	}
-	if err != nil {
+	if err := c.changePassword(ctx, f, password); err != nil {
 		return nil, "", errors.Join(err, f.close())
 	}
 	return f, password, nil
+}
+
+// changePassword sets a new password where the file with the old one was removed: whoever may
+// remove it may do that. The file comes second, so that an interruption is mended by the next
+// start.
+func (c cluster) changePassword(ctx context.Context, f *folder, password string) error {
+	err := c.bootstrap(ctx, f, []string{
+		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", superuser, password),
+		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password),
+	})
+	if err != nil {
+		return err
+	}
+	return savePassword(c.cfg.DataDir, password)
 }
 
 // serve runs the server on a free port and waits until it is ready. It is errPortTaken when
@@ -218,9 +223,9 @@ func (s *Server) awaitReady(ctx context.Context, dataDir string) error {
 	for !s.folder.ready() {
 		select {
 		case <-s.done:
-			return startFault(s.output.tail(), s.err)
+			return startFault(s.output.tail(), s.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("Postgres was not ready in time: %w\n%s", ctx.Err(), s.output.tail())
+			return fmt.Errorf("the private Postgres was not ready in time: %w\n%s", ctx.Err(), s.output.tail())
 		case <-time.After(readyPoll):
 		}
 	}
@@ -240,7 +245,7 @@ func startFault(output string, err error) error {
 		return fmt.Errorf("%w: %w", errPortTaken, err)
 	}
 	if err == nil { // a clean exit that nobody asked for
-		return fmt.Errorf("Postgres ended before it was ready\n%s", output)
+		return fmt.Errorf("the private Postgres ended before it was ready\n%s", output)
 	}
 	return fmt.Errorf("start Postgres%s: %w", adviceFor(output), err)
 }
