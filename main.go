@@ -1,0 +1,102 @@
+// Command ratelimiter serves a REST API with rate limiting built in, and
+// manages its API keys.
+//
+//	@title						RateLimiter
+//	@version					1
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// commands is the command line. Every flag has an environment variable, and
+// what is printed as data can be had as JSON.
+type commands struct {
+	settings
+
+	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve the API (the default)."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, and end."`
+	Keys    struct {
+		Create keysCreateCommand `cmd:"" help:"Make an API key and print it, this once."`
+		List   keysListCommand   `cmd:"" help:"List the API keys."`
+		Revoke keysRevokeCommand `cmd:"" help:"End an API key for good."`
+	} `cmd:"" help:"Manage API keys."`
+	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
+}
+
+// usageError is a fault of the command line or of a setting: exit code 2.
+type usageError struct{ error }
+
+// console is where a command prints: data and news for people to out, the log
+// and errors to log.
+type console struct {
+	out io.Writer
+	log *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// After the first signal the drain has begun; a second one then ends the
+	// process at once, as signals do.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var line commands
+	code := 0
+	exited := false
+	parser, err := kong.New(&line,
+		kong.Name("ratelimiter"),
+		kong.Description("A REST API server with rate limiting built in."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(c int) { code, exited = c, true }))
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case exited: // --help
+		return code
+	case err != nil:
+		fmt.Fprintf(stderr, "ratelimiter: %v\nSee 'ratelimiter --help'.\n", err)
+		return exitUsage
+	}
+	cfg, err := line.config()
+	if err == nil {
+		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		err = parsed.Run(cfg, to)
+	}
+	return report(stderr, err)
+}
+
+// report prints why a command failed and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "ratelimiter: %v\n", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
