@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/postgres/pgbin"
+)
+
+// The pool's bounds where no option and no parameter of the URL says otherwise.
+const (
+	// defaultMaxConns fits several instances into Postgres's default of 100 connections.
+	defaultMaxConns = 16
+	// connectTimeout bounds one connection's making, the password exchange included.
+	connectTimeout = 5 * time.Second
+	// acquireTimeout bounds the wait for a free connection: longer, and the caller of the API is
+	// better served with a 503.
+	acquireTimeout = 5 * time.Second
+	// statementTimeout bounds every statement, in the server.
+	statementTimeout = 15 * time.Second
+	// idleTransactionTimeout bounds how long an open transaction may do nothing: it holds back
+	// clean-up and every feed that is ordered by transaction.
+	idleTransactionTimeout = 15 * time.Second
+	// maxConnLifetime and its jitter let connections move to another server after a failover.
+	maxConnLifetime       = time.Hour
+	maxConnLifetimeJitter = 6 * time.Minute
+	maxConnIdleTime       = 10 * time.Minute
+)
+
+// Option changes one bound of the pool that Open makes.
+type Option func(*pgxpool.Config)
+
+// WithMaxConns sets how many connections the pool has at most; at least 1.
+func WithMaxConns(n int32) Option {
+	return func(c *pgxpool.Config) { c.MaxConns = max(1, n) }
+}
+
+// WithApplicationName sets the name that pg_stat_activity shows; "ratelimiter" without it.
+func WithApplicationName(name string) Option {
+	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = name }
+}
+
+// WithStatementTimeout sets the longest that a statement may take; 0 for no bound.
+func WithStatementTimeout(d time.Duration) Option {
+	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = milliseconds(d) }
+}
+
+// WithAcquireTimeout sets the longest wait for a free connection, after which a query fails with
+// context.DeadlineExceeded.
+func WithAcquireTimeout(d time.Duration) Option {
+	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = acquireDeadline(d) }
+}
+
+// Open makes a bounded pool and connects once, so that a wrong URL, a server that is down or one
+// that is older than Postgres 14 is an error here and not in the first request. No error holds the
+// password. The caller closes the pool.
+//
+// What the URL says (pool_max_conns, statement_timeout, application_name, connect_timeout) goes
+// before the defaults, and options before both.
+func Open(ctx context.Context, url string, options ...Option) (*pgxpool.Pool, error) {
+	cfg, err := poolConfig(url, options)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := checkVersion(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// poolConfig reads the URL and applies defaults and options.
+func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = defaultMaxConns
+	}
+	cfg.MaxConnLifetime, cfg.MaxConnLifetimeJitter = maxConnLifetime, maxConnLifetimeJitter
+	cfg.MaxConnIdleTime = maxConnIdleTime
+	if !strings.Contains(url, "connect_timeout") {
+		cfg.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
+	for name, value := range map[string]string{
+		"application_name":                    "ratelimiter",
+		"statement_timeout":                   milliseconds(statementTimeout),
+		"idle_in_transaction_session_timeout": milliseconds(idleTransactionTimeout),
+		"timezone":                            "UTC",
+	} {
+		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set {
+			cfg.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	for _, option := range options {
+		option(cfg)
+	}
+	return cfg, nil
+}
+
+// milliseconds writes a duration as Postgres's settings take it.
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// checkVersion connects, and refuses a server that is too old.
+func checkVersion(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	defer conn.Release()
+	return supported(conn.Conn().PgConn().ParameterStatus("server_version"))
+}
+
+// supported refuses the version that a server reports, like "15.4 (Debian 15.4-1)", if too old.
+func supported(version string) error {
+	digits := version[:len(version)-len(strings.TrimLeft(version, "0123456789"))]
+	major, err := strconv.Atoi(digits)
+	if err != nil {
+		return errors.New("the database does not report its version: is it Postgres?")
+	}
+	if major < pgbin.MinMajor {
+		return fmt.Errorf("the database is Postgres %s; this program needs %d or newer", version, pgbin.MinMajor)
+	}
+	return nil
+}
