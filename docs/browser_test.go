@@ -1,0 +1,75 @@
+package docs_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/docs"
+	"ratelimiter/internal/testkit"
+)
+
+const sampleKey = "rl_live_sample"
+
+// newSampleServer serves the docs pages over the sample description, and one of its operations.
+func newSampleServer(t *testing.T) *httptest.Server {
+	t.Helper()
+	spec, err := os.ReadFile("../scripts/openapi/testdata/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.GET("/docs", docs.Page)
+	router.GET("/swagger/*any", docs.SwaggerUI)
+	router.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", spec) })
+	router.GET("/v1/products", listSampleProducts)
+	server := httptest.NewServer(router)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// listSampleProducts takes the key in one of the two headers, as the real API does.
+func listSampleProducts(c *gin.Context) {
+	bearer, header := c.GetHeader("Authorization"), c.GetHeader("X-API-Key")
+	if (bearer == "Bearer "+sampleKey) == (header == sampleKey) {
+		c.JSON(http.StatusUnauthorized, gin.H{"title": "Unauthorized", "status": 401})
+		return
+	}
+	c.Header("RateLimit-Policy", `"burst";q=20;w=2`)
+	c.Header("RateLimit", `"burst";r=19;t=1`)
+	c.Header("X-Request-Id", "req_sample")
+	c.JSON(http.StatusOK, gin.H{"data": []gin.H{{"name": "Blue mug"}}, "next_cursor": nil})
+}
+
+func TestDocsPageInABrowser(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	browser.OpenDocs(server.URL)
+	browser.Authorize(testkit.APIKeyAuth, sampleKey)
+	answer := browser.TryOperation("listProducts")
+	browser.Screenshot("docs")
+
+	if answer.Status != "200" {
+		t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+	}
+	for _, header := range []string{`ratelimit: "burst";r=19;t=1`, `ratelimit-policy: "burst";q=20;w=2`, "x-request-id: req_sample"} {
+		if !strings.Contains(answer.Headers, header) {
+			t.Errorf("the response headers lack %q:\n%s", header, answer.Headers)
+		}
+	}
+	if !strings.Contains(answer.Body, "Blue mug") {
+		t.Errorf("the body is not shown: %s", answer.Body)
+	}
+	if faults := browser.Faults(); len(faults) > 0 {
+		t.Errorf("the browser complained:\n%s", strings.Join(faults, "\n"))
+	}
+	if hosts := browser.Hosts(); !slices.Equal(hosts, []string{strings.TrimPrefix(server.URL, "http://")}) {
+		t.Errorf("the page asked other hosts: %q", hosts)
+	}
+}

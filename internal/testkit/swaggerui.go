@@ -1,0 +1,63 @@
+package testkit
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/chromedp/chromedp"
+)
+
+// The two ways to send a key, as the Authorize dialog of Swagger UI has them: the field to fill in.
+const (
+	BearerAuth = "#auth-bearer-value"
+	APIKeyAuth = "#api_key_value"
+)
+
+// Answer is what Swagger UI shows after an operation ran.
+type Answer struct {
+	Status  string // "200"
+	Headers string // one a line, names in lower case
+	Body    string
+}
+
+// OpenDocs opens the Swagger UI of the server at baseURL and waits until it shows an operation.
+func (b *Browser) OpenDocs(baseURL string) {
+	b.t.Helper()
+	b.Do(
+		chromedp.Navigate(strings.TrimSuffix(baseURL, "/")+"/docs"),
+		chromedp.WaitVisible(chromedp.CSS(".opblock")),
+	)
+}
+
+// Authorize enters a key in one field of the Authorize dialog: BearerAuth or APIKeyAuth.
+func (b *Browser) Authorize(field, key string) {
+	b.t.Helper()
+	form := chromedp.CSS(fmt.Sprintf("form:has(%s)", field))
+	b.Do(
+		chromedp.Click(chromedp.CSS(".auth-wrapper .btn.authorize"), chromedp.NodeVisible),
+		chromedp.SendKeys(chromedp.CSS(field), key, chromedp.NodeVisible),
+		chromedp.Click(form+" button[type=submit]"),
+		chromedp.WaitNotPresent(chromedp.CSS(field)), // the dialog hides a key that it has taken
+		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .btn-done"), chromedp.NodeVisible),
+		chromedp.WaitNotPresent(chromedp.CSS(".dialog-ux")),
+	)
+}
+
+// TryOperation opens the operation with this id, which must be closed, executes it with the parameters as they stand, and
+// returns what is shown.
+func (b *Browser) TryOperation(operationID string) Answer {
+	b.t.Helper()
+	block := chromedp.CSS(fmt.Sprintf("[id^='operations-'][id$='-%s']", operationID))
+	live := block + " .live-responses-table tbody "
+	b.Do(
+		chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible),
+		chromedp.WaitVisible(block+" .btn.execute"),
+		chromedp.WaitNotPresent(block+" .opblock-loading-animation"), // until then Swagger UI loses what is executed
+		chromedp.Click(block+" .btn.execute"),
+	)
+	return Answer{
+		Status:  strings.TrimSpace(b.Text(live + ".response-col_status")),
+		Headers: b.Text(live + "pre:has(> .headerline)"),
+		Body:    b.Text(live + ".highlight-code"),
+	}
+}
