@@ -3,6 +3,7 @@ package shop
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -44,6 +45,9 @@ func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order
 		order.Items = items
 		return insertItems(ctx, tx, order)
 	})
+	if err != nil && !errors.As(err, new(*models.InvalidError)) && !errors.Is(err, models.ErrUnavailable) {
+		err = failure("place order", err) // it could not begin, or not commit
+	}
 	return order, err
 }
 
@@ -55,7 +59,7 @@ func price(ctx context.Context, tx pgx.Tx, wanted []models.NewItem) ([]models.Or
 	}
 	rows, err := tx.Query(ctx, `SELECT id, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids)
 	if err != nil {
-		return nil, models.Money{}, unavailable("read prices", err)
+		return nil, models.Money{}, failure("read prices", err)
 	}
 	prices := map[string]models.Money{}
 	var id string
@@ -65,7 +69,7 @@ func price(ctx context.Context, tx pgx.Tx, wanted []models.NewItem) ([]models.Or
 		return nil
 	})
 	if err != nil {
-		return nil, models.Money{}, unavailable("read prices", err)
+		return nil, models.Money{}, failure("read prices", err)
 	}
 	return total(wanted, prices)
 }
@@ -104,11 +108,11 @@ func insert(ctx context.Context, tx pgx.Tx, spec models.NewOrder, total models.M
 		RETURNING o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at`,
 		newOrderID(), spec.Owner, spec.Email, spec.PaymentToken, total.Amount, total.Currency)
 	if err != nil {
-		return models.Order{}, unavailable("store order", err)
+		return models.Order{}, failure("store order", err)
 	}
 	order, err := pgx.CollectExactlyOneRow(rows, scanOrder)
 	if err != nil {
-		return models.Order{}, unavailable("store order", err)
+		return models.Order{}, failure("store order", err)
 	}
 	return order, nil
 }
@@ -121,7 +125,7 @@ func insertItems(ctx context.Context, tx pgx.Tx, order models.Order) error {
 			return []any{order.ID, i, item.ProductID, item.Quantity, item.UnitPrice.Amount, item.UnitPrice.Currency}, nil
 		}))
 	if err != nil {
-		return unavailable("store items", err)
+		return failure("store items", err)
 	}
 	return nil
 }
@@ -137,11 +141,11 @@ func (o *Orders) List(ctx context.Context, owner string, after *models.Position,
 		WHERE o.owner = $1 AND (o.created_at, o.id) < ($2::text::timestamptz, $3)
 		ORDER BY o.created_at DESC, o.id DESC LIMIT $4`, owner, before, id, limit+1)
 	if err != nil {
-		return models.Page[models.Order]{}, unavailable("list orders", err)
+		return models.Page[models.Order]{}, failure("list orders", err)
 	}
 	orders, err := pgx.CollectRows(rows, scanOrder)
 	if err != nil {
-		return models.Page[models.Order]{}, unavailable("list orders", err)
+		return models.Page[models.Order]{}, failure("list orders", err)
 	}
 	result := page(orders, limit, func(last models.Order) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
@@ -154,7 +158,7 @@ func (o *Orders) List(ctx context.Context, owner string, after *models.Position,
 func (o *Orders) Get(ctx context.Context, owner, id string) (models.Order, error) {
 	rows, err := o.db.Query(ctx, selectOrder+`WHERE o.owner = $1 AND o.id = $2`, owner, id)
 	if err != nil {
-		return models.Order{}, unavailable("read order", err)
+		return models.Order{}, failure("read order", err)
 	}
 	order, err := pgx.CollectExactlyOneRow(rows, scanOrder)
 	if err != nil {
@@ -177,7 +181,7 @@ func (o *Orders) addItems(ctx context.Context, orders []models.Order) error {
 		SELECT order_id, product_id, quantity, unit_amount, currency
 		FROM order_items WHERE order_id = ANY ($1) ORDER BY order_id, position`, ids)
 	if err != nil {
-		return unavailable("read items", err)
+		return failure("read items", err)
 	}
 	var id string
 	var item models.OrderItem
@@ -186,7 +190,7 @@ func (o *Orders) addItems(ctx context.Context, orders []models.Order) error {
 		return nil
 	})
 	if err != nil {
-		return unavailable("read items", err)
+		return failure("read items", err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
 
@@ -34,11 +35,11 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 	}
 	rows, err := p.db.Query(ctx, selectProduct+`WHERE id > $1 ORDER BY id LIMIT $2`, from, limit+1)
 	if err != nil {
-		return models.Page[models.Product]{}, unavailable("list products", err)
+		return models.Page[models.Product]{}, failure("list products", err)
 	}
 	products, err := pgx.CollectRows(rows, scanProduct)
 	if err != nil {
-		return models.Page[models.Product]{}, unavailable("list products", err)
+		return models.Page[models.Product]{}, failure("list products", err)
 	}
 	return page(products, limit, func(last models.Product) models.Position { return models.Position{ID: last.ID} }), nil
 }
@@ -47,7 +48,7 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 func (p *Products) Get(ctx context.Context, id string) (models.Product, error) {
 	rows, err := p.db.Query(ctx, selectProduct+`WHERE id = $1`, id)
 	if err != nil {
-		return models.Product{}, unavailable("read product", err)
+		return models.Product{}, failure("read product", err)
 	}
 	product, err := pgx.CollectExactlyOneRow(rows, scanProduct)
 	return product, found("product", id, err)
@@ -76,10 +77,15 @@ func found(noun, id string, err error) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%s %q: %w", noun, id, models.ErrNotFound)
 	default:
-		return unavailable("read "+noun, err)
+		return failure("read "+noun, err)
 	}
 }
 
-func unavailable(doing string, err error) error {
-	return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
+// failure wraps an error of the database, as models.ErrUnavailable where trying
+// again later helps.
+func failure(doing string, err error) error {
+	if postgres.IsUnavailable(err) {
+		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
