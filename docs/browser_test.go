@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/docs"
@@ -47,25 +48,68 @@ func listSampleProducts(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"data": []gin.H{{"name": "Blue mug"}}, "next_cursor": nil})
 }
 
-func TestDocsPageInABrowser(t *testing.T) {
+func TestRunAnOperationInABrowser(t *testing.T) {
+	for _, field := range []string{testkit.BearerAuth, testkit.APIKeyAuth} {
+		t.Run(field, func(t *testing.T) {
+			server := newSampleServer(t)
+			browser := testkit.NewBrowser(t)
+			browser.OpenDocs(server.URL)
+			browser.Authorize(field, sampleKey)
+			answer := browser.TryOperation("listProducts")
+			browser.Screenshot("docs-" + strings.TrimPrefix(field, "#"))
+
+			if answer.Status != "200" {
+				t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+			}
+			for _, header := range []string{
+				`ratelimit: "burst";r=19;t=1`, `ratelimit-policy: "burst";q=20;w=2`, "x-request-id: req_sample",
+			} {
+				if !strings.Contains(answer.Headers, header) {
+					t.Errorf("the response headers lack %q:\n%s", header, answer.Headers)
+				}
+			}
+			if !strings.Contains(answer.Body, "Blue mug") {
+				t.Errorf("the body is not shown: %s", answer.Body)
+			}
+			checkClean(t, browser, server)
+		})
+	}
+}
+
+func TestKeepTheKeyAndSendItOnce(t *testing.T) {
 	server := newSampleServer(t)
 	browser := testkit.NewBrowser(t)
 	browser.OpenDocs(server.URL)
-	browser.Authorize(testkit.APIKeyAuth, sampleKey)
-	answer := browser.TryOperation("listProducts")
-	browser.Screenshot("docs")
-
-	if answer.Status != "200" {
+	browser.Authorize(testkit.BearerAuth, sampleKey)
+	browser.Authorize(testkit.APIKeyAuth, sampleKey) // the API refuses a request with both
+	browser.OpenDocs(server.URL)                     // the keys outlive the page
+	if answer := browser.TryOperation("listProducts"); answer.Status != "200" {
 		t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
 	}
-	for _, header := range []string{`ratelimit: "burst";r=19;t=1`, `ratelimit-policy: "burst";q=20;w=2`, "x-request-id: req_sample"} {
-		if !strings.Contains(answer.Headers, header) {
-			t.Errorf("the response headers lack %q:\n%s", header, answer.Headers)
-		}
-	}
-	if !strings.Contains(answer.Body, "Blue mug") {
-		t.Errorf("the body is not shown: %s", answer.Body)
-	}
+	checkClean(t, browser, server)
+}
+
+func TestFollowTheBrowsersColours(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	browser.OpenDocs(server.URL)
+	const isDark = `document.documentElement.classList.contains("dark-mode")`
+	browser.Do(chromedp.Poll[chromedp.Void]("!" + isDark))
+	browser.PreferColours("dark")
+	browser.Do(
+		chromedp.Poll[chromedp.Void](isDark),
+		chromedp.Click(chromedp.CSS("[id$='-createProduct'] .opblock-summary-control"), chromedp.NodeVisible),
+		chromedp.WaitVisible(chromedp.CSS("textarea.body-param__text")),
+		chromedp.Click(chromedp.CSS("section.models .models-control"), chromedp.NodeVisible),
+		chromedp.WaitVisible(chromedp.CSS("[id='components-schemas-Product'], [data-name='Product'], .json-schema-2020-12__title")),
+	)
+	browser.Screenshot("docs-dark")
+	checkClean(t, browser, server)
+}
+
+// checkClean fails the test when the page broke its Content-Security-Policy or asked another server for anything.
+func checkClean(t *testing.T, browser *testkit.Browser, server *httptest.Server) {
+	t.Helper()
 	if faults := browser.Faults(); len(faults) > 0 {
 		t.Errorf("the browser complained:\n%s", strings.Join(faults, "\n"))
 	}

@@ -65,7 +65,7 @@ func SwaggerUI(c *gin.Context) {
 // serveVendored lets gin-swagger serve a file that exists, and else answers 404. gin-swagger takes the file's name from
 // the raw request URI and keeps the prefix of the first request for ever, so it must only see the one way to write it.
 func serveVendored(c *gin.Context, name string) {
-	if _, err := fs.Stat(assets, name); err != nil && name != "doc.json" {
+	if info, err := fs.Stat(assets, name); name != "doc.json" && (err != nil || info.IsDir()) {
 		c.Status(http.StatusNotFound)
 		return
 	}

@@ -19,9 +19,10 @@ type serverLog struct {
 	kept    capture
 }
 
-// levels are the first words of the lines that are passed on.
+// levels are the first words of the lines that are passed on. FATAL ends one connection, not the
+// server: "starting up" is one.
 var levels = map[string]slog.Level{
-	"LOG": slog.LevelDebug, "WARNING": slog.LevelWarn, "FATAL": slog.LevelWarn, "PANIC": slog.LevelError,
+	"LOG": slog.LevelDebug, "FATAL": slog.LevelDebug, "WARNING": slog.LevelWarn, "PANIC": slog.LevelError,
 }
 
 // Write takes the next piece of output; it is called by one goroutine and never fails.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -43,7 +45,7 @@ func NewBrowser(t testing.TB) *Browser {
 		chromedp.NoSandbox, // Chromium refuses to start as root with its sandbox
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.WindowSize(1280, 1000),
+		chromedp.WindowSize(1280, 1400),
 	)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator)
@@ -136,7 +138,18 @@ func (b *Browser) Text(selector chromedp.CSS) string {
 	return run(b, "text of "+string(selector), chromedp.Text(selector, chromedp.NodeVisible))
 }
 
-// Screenshot writes the whole page as NAME.png into the folder SCREENSHOTS, when that variable is set.
+// PreferColours makes the page believe that its reader prefers a scheme, light or dark.
+func (b *Browser) PreferColours(scheme string) {
+	b.t.Helper()
+	feature := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
+	params := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{feature}}
+	b.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, params)
+		return chromedp.Void{}, err
+	})
+}
+
+// Screenshot writes what the window shows as NAME.png into the folder SCREENSHOTS, when that variable is set.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
 	folder := os.Getenv("SCREENSHOTS")
@@ -145,7 +158,7 @@ func (b *Browser) Screenshot(name string) {
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644)
 	}

@@ -34,11 +34,21 @@ type Product struct {
 
 // Problem is what every error looks like.
 type Problem struct {
-	Type   string       `json:"type"`
-	Errors []FieldError `json:"errors,omitempty"`
+	Type             string       `json:"type"`
+	Title            string       `json:"title"`
+	Status           int          `json:"status"`
+	Detail           string       `json:"detail,omitempty"`
+	Instance         string       `json:"instance,omitempty"`
+	RequestID        string       `json:"request_id"`
+	Errors           []FieldError `json:"errors,omitempty"`
+	ViolatedPolicies []string     `json:"violated-policies,omitempty"`
+	RetryAfter       *float64     `json:"retry_after,omitempty"`
 }
 
 // FieldError is one fault of the input.
 type FieldError struct {
-	Code string `json:"code"`
+	Location string `json:"location"`
+	Pointer  string `json:"pointer"`
+	Code     string `json:"code"`
+	Message  string `json:"message"`
 }

@@ -1,0 +1,84 @@
+// Command cluster runs another command, usually go test, beside a private Postgres for tests, whose
+// address the command finds in TEST_DATABASE_URL. It passes signals on, and ends with the
+// command's exit code.
+//
+//	go run ./internal/testkit/cluster -- go test -race ./...
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"ratelimiter/internal/testkit"
+)
+
+// failed and usage are exit codes of this command itself.
+const (
+	failed = 1
+	usage  = 2
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "usage: cluster -- COMMAND [ARGUMENT...]")
+		os.Exit(usage)
+	}
+	code, err := run(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		code = max(code, failed)
+	}
+	os.Exit(code)
+}
+
+// run starts a cluster, runs the command beside it, and stops the cluster.
+func run(args []string) (code int, err error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cluster, err := testkit.StartCluster(context.Background(), log)
+	if err != nil {
+		return failed, err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL())
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// In a group of its own, the command and all that it started get each signal once: from here.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return failed, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			_ = syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal))
+		case err := <-ended:
+			return exitCode(cmd, err)
+		}
+	}
+}
+
+// exitCode is the command's, or, when a signal ended it, what a shell would make of that.
+func exitCode(cmd *exec.Cmd, err error) (int, error) {
+	if exit := new(exec.ExitError); !errors.As(err, &exit) {
+		return 0, err
+	}
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
