@@ -66,7 +66,7 @@ func withKeys(ctx context.Context, cfg *config, to *console, do func(*apikeys.St
 	if err != nil {
 		return err
 	}
-	err = postgres.Migrate(ctx, db.Pool, migrations.Files)
+	err = postgres.Migrate(ctx, db.Pool, migrations.FS)
 	if err == nil {
 		err = do(apikeys.NewStore(db.Pool, cfg.peppers))
 	}
@@ -82,7 +82,7 @@ func (*migrateCommand) Run(ctx context.Context, cfg *config, to *console) error 
 	if err != nil {
 		return err
 	}
-	err = postgres.Migrate(ctx, db.Pool, migrations.Files)
+	err = postgres.Migrate(ctx, db.Pool, migrations.FS)
 	if err == nil {
 		_, err = fmt.Fprintln(to.out, "The schema is up to date.")
 	}

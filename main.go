@@ -1,8 +1,29 @@
 // Command ratelimiter serves a REST API with rate limiting built in, and
 // manages its API keys.
 //
-//	@title						RateLimiter
-//	@version					1
+//	@title			RateLimiter
+//	@version		1
+//	@description	A REST API with rate limiting built in: every answer tells the caller where it stands.
+//	@description
+//	@description	Send your API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Every answer to a key carries
+//	@description	`RateLimit-Policy` (the policies that apply) and `RateLimit` (what is left of each, and when it resets).
+//	@description	A request over the quota gets a 429 with `Retry-After`, and costs nothing.
+//	@BasePath		/
+//	@schemes
+//
+//	@tag.name			products
+//	@tag.description	What the shop sells.
+//	@tag.name			orders
+//	@tag.description	What callers ordered. Orders belong to the owner of the key.
+//	@tag.name			health
+//	@tag.description	For whoever runs the service.
+//
+//	@securityDefinitions.apikey	BearerAuth
+//	@in							header
+//	@name						Authorization
+//	@securityDefinitions.apikey	ApiKeyAuth
+//	@in							header
+//	@name						X-API-Key
 package main
 
 import (

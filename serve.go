@@ -63,7 +63,7 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 		return errors.Join(fmt.Errorf("OPS_ADDR: %w", err), public.Close())
 	}
 	opening := func(ctx context.Context) error {
-		if err := postgres.Migrate(ctx, db.Pool, migrations.Files); err != nil {
+		if err := postgres.Migrate(ctx, db.Pool, migrations.FS); err != nil {
 			return err
 		}
 		ready.open.Store(true)
@@ -76,8 +76,8 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	return serve(ctx, ready, opening, []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}})
 }
 
-// wire makes the router and everything behind it.
-func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness) (*gin.Engine, error) {
+// wire makes the router and everything behind it. Options adjust both limiters.
+func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness, options ...ratelimit.Option) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
@@ -86,8 +86,8 @@ func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *
 	}, &gate{
 		log:     to.log,
 		quotas:  quotas,
-		guard:   middleware.NewAddressGuard(ratelimit.New(memory.New())),
-		limiter: ratelimit.New(memory.New()),
+		guard:   middleware.NewAddressGuard(ratelimit.New(memory.New(), options...)),
+		limiter: ratelimit.New(memory.New(), options...),
 		proxies: cfg.trustedProxies,
 	})
 }
@@ -154,7 +154,7 @@ func (r *readiness) NotReady(ctx context.Context) string {
 	if !r.open.Load() || r.draining.Load() {
 		return "Not ready: starting, or shutting down."
 	}
-	pending, err := postgres.Pending(ctx, r.db.Pool, migrations.Files)
+	pending, err := postgres.Pending(ctx, r.db.Pool, migrations.FS)
 	switch {
 	case err != nil:
 		return "Not ready: the database can't be reached."

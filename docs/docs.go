@@ -14,7 +14,613 @@ const docTemplate = `{
     },
     "host": "{{.Host}}",
     "basePath": "{{.BasePath}}",
-    "paths": {},
+    "paths": {
+        "/livez": {
+            "get": {
+                "description": "Answers as long as the process runs. If it doesn't, restart the process.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "health"
+                ],
+                "summary": "Is the process alive?",
+                "operationId": "livez",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.healthStatus"
+                        }
+                    }
+                }
+            }
+        },
+        "/readyz": {
+            "get": {
+                "description": "503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "health"
+                ],
+                "summary": "Is the service ready?",
+                "operationId": "readyz",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.healthStatus"
+                        }
+                    },
+                    "503": {
+                        "description": "Service Unavailable",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/orders": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "The orders of the key's owner, newest first, a page at a time.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "List orders",
+                "operationId": "listOrders",
+                "parameters": [
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.listOf-models_Order"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Stores the order as pending, at today's prices. It is processed afterwards.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Place an order",
+                "operationId": "createOrder",
+                "parameters": [
+                    {
+                        "description": "What to order",
+                        "name": "order",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.createOrder"
+                        }
+                    }
+                ],
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/models.Order"
+                        },
+                        "headers": {
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the order is"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/orders/{id}": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "One order of the key's owner. Somebody else's is not found.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Get an order",
+                "operationId": "getOrder",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The order's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.Order"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/products": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "The shop's products, in a stable order, a page at a time.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "products"
+                ],
+                "summary": "List products",
+                "operationId": "listProducts",
+                "parameters": [
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.listOf-models_Product"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/products/{id}": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "One product, with the stock that can be ordered now.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "products"
+                ],
+                "summary": "Get a product",
+                "operationId": "getProduct",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The product's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.Product"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        }
+    },
+    "definitions": {
+        "handlers.createItem": {
+            "type": "object",
+            "required": [
+                "product_id",
+                "quantity"
+            ],
+            "properties": {
+                "product_id": {
+                    "type": "string",
+                    "maxLength": 64,
+                    "minLength": 1,
+                    "example": "prd_0y5apuf8zs"
+                },
+                "quantity": {
+                    "type": "integer",
+                    "maximum": 10000,
+                    "minimum": 1,
+                    "example": 2
+                }
+            }
+        },
+        "handlers.createOrder": {
+            "type": "object",
+            "required": [
+                "email",
+                "items",
+                "payment_token"
+            ],
+            "properties": {
+                "email": {
+                    "description": "where the confirmation goes",
+                    "type": "string",
+                    "format": "email",
+                    "maxLength": 254,
+                    "example": "a@example.com"
+                },
+                "items": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.createItem"
+                    }
+                },
+                "payment_token": {
+                    "description": "the payment provider's; in dev mode tok_ok pays",
+                    "type": "string",
+                    "maxLength": 255,
+                    "minLength": 1,
+                    "example": "tok_ok"
+                }
+            }
+        },
+        "handlers.healthStatus": {
+            "type": "object",
+            "properties": {
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                }
+            }
+        },
+        "handlers.listOf-models_Order": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Order"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.listOf-models_Product": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Product"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "models.FieldError": {
+            "type": "object",
+            "properties": {
+                "code": {
+                    "description": "stable, for programs",
+                    "type": "string",
+                    "example": "min"
+                },
+                "location": {
+                    "type": "string",
+                    "enum": [
+                        "body",
+                        "query",
+                        "path",
+                        "header"
+                    ],
+                    "example": "body"
+                },
+                "message": {
+                    "type": "string",
+                    "example": "must be at least 1"
+                },
+                "pointer": {
+                    "description": "JSON pointer in a body; the parameter's name elsewhere",
+                    "type": "string",
+                    "example": "/items/0/quantity"
+                }
+            }
+        },
+        "models.Money": {
+            "type": "object",
+            "properties": {
+                "amount": {
+                    "description": "minor units",
+                    "type": "integer",
+                    "example": 1999
+                },
+                "currency": {
+                    "description": "ISO 4217, three capital letters",
+                    "type": "string",
+                    "example": "EUR"
+                }
+            }
+        },
+        "models.Order": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "email": {
+                    "type": "string",
+                    "example": "a@example.com"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "ord_5HqT1bZr8w"
+                },
+                "items": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.OrderItem"
+                    }
+                },
+                "reason": {
+                    "description": "why it was cancelled; null before",
+                    "type": "string",
+                    "example": "payment_declined"
+                },
+                "status": {
+                    "enum": [
+                        "pending",
+                        "confirmed",
+                        "cancelled"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.OrderStatus"
+                        }
+                    ],
+                    "example": "pending"
+                },
+                "total": {
+                    "$ref": "#/definitions/models.Money"
+                },
+                "updated_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                }
+            }
+        },
+        "models.OrderItem": {
+            "type": "object",
+            "properties": {
+                "product_id": {
+                    "type": "string",
+                    "example": "prd_9Kx2mV4tQa"
+                },
+                "quantity": {
+                    "type": "integer",
+                    "example": 2
+                },
+                "unit_price": {
+                    "$ref": "#/definitions/models.Money"
+                }
+            }
+        },
+        "models.OrderStatus": {
+            "type": "string",
+            "enum": [
+                "pending",
+                "confirmed",
+                "cancelled"
+            ],
+            "x-enum-varnames": [
+                "OrderPending",
+                "OrderConfirmed",
+                "OrderCancelled"
+            ]
+        },
+        "models.Problem": {
+            "type": "object",
+            "properties": {
+                "detail": {
+                    "type": "string",
+                    "example": "1 fault in the request: see errors."
+                },
+                "errors": {
+                    "description": "on 422: every fault at once",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.FieldError"
+                    }
+                },
+                "instance": {
+                    "type": "string",
+                    "example": "/v1/orders"
+                },
+                "request_id": {
+                    "type": "string",
+                    "example": "req_V1StGXR8Z5jdHi6B"
+                },
+                "status": {
+                    "type": "integer",
+                    "example": 422
+                },
+                "title": {
+                    "type": "string",
+                    "example": "Unprocessable Content"
+                },
+                "type": {
+                    "type": "string",
+                    "example": "about:blank"
+                }
+            }
+        },
+        "models.Product": {
+            "type": "object",
+            "properties": {
+                "description": {
+                    "type": "string",
+                    "example": "Porcelain, 80 ml, with saucers."
+                },
+                "id": {
+                    "type": "string",
+                    "example": "prd_9Kx2mV4tQa"
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Espresso cups, set of two"
+                },
+                "price": {
+                    "$ref": "#/definitions/models.Money"
+                },
+                "sku": {
+                    "type": "string",
+                    "example": "CUP-ESP-2"
+                },
+                "stock": {
+                    "description": "units that can be ordered now",
+                    "type": "integer",
+                    "example": 1000
+                },
+                "updated_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                }
+            }
+        }
+    },
     "securityDefinitions": {
         "ApiKeyAuth": {
             "type": "apiKey",
@@ -33,11 +639,11 @@ const docTemplate = `{
             "name": "products"
         },
         {
-            "description": "What was bought, and how far it has come.",
+            "description": "What callers ordered. Orders belong to the owner of the key.",
             "name": "orders"
         },
         {
-            "description": "Whether the server runs and can serve.",
+            "description": "For whoever runs the service.",
             "name": "health"
         }
     ]
@@ -45,12 +651,12 @@ const docTemplate = `{
 
 // SwaggerInfo holds exported Swagger Info so clients can modify it
 var SwaggerInfo = &swag.Spec{
-	Version:          "1.0.0",
+	Version:          "1",
 	Host:             "",
 	BasePath:         "/",
-	Schemes:          []string{},
-	Title:            "RateLimiter API",
-	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it is full again. A refused request gets 429 and `Retry-After`; it costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.",
+	Schemes:          []string{""},
+	Title:            "RateLimiter",
+	Description:      "A REST API with rate limiting built in: every answer tells the caller where it stands.\n\nSend your API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Every answer to a key carries\n`RateLimit-Policy` (the policies that apply) and `RateLimit` (what is left of each, and when it resets).\nA request over the quota gets a 429 with `Retry-After`, and costs nothing.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

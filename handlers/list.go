@@ -17,8 +17,8 @@ const (
 	maxPageSize     = 100
 )
 
-// listOf is the shape of every list.
-type listOf[T any] struct {
+// List is the shape of every list.
+type List[T any] struct {
 	Data       []T     `json:"data"`
 	NextCursor *string `json:"next_cursor"` // null on the last page
 }
@@ -52,7 +52,7 @@ func readPage(c *gin.Context, cursors *Cursors, list string) (after *models.Posi
 
 // writePage answers with a page, and with a Link to the next one.
 func writePage[T any](c *gin.Context, cursors *Cursors, list string, page models.Page[T]) {
-	body := listOf[T]{Data: page.Data}
+	body := List[T]{Data: page.Data}
 	if body.Data == nil {
 		body.Data = []T{}
 	}

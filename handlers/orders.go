@@ -118,7 +118,8 @@ func isEmail(s string) bool {
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
-//	@Security		BearerAuth || ApiKeyAuth
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]
 func (h *Orders) Create(c *gin.Context) {
 	var body createOrder
@@ -152,10 +153,11 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 //	@Produce		json
 //	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
 //	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
-//	@Success		200		{object}	listOf[models.Order]
+//	@Success		200		{object}	List[models.Order]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
-//	@Security		BearerAuth || ApiKeyAuth
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
 //	@Router			/v1/orders [get]
 func (h *Orders) List(c *gin.Context) {
 	after, limit, err := readPage(c, h.cursors, "orders")
@@ -182,7 +184,8 @@ func (h *Orders) List(c *gin.Context) {
 //	@Param			id	path		string	true	"The order's id"
 //	@Success		200	{object}	models.Order
 //	@Failure		404	{object}	models.Problem
-//	@Security		BearerAuth || ApiKeyAuth
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
 	ctx := c.Request.Context()

@@ -37,10 +37,11 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Produce		json
 //	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
 //	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
-//	@Success		200		{object}	listOf[models.Product]
+//	@Success		200		{object}	List[models.Product]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
-//	@Security		BearerAuth || ApiKeyAuth
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
 //	@Router			/v1/products [get]
 func (h *Products) List(c *gin.Context) {
 	after, limit, err := readPage(c, h.cursors, "products")
@@ -66,7 +67,8 @@ func (h *Products) List(c *gin.Context) {
 //	@Param			id	path		string	true	"The product's id"
 //	@Success		200	{object}	models.Product
 //	@Failure		404	{object}	models.Problem
-//	@Security		BearerAuth || ApiKeyAuth
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
 //	@Router			/v1/products/{id} [get]
 func (h *Products) Get(c *gin.Context) {
 	product, err := h.products.Get(c.Request.Context(), c.Param("id"))

@@ -25,6 +25,7 @@ type exchange struct {
 	started time.Time
 
 	quota       *ratelimit.Quota
+	group       string
 	limited     bool // reservation is filled
 	settled     bool // and its outcome told, and its fields set
 	reservation ratelimit.Reservation
@@ -72,6 +73,7 @@ func Begin() gin.HandlerFunc {
 		c.Writer.Header()[requestIDHeader] = ctx.requestIDField[:]
 		defer func() {
 			c.Writer = e.ResponseWriter
+			e.release()
 			e.reset()
 			exchanges.Put(e)
 		}()

@@ -35,7 +35,7 @@ func Limit(limiter *ratelimit.Limiter, group string, cost int64) gin.HandlerFunc
 			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
 			return
 		}
-		e.limited = true
+		e.limited, e.group = true, group
 		if !e.reservation.Decision.Allowed {
 			Fail(c, refusal(&e.reservation.Decision))
 			return
@@ -45,6 +45,15 @@ func Limit(limiter *ratelimit.Limiter, group string, cost int64) gin.HandlerFunc
 			return
 		}
 		c.Next()
+	}
+}
+
+// release frees the slots of concurrency policies when the request has ended.
+// The error says that there were none, or that the store failed: then the slot
+// frees itself after its hold.
+func (e *exchange) release() {
+	if e.limited && e.reservation.Decision.Allowed {
+		_ = e.reservation.Release(context.Background())
 	}
 }
 
@@ -73,16 +82,12 @@ func (e *exchange) settle() {
 		defer cancel()
 	}
 	// A failed refund leaves the caller charged; the answer stands either way.
-	_ = e.reservation.Settle(ctx, outcome(e.Status()))
-	e.setFields()
-}
-
-func (e *exchange) setFields() {
-	header := e.Header()
-	policy := e.reservation.PolicyField()
+	_ = e.reservation.SettleUnits(ctx, outcome(e.Status()))
+	policy := e.quota.PolicyFieldValues(e.group)
 	if len(policy) == 0 {
 		return
 	}
+	header := e.Header()
 	header[policyField] = policy
 	var buffer [256]byte
 	e.lasting.rateLimitField[0] = string(e.reservation.Decision.AppendField(buffer[:0]))
