@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
@@ -32,10 +32,13 @@ type testApp struct {
 type appOption func(*appOptions)
 
 type appOptions struct {
+	database string        // its URL; empty: a new one
 	pool     *pgxpool.Pool // what the quotas are read from; nil: the test's database
 	cacheTTL time.Duration
 	proxies  []string
 }
+
+func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
 
 func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { o.pool = pool } }
 
@@ -51,7 +54,14 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	for _, option := range options {
 		option(&o)
 	}
-	db := testkit.Database(t)
+	if o.database == "" {
+		o.database = testkit.DatabaseURL(t)
+	}
+	db, err := postgres.Open(t.Context(), o.database, postgres.WithMaxConns(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
 	if o.pool == nil {
 		o.pool = db
 	}
@@ -150,6 +160,3 @@ func (b *safeBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buffer.String()
 }
-
-// loopbackOnly is an allow-list that the tests' calls come from.
-func loopbackOnly() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }

@@ -1,22 +1,23 @@
 // Command ratelimiter serves a REST API with rate limiting built in, and
 // manages its API keys.
 //
-//	@title			RateLimiter
-//	@version		1
-//	@description	A REST API with rate limiting built in: every answer tells the caller where it stands.
+//	@title			RateLimiter API
+//	@version		1.0.0
+//	@description	A small shop whose API limits what each key may do, and says where the key stands in every answer.
 //	@description
-//	@description	Send your API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Every answer to a key carries
-//	@description	`RateLimit-Policy` (the policies that apply) and `RateLimit` (what is left of each, and when it resets).
-//	@description	A request over the quota gets a 429 with `Retry-After`, and costs nothing.
+//	@description	**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.
+//	@description
+//	@description	**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.
+//	@description
+//	@description	**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.
 //	@BasePath		/
-//	@schemes
 //
 //	@tag.name			products
 //	@tag.description	What the shop sells.
 //	@tag.name			orders
-//	@tag.description	What callers ordered. Orders belong to the owner of the key.
+//	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
 //	@tag.name			health
-//	@tag.description	For whoever runs the service.
+//	@tag.description	Whether the server runs and can serve.
 //
 //	@securityDefinitions.apikey	BearerAuth
 //	@in							header

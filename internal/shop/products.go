@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/postgres"
@@ -69,12 +70,17 @@ func page[T any](rows []T, limit int, position func(T) models.Position) models.P
 	return models.Page[T]{Data: rows[:limit], Next: &next}
 }
 
+// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
+// which no id has.
+const untranslatable = "22021"
+
 // found turns the error of a read of one row into the kinds that callers know.
 func found(noun, id string, err error) error {
+	var refused *pgconn.PgError
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &refused) && refused.Code == untranslatable:
 		return fmt.Errorf("%s %q: %w", noun, id, models.ErrNotFound)
 	default:
 		return failure("read "+noun, err)
