@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,23 +30,26 @@ func newSampleServer(t *testing.T) *httptest.Server {
 	router.GET("/docs", docs.Page)
 	router.GET("/swagger/*any", docs.SwaggerUI)
 	router.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", spec) })
-	router.GET("/v1/products", listSampleProducts)
+	router.GET("/v1/products", listSampleProducts(20))
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
 	return server
 }
 
-// listSampleProducts takes the key in one of the two headers, as the real API does.
-func listSampleProducts(c *gin.Context) {
-	bearer, header := c.GetHeader("Authorization"), c.GetHeader("X-API-Key")
-	if (bearer == "Bearer "+sampleKey) == (header == sampleKey) {
-		c.JSON(http.StatusUnauthorized, gin.H{"title": "Unauthorized", "status": 401})
-		return
+// listSampleProducts takes the key in one of the two headers, as the real API does, and counts down from units.
+func listSampleProducts(units int) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		bearer, header := c.GetHeader("Authorization"), c.GetHeader("X-API-Key")
+		if (bearer == "Bearer "+sampleKey) == (header == sampleKey) {
+			c.JSON(http.StatusUnauthorized, gin.H{"title": "Unauthorized", "status": 401})
+			return
+		}
+		units--
+		c.Header("RateLimit-Policy", `"burst";q=20;w=2`)
+		c.Header("RateLimit", fmt.Sprintf(`"burst";r=%d;t=1`, units))
+		c.Header("X-Request-Id", "req_sample")
+		c.JSON(http.StatusOK, gin.H{"data": []gin.H{{"name": "Blue mug"}}, "next_cursor": nil})
 	}
-	c.Header("RateLimit-Policy", `"burst";q=20;w=2`)
-	c.Header("RateLimit", `"burst";r=19;t=1`)
-	c.Header("X-Request-Id", "req_sample")
-	c.JSON(http.StatusOK, gin.H{"data": []gin.H{{"name": "Blue mug"}}, "next_cursor": nil})
 }
 
 func TestRunAnOperationInABrowser(t *testing.T) {
@@ -70,6 +74,9 @@ func TestRunAnOperationInABrowser(t *testing.T) {
 			}
 			if !strings.Contains(answer.Body, "Blue mug") {
 				t.Errorf("the body is not shown: %s", answer.Body)
+			}
+			if again := browser.TryOperation("listProducts"); !strings.Contains(again.Headers, `ratelimit: "burst";r=18;t=1`) {
+				t.Errorf("the second answer's headers are\n%s\nwant one unit less", again.Headers)
 			}
 			checkClean(t, browser, server)
 		})

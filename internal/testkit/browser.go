@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// stepTimeout bounds each step in the browser: a page that never shows what is waited for fails the test.
-const stepTimeout = 10 * time.Second
+// browserStepTimeout bounds each step in the browser: a page that never shows what is waited for fails the test.
+const browserStepTimeout = 30 * time.Second
 
 // Browser is a headless Chromium with one page and an empty profile. It notes everything that goes wrong in the page.
 // One goroutine may use it.
@@ -128,14 +128,20 @@ func (b *Browser) Hosts() []string {
 func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	for i, step := range steps {
-		run(b, fmt.Sprintf("step %d of %d", i+1, len(steps)), step)
+		inBrowser(b, fmt.Sprintf("step %d of %d", i+1, len(steps)), step)
 	}
 }
 
 // Text returns the visible text of the first element that the selector matches, once there is one.
 func (b *Browser) Text(selector chromedp.CSS) string {
 	b.t.Helper()
-	return run(b, "text of "+string(selector), chromedp.Text(selector, chromedp.NodeVisible))
+	return inBrowser(b, "text of "+string(selector), chromedp.Text(selector, chromedp.NodeVisible))
+}
+
+// Has reports whether an element that the selector matches is there now.
+func (b *Browser) Has(selector chromedp.CSS) bool {
+	b.t.Helper()
+	return inBrowser(b, "look for "+string(selector), chromedp.Evaluate[bool](fmt.Sprintf("document.querySelector(%q) !== null", selector)))
 }
 
 // PreferColours makes the page believe that its reader prefers a scheme, light or dark.
@@ -156,7 +162,7 @@ func (b *Browser) Screenshot(name string) {
 	if folder == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(b.ctx, browserStepTimeout)
 	defer cancel()
 	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err == nil {
@@ -167,10 +173,10 @@ func (b *Browser) Screenshot(name string) {
 	}
 }
 
-// run performs one action within stepTimeout, or fails the test.
-func run[T any](b *Browser, what string, action chromedp.Action[T]) T {
+// inBrowser performs one action within browserStepTimeout, or fails the test.
+func inBrowser[T any](b *Browser, what string, action chromedp.Action[T]) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(b.ctx, browserStepTimeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, action)
 	if err != nil {

@@ -13,8 +13,8 @@ const (
 	APIKeyAuth = "#api_key_value"
 )
 
-// Answer is what Swagger UI shows after an operation ran.
-type Answer struct {
+// DocsAnswer is what Swagger UI shows after an operation ran.
+type DocsAnswer struct {
 	Status  string // "200"
 	Headers string // one a line, names in lower case
 	Body    string
@@ -43,21 +43,26 @@ func (b *Browser) Authorize(field, key string) {
 	)
 }
 
-// TryOperation opens the operation with this id, which must be closed, executes it with the parameters as they stand, and
-// returns what is shown.
-func (b *Browser) TryOperation(operationID string) Answer {
+// TryOperation executes the operation with this id, with its parameters as they stand, and returns what is shown. It opens
+// the operation first where it is closed, and clears an earlier answer. The answer must have a body.
+func (b *Browser) TryOperation(operationID string) DocsAnswer {
 	b.t.Helper()
 	block := chromedp.CSS(fmt.Sprintf("[id^='operations-'][id$='-%s']", operationID))
-	live := block + " .live-responses-table tbody "
+	live := block + " .live-responses-table"
+	if !b.Has(block + ".is-open") {
+		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
+	}
+	if b.Has(live) {
+		b.Do(chromedp.Click(block+" .btn-clear"), chromedp.WaitNotPresent(live))
+	}
 	b.Do(
-		chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible),
 		chromedp.WaitVisible(block+" .btn.execute"),
 		chromedp.WaitNotPresent(block+" .opblock-loading-animation"), // until then Swagger UI loses what is executed
 		chromedp.Click(block+" .btn.execute"),
 	)
-	return Answer{
-		Status:  strings.TrimSpace(b.Text(live + ".response-col_status")),
-		Headers: b.Text(live + "pre:has(> .headerline)"),
-		Body:    b.Text(live + ".highlight-code"),
+	return DocsAnswer{
+		Status:  strings.TrimSpace(b.Text(live + " tbody .response-col_status")),
+		Headers: b.Text(live + " pre:has(> .headerline)"),
+		Body:    b.Text(live + " .highlight-code pre"),
 	}
 }

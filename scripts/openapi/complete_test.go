@@ -98,6 +98,9 @@ func TestErrorsAreSharedUnlessTheHandlerSaysMore(t *testing.T) {
 	if conflict.Ref != "" || *conflict.Value.Description != "The name is taken" {
 		t.Errorf("the 409 is %q %q, want the handler's own words", conflict.Ref, *conflict.Value.Description)
 	}
+	if conflict.Value.Headers["Link"] == nil || conflict.Value.Headers["X-Request-Id"] == nil {
+		t.Errorf("headers of 409 are %q, want the handler's Link beside the shared ones", slices.Collect(maps.Keys(conflict.Value.Headers)))
+	}
 	created := ops["createProduct"].Responses.Value("201").Value
 	if created.Headers["Location"] == nil || created.Headers["RateLimit"] == nil {
 		t.Errorf("headers of 201 are %q, want the handler's Location beside the shared ones", slices.Collect(maps.Keys(created.Headers)))

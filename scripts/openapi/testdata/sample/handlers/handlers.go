@@ -48,6 +48,7 @@ func ListProducts() {}
 //	@Success	201		{object}	models.Product
 //	@Header		201		{string}	Location	"Where the product is"
 //	@Failure	409		{object}	models.Problem	"The name is taken"
+//	@Header		409		{string}	Link	"The product that has the name"
 //	@Security	BearerAuth
 //	@Router		/v1/products [post]
 func CreateProduct() {}
