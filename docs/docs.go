@@ -103,7 +103,7 @@ const docTemplate = `{
                     "200": {
                         "description": "OK",
                         "schema": {
-                            "$ref": "#/definitions/handlers.listOf-models_Order"
+                            "$ref": "#/definitions/handlers.List-models_Order"
                         }
                     },
                     "400": {
@@ -276,7 +276,7 @@ const docTemplate = `{
                     "200": {
                         "description": "OK",
                         "schema": {
-                            "$ref": "#/definitions/handlers.listOf-models_Product"
+                            "$ref": "#/definitions/handlers.List-models_Product"
                         }
                     },
                     "400": {
@@ -340,6 +340,36 @@ const docTemplate = `{
         }
     },
     "definitions": {
+        "handlers.List-models_Order": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Order"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.List-models_Product": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Product"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
         "handlers.createItem": {
             "type": "object",
             "required": [
@@ -397,36 +427,6 @@ const docTemplate = `{
                 "status": {
                     "type": "string",
                     "example": "ok"
-                }
-            }
-        },
-        "handlers.listOf-models_Order": {
-            "type": "object",
-            "properties": {
-                "data": {
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/models.Order"
-                    }
-                },
-                "next_cursor": {
-                    "description": "null on the last page",
-                    "type": "string"
-                }
-            }
-        },
-        "handlers.listOf-models_Product": {
-            "type": "object",
-            "properties": {
-                "data": {
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/models.Product"
-                    }
-                },
-                "next_cursor": {
-                    "description": "null on the last page",
-                    "type": "string"
                 }
             }
         },
@@ -639,11 +639,11 @@ const docTemplate = `{
             "name": "products"
         },
         {
-            "description": "What callers ordered. Orders belong to the owner of the key.",
+            "description": "What was bought, and how far it has come. Orders belong to the owner of the key.",
             "name": "orders"
         },
         {
-            "description": "For whoever runs the service.",
+            "description": "Whether the server runs and can serve.",
             "name": "health"
         }
     ]
@@ -651,12 +651,12 @@ const docTemplate = `{
 
 // SwaggerInfo holds exported Swagger Info so clients can modify it
 var SwaggerInfo = &swag.Spec{
-	Version:          "1",
+	Version:          "1.0.0",
 	Host:             "",
 	BasePath:         "/",
-	Schemes:          []string{""},
-	Title:            "RateLimiter",
-	Description:      "A REST API with rate limiting built in: every answer tells the caller where it stands.\n\nSend your API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Every answer to a key carries\n`RateLimit-Policy` (the policies that apply) and `RateLimit` (what is left of each, and when it resets).\nA request over the quota gets a 429 with `Retry-After`, and costs nothing.",
+	Schemes:          []string{},
+	Title:            "RateLimiter API",
+	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",
