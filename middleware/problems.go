@@ -21,12 +21,19 @@ func Fail(c *gin.Context, err error) {
 	c.Abort()
 }
 
-// RenderErrors answers with problem+json when a handler reported an error and
-// wrote nothing: here and only here errors become answers.
+// RenderErrors answers with problem+json when a handler reported an error, or
+// set only a status, and wrote nothing: here and only here errors become
+// answers.
 func RenderErrors() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
-		if len(c.Errors) > 0 && !c.Writer.Written() {
+		if c.Writer.Written() {
+			return
+		}
+		if status := c.Writer.Status(); len(c.Errors) == 0 && status >= http.StatusBadRequest {
+			Fail(c, &models.StatusError{Status: status, Detail: http.StatusText(status) + "."})
+		}
+		if len(c.Errors) > 0 {
 			renderError(c)
 		}
 	}

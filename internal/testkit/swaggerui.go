@@ -29,6 +29,16 @@ func (b *Browser) OpenDocs(baseURL string) {
 	)
 }
 
+// ShowsOperation reports whether the page shows the operation with this id.
+func (b *Browser) ShowsOperation(operationID string) bool {
+	return b.Has(operationBlock(operationID))
+}
+
+// operationBlock selects the part of the page that is about one operation.
+func operationBlock(operationID string) chromedp.CSS {
+	return chromedp.CSS(fmt.Sprintf("[id^='operations-'][id$='-%s']", operationID))
+}
+
 // Authorize enters a key in one field of the Authorize dialog: BearerAuth or APIKeyAuth.
 func (b *Browser) Authorize(field, key string) {
 	b.t.Helper()
@@ -47,7 +57,7 @@ func (b *Browser) Authorize(field, key string) {
 // the operation first where it is closed, and clears an earlier answer. The answer must have a body.
 func (b *Browser) TryOperation(operationID string) DocsAnswer {
 	b.t.Helper()
-	block := chromedp.CSS(fmt.Sprintf("[id^='operations-'][id$='-%s']", operationID))
+	block := operationBlock(operationID)
 	live := block + " .live-responses-table"
 	if !b.Has(block + ".is-open") {
 		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
