@@ -54,11 +54,12 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	if err != nil {
 		return err
 	}
-	public, err := net.Listen("tcp", cfg.httpAddr)
+	var listen net.ListenConfig
+	public, err := listen.Listen(ctx, "tcp", cfg.httpAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP_ADDR: %w", err)
 	}
-	ops, err := net.Listen("tcp", cfg.opsAddr)
+	ops, err := listen.Listen(ctx, "tcp", cfg.opsAddr)
 	if err != nil {
 		return errors.Join(fmt.Errorf("OPS_ADDR: %w", err), public.Close())
 	}

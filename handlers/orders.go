@@ -127,7 +127,7 @@ func (h *Orders) Create(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c.Request.Context()).Key.Owner))
+	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c).Key.Owner))
 	if err != nil {
 		fail(c, err)
 		return
@@ -165,8 +165,7 @@ func (h *Orders) List(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	ctx := c.Request.Context()
-	page, err := h.orders.List(ctx, models.RequestFrom(ctx).Key.Owner, after, limit)
+	page, err := h.orders.List(c.Request.Context(), models.RequestFrom(c).Key.Owner, after, limit)
 	if err != nil {
 		fail(c, err)
 		return
@@ -188,8 +187,7 @@ func (h *Orders) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
-	ctx := c.Request.Context()
-	order, err := h.orders.Get(ctx, models.RequestFrom(ctx).Key.Owner, c.Param("id"))
+	order, err := h.orders.Get(c.Request.Context(), models.RequestFrom(c).Key.Owner, c.Param("id"))
 	if err != nil {
 		fail(c, err)
 		return

@@ -90,8 +90,8 @@ func (e *exchange) settle() {
 	header := e.Header()
 	header[policyField] = policy
 	var buffer [256]byte
-	e.lasting.rateLimitField[0] = string(e.reservation.Decision.AppendField(buffer[:0]))
-	header[rateLimitField] = e.lasting.rateLimitField[:]
+	e.rateLimitField[0] = string(e.reservation.Decision.AppendField(buffer[:0]))
+	header[rateLimitField] = e.rateLimitField[:]
 }
 
 // outcome tells a status as what policies charge for: 101 to 399 are
