@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"sync"
 	"testing"
@@ -11,10 +12,8 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
-	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
-	"ratelimiter/ratelimit"
 )
 
 // testApp is the whole server but for its process: a database of its own, the
@@ -62,26 +61,24 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if o.pool == nil {
-		o.pool = db
-	}
 	peppers, err := apikeys.ParsePeppers("v1:a pepper for tests only")
 	if err != nil {
 		t.Fatal(err)
 	}
-	quotas, err := quota.New(o.pool, keyChecker{peppers}, quota.Config{TTL: o.cacheTTL, Stale: 10 * time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(quotas.Close)
 	app := &testApp{
 		t: t, db: db, keys: apikeys.NewStore(db, peppers),
 		ready: &readiness{db: &database{Pool: db}}, clock: newTestClock(), log: &safeBuffer{},
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
-	cfg := &config{peppers: peppers, trustedProxies: o.proxies}
-	router, err := wire(cfg, to, app.ready.db, quotas, app.ready, ratelimit.WithClock(app.clock.Now))
+	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute}
+	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, app.clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(parts.close)
+	parts.db = app.ready.db // the shop's; the quotas keep theirs
+	router, err := parts.router(cfg, to, app.ready)
 	if err != nil {
 		t.Fatal(err)
 	}

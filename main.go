@@ -16,6 +16,8 @@
 //	@tag.description	What the shop sells.
 //	@tag.name			orders
 //	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
+//	@tag.name			limits
+//	@tag.description	The engine as a service, for what you protect yourself.
 //	@tag.name			health
 //	@tag.description	Whether the server runs and can serve.
 //

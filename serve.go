@@ -9,18 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/errgroup"
 
-	"ratelimiter/handlers"
-	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
-	"ratelimiter/internal/quota"
-	"ratelimiter/internal/shop"
-	"ratelimiter/middleware"
 	"ratelimiter/migrations"
-	"ratelimiter/ratelimit"
-	"ratelimiter/ratelimit/memory"
 )
 
 // drainTimeout bounds how long requests under way may take after a signal.
@@ -43,14 +35,14 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 
-	quotas, err := quota.New(db.Pool, keyChecker{cfg.peppers}, quota.Config{TTL: cfg.cacheTTL, Stale: cfg.cacheStale})
+	parts, err := newServices(cfg, db, nil)
 	if err != nil {
 		return err
 	}
-	defer quotas.Close()
+	defer parts.close()
 
 	ready := &readiness{db: db}
-	router, err := wire(cfg, to, db, quotas, ready)
+	router, err := parts.router(cfg, to, ready)
 	if err != nil {
 		return err
 	}
@@ -76,27 +68,6 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	}
 	return serve(ctx, ready, opening, []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}})
 }
-
-// wire makes the router and everything behind it. Options adjust both limiters.
-func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness, options ...ratelimit.Option) (*gin.Engine, error) {
-	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
-	return newRouter(&api{
-		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
-		orders:   handlers.NewOrders(shop.NewOrders(db.Pool), cursors),
-		health:   handlers.NewHealth(ready),
-	}, &gate{
-		log:     to.log,
-		quotas:  quotas,
-		guard:   middleware.NewAddressGuard(ratelimit.New(memory.New(), options...)),
-		limiter: ratelimit.New(memory.New(), options...),
-		proxies: cfg.trustedProxies,
-	})
-}
-
-// keyChecker lends internal/quota what internal/apikeys knows.
-type keyChecker struct{ *apikeys.Peppers }
-
-func (keyChecker) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
 
 // served is a server and where it listens.
 type served struct {
