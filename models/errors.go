@@ -16,14 +16,14 @@ var (
 	ErrUnavailable = errors.New("temporarily unavailable") // a dependency is down; trying again later helps
 )
 
-// RequestError is a fault of the caller's that its text may tell: Status is
-// the HTTP status (400 to 499), Detail a sentence for people.
-type RequestError struct {
+// StatusError is a failure that may be told as it is: an HTTP status (400 and
+// up) and a sentence for people.
+type StatusError struct {
 	Status int
 	Detail string
 }
 
-func (e *RequestError) Error() string { return e.Detail }
+func (e *StatusError) Error() string { return e.Detail }
 
 // LimitedError says that the caller has to wait. RetryAfter is the time until
 // a retry can pass; 0 or less: waiting doesn't help.
@@ -73,6 +73,9 @@ func (f *Faults) Query(name, code, message string) { f.Add("query", name, code, 
 func (f *Faults) Add(location, pointer, code, message string) {
 	f.list = append(f.list, FieldError{Location: location, Pointer: pointer, Code: code, Message: message})
 }
+
+// List returns the faults so far.
+func (f *Faults) List() []FieldError { return f.list }
 
 // Err returns an *InvalidError with every fault, or nil when there is none.
 func (f *Faults) Err() error {

@@ -47,3 +47,18 @@ type OrderItem struct {
 	Quantity  int64  `json:"quantity" example:"2"`
 	UnitPrice Money  `json:"unit_price"`
 }
+
+// NewOrder is what an owner asks for. Whether it has the right form is checked
+// where it is read, whether its products exist where it is stored.
+type NewOrder struct {
+	Owner        string
+	Items        []NewItem
+	Email        string
+	PaymentToken string // the payment provider's; a secret
+}
+
+// NewItem is one line of a NewOrder.
+type NewItem struct {
+	ProductID string
+	Quantity  int64
+}

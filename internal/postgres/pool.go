@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/postgres/pgbin"
@@ -94,6 +96,7 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
+	cfg.AfterConnect = readTimesInUTC
 	for name, value := range map[string]string{
 		"application_name":                    "ratelimiter",
 		"statement_timeout":                   milliseconds(statementTimeout),
@@ -108,6 +111,14 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 		option(cfg)
 	}
 	return cfg, nil
+}
+
+// readTimesInUTC makes a connection scan times in UTC, not in the zone of the machine: the API's
+// times are UTC, and the same everywhere.
+func readTimesInUTC(_ context.Context, conn *pgx.Conn) error {
+	types := conn.TypeMap()
+	types.RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
+	return nil
 }
 
 // milliseconds writes a duration as Postgres's settings take it.

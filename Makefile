@@ -1,0 +1,61 @@
+# RateLimiter: 'make run' serves, 'make test' tests, 'make help' lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+TOOLS := $(CURDIR)/.tools
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+
+# Every package but those in folders that begin with a dot.
+PACKAGES := ./...
+
+.PHONY: help
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/ratelimiter
+	go build -o bin/ratelimiter .
+
+.PHONY: run
+run: build ## serve in dev mode; starts a private Postgres when DATABASE_URL is not set
+	exec bin/ratelimiter serve --dev
+
+.PHONY: test
+test: vet lint generate-check go-test ## everything: vet, linter, generated files, all tests with the race detector
+
+.PHONY: vet
+vet:
+	go vet $(PACKAGES)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## gofmt and the linter
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run 'make format'):"; echo "$$unformatted"; exit 1; fi
+	$(GOLANGCI) run $(PACKAGES)
+
+$(GOLANGCI):
+	GOBIN=$(TOOLS)/install go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/install/golangci-lint $@
+
+.PHONY: format
+format: ## gofmt everything
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: generate
+generate: ## make the OpenAPI description from the annotations
+	go run ./scripts/openapi
+
+.PHONY: generate-check
+generate-check: ## fail if a generated file is out of date
+	go run ./scripts/openapi -check
+
+.PHONY: go-test
+go-test: ## all tests, on one throw-away Postgres
+	scripts/install-chromium.sh
+	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
+
+.PHONY: clean
+clean: ## remove what was built; .data, with the private Postgres, stays
+	rm -rf bin

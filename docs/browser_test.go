@@ -1,0 +1,126 @@
+package docs_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/docs"
+	"ratelimiter/internal/testkit"
+)
+
+const sampleKey = "rl_live_sample"
+
+// newSampleServer serves the docs pages over the sample description, and one of its operations.
+func newSampleServer(t *testing.T) *httptest.Server {
+	t.Helper()
+	spec, err := os.ReadFile("../scripts/openapi/testdata/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.GET("/docs", docs.Page)
+	router.GET("/swagger/*any", docs.SwaggerUI)
+	router.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", spec) })
+	router.GET("/v1/products", listSampleProducts(20))
+	server := httptest.NewServer(router)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// listSampleProducts takes the key in one of the two headers, as the real API does, and counts down from units.
+func listSampleProducts(units int) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		bearer, header := c.GetHeader("Authorization"), c.GetHeader("X-API-Key")
+		if (bearer == "Bearer "+sampleKey) == (header == sampleKey) {
+			c.JSON(http.StatusUnauthorized, gin.H{"title": "Unauthorized", "status": 401})
+			return
+		}
+		units--
+		c.Header("RateLimit-Policy", `"burst";q=20;w=2`)
+		c.Header("RateLimit", fmt.Sprintf(`"burst";r=%d;t=1`, units))
+		c.Header("X-Request-Id", "req_sample")
+		c.JSON(http.StatusOK, gin.H{"data": []gin.H{{"name": "Blue mug"}}, "next_cursor": nil})
+	}
+}
+
+func TestRunAnOperationInABrowser(t *testing.T) {
+	for _, field := range []string{testkit.BearerAuth, testkit.APIKeyAuth} {
+		t.Run(field, func(t *testing.T) {
+			server := newSampleServer(t)
+			browser := testkit.NewBrowser(t)
+			browser.OpenDocs(server.URL)
+			browser.Authorize(field, sampleKey)
+			answer := browser.TryOperation("listProducts")
+			browser.Screenshot("docs-" + strings.TrimPrefix(field, "#"))
+
+			if answer.Status != "200" {
+				t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+			}
+			for _, header := range []string{
+				`ratelimit: "burst";r=19;t=1`, `ratelimit-policy: "burst";q=20;w=2`, "x-request-id: req_sample",
+			} {
+				if !strings.Contains(answer.Headers, header) {
+					t.Errorf("the response headers lack %q:\n%s", header, answer.Headers)
+				}
+			}
+			if !strings.Contains(answer.Body, "Blue mug") {
+				t.Errorf("the body is not shown: %s", answer.Body)
+			}
+			if again := browser.TryOperation("listProducts"); !strings.Contains(again.Headers, `ratelimit: "burst";r=18;t=1`) {
+				t.Errorf("the second answer's headers are\n%s\nwant one unit less", again.Headers)
+			}
+			checkClean(t, browser, server)
+		})
+	}
+}
+
+func TestKeepTheKeyAndSendItOnce(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	browser.OpenDocs(server.URL)
+	browser.Authorize(testkit.BearerAuth, sampleKey)
+	browser.Authorize(testkit.APIKeyAuth, sampleKey) // the API refuses a request with both
+	browser.OpenDocs(server.URL)                     // the keys outlive the page
+	if answer := browser.TryOperation("listProducts"); answer.Status != "200" {
+		t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+	}
+	checkClean(t, browser, server)
+}
+
+func TestFollowTheBrowsersColours(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	browser.OpenDocs(server.URL)
+	const isDark = `document.documentElement.classList.contains("dark-mode")`
+	browser.Do(chromedp.Poll[chromedp.Void]("!" + isDark))
+	browser.PreferColours("dark")
+	browser.Do(
+		chromedp.Poll[chromedp.Void](isDark),
+		chromedp.Click(chromedp.CSS("[id$='-createProduct'] .opblock-summary-control"), chromedp.NodeVisible),
+		chromedp.WaitVisible(chromedp.CSS("textarea.body-param__text")),
+		chromedp.Click(chromedp.CSS("section.models .models-control"), chromedp.NodeVisible),
+		chromedp.WaitVisible(chromedp.CSS("[id='components-schemas-Product'], [data-name='Product'], .json-schema-2020-12__title")),
+	)
+	browser.Screenshot("docs-dark")
+	checkClean(t, browser, server)
+}
+
+// checkClean fails the test when the page broke its Content-Security-Policy or asked another server for anything.
+func checkClean(t *testing.T, browser *testkit.Browser, server *httptest.Server) {
+	t.Helper()
+	if faults := browser.Faults(); len(faults) > 0 {
+		t.Errorf("the browser complained:\n%s", strings.Join(faults, "\n"))
+	}
+	if hosts := browser.Hosts(); !slices.Equal(hosts, []string{strings.TrimPrefix(server.URL, "http://")}) {
+		t.Errorf("the page asked other hosts: %q", hosts)
+	}
+}

@@ -1,0 +1,206 @@
+package docs_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/docs"
+)
+
+func newRouter() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.GET("/docs", docs.Page)
+	router.GET("/swagger/*any", docs.SwaggerUI)
+	router.GET("/openapi.json", docs.Spec)
+	return router
+}
+
+// get asks router for target, with headers given as name, value, name, value.
+func get(router http.Handler, target string, headers ...string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(http.MethodGet, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response := httptest.NewRecorder()
+	router.ServeHTTP(response, request)
+	return response
+}
+
+// vendored pins swagger-ui-dist 5.35.0. When a hash changes, look at the page's Content-Security-Policy anew: the browser
+// test shows whether the new version runs under it.
+var vendored = map[string]string{
+	"favicon-16x16.png":                "af24ad604dd7b3bcda8f975ab973075f4a2f70a4087944a12f8ef8b63a3e07c2",
+	"favicon-32x32.png":                "3ed612f41e050ca5e7000cad6f1cbe7e7da39f65fca99c02e99e6591056e5837",
+	"swagger-ui-bundle.js":             "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+	"swagger-ui-bundle.js.LICENSE.txt": "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
+	"swagger-ui.css":                   "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+	"LICENSE":                          "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+	"NOTICE":                           "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+}
+
+func TestVendoredFilesAreUnchanged(t *testing.T) {
+	entries, err := os.ReadDir("swagger-ui")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != len(vendored)+1 { // and the README
+		t.Errorf("%d files, want the %d pinned ones and README.md", len(entries), len(vendored))
+	}
+	for name, want := range vendored {
+		content, err := os.ReadFile(filepath.Join("swagger-ui", name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		sum := sha256.Sum256(content)
+		if got := hex.EncodeToString(sum[:]); got != want {
+			t.Errorf("%s is not the pinned one: its SHA-256 is %s", name, got)
+		}
+	}
+}
+
+func TestEveryFileIsServedAsWhatItIs(t *testing.T) {
+	router := newRouter()
+	for path, contentType := range map[string]string{
+		"/docs":                             "text/html; charset=utf-8",
+		"/openapi.json":                     "application/json; charset=utf-8",
+		"/swagger/index.html":               "text/html; charset=utf-8",
+		"/swagger/index.css":                "text/css; charset=utf-8",
+		"/swagger/swagger-initializer.js":   "text/javascript; charset=utf-8",
+		"/swagger/swagger-ui-bundle.js":     "application/javascript",
+		"/swagger/swagger-ui.css":           "text/css; charset=utf-8",
+		"/swagger/favicon-16x16.png":        "image/png",
+		"/swagger/favicon-32x32.png":        "image/png",
+		"/swagger/doc.json":                 "application/json; charset=utf-8",
+		"/swagger/swagger-ui.css?version=1": "text/css; charset=utf-8",
+	} {
+		response := get(router, path)
+		if response.Code != http.StatusOK || response.Body.Len() == 0 {
+			t.Errorf("%s: status %d with %d bytes", path, response.Code, response.Body.Len())
+		}
+		if got := response.Header().Get("Content-Type"); got != contentType {
+			t.Errorf("%s: Content-Type is %q, want %q", path, got, contentType)
+		}
+		if got := response.Header().Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s: X-Content-Type-Options is %q, want nosniff", path, got)
+		}
+	}
+}
+
+func TestFilesAreTheVendoredOnes(t *testing.T) {
+	router := newRouter()
+	for _, name := range []string{"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"} {
+		want, err := os.ReadFile(filepath.Join("swagger-ui", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := get(router, "/swagger/"+name).Body.String(); got != string(want) {
+			t.Errorf("%s: %d bytes were served, want the %d of the file", name, len(got), len(want))
+		}
+	}
+}
+
+func TestPagesHaveTheirPolicy(t *testing.T) {
+	const want = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+		"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	router := newRouter()
+	for _, path := range []string{"/docs", "/swagger/index.html"} {
+		if got := get(router, path).Header().Get("Content-Security-Policy"); got != want {
+			t.Errorf("%s: Content-Security-Policy is\n%q, want\n%q", path, got, want)
+		}
+	}
+}
+
+var (
+	elsewhere = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(:]\s*["']?\s*(https?:)?//`)
+	inline    = regexp.MustCompile(`(?is)<script[^>]*>\s*\S+?\s*</script>|<style|\sstyle=|\son[a-z]+=|javascript:`)
+)
+
+func TestPagesNameNoOtherOriginAndHaveNothingInline(t *testing.T) {
+	router := newRouter()
+	for _, path := range []string{"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js"} {
+		body := get(router, path).Body.String()
+		if found := elsewhere.FindString(body); found != "" {
+			t.Errorf("%s names another origin: %q", path, found)
+		}
+		if found := inline.FindString(body); found != "" && !strings.HasSuffix(path, ".js") {
+			t.Errorf("%s has something inline that its policy forbids: %q", path, found)
+		}
+	}
+}
+
+func TestFilesAreNotSentTwice(t *testing.T) {
+	router := newRouter()
+	for _, path := range []string{"/docs", "/openapi.json", "/swagger/index.css", "/swagger/swagger-ui-bundle.js"} {
+		tag := get(router, path).Header().Get("ETag")
+		if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(tag) {
+			t.Errorf("%s: ETag is %s, want a hash of the content", path, tag)
+			continue
+		}
+		response := get(router, path, "If-None-Match", tag)
+		if response.Code != http.StatusNotModified || response.Body.Len() != 0 {
+			t.Errorf("%s: status %d with %d bytes, want 304 with none", path, response.Code, response.Body.Len())
+		}
+		if response := get(router, path, "If-None-Match", `"another"`); response.Code != http.StatusOK {
+			t.Errorf("%s: status %d for another ETag, want 200", path, response.Code)
+		}
+	}
+}
+
+// gin-swagger keeps the path prefix of its first request: one strange request must not take the page away from all others.
+func TestStrangePathsAreNotFoundAndDoNoHarm(t *testing.T) {
+	router := newRouter()
+	for _, path := range []string{
+		"/swagger/x/swagger-ui.css", "/swagger//swagger-ui.css", "/swagger/swagger-ui.css/", "/swagger/../swagger-ui.css",
+		"/swagger/swagger-ui.css.map", "/swagger/nothing.js", "/swagger/README.md", "/swagger/.", "/swagger/oauth2-redirect.html",
+		"/swagger/x?/swagger/swagger-ui.css",
+	} {
+		if response := get(router, path); response.Code != http.StatusNotFound || response.Body.Len() != 0 {
+			t.Errorf("%s: status %d with %d bytes, want 404 with none", path, response.Code, response.Body.Len())
+		}
+	}
+	if response := get(router, "/swagger/swagger-ui.css?x=/y/swagger-ui-bundle.js"); response.Body.Len() > 1<<20 {
+		t.Error("the query chose another file")
+	}
+	if response := get(router, "/swagger/swagger-ui.css"); response.Code != http.StatusOK {
+		t.Errorf("afterwards the style is gone: status %d", response.Code)
+	}
+}
+
+func TestSwaggerRootLeadsToThePage(t *testing.T) {
+	response := get(newRouter(), "/swagger/")
+	if response.Code != http.StatusFound || response.Header().Get("Location") != "/docs" {
+		t.Errorf("status %d to %q, want 302 to /docs", response.Code, response.Header().Get("Location"))
+	}
+}
+
+func TestDescriptionsAreTheGeneratedOnes(t *testing.T) {
+	router := newRouter()
+	for path, want := range map[string]string{"/openapi.json": `"3.1.0"`, "/swagger/doc.json": `"2.0"`} {
+		var document map[string]json.RawMessage
+		if err := json.Unmarshal(get(router, path).Body.Bytes(), &document); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if got := string(document["openapi"]) + string(document["swagger"]); got != want {
+			t.Errorf("%s is of version %s, want %s", path, got, want)
+		}
+	}
+	committed, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := get(router, "/openapi.json").Body.String(); got != string(committed) || string(docs.OpenAPI()) != got {
+		t.Error("/openapi.json is not the committed file")
+	}
+}

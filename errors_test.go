@@ -1,0 +1,107 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"ratelimiter/models"
+)
+
+// Whatever goes wrong, and wherever, the answer is one shape.
+func TestEveryErrorIsAProblem(t *testing.T) {
+	app := newApp(t)
+	caller := app.caller("internal")
+	cases := []struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+	}{
+		{"no such path", "GET", "/v2", "", nil, 404},
+		{"no such path, with a slash", "GET", "/v1/products/", "", nil, 404},
+		{"no such method", "DELETE", "/v1/products", "", nil, 405},
+		{"no such product", "GET", "/v1/products/x", "", nil, 404},
+		{"no such product, strangely named", "GET", "/v1/products/%00%ff", "", nil, 404},
+		{"no JSON", "POST", "/v1/orders", "{", nil, 400},
+		{"no type", "POST", "/v1/orders", "{}", []string{"Content-Type", "text/plain"}, 415},
+		{"too large", "POST", "/v1/orders", strings.Repeat(" ", 65<<10), nil, 413},
+		{"invalid", "POST", "/v1/orders", "{}", nil, 422},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			var body any
+			if test.body != "" {
+				body = test.body
+			}
+			answer := caller.Do(test.method, test.path, body, append(test.header, "X-Request-Id", "mine")...).Want(test.status)
+			if got := answer.Header.Get("Content-Type"); got != models.ProblemMediaType {
+				t.Errorf("Content-Type %s", got)
+			}
+			var problem models.Problem
+			answer.JSON(&problem)
+			if problem.Status != test.status || problem.Title != http.StatusText(test.status) || problem.Detail == "" ||
+				problem.Type != "about:blank" || problem.RequestID != "mine" || problem.Instance == "" {
+				t.Errorf("problem %+v", problem)
+			}
+			if (problem.Errors != nil) != (test.status == 422) {
+				t.Errorf("errors %v", problem.Errors)
+			}
+		})
+	}
+	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, POST" {
+		t.Errorf("Allow %q", allow)
+	}
+}
+
+func TestInternalsStayInside(t *testing.T) {
+	app := newApp(t)
+	caller := app.caller("internal")
+	app.exec(`ALTER TABLE products RENAME TO hidden`)
+	answer := caller.Get("/v1/products", "X-Request-Id", "find-me").Want(http.StatusInternalServerError)
+	for _, internal := range []string{"products\" does", "SQLSTATE", "relation", "shop"} {
+		if strings.Contains(string(answer.Body), internal) {
+			t.Errorf("the answer tells %q: %s", internal, answer.Body)
+		}
+	}
+	if log := app.log.String(); !strings.Contains(log, "find-me") || !strings.Contains(log, "relation") {
+		t.Errorf("the log has to tell the cause:\n%s", log)
+	}
+}
+
+func TestARequestIDIsAcceptedOrMade(t *testing.T) {
+	app := newApp(t)
+	for sent, kept := range map[string]bool{
+		"":                      false,
+		"trace 1/2 {a}":         true,
+		strings.Repeat("x", 64): true,
+		strings.Repeat("x", 65): false,
+		"tab\there":             false,
+		"ümlaut":                false,
+	} {
+		got := app.Get("/livez", "X-Request-Id", sent).Want(http.StatusOK).Header.Get("X-Request-Id")
+		if got == "" || (got == sent) != kept {
+			t.Errorf("sent %q, got %q", sent, got)
+		}
+	}
+}
+
+func TestReadinessTellsWhatIsMissing(t *testing.T) {
+	app := newApp(t)
+	app.Get("/livez").Want(http.StatusOK)
+	app.Get("/readyz").Want(http.StatusOK)
+
+	app.exec(`DELETE FROM goose_db_version WHERE version_id = 3`)
+	if got := app.Get("/readyz").Want(http.StatusServiceUnavailable); !strings.Contains(string(got.Body), "migration is pending") {
+		t.Errorf("body %s", got.Body)
+	}
+	app.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, true)`)
+	app.Get("/readyz").Want(http.StatusOK)
+
+	app.ready.draining.Store(true)
+	app.Get("/readyz").Want(http.StatusServiceUnavailable)
+	app.ready.draining.Store(false)
+
+	app.db.Close()
+	app.Get("/readyz").Want(http.StatusServiceUnavailable)
+	app.Get("/livez").Want(http.StatusOK)
+}

@@ -1,0 +1,163 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+const goodOrder = `{"items":[{"product_id":"prd_1","quantity":2}],"email":"a@example.com","payment_token":"tok_ok"}`
+
+// read sends body through readBody as POST /v1/orders would.
+func read(body []byte, contentType string) (createOrder, error) {
+	c, _ := gin.CreateTestContext(httptest.NewRecorder())
+	c.Request = httptest.NewRequest(http.MethodPost, "/v1/orders", bytes.NewReader(body))
+	c.Request.Header.Set("Content-Type", contentType)
+	var order createOrder
+	err := readBody(c, &order)
+	return order, err
+}
+
+func TestAGoodBodyIsRead(t *testing.T) {
+	c, _ := gin.CreateTestContext(httptest.NewRecorder())
+	c.Request = httptest.NewRequest(http.MethodPost, "/v1/orders", strings.NewReader(goodOrder))
+	c.Request.Header.Set("Content-Type", "application/json; charset=UTF-8")
+	var order createOrder
+	if err := readBody(c, &order); err != nil {
+		t.Fatal(err)
+	}
+	want := createOrder{Items: []createItem{{"prd_1", 2}}, Email: "a@example.com", PaymentToken: "tok_ok"}
+	if fmt.Sprint(order) != fmt.Sprint(want) {
+		t.Fatalf("read %v; want %v", order, want)
+	}
+}
+
+func TestWhatIsNoJSONIsRefusedWithAReason(t *testing.T) {
+	cases := []struct {
+		name, body string
+		status     int
+		says       string
+	}{
+		{"empty", "", 400, "empty"},
+		{"white space", " \n", 400, "empty"},
+		{"cut off", goodOrder[:20], 400, "ends too early"},
+		{"no JSON", "items=1", 400, "not JSON"},
+		{"trailing data", goodOrder + "{}", 400, "behind the end"},
+		{"a comma behind it", goodOrder + ",", 400, "behind the end"},
+		{"duplicate name", `{"email":"a@example.com","email":"b@example.com"}`, 400, "twice"},
+		{"duplicate name inside", `{"items":[{"quantity":1,"quantity":2}]}`, 400, "twice"},
+		{"invalid UTF-8", `{"email":"` + "\xff" + `"}`, 400, "UTF-8"},
+		{"unpaired surrogate", `{"email":"\ud800"}`, 400, "surrogate"},
+		{"too deep", strings.Repeat("[", 33) + strings.Repeat("]", 33), 400, "deeper than 32"},
+		{"much too deep", strings.Repeat("[", 60_000), 400, "deeper than 32"},
+		{"too large", `{"email":"` + strings.Repeat("a", 64<<10) + `"}`, 413, "64 KiB"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := read([]byte(test.body), "application/json")
+			var status *models.StatusError
+			if !errors.As(err, &status) || status.Status != test.status || !strings.Contains(status.Detail, test.says) {
+				t.Fatalf("error %#v; want %d that says %q", err, test.status, test.says)
+			}
+		})
+	}
+}
+
+func TestOnlyJSONIsTaken(t *testing.T) {
+	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/json; ="} {
+		_, err := read([]byte(goodOrder), contentType)
+		var status *models.StatusError
+		if !errors.As(err, &status) || status.Status != http.StatusUnsupportedMediaType {
+			t.Errorf("%q: %v; want a 415", contentType, err)
+		}
+	}
+}
+
+func TestEveryFaultIsToldAtOnce(t *testing.T) {
+	cases := []struct{ name, body, faults string }{
+		{"empty object", `{}`, "/items:required /email:required /payment_token:required"},
+		{"no object", `[]`, ":type"},
+		{"null", `null`, ":null"},
+		{"nulls", `{"items":null,"email":null,"payment_token":null}`, "/items:null /email:null /payment_token:null"},
+		{
+			"wrong types", `{"items":{},"email":1,"payment_token":["x"]}`,
+			"/items:type /email:type /payment_token:type",
+		},
+		{
+			"items", `{"items":[{"product_id":"","quantity":0},{"quantity":1.5},7,{"product_id":"p","quantity":10001}],"email":"a@example.com","payment_token":"t"}`,
+			"/items/1/quantity:type /items/2:type /items/0/product_id:required /items/0/quantity:min /items/1/product_id:required /items/3/quantity:max",
+		},
+		{
+			"unknown names", `{"items":[{"product_id":"p","quantity":1,"a/b~c":1}],"Email":"a@example.com","email":"a@example.com","payment_token":"t"}`,
+			"/items/0/a~1b~0c:unknown /Email:unknown",
+		},
+		{"a number too large", `{"items":[{"product_id":"p","quantity":9223372036854775808}],"email":"a@example.com","payment_token":"t"}`, "/items/0/quantity:type"},
+		{"NUL", `{"items":[{"product_id":"p\u0000","quantity":1}],"email":"a@example.com","payment_token":"t"}`, "/items/0/product_id:nul"},
+		{"no address", `{"items":[{"product_id":"p","quantity":1}],"email":"A <a@example.com>","payment_token":"t"}`, "/email:email"},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := read([]byte(test.body), "application/json")
+			var invalid *models.InvalidError
+			if !errors.As(err, &invalid) {
+				t.Fatalf("error %v; want a list of faults", err)
+			}
+			var got []string
+			for _, f := range invalid.Faults {
+				got = append(got, f.Pointer+":"+f.Code)
+			}
+			if strings.Join(got, " ") != test.faults {
+				t.Fatalf("faults %s\n  want %s", strings.Join(got, " "), test.faults)
+			}
+		})
+	}
+}
+
+func TestAWrongCaseIsToldWithTheRightOne(t *testing.T) {
+	_, err := read([]byte(`{"Email":"x"}`), "application/json")
+	if err == nil || !strings.Contains(err.Error(), `did you mean "email"`) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestSecretsAreNotEchoed(t *testing.T) {
+	_, err := read([]byte(`{"payment_token":"tok_`+strings.Repeat("secret", 60)+`","email":"secret"}`), "application/json")
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Fatalf("error %v", err)
+	}
+}
+
+// Whatever is sent, the answer is an order that is right in every part or an
+// error that may be told; and encoding/json, which is laxer, agrees on what was
+// read.
+func FuzzReadBody(f *testing.F) {
+	f.Add([]byte(goodOrder))
+	f.Add([]byte(`{"items":[{}],"email":null}`))
+	f.Add([]byte(`[{"a":[{"b":null}]}]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		order, err := read(body, "application/json")
+		if err != nil {
+			if !errors.As(err, new(*models.StatusError)) && !errors.As(err, new(*models.InvalidError)) {
+				t.Fatalf("error %v of another kind", err)
+			}
+			return
+		}
+		var lax createOrder
+		if err := json.Unmarshal(body, &lax); err != nil {
+			t.Fatalf("%q was read, but is no JSON: %v", body, err)
+		}
+		if !slices.Equal(lax.Items, order.Items) || lax.Email != order.Email || lax.PaymentToken != order.PaymentToken {
+			t.Fatalf("%q was read as %v; want %v", body, order, lax)
+		}
+	})
+}

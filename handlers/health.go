@@ -1,0 +1,64 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// Readiness knows whether the service can do its work.
+type Readiness interface {
+	// NotReady returns why it can't, as a sentence for operators, or "".
+	NotReady(ctx context.Context) string
+}
+
+// Health serves /livez and /readyz.
+type Health struct {
+	readiness Readiness
+}
+
+// NewHealth returns the handlers of /livez and /readyz.
+func NewHealth(readiness Readiness) *Health { return &Health{readiness: readiness} }
+
+// readyTimeout bounds a readiness check: a prober that waits longer has given
+// up.
+const readyTimeout = 2 * time.Second
+
+type healthStatus struct {
+	Status string `json:"status" example:"ok"`
+}
+
+// Live answers GET /livez: the process runs and can answer.
+//
+//	@Summary		Is the process alive?
+//	@Description	Answers as long as the process runs. If it doesn't, restart the process.
+//	@Tags			health
+//	@ID				livez
+//	@Produce		json
+//	@Success		200	{object}	healthStatus
+//	@Router			/livez [get]
+func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Status: "ok"}) }
+
+// Ready answers GET /readyz: send requests here, or elsewhere.
+//
+//	@Summary		Is the service ready?
+//	@Description	503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
+//	@Tags			health
+//	@ID				readyz
+//	@Produce		json
+//	@Success		200	{object}	healthStatus
+//	@Failure		503	{object}	models.Problem
+//	@Router			/readyz [get]
+func (h *Health) Ready(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+	defer cancel()
+	if reason := h.readiness.NotReady(ctx); reason != "" {
+		fail(c, &models.StatusError{Status: http.StatusServiceUnavailable, Detail: reason})
+		return
+	}
+	c.JSON(http.StatusOK, healthStatus{Status: "ok"})
+}

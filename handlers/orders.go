@@ -1,0 +1,196 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/mail"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// OrderService places and reads orders.
+type OrderService interface {
+	// Create stores a pending order and returns it. An unknown product is a
+	// *models.InvalidError.
+	Create(ctx context.Context, order models.NewOrder) (models.Order, error)
+	// List returns up to limit of the owner's orders, newest first, behind
+	// after (nil: from the start).
+	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
+	// Get returns one of the owner's orders, or models.ErrNotFound.
+	Get(ctx context.Context, owner, id string) (models.Order, error)
+}
+
+// Orders serves /v1/orders.
+type Orders struct {
+	orders  OrderService
+	cursors *Cursors
+}
+
+// NewOrders returns the handlers of /v1/orders.
+func NewOrders(orders OrderService, cursors *Cursors) *Orders {
+	return &Orders{orders: orders, cursors: cursors}
+}
+
+// createOrder is the body of POST /v1/orders.
+type createOrder struct {
+	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`
+	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // where the confirmation goes
+	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // the payment provider's; in dev mode tok_ok pays
+}
+
+type createItem struct {
+	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"`
+	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`
+}
+
+// Bounds of an order. An invoice of 200 lines is still a document; 254 bytes
+// is the longest address that mail servers take (RFC 5321, erratum 1690).
+const (
+	maxItems        = 200
+	maxQuantity     = 10_000
+	maxProductID    = 64
+	maxEmail        = 254
+	maxPaymentToken = 255
+)
+
+func (o *createOrder) validate(faults *models.Faults) {
+	switch {
+	case len(o.Items) == 0:
+		faults.Body("/items", "required", "must have at least one item")
+	case len(o.Items) > maxItems:
+		faults.Body("/items", "max_items", fmt.Sprintf("must have at most %d items", maxItems))
+	}
+	for i, item := range o.Items {
+		item.validate(faults, fmt.Sprintf("/items/%d", i))
+	}
+	switch {
+	case o.Email == "":
+		faults.Body("/email", "required", "must not be empty")
+	case len(o.Email) > maxEmail:
+		faults.Body("/email", "max_length", fmt.Sprintf("must be at most %d bytes", maxEmail))
+	case !isEmail(o.Email):
+		faults.Body("/email", "email", "must be an email address, such as a@example.com")
+	}
+	switch {
+	case o.PaymentToken == "":
+		faults.Body("/payment_token", "required", "must not be empty")
+	case len(o.PaymentToken) > maxPaymentToken:
+		faults.Body("/payment_token", "max_length", fmt.Sprintf("must be at most %d bytes", maxPaymentToken))
+	}
+}
+
+func (i *createItem) validate(faults *models.Faults, at string) {
+	switch {
+	case i.ProductID == "":
+		faults.Body(at+"/product_id", "required", "must not be empty")
+	case len(i.ProductID) > maxProductID:
+		faults.Body(at+"/product_id", "max_length", fmt.Sprintf("must be at most %d bytes", maxProductID))
+	}
+	switch {
+	case i.Quantity < 1:
+		faults.Body(at+"/quantity", "min", "must be at least 1")
+	case i.Quantity > maxQuantity:
+		faults.Body(at+"/quantity", "max", fmt.Sprintf("must be at most %d", maxQuantity))
+	}
+}
+
+// isEmail reports whether s is one bare address (RFC 5322), without a name.
+func isEmail(s string) bool {
+	address, err := mail.ParseAddress(s)
+	return err == nil && address.Name == "" && address.Address == s
+}
+
+// Create answers POST /v1/orders.
+//
+//	@Summary		Place an order
+//	@Description	Stores the order as pending, at today's prices. It is processed afterwards.
+//	@Tags			orders
+//	@ID				createOrder
+//	@Accept			json
+//	@Produce		json
+//	@Param			order	body		createOrder	true	"What to order"
+//	@Success		201		{object}	models.Order
+//	@Header			201		{string}	Location	"Where the order is"
+//	@Failure		400		{object}	models.Problem
+//	@Failure		413		{object}	models.Problem
+//	@Failure		415		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/orders [post]
+func (h *Orders) Create(c *gin.Context) {
+	var body createOrder
+	if err := readBody(c, &body); err != nil {
+		fail(c, err)
+		return
+	}
+	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c).Key.Owner))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Header("Location", "/v1/orders/"+order.ID)
+	c.JSON(http.StatusCreated, order)
+}
+
+func (o *createOrder) toModel(owner string) models.NewOrder {
+	items := make([]models.NewItem, len(o.Items))
+	for i, item := range o.Items {
+		items[i] = models.NewItem(item)
+	}
+	return models.NewOrder{Owner: owner, Items: items, Email: o.Email, PaymentToken: o.PaymentToken}
+}
+
+// List answers GET /v1/orders.
+//
+//	@Summary		List orders
+//	@Description	The orders of the key's owner, newest first, a page at a time.
+//	@Tags			orders
+//	@ID				listOrders
+//	@Produce		json
+//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
+//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Success		200		{object}	List[models.Order]
+//	@Failure		400		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/orders [get]
+func (h *Orders) List(c *gin.Context) {
+	after, limit, err := readPage(c, h.cursors, "orders")
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	page, err := h.orders.List(c.Request.Context(), models.RequestFrom(c).Key.Owner, after, limit)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writePage(c, h.cursors, "orders", page)
+}
+
+// Get answers GET /v1/orders/{id}.
+//
+//	@Summary		Get an order
+//	@Description	One order of the key's owner. Somebody else's is not found.
+//	@Tags			orders
+//	@ID				getOrder
+//	@Produce		json
+//	@Param			id	path		string	true	"The order's id"
+//	@Success		200	{object}	models.Order
+//	@Failure		404	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/orders/{id} [get]
+func (h *Orders) Get(c *gin.Context) {
+	order, err := h.orders.Get(c.Request.Context(), models.RequestFrom(c).Key.Owner, c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, order)
+}

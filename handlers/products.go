@@ -1,0 +1,80 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// ProductReader reads products.
+type ProductReader interface {
+	// List returns up to limit products behind after (nil: from the start).
+	List(ctx context.Context, after *models.Position, limit int) (models.Page[models.Product], error)
+	// Get returns one product, or models.ErrNotFound.
+	Get(ctx context.Context, id string) (models.Product, error)
+}
+
+// Products serves /v1/products.
+type Products struct {
+	products ProductReader
+	cursors  *Cursors
+}
+
+// NewProducts returns the handlers of /v1/products.
+func NewProducts(products ProductReader, cursors *Cursors) *Products {
+	return &Products{products: products, cursors: cursors}
+}
+
+// List answers GET /v1/products.
+//
+//	@Summary		List products
+//	@Description	The shop's products, in a stable order, a page at a time.
+//	@Tags			products
+//	@ID				listProducts
+//	@Produce		json
+//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
+//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Success		200		{object}	List[models.Product]
+//	@Failure		400		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/products [get]
+func (h *Products) List(c *gin.Context) {
+	after, limit, err := readPage(c, h.cursors, "products")
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	page, err := h.products.List(c.Request.Context(), after, limit)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writePage(c, h.cursors, "products", page)
+}
+
+// Get answers GET /v1/products/{id}.
+//
+//	@Summary		Get a product
+//	@Description	One product, with the stock that can be ordered now.
+//	@Tags			products
+//	@ID				getProduct
+//	@Produce		json
+//	@Param			id	path		string	true	"The product's id"
+//	@Success		200	{object}	models.Product
+//	@Failure		404	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/products/{id} [get]
+func (h *Products) Get(c *gin.Context) {
+	product, err := h.products.Get(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, product)
+}

@@ -1,0 +1,96 @@
+// Package apikeys makes, parses, hashes and stores API keys. It knows nothing
+// of quotas: which policies a key has is the business of internal/quota.
+package apikeys
+
+import (
+	"crypto/rand"
+	"hash/crc32"
+	"math/big"
+	"strings"
+
+	"ratelimiter/models"
+)
+
+// A key reads PREFIX ID "_" SECRET CRC, in base62 behind the prefix:
+// 12 characters of id, 22 of secret (130 random bits), and 6 of CRC-32 (IEEE)
+// over everything before them. It is 49 or 50 characters in all, so that one
+// block of SHA-256 takes the whole key.
+const (
+	prefixLive  = "rl_live_"
+	prefixAdmin = "rl_admin_"
+
+	idLength     = 12
+	secretLength = 22
+	crcLength    = 6
+
+	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// generate makes a new key and returns it with its id.
+func generate(admin bool) (key, id string) {
+	prefix := prefixLive
+	if admin {
+		prefix = prefixAdmin
+	}
+	id = randomBase62(idLength)
+	body := prefix + id + "_" + randomBase62(secretLength)
+	return body + checksum(body), id
+}
+
+// ParseID returns the id in a presented key, or models.ErrInvalidKey when the
+// text can't be a key: wrong form, or a checksum that doesn't fit. It needs no
+// look-up, so mistyped and made-up keys cost nothing.
+func ParseID(presented string) (string, error) {
+	rest, ok := strings.CutPrefix(presented, prefixLive)
+	if !ok {
+		rest, ok = strings.CutPrefix(presented, prefixAdmin)
+	}
+	if !ok || len(rest) != idLength+1+secretLength+crcLength || rest[idLength] != '_' {
+		return "", models.ErrInvalidKey
+	}
+	id, secret := rest[:idLength], rest[idLength+1:]
+	if !isBase62(id) || !isBase62(secret) {
+		return "", models.ErrInvalidKey
+	}
+	body := presented[:len(presented)-crcLength]
+	if checksum(body) != presented[len(body):] {
+		return "", models.ErrInvalidKey
+	}
+	return id, nil
+}
+
+// checksum returns the CRC-32 of body as six base62 digits.
+func checksum(body string) string {
+	sum := crc32.ChecksumIEEE([]byte(body))
+	var digits [crcLength]byte
+	for i := crcLength - 1; i >= 0; i-- {
+		digits[i] = base62[sum%62]
+		sum /= 62
+	}
+	return string(digits[:])
+}
+
+// randomBase62 returns n characters from the system's random source, each of
+// the 62 equally likely.
+func randomBase62(n int) string {
+	out := make([]byte, n)
+	for i := range out {
+		// crypto/rand.Int has no modulo bias; since Go 1.24 the source never fails.
+		d, err := rand.Int(rand.Reader, big.NewInt(int64(len(base62))))
+		if err != nil {
+			panic("crypto/rand failed: " + err.Error())
+		}
+		out[i] = base62[d.Int64()]
+	}
+	return string(out)
+}
+
+func isBase62(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}

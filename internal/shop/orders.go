@@ -1,0 +1,206 @@
+package shop
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/postgres"
+	"ratelimiter/models"
+)
+
+// Orders keeps what callers ordered.
+type Orders struct {
+	db *pgxpool.Pool
+}
+
+// NewOrders returns the orders in db.
+func NewOrders(db *pgxpool.Pool) *Orders { return &Orders{db: db} }
+
+const selectOrder = `
+	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at
+	FROM orders o `
+
+// Create stores a pending order at today's prices and returns it. Errors:
+// *models.InvalidError that names every unknown product, items in several
+// currencies or a total out of range; models.ErrUnavailable.
+func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order, error) {
+	var order models.Order
+	err := postgres.InTx(ctx, o.db, func(tx pgx.Tx) error {
+		items, total, err := price(ctx, tx, spec.Items)
+		if err != nil {
+			return err
+		}
+		order, err = insert(ctx, tx, spec, total)
+		if err != nil {
+			return err
+		}
+		order.Items = items
+		return insertItems(ctx, tx, order)
+	})
+	if err != nil && !errors.As(err, new(*models.InvalidError)) && !errors.Is(err, models.ErrUnavailable) {
+		err = failure("place order", err) // it could not begin, or not commit
+	}
+	return order, err
+}
+
+// price looks up what every item costs today.
+func price(ctx context.Context, tx pgx.Tx, wanted []models.NewItem) ([]models.OrderItem, models.Money, error) {
+	ids := make([]string, len(wanted))
+	for i, item := range wanted {
+		ids[i] = item.ProductID
+	}
+	rows, err := tx.Query(ctx, `SELECT id, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids)
+	if err != nil {
+		return nil, models.Money{}, failure("read prices", err)
+	}
+	prices := map[string]models.Money{}
+	var id string
+	var unit models.Money
+	_, err = pgx.ForEachRow(rows, []any{&id, &unit.Amount, &unit.Currency}, func() error {
+		prices[id] = unit
+		return nil
+	})
+	if err != nil {
+		return nil, models.Money{}, failure("read prices", err)
+	}
+	return total(wanted, prices)
+}
+
+// total adds the items up, in the one currency that they must share.
+func total(wanted []models.NewItem, prices map[string]models.Money) ([]models.OrderItem, models.Money, error) {
+	var faults models.Faults
+	var sum models.Money
+	items := make([]models.OrderItem, len(wanted))
+	for i, item := range wanted {
+		unit, known := prices[item.ProductID]
+		switch {
+		case !known:
+			faults.Body(fmt.Sprintf("/items/%d/product_id", i), "unknown", "there is no such product")
+			continue
+		case sum.Currency == "":
+			sum.Currency = unit.Currency
+		case sum.Currency != unit.Currency:
+			faults.Body(fmt.Sprintf("/items/%d/product_id", i), "currency",
+				fmt.Sprintf("is sold in %s, the items before it in %s", unit.Currency, sum.Currency))
+		}
+		if unit.Amount > 0 && item.Quantity > (math.MaxInt64-sum.Amount)/unit.Amount {
+			faults.Body(fmt.Sprintf("/items/%d/quantity", i), "max", "makes the total too large")
+			continue
+		}
+		sum.Amount += unit.Amount * item.Quantity
+		items[i] = models.OrderItem{ProductID: item.ProductID, Quantity: item.Quantity, UnitPrice: unit}
+	}
+	return items, sum, faults.Err()
+}
+
+func insert(ctx context.Context, tx pgx.Tx, spec models.NewOrder, total models.Money) (models.Order, error) {
+	rows, err := tx.Query(ctx, `
+		INSERT INTO orders AS o (id, owner, email, payment_token, total_amount, total_currency)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		RETURNING o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at`,
+		newOrderID(), spec.Owner, spec.Email, spec.PaymentToken, total.Amount, total.Currency)
+	if err != nil {
+		return models.Order{}, failure("store order", err)
+	}
+	order, err := pgx.CollectExactlyOneRow(rows, scanOrder)
+	if err != nil {
+		return models.Order{}, failure("store order", err)
+	}
+	return order, nil
+}
+
+func insertItems(ctx context.Context, tx pgx.Tx, order models.Order) error {
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"order_items"},
+		[]string{"order_id", "position", "product_id", "quantity", "unit_amount", "currency"},
+		pgx.CopyFromSlice(len(order.Items), func(i int) ([]any, error) {
+			item := order.Items[i]
+			return []any{order.ID, i, item.ProductID, item.Quantity, item.UnitPrice.Amount, item.UnitPrice.Currency}, nil
+		}))
+	if err != nil {
+		return failure("store items", err)
+	}
+	return nil
+}
+
+// List returns up to limit of the owner's orders, newest first, from behind
+// after (nil: the start). Errors: models.ErrUnavailable.
+func (o *Orders) List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error) {
+	before, id := "infinity", ""
+	if after != nil {
+		before, id = after.Sort, after.ID
+	}
+	rows, err := o.db.Query(ctx, selectOrder+`
+		WHERE o.owner = $1 AND (o.created_at, o.id) < ($2::text::timestamptz, $3)
+		ORDER BY o.created_at DESC, o.id DESC LIMIT $4`, owner, before, id, limit+1)
+	if err != nil {
+		return models.Page[models.Order]{}, failure("list orders", err)
+	}
+	orders, err := pgx.CollectRows(rows, scanOrder)
+	if err != nil {
+		return models.Page[models.Order]{}, failure("list orders", err)
+	}
+	result := page(orders, limit, func(last models.Order) models.Position {
+		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
+	})
+	return result, o.addItems(ctx, result.Data)
+}
+
+// Get returns one of the owner's orders. Errors: models.ErrNotFound, also for
+// an order of somebody else's; models.ErrUnavailable.
+func (o *Orders) Get(ctx context.Context, owner, id string) (models.Order, error) {
+	rows, err := o.db.Query(ctx, selectOrder+`WHERE o.owner = $1 AND o.id = $2`, owner, id)
+	if err != nil {
+		return models.Order{}, failure("read order", err)
+	}
+	order, err := pgx.CollectExactlyOneRow(rows, scanOrder)
+	if err != nil {
+		return models.Order{}, found("order", id, err)
+	}
+	one := []models.Order{order}
+	err = o.addItems(ctx, one)
+	return one[0], err
+}
+
+// addItems reads the items of all orders in one query.
+func (o *Orders) addItems(ctx context.Context, orders []models.Order) error {
+	byID := make(map[string]*models.Order, len(orders))
+	ids := make([]string, len(orders))
+	for i := range orders {
+		ids[i] = orders[i].ID
+		byID[orders[i].ID] = &orders[i]
+	}
+	rows, err := o.db.Query(ctx, `
+		SELECT order_id, product_id, quantity, unit_amount, currency
+		FROM order_items WHERE order_id = ANY ($1) ORDER BY order_id, position`, ids)
+	if err != nil {
+		return failure("read items", err)
+	}
+	var id string
+	var item models.OrderItem
+	_, err = pgx.ForEachRow(rows, []any{&id, &item.ProductID, &item.Quantity, &item.UnitPrice.Amount, &item.UnitPrice.Currency}, func() error {
+		byID[id].Items = append(byID[id].Items, item)
+		return nil
+	})
+	if err != nil {
+		return failure("read items", err)
+	}
+	return nil
+}
+
+func scanOrder(row pgx.CollectableRow) (models.Order, error) {
+	var o models.Order
+	err := row.Scan(&o.ID, &o.Owner, &o.Status, &o.Reason, &o.Email, &o.Total.Amount, &o.Total.Currency, &o.CreatedAt, &o.UpdatedAt)
+	return o, err
+}
+
+// newOrderID returns an id of 26 random characters: opaque, and not to be
+// guessed or counted.
+func newOrderID() string { return "ord_" + strings.ToLower(rand.Text()) }

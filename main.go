@@ -1,0 +1,125 @@
+// Command ratelimiter serves a REST API with rate limiting built in, and
+// manages its API keys.
+//
+//	@title			RateLimiter API
+//	@version		1.0.0
+//	@description	A small shop whose API limits what each key may do, and says where the key stands in every answer.
+//	@description
+//	@description	**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.
+//	@description
+//	@description	**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.
+//	@description
+//	@description	**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.
+//	@BasePath		/
+//
+//	@tag.name			products
+//	@tag.description	What the shop sells.
+//	@tag.name			orders
+//	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
+//	@tag.name			limits
+//	@tag.description	The engine as a service, for what you protect yourself.
+//	@tag.name			health
+//	@tag.description	Whether the server runs and can serve.
+//
+//	@securityDefinitions.apikey	BearerAuth
+//	@in							header
+//	@name						Authorization
+//	@securityDefinitions.apikey	ApiKeyAuth
+//	@in							header
+//	@name						X-API-Key
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// commands is the command line. Every flag has an environment variable, and
+// what is printed as data can be had as JSON.
+type commands struct {
+	settings
+
+	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve the API (the default)."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, and end."`
+	Keys    struct {
+		Create keysCreateCommand `cmd:"" help:"Make an API key and print it, this once."`
+		List   keysListCommand   `cmd:"" help:"List the API keys."`
+		Revoke keysRevokeCommand `cmd:"" help:"End an API key for good."`
+	} `cmd:"" help:"Manage API keys."`
+	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
+}
+
+// usageError is a fault of the command line or of a setting: exit code 2.
+type usageError struct{ error }
+
+// console is where a command prints: data and news for people to out, the log
+// and errors to log.
+type console struct {
+	out io.Writer
+	log *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// After the first signal the drain has begun; a second one then ends the
+	// process at once, as signals do.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var line commands
+	code := 0
+	exited := false
+	parser, err := kong.New(&line,
+		kong.Name("ratelimiter"),
+		kong.Description("A REST API server with rate limiting built in."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(c int) { code, exited = c, true }))
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case exited: // --help
+		return code
+	case err != nil:
+		fmt.Fprintf(stderr, "ratelimiter: %v\nSee 'ratelimiter --help'.\n", err)
+		return exitUsage
+	}
+	cfg, err := line.config()
+	if err == nil {
+		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		err = parsed.Run(cfg, to)
+	}
+	return report(stderr, err)
+}
+
+// report prints why a command failed and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "ratelimiter: %v\n", err)
+	if _, usage := errors.AsType[*usageError](err); usage {
+		return exitUsage
+	}
+	return exitFailure
+}

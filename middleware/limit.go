@@ -1,0 +1,108 @@
+package middleware
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Header fields of draft-ietf-httpapi-ratelimit-headers-11, spelled as net/http
+// has them: another spelling would cost an allocation each.
+const (
+	policyField    = "Ratelimit-Policy"
+	rateLimitField = "Ratelimit"
+)
+
+// settleTimeout bounds how long a refund may take: it runs after the caller's
+// own context may have ended.
+const settleTimeout = time.Second
+
+// Limit takes cost from the policies of the key's quota that apply to group, all
+// or nothing, before the handler runs. A refusal ends the request with a 429.
+// Policies that don't count every outcome are refunded when the status is
+// written, and the RateLimit fields tell the result.
+func Limit(limiter *ratelimit.Limiter, group string, cost int64) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		e := exchangeOf(c)
+		ctx := c.Request.Context()
+		if err := limiter.Reserve(ctx, &e.reservation, e.quota, group, cost); err != nil {
+			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
+			return
+		}
+		e.limited, e.group = true, group
+		if !e.reservation.Decision.Allowed {
+			Fail(c, refusal(&e.reservation.Decision))
+			return
+		}
+		if err := e.reservation.Wait(ctx); err != nil {
+			Fail(c, fmt.Errorf("wait for a turn: %w", err))
+			return
+		}
+		c.Next()
+	}
+}
+
+// release frees the slots of concurrency policies when the request has ended.
+// The error says that there were none, or that the store failed: then the slot
+// frees itself after its hold.
+func (e *exchange) release() {
+	if e.limited && e.reservation.Decision.Allowed {
+		_ = e.reservation.Release(context.Background())
+	}
+}
+
+// refusal tells a refused decision as an error.
+func refusal(d *ratelimit.Decision) error {
+	violated := d.Violated()
+	wait, ever := d.RetryAfter()
+	detail := "The quota is used up for now."
+	if !ever {
+		wait, detail = 0, "This request costs more than the quota can ever hold."
+	}
+	return &models.LimitedError{Detail: detail, Violated: violated, RetryAfter: wait}
+}
+
+// settle tells the limiter how the request ended, once, before its header is
+// sent, and sets the RateLimit fields of what the policies then say.
+func (e *exchange) settle() {
+	if !e.limited || e.settled {
+		return
+	}
+	e.settled = true
+	ctx := context.Background()
+	if e.Status() >= http.StatusBadRequest {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+	}
+	// A failed refund leaves the caller charged; the answer stands either way.
+	_ = e.reservation.SettleUnits(ctx, outcome(e.Status()))
+	policy := e.quota.PolicyFieldValues(e.group)
+	if len(policy) == 0 {
+		return
+	}
+	header := e.Header()
+	header[policyField] = policy
+	var buffer [256]byte
+	e.rateLimitField[0] = string(e.reservation.Decision.AppendField(buffer[:0]))
+	header[rateLimitField] = e.rateLimitField[:]
+}
+
+// outcome tells a status as what policies charge for: 101 to 399 are
+// successes.
+func outcome(status int) ratelimit.Outcome {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return ratelimit.Failed
+	case status >= http.StatusBadRequest:
+		return ratelimit.Rejected
+	default:
+		return ratelimit.Succeeded
+	}
+}

@@ -1,0 +1,138 @@
+package middleware
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// Fail reports that a request failed and ends it; RenderErrors answers.
+func Fail(c *gin.Context, err error) {
+	_ = c.Error(err) // c.Error returns its argument wrapped, for chaining
+	c.Abort()
+}
+
+// RenderErrors answers with problem+json when a handler reported an error, or
+// set only a status, and wrote nothing: here and only here errors become
+// answers.
+func RenderErrors() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Next()
+		if c.Writer.Written() {
+			return
+		}
+		if status := c.Writer.Status(); len(c.Errors) == 0 && status >= http.StatusBadRequest {
+			Fail(c, &models.StatusError{Status: status, Detail: http.StatusText(status) + "."})
+		}
+		if len(c.Errors) > 0 {
+			renderError(c)
+		}
+	}
+}
+
+// NotFound answers for paths that there are none of.
+func NotFound(c *gin.Context) {
+	Fail(c, &models.StatusError{Status: http.StatusNotFound, Detail: "There is no such path. The paths are listed at /docs."})
+}
+
+// MethodNotAllowed answers for methods that a path doesn't have; gin has set
+// Allow.
+func MethodNotAllowed(c *gin.Context) {
+	Fail(c, &models.StatusError{
+		Status: http.StatusMethodNotAllowed,
+		Detail: fmt.Sprintf("This path doesn't take %s; it takes %s.", c.Request.Method, c.Writer.Header().Get("Allow")),
+	})
+}
+
+// retryUnavailable is the time after which a caller is asked to come back when
+// something that we need is down.
+const retryUnavailable = 2 * time.Second
+
+// renderError writes the last error that was reported as the answer. Only what
+// the kinds of errors are made to tell reaches the caller.
+func renderError(c *gin.Context) {
+	err := c.Errors.Last().Err
+	problem := models.Problem{
+		Type:      models.ProblemBlank,
+		Instance:  withoutKeys(c.Request.URL.Path),
+		RequestID: exchangeOf(c).request.ID,
+	}
+	var (
+		status  *models.StatusError
+		invalid *models.InvalidError
+		limited *models.LimitedError
+	)
+	switch {
+	case errors.As(err, &limited):
+		renderLimited(c, problem, limited)
+		return
+	case errors.As(err, &invalid):
+		problem.Status = http.StatusUnprocessableEntity
+		problem.Detail = faultCount(len(invalid.Faults))
+		problem.Errors = invalid.Faults
+	case errors.As(err, &status):
+		problem.Status, problem.Detail = status.Status, status.Detail
+	case errors.Is(err, models.ErrInvalidKey):
+		c.Header("WWW-Authenticate", challenge)
+		problem.Status, problem.Detail = http.StatusUnauthorized, "The API key is not valid."
+	case errors.Is(err, models.ErrNotFound):
+		problem.Status, problem.Detail = http.StatusNotFound, "There is nothing here, or it isn't yours."
+	case errors.Is(err, models.ErrUnavailable):
+		c.Header("Retry-After", retryAfter(retryUnavailable))
+		problem.Status, problem.Detail = http.StatusServiceUnavailable, "Something that this needs is down just now. Please try again."
+	default:
+		problem.Status, problem.Detail = http.StatusInternalServerError, "Something went wrong on our side. The request id helps us to find it."
+	}
+	if problem.Status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", challenge)
+	}
+	problem.Title = http.StatusText(problem.Status)
+	send(c, problem.Status, problem)
+}
+
+func renderLimited(c *gin.Context, problem models.Problem, err *models.LimitedError) {
+	problem.Type = models.ProblemQuotaExceeded
+	problem.Status = http.StatusTooManyRequests
+	problem.Title = http.StatusText(problem.Status)
+	problem.Detail = err.Detail
+	quota := models.QuotaProblem{Problem: problem, ViolatedPolicies: err.Violated}
+	if err.RetryAfter > 0 {
+		c.Header("Retry-After", retryAfter(err.RetryAfter))
+		seconds := err.RetryAfter.Seconds()
+		quota.RetryAfter = &seconds
+	}
+	send(c, problem.Status, quota)
+}
+
+// send writes body as problem+json.
+func send(c *gin.Context, status int, body any) {
+	data, err := json.Marshal(body)
+	if err != nil { // these are our own structs of strings and numbers
+		panic(err)
+	}
+	c.Data(status, models.ProblemMediaType, data)
+}
+
+// retryAfter formats d as Retry-After does: whole seconds, rounded up so that
+// it is never too early, and up to a tenth later so that callers who were
+// refused together don't come back together.
+func retryAfter(d time.Duration) string {
+	seconds := d.Seconds() * (1 + rand.Float64()/10)
+	return strconv.FormatInt(int64(math.Ceil(seconds)), 10)
+}
+
+func faultCount(n int) string {
+	if n == 1 {
+		return "There is 1 fault in the request: see errors."
+	}
+	return fmt.Sprintf("There are %d faults in the request: see errors.", n)
+}

@@ -1,0 +1,394 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ratelimiter/internal/testkit"
+)
+
+// binary builds the program once a run and returns its path.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "ratelimiter-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "ratelimiter")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// command is the program with a clean environment, so that the settings of
+// whoever runs the tests don't count.
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
+	return cmd
+}
+
+// outcome runs the program to its end.
+func outcome(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := command(t, env, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited { //nolint:errorlint // Run returns it bare
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// running is a server process.
+type running struct {
+	*testkit.Client
+	cmd     *exec.Cmd
+	greeted string // what it printed until it was ready
+	stderr  *safeBuffer
+}
+
+// serveProcess starts the server in dev mode and waits until it says that it
+// is ready.
+func serveProcess(t *testing.T, env ...string) *running {
+	t.Helper()
+	cmd := command(t, append([]string{"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, env...), "serve", "--dev")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{cmd: cmd, stderr: &safeBuffer{}}
+	cmd.Stderr = r.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(stdout)
+	var base string
+	for lines.Scan() {
+		r.greeted += lines.Text() + "\n"
+		if at := regexp.MustCompile(`Docs +(http://\S+)/docs`).FindStringSubmatch(lines.Text()); at != nil {
+			base = at[1]
+		}
+		if strings.Contains(lines.Text(), "curl -i") || strings.Contains(lines.Text(), "dev mode made") {
+			break
+		}
+	}
+	if base == "" {
+		t.Fatalf("the server did not get ready:\n%s%s", r.greeted, r.stderr)
+	}
+	go func() { _, _ = io.Copy(io.Discard, stdout) }() // ends with the process
+	r.Client = testkit.NewClient(t, base)
+	return r
+}
+
+// end sends a signal and waits for the process's end.
+func (r *running) end(signal syscall.Signal) int {
+	_ = r.cmd.Process.Signal(signal)
+	_ = r.cmd.Wait()
+	return r.cmd.ProcessState.ExitCode()
+}
+
+// postgresPID is the process of the private Postgres in a data folder.
+func postgresPID(t *testing.T, dataDir string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dataDir, "postgres-*", "postmaster.pid"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("no running Postgres in %s: %v", dataDir, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.SplitN(string(data), "\n", 2)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// awaitEnd waits until a process that isn't our child is gone.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for syscall.Kill(pid, 0) == nil {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+			return // ended, and only waiting for whoever inherited it
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d is still there", pid)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func readDevKeys(t *testing.T, dataDir string) devKeys {
+	t.Helper()
+	file := filepath.Join(dataDir, devKeysFile)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys devKeys
+	if err := json.Unmarshal(data, &keys); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%s has the mode %v", file, info.Mode())
+	}
+	return keys
+}
+
+func TestTheServerKeepsItsDataAndStopsItsPostgresLast(t *testing.T) {
+	dir := t.TempDir()
+	first := serveProcess(t, "DATA_DIR="+dir)
+	keys := readDevKeys(t, dir)
+	if !strings.Contains(first.greeted, keys.Demo) || !strings.Contains(first.greeted, keys.Admin) {
+		t.Errorf("the first start has to print both keys:\n%s", first.greeted)
+	}
+	answer := first.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
+	if answer.Header.Get("RateLimit") == "" || answer.Header.Get("RateLimit-Policy") == "" {
+		t.Errorf("header %v", answer.Header)
+	}
+	pid := postgresPID(t, dir)
+	if code := first.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d after SIGTERM\n%s", code, first.stderr)
+	}
+	awaitEnd(t, pid)
+
+	second := serveProcess(t, "DATA_DIR="+dir)
+	if strings.Contains(second.greeted, "rl_live_") {
+		t.Errorf("the second start must not print keys:\n%s", second.greeted)
+	}
+	second.As(keys.Admin).Get("/v1/products").Want(http.StatusOK)
+	if code := second.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d after SIGINT", code)
+	}
+	if log := first.stderr.String() + second.stderr.String(); strings.Contains(log, keys.Demo) || strings.Contains(log, keys.Admin) {
+		t.Error("a key stands in the log")
+	}
+}
+
+func TestAKilledServerLeavesNoPostgresBehind(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir)
+	key := readDevKeys(t, dir).Demo
+	var placed struct{ ID string }
+	body := server.As(key).Post("/v1/orders", order(`{"product_id":"prd_0y5apuf8zs","quantity":1}`)).Want(http.StatusCreated).Body
+	if err := json.Unmarshal(body, &placed); err != nil {
+		t.Fatal(err)
+	}
+	pid := postgresPID(t, dir)
+	server.end(syscall.SIGKILL)
+	awaitEnd(t, pid)
+
+	again := serveProcess(t, "DATA_DIR="+dir)
+	again.As(key).Get("/v1/orders/" + placed.ID).Want(http.StatusOK) // acknowledged, so not lost
+}
+
+func TestASecondServerInTheSameFolderIsToldTheWayOut(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir)
+	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
+	if code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	for _, part := range []string{strconv.Itoa(server.cmd.Process.Pid), "DATA_DIR", "DATABASE_URL"} {
+		if !strings.Contains(stderr, part) {
+			t.Errorf("the refusal doesn't say %s: %s", part, stderr)
+		}
+	}
+	server.Get("/readyz").Want(http.StatusOK)
+}
+
+func TestARequestUnderWayIsFinishedAfterTheSignal(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.Base(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	body := order(`{"product_id":"prd_0y5apuf8zs","quantity":1}`)
+	_, _ = fmt.Fprintf(conn, "POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		readDevKeys(t, dir).Demo, len(body), body[:10])
+	// The server has begun with the request when it has read the quota; only
+	// then is it under way.
+	awaitUnderWay(t, server)
+	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	awaitRefusal(t, server.Base())
+	_, _ = io.WriteString(conn, body[10:])
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusCreated {
+		t.Errorf("status %d; want 201", answer.StatusCode)
+	}
+	_ = server.cmd.Wait()
+	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, server.stderr)
+	}
+}
+
+// awaitUnderWay waits until the server answers another request: it takes
+// connections in their order.
+func awaitUnderWay(t *testing.T, server *running) {
+	t.Helper()
+	server.Get("/livez").Want(http.StatusOK)
+}
+
+// awaitRefusal waits until the server takes no connections any more.
+func awaitRefusal(t *testing.T, base string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the server still takes connections")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestKeysAreManagedFromTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir)
+	env := []string{"DATA_DIR=" + dir}
+
+	code, stdout, stderr := outcome(t, env, "keys", "create", "--name", "mine", "--scopes", "products:read", "--json")
+	var made struct{ ID, Key string }
+	if err := json.Unmarshal([]byte(stdout), &made); err != nil || code != 0 {
+		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	server.As(made.Key).Get("/v1/products").Want(http.StatusOK)
+	server.As(made.Key).Get("/v1/orders").Want(http.StatusForbidden)
+
+	_, stdout, _ = outcome(t, env, "keys", "list", "--json")
+	var list struct {
+		Data []struct{ ID, Name, Status string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || len(list.Data) != 3 || list.Data[0].ID != made.ID || list.Data[0].Status != "active" {
+		t.Fatalf("list %s", stdout)
+	}
+	if strings.Contains(stdout, made.Key) {
+		t.Error("a list shows a key")
+	}
+	if code, _, stderr := outcome(t, env, "keys", "revoke", made.ID); code != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stdout, _ = outcome(t, env, "keys", "list"); !strings.Contains(stdout, made.ID+"  revoked") {
+		t.Errorf("list:\n%s", stdout)
+	}
+	if code, _, stderr := outcome(t, env, "keys", "revoke", "nobody"); code != exitFailure || !strings.Contains(stderr, "not found") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	code, _, stderr = outcome(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
+	if code != exitFailure || !strings.Contains(stderr, `"a" is no scope`) || !strings.Contains(stderr, `"b" is no scope`) {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	server.end(syscall.SIGTERM)
+
+	// With nothing running, a command owns the folder for its own short life.
+	if code, stdout, stderr := outcome(t, env, "keys", "list"); code != 0 || !strings.Contains(stdout, made.ID) {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestSeveralServersCanStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `DROP SCHEMA public CASCADE; CREATE SCHEMA public`); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var starts sync.WaitGroup
+	for i := range 3 {
+		dir := t.TempDir()
+		starts.Go(func() {
+			server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for these servers")
+			if got := server.Get("/readyz"); got.Status != http.StatusOK {
+				t.Errorf("server %d: %s", i, got.Body)
+			}
+		})
+	}
+	starts.Wait()
+}
+
+func TestEveryFaultOfTheSettingsIsToldBeforeAnythingStarts(t *testing.T) {
+	code, stdout, stderr := outcome(t, []string{
+		"DATABASE_URL=mysql://root:hunter2@db/x", "HTTP_ADDR=8080", "OPS_ADDR=127.0.0.1:http:1", "TRUSTED_PROXIES=10.0.0.0/8,10.0.0.0/99,me",
+		"CACHE_TTL=1", "CACHE_STALE=99h", "KEY_PEPPER=short",
+	}, "serve")
+	if code != exitUsage || stdout != "" {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "CACHE_TTL", "CACHE_STALE", "KEY_PEPPER"} {
+		if !strings.Contains(stderr, part) {
+			t.Errorf("%s is not told:\n%s", part, stderr)
+		}
+	}
+	if strings.Contains(stderr, "hunter2") || strings.Contains(stderr, "10.0.0.0/8\"") {
+		t.Errorf("too much is told:\n%s", stderr)
+	}
+}
+
+func TestProductionNeedsAPepper(t *testing.T) {
+	code, _, stderr := outcome(t, []string{"DATA_DIR=" + t.TempDir()}, "serve")
+	if code != exitUsage || !strings.Contains(stderr, "KEY_PEPPER") || !strings.Contains(stderr, "openssl rand") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestAWrongCommandLineIsAUsageError(t *testing.T) {
+	for _, args := range [][]string{{"nonsense"}, {"keys"}, {"keys", "create"}, {"serve", "--no-such-flag"}} {
+		if code, _, stderr := outcome(t, nil, args...); code != exitUsage || !strings.Contains(stderr, "ratelimiter:") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+	}
+	if code, stdout, _ := outcome(t, nil, "--help"); code != 0 || !strings.Contains(stdout, "DATABASE_URL") {
+		t.Errorf("--help: exit code %d: %s", code, stdout)
+	}
+	if code, stdout, _ := outcome(t, nil, "openapi"); code != 0 || !json.Valid([]byte(stdout)) {
+		t.Errorf("openapi: exit code %d", code)
+	}
+}

@@ -1,0 +1,132 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strconv"
+	"time"
+)
+
+// Compiled is a policy with its defaults resolved and everything that can be
+// computed once computed. It is immutable and safe for concurrent use.
+type Compiled struct {
+	// Policy is the rule with every default filled in.
+	Policy
+
+	id          uint64
+	fingerprint uint32
+	listed      bool
+
+	capacity  int64 // units available from fresh
+	limit     int64 // units a period
+	period    int64 // nanoseconds; 0 for calendar and concurrency
+	interval  int64 // emission interval in nanoseconds, rounded up
+	most      int64 // a level is held below this, in units
+	maxWait   int64 // nanoseconds
+	hold      int64 // nanoseconds
+	zone      *time.Location
+	anchorDay int
+
+	field string // `"name";r=`, the head of its RateLimit item
+}
+
+// ID identifies the policy's name: with the subject, the counter.
+func (c *Compiled) ID() uint64 { return c.id }
+
+// Fingerprint tells apart the policies of one name whose states don't
+// understand each other: another algorithm, period, zone or anchor day. A
+// store that finds a counter with another fingerprint starts it anew.
+func (c *Compiled) Fingerprint() uint32 { return c.fingerprint }
+
+// Capacity is how many units a fresh counter admits at once.
+func (c *Compiled) Capacity() int64 { return c.capacity }
+
+// CostOf is what a request of this cost takes from the policy: concurrency
+// counts requests, the others units.
+func (c *Compiled) CostOf(cost int64) int64 {
+	if c.Algorithm == Concurrency {
+		return min(cost, 1)
+	}
+	return cost
+}
+
+// compile resolves a valid policy.
+func compile(p Policy) (*Compiled, error) {
+	p = withDefaults(p)
+	zone, err := loadZone(p.TimeZone)
+	if err != nil {
+		return nil, err
+	}
+	c := &Compiled{
+		Policy:    p,
+		listed:    p.Algorithm == SlidingLog || p.Algorithm == Concurrency,
+		capacity:  p.Limit,
+		limit:     p.Limit,
+		maxWait:   nanoseconds(p.MaxWait),
+		hold:      nanoseconds(p.Hold),
+		zone:      zone,
+		anchorDay: p.AnchorDay,
+		field:     `"` + p.Name + `";r=`,
+	}
+	if p.Algorithm == TokenBucket {
+		c.capacity = p.Burst
+	}
+	if !p.Period.calendar() {
+		c.period = nanoseconds(p.Period)
+	}
+	c.interval = (c.period + c.limit - 1) / c.limit
+	// A lowered limit keeps what was spent, but nobody waits longer than a
+	// period for its sake: then a full bucket is a period from its first unit.
+	c.most = c.capacity + c.limit
+	c.id, c.fingerprint = identify(p)
+	return c, nil
+}
+
+func withDefaults(p Policy) Policy {
+	setDefault(&p.Per, PerKey)
+	setDefault(&p.Mode, Enforce)
+	setDefault(&p.Sharing, SharingAuto)
+	switch p.Algorithm {
+	case Calendar:
+		setDefault(&p.Charge, Successes)
+		setDefault(&p.TimeZone, "UTC")
+		if p.AnchorDay == 0 {
+			p.AnchorDay = 1
+		}
+	case TokenBucket:
+		if p.Burst == 0 {
+			p.Burst = p.Limit
+		}
+	case LeakyBucket:
+		setDefault(&p.MaxWait, "1s")
+	case Concurrency:
+		setDefault(&p.Hold, "60s")
+	}
+	setDefault(&p.Charge, Requests)
+	return p
+}
+
+func setDefault[T ~string](field *T, value T) {
+	if *field == "" {
+		*field = value
+	}
+}
+
+func nanoseconds(p Period) int64 {
+	d, _ := p.Duration()
+	return int64(d)
+}
+
+// identify derives the counter's identity and the state's fingerprint. They
+// are cut from SHA-256, so that they are the same in every process.
+func identify(p Policy) (id uint64, fingerprint uint32) {
+	name := sha256.Sum256([]byte(p.Name))
+	shape := string(p.Algorithm) + "\x00"
+	if p.Algorithm == Calendar {
+		shape += string(p.Period) + "\x00" + p.TimeZone + "\x00" + strconv.Itoa(p.AnchorDay)
+	} else {
+		shape += strconv.FormatInt(nanoseconds(p.Period), 10)
+	}
+	kind := sha256.Sum256([]byte(shape))
+	return binary.LittleEndian.Uint64(name[:]), binary.LittleEndian.Uint32(kind[:])
+}

@@ -1,0 +1,139 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Subjects names whose counters a quota spends.
+type Subjects struct {
+	// Key is the subject of policies per key.
+	Key string
+	// Owner is the subject of policies per owner. The two are apart: a key
+	// and an owner of the same name share nothing.
+	Owner string
+}
+
+// Subject is one spender of counters.
+type Subject struct {
+	// Per is which kind it is, and Name its name among them.
+	Per  Per
+	Name string
+	// Hash identifies Per and Name: 128 bits of SHA-256, so that two
+	// subjects never share a counter, not even by an attacker's choice.
+	Hash [2]uint64
+}
+
+func newSubject(per Per, name string) Subject {
+	sum := sha256.Sum256([]byte(string(per) + "\x00" + name))
+	return Subject{Per: per, Name: name, Hash: [2]uint64{
+		binary.LittleEndian.Uint64(sum[0:]), binary.LittleEndian.Uint64(sum[8:]),
+	}}
+}
+
+// Quota is the policies that a caller has, compiled and bound to its subjects.
+// It is immutable and safe for concurrent use; make it once and keep it.
+type Quota struct {
+	policies []Policy
+	views    []*view // by group; the first is of all other groups
+	all      *view   // of every policy, whatever its group
+	key      Subject
+	owner    Subject
+}
+
+// view is what applies to one group.
+type view struct {
+	group    string
+	policies []*Compiled // the enforced ones first, each part in quota order
+	enforced int
+	perKey   bool // some policy counts for the key
+	perOwner bool
+	holds    bool // some policy is concurrency
+	field    []string
+}
+
+// NewQuota compiles policies and binds them to subjects. The error is an
+// *InvalidError with everything that is wrong with the policies. No policies
+// at all is a quota that limits nothing.
+func NewQuota(policies []Policy, s Subjects) (*Quota, error) {
+	if err := Validate(policies); err != nil {
+		return nil, err
+	}
+	q := &Quota{policies: slices.Clone(policies)}
+	compiled := make([]*Compiled, len(policies))
+	groups := []string{""}
+	for i, p := range policies {
+		c, err := compile(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range compiled[:i] {
+			if other.id == c.id {
+				return nil, fmt.Errorf("policies %q and %q have the same identity", other.Name, c.Name)
+			}
+		}
+		compiled[i] = c
+		if !slices.Contains(groups, p.Group) {
+			groups = append(groups, p.Group)
+		}
+	}
+	for _, g := range groups {
+		q.views = append(q.views, newView(compiled, func(c *Compiled) bool { return c.Group == "" || c.Group == g }))
+		q.views[len(q.views)-1].group = g
+	}
+	q.all = newView(compiled, func(*Compiled) bool { return true })
+	return q.For(s), nil
+}
+
+// For is the same quota bound to other subjects; it compiles nothing anew.
+func (q *Quota) For(s Subjects) *Quota {
+	return &Quota{
+		policies: q.policies,
+		views:    q.views,
+		all:      q.all,
+		key:      newSubject(PerKey, s.Key),
+		owner:    newSubject(PerOwner, s.Owner),
+	}
+}
+
+func newView(all []*Compiled, applies func(*Compiled) bool) *view {
+	v := &view{}
+	for _, mode := range []Mode{Enforce, Shadow} {
+		for _, c := range all {
+			if c.Mode != mode || !applies(c) {
+				continue
+			}
+			v.policies = append(v.policies, c)
+			v.perKey = v.perKey || c.Per == PerKey
+			v.perOwner = v.perOwner || c.Per == PerOwner
+			v.holds = v.holds || c.Algorithm == Concurrency
+		}
+		if mode == Enforce {
+			v.enforced = len(v.policies)
+		}
+	}
+	if v.enforced > 0 {
+		v.field = []string{policyField(v.policies[:v.enforced])}
+	}
+	return v
+}
+
+// Policies are the policies as they were given, in their order.
+func (q *Quota) Policies() []Policy { return slices.Clone(q.policies) }
+
+// Subjects names whose counters the quota spends.
+func (q *Quota) Subjects() Subjects { return Subjects{Key: q.key.Name, Owner: q.owner.Name} }
+
+// Applies says whether any policy, enforced or shadow, applies to a group.
+func (q *Quota) Applies(group string) bool { return len(q.view(group).policies) > 0 }
+
+func (q *Quota) view(group string) *view {
+	for _, v := range q.views[1:] {
+		if v.group == group {
+			return v
+		}
+	}
+	return q.views[0]
+}

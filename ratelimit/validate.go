@@ -1,0 +1,242 @@
+package ratelimit
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxFill is the longest time that a bucket may take to fill from empty.
+const maxFill = 10 * 365 * 24 * time.Hour
+
+// ValidateOption adjusts what [Validate] accepts.
+type ValidateOption func(*validator)
+
+// WithGroups names the groups that exist; any other is a fault. Without it,
+// every group is accepted.
+func WithGroups(groups ...string) ValidateOption {
+	return func(v *validator) { v.groups, v.checkGroups = groups, true }
+}
+
+// Validate checks a list of policies against every bound and reports all that
+// is wrong with it as one *InvalidError; nil means that [NewQuota] will take
+// it.
+func Validate(policies []Policy, opts ...ValidateOption) error {
+	v := validator{}
+	v.validate(policies, opts)
+	return v.faults.err()
+}
+
+type validator struct {
+	faults
+	groups      []string
+	checkGroups bool
+	at          string // pointer of the policy under examination
+}
+
+func (v *validator) validate(policies []Policy, opts []ValidateOption) {
+	for _, o := range opts {
+		o(v)
+	}
+	if len(policies) > MaxPolicies {
+		v.add("", FaultMaxItems, fmt.Sprintf("must have at most %d policies", MaxPolicies))
+	}
+	names := make(map[string]bool, len(policies))
+	for i := range policies {
+		p := &policies[i]
+		v.at = "/" + strconv.Itoa(i)
+		v.name(p, names)
+		v.enums(p)
+		v.limit(p)
+		v.period(p)
+		v.burst(p)
+		v.waits(p)
+		v.calendar(p)
+		if v.checkGroups && p.Group != "" && !slices.Contains(v.groups, p.Group) {
+			v.fault("group", FaultEnum, "must be one of "+strings.Join(v.groups, ", "))
+		}
+	}
+}
+
+func (v *validator) fault(field, code, message string) {
+	v.add(v.at+"/"+field, code, message)
+}
+
+func (v *validator) name(p *Policy, names map[string]bool) {
+	switch {
+	case p.Name == "":
+		v.fault("name", FaultRequired, "is required")
+	case !validName(p.Name):
+		v.fault("name", FaultPattern, "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit")
+	case names[p.Name]:
+		v.fault("name", FaultDuplicate, "must be unique in its list")
+	}
+	names[p.Name] = true
+}
+
+func validName(s string) bool {
+	if len(s) > 32 || s[0] == '_' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *validator) enums(p *Policy) {
+	if p.Algorithm == "" {
+		v.fault("algorithm", FaultRequired, "is required")
+	} else {
+		oneOf(v, "algorithm", p.Algorithm, TokenBucket, LeakyBucket, FixedWindow, SlidingWindow, SlidingLog, Calendar, Concurrency)
+	}
+	oneOf(v, "per", p.Per, "", PerKey, PerOwner)
+	oneOf(v, "charge", p.Charge, "", Requests, Successes)
+	oneOf(v, "mode", p.Mode, "", Enforce, Shadow)
+	oneOf(v, "sharing", p.Sharing, "", SharingAuto, SharingExact, SharingLeased)
+	always := p.Algorithm == SlidingLog || p.Algorithm == LeakyBucket || p.Algorithm == Concurrency
+	if always && p.Sharing == SharingLeased {
+		v.fault("sharing", FaultNotAllowed, string(p.Algorithm)+" is always exact")
+	}
+}
+
+// oneOf faults a value that isn't among the allowed; an allowed "" is the
+// default and not named in the message.
+func oneOf[T ~string](v *validator, field string, got T, allowed ...T) {
+	if slices.Contains(allowed, got) {
+		return
+	}
+	var names []string
+	for _, a := range allowed {
+		if a != "" {
+			names = append(names, string(a))
+		}
+	}
+	v.fault(field, FaultEnum, "must be one of "+strings.Join(names, ", "))
+}
+
+func (v *validator) limit(p *Policy) {
+	most := int64(MaxLimit)
+	if p.Algorithm == SlidingLog {
+		most = MaxLogLimit
+	}
+	v.bounds("limit", p.Limit, 1, most)
+}
+
+func (v *validator) bounds(field string, got, least, most int64) bool {
+	switch {
+	case got < least:
+		v.fault(field, FaultMin, fmt.Sprintf("must be at least %d", least))
+	case got > most:
+		v.fault(field, FaultMax, fmt.Sprintf("must be at most %d", most))
+	default:
+		return true
+	}
+	return false
+}
+
+func (v *validator) period(p *Policy) {
+	switch {
+	case p.Algorithm == Concurrency:
+		if p.Period != "" {
+			v.fault("period", FaultNotAllowed, "concurrency has no period")
+		}
+	case p.Period == "":
+		v.fault("period", FaultRequired, "is required")
+	case p.Algorithm == Calendar:
+		oneOf(v, "period", p.Period, Day, Week, Month)
+	default:
+		d, ok := v.duration("period", p.Period)
+		if ok && p.Limit > d.Microseconds() {
+			v.fault("limit", FaultMax, "must be at most one unit a microsecond of the period")
+		}
+	}
+}
+
+// duration checks the spelling and the bounds of a period that is no calendar
+// period.
+func (v *validator) duration(field string, p Period) (time.Duration, bool) {
+	d, ok := p.Duration()
+	switch {
+	case !ok:
+		v.fault(field, FaultPattern, "must be a positive integer with ms, s, m, h or d")
+	case d < minPeriod:
+		v.fault(field, FaultMin, "must be at least 1ms")
+	case d > maxPeriod:
+		v.fault(field, FaultMax, "must be at most 366d")
+	default:
+		return d, true
+	}
+	return 0, false
+}
+
+func (v *validator) burst(p *Policy) {
+	if p.Burst == 0 {
+		return
+	}
+	if p.Algorithm != TokenBucket {
+		v.fault("burst", FaultNotAllowed, "belongs to token_bucket")
+		return
+	}
+	d, ok := p.Period.Duration()
+	if !v.bounds("burst", p.Burst, 1, MaxLimit) || !ok || d > maxPeriod || p.Limit < 1 {
+		return
+	}
+	// burst × period ÷ limit ≤ maxFill, without overflow: both products fit
+	// 128 bits.
+	hi1, lo1 := bits.Mul64(uint64(p.Burst), uint64(d))
+	hi2, lo2 := bits.Mul64(uint64(p.Limit), uint64(maxFill))
+	if hi1 > hi2 || hi1 == hi2 && lo1 > lo2 {
+		v.fault("burst", FaultMax, "must fill within 10 years at this limit")
+	}
+}
+
+func (v *validator) waits(p *Policy) {
+	for _, f := range []struct {
+		field string
+		value Period
+		owner Algorithm
+	}{{"max_wait", p.MaxWait, LeakyBucket}, {"hold", p.Hold, Concurrency}} {
+		switch {
+		case f.value == "":
+		case p.Algorithm != f.owner:
+			v.fault(f.field, FaultNotAllowed, "belongs to "+string(f.owner))
+		default:
+			v.duration(f.field, f.value)
+		}
+	}
+}
+
+func (v *validator) calendar(p *Policy) {
+	if p.TimeZone != "" {
+		if p.Algorithm != Calendar {
+			v.fault("time_zone", FaultNotAllowed, "belongs to calendar")
+		} else if _, err := loadZone(p.TimeZone); err != nil {
+			v.fault("time_zone", FaultEnum, "must be an IANA time zone such as Europe/Berlin")
+		}
+	}
+	if p.AnchorDay != 0 {
+		if p.Algorithm != Calendar || p.Period.calendar() && p.Period != Month {
+			v.fault("anchor_day", FaultNotAllowed, "belongs to calendar months")
+		} else {
+			v.bounds("anchor_day", int64(p.AnchorDay), 1, 31)
+		}
+	}
+}
+
+// loadZone is time.LoadLocation without "Local", which differs by machine.
+func loadZone(name string) (*time.Location, error) {
+	if name == "" {
+		return time.UTC, nil
+	}
+	if name == "Local" {
+		return nil, fmt.Errorf("unknown time zone %s", name)
+	}
+	return time.LoadLocation(name)
+}

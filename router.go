@@ -1,0 +1,47 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/middleware"
+	"ratelimiter/ratelimit"
+)
+
+// gate is what every request of the API passes.
+type gate struct {
+	log     *slog.Logger
+	quotas  middleware.Quotas
+	guard   *middleware.AddressGuard
+	limiter *ratelimit.Limiter
+	proxies []string // networks whose X-Forwarded-For is believed
+}
+
+// newRouter puts the routes behind the gate: request id, log, recovery, error
+// rendering, authentication, limit, scope, handler.
+func newRouter(a *api, g *gate) (*gin.Engine, error) {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.HandleMethodNotAllowed = true
+	router.RedirectTrailingSlash = false
+	if err := router.SetTrustedProxies(g.proxies); err != nil {
+		return nil, err
+	}
+	router.Use(middleware.Begin(), middleware.Log(g.log), middleware.Recover(g.log), middleware.RenderErrors())
+	router.NoRoute(middleware.NotFound)
+	router.NoMethod(middleware.MethodNotAllowed)
+
+	for _, r := range a.openRoutes() {
+		router.Handle(r.method, r.path, r.handler)
+	}
+	authenticate := middleware.Authenticate(g.quotas, g.guard)
+	for _, r := range a.routes() {
+		chain := []gin.HandlerFunc{authenticate, middleware.Limit(g.limiter, string(r.group), r.cost), middleware.Require(r.scope)}
+		if r.cost == 0 { // operators' routes and the caller's own: who asked is written down
+			chain = append(chain, middleware.ShareRequest())
+		}
+		router.Handle(r.method, r.path, append(chain, r.handler)...)
+	}
+	return router, nil
+}

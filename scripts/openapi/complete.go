@@ -1,0 +1,148 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// sharedJSON is what every operation shares: the problem schema, the error responses by name, the response headers and
+// the ways to send a key.
+//
+//go:embed shared.json
+var sharedJSON []byte
+
+// problemType is the media type of every error (RFC 9457).
+const problemType = "application/problem+json"
+
+// errorResponses names the shared response of each status.
+var errorResponses = map[int]string{
+	http.StatusBadRequest:            "BadRequest",
+	http.StatusUnauthorized:          "Unauthorized",
+	http.StatusForbidden:             "Forbidden",
+	http.StatusNotFound:              "NotFound",
+	http.StatusMethodNotAllowed:      "MethodNotAllowed",
+	http.StatusNotAcceptable:         "NotAcceptable",
+	http.StatusConflict:              "Conflict",
+	http.StatusGone:                  "Gone",
+	http.StatusPreconditionFailed:    "PreconditionFailed",
+	http.StatusRequestEntityTooLarge: "ContentTooLarge",
+	http.StatusUnsupportedMediaType:  "UnsupportedMediaType",
+	http.StatusUnprocessableEntity:   "UnprocessableContent",
+	http.StatusTooManyRequests:       "TooManyRequests",
+	http.StatusInternalServerError:   "InternalServerError",
+	http.StatusServiceUnavailable:    "ServiceUnavailable",
+}
+
+// Errors that an operation may give without saying so.
+var (
+	securedErrors = []int{401, 403, 429, 500, 503}
+	bodyErrors    = []int{400, 413, 415, 422}
+)
+
+// loadShared returns the components of shared.json.
+func loadShared() (*openapi3.Components, error) {
+	loader := openapi3.NewLoader()
+	doc, err := loader.LoadFromData(sharedJSON)
+	if err != nil {
+		return nil, fmt.Errorf("shared.json: %w", err)
+	}
+	return doc.Components, nil
+}
+
+// complete adds the shared components and makes every operation use them. A schema or scheme of the document that has a
+// shared one's name gives way to it.
+func complete(doc *openapi3.T, shared *openapi3.Components) {
+	doc.Servers = openapi3.Servers{{URL: "/"}}
+	if doc.Info.Contact != nil && doc.Info.Contact.Email == "" && doc.Info.Contact.Name == "" && doc.Info.Contact.URL == "" {
+		doc.Info.Contact = nil
+	}
+	components := doc.Components
+	maps.Copy(components.Schemas, shared.Schemas)
+	components.Responses = shared.Responses
+	components.Headers = shared.Headers
+	components.SecuritySchemes = shared.SecuritySchemes
+
+	for _, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			completeOperation(op, shared)
+		}
+	}
+}
+
+func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
+	secured := op.Security != nil && len(*op.Security) > 0
+	op.Security = openapi3.NewSecurityRequirements()
+	if secured { // either suffices
+		op.Security.
+			With(openapi3.NewSecurityRequirement().Authenticate("BearerAuth")).
+			With(openapi3.NewSecurityRequirement().Authenticate("ApiKeyAuth"))
+		declareErrors(op, securedErrors)
+	}
+	if op.RequestBody != nil && op.RequestBody.Value != nil {
+		delete(op.RequestBody.Value.Extensions, "x-originalParamName") // a trace of the conversion
+		declareErrors(op, bodyErrors)
+	}
+
+	for code, ref := range op.Responses.Map() {
+		status, err := strconv.Atoi(code)
+		if err != nil || ref.Value == nil {
+			continue
+		}
+		if status >= http.StatusBadRequest {
+			op.Responses.Set(code, errorResponse(status, ref, shared))
+			continue
+		}
+		addHeaders(ref.Value, shared, "X-Request-Id")
+		if secured {
+			addHeaders(ref.Value, shared, "RateLimit", "RateLimit-Policy")
+		}
+	}
+}
+
+// declareErrors adds the statuses that the operation lacks, to be filled in with the shared responses.
+func declareErrors(op *openapi3.Operation, statuses []int) {
+	for _, status := range statuses {
+		if op.Responses.Status(status) == nil {
+			op.AddResponse(status, openapi3.NewResponse().WithDescription(""))
+		}
+	}
+}
+
+// errorResponse returns a reference to the status's shared response or, where the handler says something of its own
+// about the error, the shared response with that description and the handler's headers.
+func errorResponse(status int, declared *openapi3.ResponseRef, shared *openapi3.Components) *openapi3.ResponseRef {
+	name, known := errorResponses[status]
+	if !known {
+		name = errorResponses[http.StatusInternalServerError]
+	}
+	own := declared.Value.Description
+	if known && (own == nil || *own == "" || *own == http.StatusText(status)) && len(declared.Value.Headers) == 0 {
+		return &openapi3.ResponseRef{Ref: "#/components/responses/" + name, Value: shared.Responses[name].Value}
+	}
+
+	response := *shared.Responses[name].Value
+	if own != nil && *own != "" {
+		response.Description = own
+	}
+	response.Headers = maps.Clone(response.Headers)
+	maps.Copy(response.Headers, declared.Value.Headers)
+	response.Content = openapi3.Content{problemType: {Schema: response.Content[problemType].Schema}}
+	return &openapi3.ResponseRef{Value: &response}
+}
+
+// addHeaders references shared headers; one that the handler declares itself stays.
+func addHeaders(response *openapi3.Response, shared *openapi3.Components, names ...string) {
+	if response.Headers == nil {
+		response.Headers = openapi3.Headers{}
+	}
+	for _, name := range names {
+		if response.Headers[name] == nil {
+			response.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: shared.Headers[name].Value}
+		}
+	}
+}

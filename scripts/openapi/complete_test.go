@@ -1,0 +1,139 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+func TestVersionServerAndSchemes(t *testing.T) {
+	doc := sampleSpec(t)
+	if doc.OpenAPI != "3.1.0" {
+		t.Errorf("openapi is %q, want 3.1.0", doc.OpenAPI)
+	}
+	if len(doc.Servers) != 1 || doc.Servers[0].URL != "/" {
+		t.Errorf("servers are %v, want / alone", doc.Servers)
+	}
+	bearer := doc.Components.SecuritySchemes["BearerAuth"].Value
+	if bearer.Type != "http" || bearer.Scheme != "bearer" {
+		t.Errorf("BearerAuth is %s %s, want http bearer", bearer.Type, bearer.Scheme)
+	}
+	header := doc.Components.SecuritySchemes["ApiKeyAuth"].Value
+	if header.Type != "apiKey" || header.In != "header" || header.Name != "X-API-Key" {
+		t.Errorf("ApiKeyAuth is %s in %s %s, want apiKey in header X-API-Key", header.Type, header.In, header.Name)
+	}
+}
+
+func TestEitherWayToSendAKeySuffices(t *testing.T) {
+	doc := sampleSpec(t)
+	for id, op := range operations(doc) {
+		var ways []string
+		for _, way := range *op.Security {
+			ways = append(ways, strings.Join(slices.Sorted(maps.Keys(way)), "+"))
+		}
+		want := []string{"BearerAuth", "ApiKeyAuth"}
+		if id == "livez" {
+			want = nil
+		}
+		if !slices.Equal(ways, want) {
+			t.Errorf("%s: security is %q, want %q", id, ways, want)
+		}
+	}
+}
+
+func TestStatusesAndTheirShapes(t *testing.T) {
+	doc := sampleSpec(t)
+	want := map[string]string{
+		"listProducts":  "200 401 403 422 429 500 503",
+		"createProduct": "201 400 401 403 409 413 415 422 429 500 503",
+		"getProduct":    "200 401 403 404 429 500 503",
+		"livez":         "200 503",
+	}
+	for id, op := range operations(doc) {
+		codes := slices.Sorted(maps.Keys(op.Responses.Map()))
+		if got := strings.Join(codes, " "); got != want[id] {
+			t.Errorf("%s: statuses are %s, want %s", id, got, want[id])
+		}
+		for _, code := range codes {
+			checkResponse(t, id+" "+code, op.Responses.Value(code).Value, code >= "400", len(*op.Security) > 0)
+		}
+	}
+}
+
+func checkResponse(t *testing.T, what string, response *openapi3.Response, failed, secured bool) {
+	t.Helper()
+	if response.Headers["X-Request-Id"] == nil {
+		t.Errorf("%s: no X-Request-Id", what)
+	}
+	types := slices.Sorted(maps.Keys(response.Content))
+	if !failed {
+		if !slices.Equal(types, []string{"application/json"}) {
+			t.Errorf("%s: media types are %q, want application/json", what, types)
+		}
+		if limited := response.Headers["RateLimit"] != nil && response.Headers["RateLimit-Policy"] != nil; limited != secured {
+			t.Errorf("%s: limit headers declared is %v, want %v", what, limited, secured)
+		}
+		return
+	}
+	if !slices.Equal(types, []string{"application/problem+json"}) {
+		t.Fatalf("%s: media types are %q, want application/problem+json", what, types)
+	}
+	if ref := response.Content["application/problem+json"].Schema.Ref; ref != "#/components/schemas/Problem" {
+		t.Errorf("%s: schema is %q, want Problem", what, ref)
+	}
+	if strings.HasSuffix(what, "429") && response.Headers["Retry-After"] == nil {
+		t.Errorf("%s: no Retry-After", what)
+	}
+}
+
+func TestErrorsAreSharedUnlessTheHandlerSaysMore(t *testing.T) {
+	ops := operations(sampleSpec(t))
+	if ref := ops["getProduct"].Responses.Value("404").Ref; ref != "#/components/responses/NotFound" {
+		t.Errorf("the plain 404 is %q, want the shared NotFound", ref)
+	}
+	conflict := ops["createProduct"].Responses.Value("409")
+	if conflict.Ref != "" || *conflict.Value.Description != "The name is taken" {
+		t.Errorf("the 409 is %q %q, want the handler's own words", conflict.Ref, *conflict.Value.Description)
+	}
+	if conflict.Value.Headers["Link"] == nil || conflict.Value.Headers["X-Request-Id"] == nil {
+		t.Errorf("headers of 409 are %q, want the handler's Link beside the shared ones", slices.Collect(maps.Keys(conflict.Value.Headers)))
+	}
+	created := ops["createProduct"].Responses.Value("201").Value
+	if created.Headers["Location"] == nil || created.Headers["RateLimit"] == nil {
+		t.Errorf("headers of 201 are %q, want the handler's Location beside the shared ones", slices.Collect(maps.Keys(created.Headers)))
+	}
+}
+
+func TestEveryErrorResponseIsShared(t *testing.T) {
+	shared, err := loadShared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for status, name := range errorResponses {
+		if shared.Responses[name] == nil {
+			t.Errorf("shared.json lacks %s for %d", name, status)
+		}
+	}
+	for _, status := range slices.Concat(securedErrors, bodyErrors) {
+		if errorResponses[status] == "" {
+			t.Errorf("%d is filled in, but has no name", status)
+		}
+	}
+	if err := validate(sharedJSON); err != nil {
+		t.Errorf("shared.json: %v", err)
+	}
+}
+
+// operations returns the document's operations by id.
+func operations(doc *openapi3.T) map[string]*openapi3.Operation {
+	ops := map[string]*openapi3.Operation{}
+	for _, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			ops[op.OperationID] = op
+		}
+	}
+	return ops
+}

@@ -1,0 +1,62 @@
+// Command openapi writes the API's description from the annotations beside the handlers.
+//
+// It runs swag (annotations to Swagger 2.0: docs/swagger.json, docs/swagger.yaml, docs/docs.go), converts the result by
+// kin-openapi to OpenAPI 3.1, and completes it with what swag can't say: the problem media type of errors, the shared
+// responses and their headers, both ways to send a key, nullability, and readable schema names (docs/openapi.json).
+// It reads annotations and types only; it never runs the API.
+//
+//	go run ./scripts/openapi          # write the four files
+//	go run ./scripts/openapi -check   # fail when a committed file is out of date
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+func main() {
+	src := source{}
+	flag.StringVar(&src.root, "root", ".", "folder of main.go, which carries the API's general annotations")
+	dirs := flag.String("dirs", "handlers,models", "folders under root that carry annotations and types, comma separated")
+	out := flag.String("out", "docs", "folder of the generated files")
+	check := flag.Bool("check", false, "write nothing; fail when a file in out is out of date")
+	flag.Parse()
+	src.dirs = strings.Split(*dirs, ",")
+
+	if err := run(src, *out, *check); err != nil {
+		fmt.Fprintln(os.Stderr, "openapi:", err)
+		os.Exit(1)
+	}
+}
+
+// run generates everything and then compares it with, or writes it to, the folder out.
+func run(src source, out string, check bool) error {
+	files, err := generate(src)
+	if err != nil {
+		return err
+	}
+	if check {
+		return compare(files, out)
+	}
+	return write(files, out)
+}
+
+// generate returns the generated files' contents by name. The same source always gives the same bytes.
+func generate(src source) (map[string][]byte, error) {
+	files, err := runSwag(src)
+	if err != nil {
+		return nil, err
+	}
+	structs, err := readStructs(src)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := buildSpec(files["swagger.json"], structs)
+	if err != nil {
+		return nil, fmt.Errorf("openapi.json: %w", err)
+	}
+	files["openapi.json"] = spec
+	return files, nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+func TestSchemasHaveReadableNames(t *testing.T) {
+	got := slices.Sorted(maps.Keys(sampleSpec(t).Components.Schemas))
+	want := []string{"Currency", "FieldError", "HandlersProblem", "Money", "NewProduct", "Problem", "Product", "ProductList"}
+	if !slices.Equal(got, want) {
+		t.Errorf("schemas are %q, want %q", got, want)
+	}
+}
+
+func TestReadableNames(t *testing.T) {
+	_, err := readableNames([]string{"models.Order", "models.ShopOrder", "shop.Order"})
+	if err == nil || !strings.Contains(err.Error(), "models.ShopOrder and shop.Order") {
+		t.Errorf("got %v, want an error that names the two that clash", err)
+	}
+
+	names, err := readableNames([]string{
+		"handlers.List-models_Product", "handlers.List-string", "handlers.Pair-models_Key-models_Product",
+		"handlers.Product", "models.Product", "internal_shop.Order", "Named",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"handlers.List-models_Product":            "ProductList",
+		"handlers.List-string":                    "StringList",
+		"handlers.Pair-models_Key-models_Product": "ProductKeyPair",
+		"handlers.Product":                        "HandlersProduct",
+		"models.Product":                          "Product",
+		"internal_shop.Order":                     "Order",
+		"Named":                                   "Named",
+	}
+	if !maps.Equal(names, want) {
+		t.Errorf("names are %v, want %v", names, want)
+	}
+}
+
+func TestWhatTheServerSendsIsDescribedAsItIs(t *testing.T) {
+	product := sampleSpec(t).Components.Schemas["Product"].Value
+	if product.Description != "Product is one thing that the shop sells." {
+		t.Errorf("description is %q, want the type's comment", product.Description)
+	}
+	want := []string{"id", "name", "note", "old_price", "price", "sold_out_at", "tags", "updated_at"}
+	if !slices.Equal(product.Required, want) {
+		t.Errorf("required are %q, want all without omitempty: %q", product.Required, want)
+	}
+	for name, want := range map[string]string{
+		"id": "string", "note": "string null", "sold_out_at": "string null", "updated_at": "string", "tags": "array",
+	} {
+		if got := types(product, name); got != want {
+			t.Errorf("%s is of type %q, want %q", name, got, want)
+		}
+	}
+	for _, name := range []string{"updated_at", "sold_out_at"} {
+		if format := product.Properties[name].Value.Format; format != "date-time" {
+			t.Errorf("%s has format %q, want date-time", name, format)
+		}
+	}
+	if product.Properties["secret"] != nil || product.Properties["Secret"] != nil {
+		t.Error("a field with json:\"-\" is described")
+	}
+
+	old := product.Properties["old_price"].Value.AnyOf
+	if len(old) != 2 || old[0].Ref != "#/components/schemas/Money" || !old[1].Value.Type.Is("null") {
+		t.Errorf("old_price is %v, want Money or null", old)
+	}
+}
+
+func TestARequestBodysPointerMayBeAbsentAndNotNull(t *testing.T) {
+	body := sampleSpec(t).Components.Schemas["NewProduct"].Value
+	if !slices.Equal(body.Required, []string{"name"}) {
+		t.Errorf("required are %q, want only what is tagged so: name", body.Required)
+	}
+	if got := types(body, "note"); got != "string" {
+		t.Errorf("note is of type %q, want string", got)
+	}
+	if max := body.Properties["name"].Value.MaxLength; max == nil || *max != 120 {
+		t.Error("name has lost its maxLength of 120")
+	}
+}
+
+func TestFieldsOfEmbeddedStructs(t *testing.T) {
+	structs := map[string]structInfo{
+		"models.Base": {fields: []fieldInfo{{name: "id"}}},
+		"models.Full": {fields: []fieldInfo{{name: "key"}}, embeds: []string{"models.Base", "models.Unknown"}},
+	}
+	var names []string
+	for _, field := range fieldsOf(structs, "models.Full") {
+		names = append(names, field.name)
+	}
+	if !slices.Equal(names, []string{"id", "key"}) {
+		t.Errorf("fields are %q, want id and key", names)
+	}
+}
+
+// types returns the types that a property allows, in alphabetical order.
+func types(schema *openapi3.Schema, property string) string {
+	allowed := slices.Clone(schema.Properties[property].Value.Type.Slice())
+	slices.Sort(allowed)
+	if i := slices.Index(allowed, "null"); i >= 0 { // last, as one says it
+		allowed = append(slices.Delete(allowed, i, i+1), "null")
+	}
+	return strings.Join(allowed, " ")
+}
