@@ -22,7 +22,7 @@ type cluster struct {
 	install pgbin.Install
 	account *account
 	// freePort chooses a port for the server.
-	freePort func() (int, error)
+	freePort func(context.Context) (int, error)
 }
 
 // dropped tells whether Postgres runs as another user than this process.

@@ -167,13 +167,13 @@ func TestPortTakenMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	ports := []int{taken, taken, 0}
-	c.freePort = func() (int, error) {
+	c.freePort = func(ctx context.Context) (int, error) {
 		port := ports[0]
 		ports = ports[1:]
 		if port != 0 {
 			return port, nil
 		}
-		return freePort()
+		return freePort(ctx)
 	}
 	s, err := c.startServer(t.Context())
 	if err != nil {

@@ -155,7 +155,7 @@ func (c cluster) changePassword(ctx context.Context, f *folder, password string)
 // serve runs the server on a free port and waits until it is ready. It is errPortTaken when
 // another program took the port first.
 func (c cluster) serve(ctx context.Context, f *folder, password string) (*Server, error) {
-	port, err := c.freePort()
+	port, err := c.freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +205,8 @@ func (c cluster) serverArguments(f *folder, port int) []string {
 }
 
 // freePort is a loopback port that nobody listened on a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", loopback+":0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", loopback+":0")
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}

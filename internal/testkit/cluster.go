@@ -70,7 +70,7 @@ func (c *cluster) stop() error {
 // and has room, else the one for temporary files.
 func clusterParent() string {
 	var stat syscall.Statfs_t
-	if err := syscall.Statfs(ramDisk, &stat); err != nil || uint64(stat.Bavail)*uint64(stat.Bsize) < ramDiskSpace {
+	if err := syscall.Statfs(ramDisk, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < ramDiskSpace {
 		return os.TempDir()
 	}
 	probe, err := os.MkdirTemp(ramDisk, folderPrefix)

@@ -24,7 +24,7 @@ const childVariable = "TESTKIT_TEST_CHILD"
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		url, err := clusterURL()
-		fmt.Println(url, err)
+		_, _ = fmt.Fprintln(os.Stdout, url, err)
 		select {}
 	}
 	goleak.VerifyTestMain(m)

@@ -104,9 +104,8 @@ func TestFindWantsTheMajorOfTheData(t *testing.T) {
 	older := m.install("usr/lib/postgresql/15/bin", "15.8")
 	m.mustFind(m.finder(), Want{Major: 15}, older)
 
-	var missing *NotFoundError
 	_, err := m.finder().Find(t.Context(), Want{Major: 16})
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*NotFoundError](err); !ok {
 		t.Fatalf("error %v, want a *NotFoundError", err)
 	}
 	for _, part := range []string{"Postgres 16", "DATA_DIR", "PG_BINDIR", "postgresql-16"} {
@@ -136,8 +135,7 @@ func TestNothingFoundNamesEveryWay(t *testing.T) {
 	tooOld := m.install("usr/lib/postgresql/13/bin", "13.5")
 	m.program(filepath.Join(m.root, "usr/lib/postgresql/15/bin"), "postgres", "exit 3") // without initdb
 	_, err := m.finder().Find(t.Context(), Want{})
-	var missing *NotFoundError
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*NotFoundError](err); !ok {
 		t.Fatalf("error %v, want a *NotFoundError", err)
 	}
 	for _, part := range []string{
