@@ -34,8 +34,10 @@ const Never = time.Duration(never)
 func (c *Compiled) Listed() bool { return c.listed }
 
 // Take decides whether cost units pass at now. It returns the counter's state
-// afterwards; when they don't pass, that is the state brought up to now,
-// which a store need not keep. Cost 0 always passes and takes nothing.
+// afterwards; when they don't pass, that is the state brought up to now. A
+// store need not keep that, unless its At went back: then the clock was set
+// back, and a store that forgets it would find the counter stuck in a time to
+// come. Cost 0 always passes and takes nothing.
 func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	switch c.Algorithm {
 	case TokenBucket:

@@ -92,9 +92,8 @@ func (p *pair) take(b *ratelimit.Batch) error {
 // leave shows the steps that would have passed as they are, uncharged.
 func leave(b *ratelimit.Batch) {
 	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Allowed && !step.Policy.Listed() {
-			step.State = step.Policy.Untake(step.State, step.Policy.CostOf(b.Cost))
-		}
+		step := &b.Steps[i]
+		step.State = uncharged(step, step.Policy.CostOf(b.Cost))
 	}
 }
 
