@@ -12,3 +12,7 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T, func() time.Time) ratelimit.Store { return memory.New() })
 }
+
+func TestLinearizable(t *testing.T) {
+	storetest.RunLinearizable(t, func(*testing.T, func() time.Time) ratelimit.Store { return memory.New() })
+}
