@@ -51,7 +51,7 @@ func (p *pair) unlock() (turn uint32) {
 }
 
 func (p *pair) side(step *ratelimit.Step) *side {
-	if step.Policy.Per == ratelimit.PerOwner {
+	if step.Policy.PerOwner() {
 		return &p.owner
 	}
 	return &p.key
