@@ -71,7 +71,7 @@ func limitedRequest() *http.Request {
 
 // serveOnce serves the same request again: the header map is emptied, not made
 // anew, in both routers alike.
-func serveOnce(router *gin.Engine, w *nullWriter, r *http.Request, ctx context.Context) {
+func serveOnce(ctx context.Context, router *gin.Engine, w *nullWriter, r *http.Request) {
 	clear(w.header)
 	router.ServeHTTP(w, r.WithContext(ctx))
 }
@@ -80,8 +80,8 @@ func TestTheMiddlewareCostsTwoAllocations(t *testing.T) {
 	w, ctx := &nullWriter{header: http.Header{}}, t.Context()
 	r := limitedRequest()
 	bare, limited := bareRouter(), limitedRouter(t)
-	without := testing.AllocsPerRun(1000, func() { serveOnce(bare, w, r, ctx) })
-	with := testing.AllocsPerRun(1000, func() { serveOnce(limited, w, r, ctx) })
+	without := testing.AllocsPerRun(1000, func() { serveOnce(ctx, bare, w, r) })
+	with := testing.AllocsPerRun(1000, func() { serveOnce(ctx, limited, w, r) })
 	if w.header.Get("RateLimit") == "" || w.header.Get("RateLimit-Policy") == "" {
 		t.Fatalf("the header was %v", w.header)
 	}
@@ -103,7 +103,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 			w, ctx, r := &nullWriter{header: http.Header{}}, b.Context(), limitedRequest()
 			b.ReportAllocs()
 			for b.Loop() {
-				serveOnce(router.engine, w, r, ctx)
+				serveOnce(ctx, router.engine, w, r)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ const RequestKey = "ratelimiter/models.Request"
 
 // WithRequest returns a context that carries r.
 func WithRequest(ctx context.Context, r *Request) context.Context {
-	return context.WithValue(ctx, RequestKey, r) //nolint:revive,staticcheck // see RequestKey
+	return context.WithValue(ctx, RequestKey, r) //nolint:staticcheck // see RequestKey
 }
 
 // RequestFrom returns what is known of the request that ctx belongs to: a
