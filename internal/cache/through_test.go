@@ -77,6 +77,19 @@ func TestALoadThatBeganBeforeAWriteIsNotRemembered(t *testing.T) {
 	})
 }
 
+func TestALoadThatBeganBeforeAWriteIsNotSharedWithLaterReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newThrough(t), &table{source{value: "one", takes: time.Second}}
+		go func() { _, _ = c.Get(t.Context(), "k", s.load) }()
+		synctest.Wait()
+		_, _ = c.Write(t.Context(), "k", func(context.Context) (string, error) {
+			s.set("two", nil)
+			return "", errDown // nobody knows whether it was written
+		})
+		wantRead(t, c, s, "two", 2)
+	})
+}
+
 func TestAReadDuringAWriteAsksTheSourceAndIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := newThrough(t), &table{source{value: "one"}}

@@ -1,0 +1,118 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"ratelimiter/internal/postgres"
+	"ratelimiter/models"
+)
+
+// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
+// which no id has.
+const untranslatable = "22021"
+
+// Known returns nil when there is a key with this id, whatever its status.
+// Errors: models.ErrNotFound, models.ErrUnavailable.
+func (s *Service) Known(ctx context.Context, keyID string) error {
+	var known bool
+	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&known)
+	var refused *pgconn.PgError
+	switch {
+	case err == nil && known:
+		return nil
+	case err == nil, errors.As(err, &refused) && refused.Code == untranslatable:
+		return fmt.Errorf("key %q: %w", keyID, models.ErrNotFound)
+	default:
+		return failure("read key", err)
+	}
+}
+
+// The history of each bucket: its roll-up, and what one policy refused.
+const (
+	historyOf = ` WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
+
+	policyHistory = `
+	SELECT date_bin($6::interval, at, '2000-01-01T00:00:00Z') AS start, sum(refused) AS refused
+	FROM usage_policies WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
+)
+
+// rollUps are the tables of each bucket.
+var rollUps = map[models.UsageBucket]string{
+	models.BucketMinute: "usage_minutes",
+	models.BucketHour:   "usage_hours",
+	models.BucketDay:    "usage_days",
+}
+
+// Usage returns the buckets of a key's history in which there were requests,
+// oldest first. Errors: models.ErrUnavailable.
+func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error) {
+	width := q.Bucket.Duration()
+	from := q.From.UTC().Truncate(width) // whole buckets
+	query := `SELECT at AS start, sum(requests)::bigint, sum(refused)::bigint, sum(cost)::bigint FROM ` + rollUps[q.Bucket] + historyOf + ` ORDER BY 1`
+	args := []any{keyID, from, q.To, q.Group}
+	if q.Policy != "" {
+		query = `SELECT u.start, u.requests::bigint, COALESCE(p.refused, 0)::bigint, u.cost::bigint
+			FROM (SELECT at AS start, sum(requests) AS requests, sum(cost) AS cost FROM ` + rollUps[q.Bucket] + historyOf + `) AS u
+			LEFT JOIN (` + policyHistory + `) AS p ON p.start = u.start ORDER BY 1`
+		args = append(args, q.Policy, width)
+	}
+	rows, err := s.db.Query(ctx, query, args...)
+	if err != nil {
+		return nil, failure("read usage", err)
+	}
+	history, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (models.Usage, error) {
+		var u models.Usage
+		err := row.Scan(&u.Start, &u.Requests, &u.Refused, &u.Cost)
+		u.Start, u.Allowed = u.Start.UTC(), u.Requests-u.Refused
+		return u, err
+	})
+	if err != nil {
+		return nil, failure("read usage", err)
+	}
+	return history, nil
+}
+
+// Refusals returns up to q.Limit of a key's refusals, newest first. Errors:
+// models.ErrUnavailable.
+func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQuery) (models.Page[models.Refusal], error) {
+	before, beforeID := any("infinity"), ""
+	if q.After != nil {
+		at, err := time.Parse(time.RFC3339Nano, q.After.Sort)
+		if err != nil {
+			return models.Page[models.Refusal]{}, fmt.Errorf("position in refusals: %w", err)
+		}
+		before, beforeID = at, q.After.ID
+	}
+	rows, err := s.db.Query(ctx, `
+		SELECT id, request_id, at, route, violated, limits FROM refusals
+		WHERE key_id = $1 AND (at, id) < ($2::timestamptz, $3) AND ($4 = '' OR request_id = $4)
+		ORDER BY at DESC, id DESC LIMIT $5`, keyID, before, beforeID, q.RequestID, q.Limit+1)
+	if err != nil {
+		return models.Page[models.Refusal]{}, failure("read refusals", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[models.Refusal])
+	if err != nil {
+		return models.Page[models.Refusal]{}, failure("read refusals", err)
+	}
+	page := models.Page[models.Refusal]{Data: list}
+	if len(list) > q.Limit {
+		last := list[q.Limit-1]
+		page.Data, page.Next = list[:q.Limit], &models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
+	}
+	return page, nil
+}
+
+// failure wraps an error of the database, as models.ErrUnavailable where trying
+// again later helps.
+func failure(doing string, err error) error {
+	if postgres.IsUnavailable(err) {
+		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,322 @@
+package usage
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/cache"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+var (
+	read  = &models.Route{Name: "GET /v1/products", Group: models.ScopeProductsRead, Cost: 1}
+	write = &models.Route{Name: "POST /v1/orders", Group: models.ScopeOrdersWrite, Cost: 5}
+	free  = &models.Route{Name: "GET /v1/me", Cost: 0}
+)
+
+// fixture is a service on a database of its own, with keys in it.
+type fixture struct {
+	*Service
+	t  *testing.T
+	db *pgxpool.Pool
+}
+
+func newFixture(t *testing.T, keys ...string) *fixture {
+	t.Helper()
+	return newFixtureOn(t, testkit.Database(t), nil, keys...)
+}
+
+// newFixtureOn lets the service use another way to the database than the test.
+func newFixtureOn(t *testing.T, db, service *pgxpool.Pool, keys ...string) *fixture {
+	t.Helper()
+	if service == nil {
+		service = db
+	}
+	f := &fixture{t: t, db: db, Service: New(service, Config{
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NewStore: func() ratelimit.Store { return memory.New() },
+	})}
+	t.Cleanup(func() { f.stop() })
+	for _, key := range keys {
+		f.exec(`INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+			VALUES ($1, $1, 'free', 'own', $1, '{}', sha256('x'), 'v1')`, key)
+	}
+	return f
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.t.Helper()
+	if _, err := f.db.Exec(f.t.Context(), sql, args...); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) number(sql string, args ...any) (n int64) {
+	f.t.Helper()
+	if err := f.db.QueryRow(f.t.Context(), sql, args...).Scan(&n); err != nil {
+		f.t.Fatal(err)
+	}
+	return n
+}
+
+func (f *fixture) flush() {
+	f.t.Helper()
+	if err := f.Flush(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return f.Close(ctx)
+}
+
+var allowed, refusedDecision = &ratelimit.Decision{Allowed: true}, &ratelimit.Decision{}
+
+func request(key string) *models.Request {
+	return &models.Request{ID: "req_1", Key: &models.APIKey{ID: key}}
+}
+
+// history is what the key used on the day of at.
+func (f *fixture) history(key string, at time.Time, bucket models.UsageBucket) []models.Usage {
+	f.t.Helper()
+	list, err := f.Usage(f.t.Context(), key, models.UsageQuery{From: at.Add(-12 * time.Hour), To: at.Add(12 * time.Hour), Bucket: bucket})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return list
+}
+
+func TestTheTotalsEqualWhatWasSentInEveryBucket(t *testing.T) {
+	f := newFixture(t, "k1", "k2")
+	noon := time.Now().UTC().Truncate(24 * time.Hour)
+	var want models.Usage
+	var mu sync.Mutex
+	var senders sync.WaitGroup
+	for seed := range 4 {
+		senders.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(seed)))
+			var mine models.Usage
+			for range 2_000 {
+				route, decision := []*models.Route{read, write, free}[random.IntN(3)], allowed
+				outcome := ratelimit.Outcome(random.IntN(3))
+				if random.IntN(4) == 0 && route != free {
+					decision = refusedDecision
+				}
+				f.Record(request("k1"), route, noon.Add(time.Duration(random.IntN(7_200))*time.Second), outcome, decision)
+				f.Record(request("k2"), route, noon, outcome, decision)
+				if route == free {
+					continue
+				}
+				mine.Requests++
+				switch {
+				case !decision.Allowed:
+					mine.Refused++
+				case outcome == ratelimit.Failed:
+					mine.Allowed++
+				default:
+					mine.Allowed++
+					mine.Cost += route.Cost
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			want.Requests += mine.Requests
+			want.Allowed += mine.Allowed
+			want.Refused += mine.Refused
+			want.Cost += mine.Cost
+		})
+	}
+	senders.Wait()
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"k1", "k2"} {
+		for _, bucket := range []models.UsageBucket{models.BucketMinute, models.BucketHour, models.BucketDay} {
+			var got models.Usage
+			for _, u := range f.history(key, noon, bucket) {
+				if u.Start != u.Start.Truncate(bucket.Duration()) || u.Start.Location() != time.UTC {
+					t.Errorf("%s: a bucket begins at %s", bucket, u.Start)
+				}
+				got.Requests += u.Requests
+				got.Allowed += u.Allowed
+				got.Refused += u.Refused
+				got.Cost += u.Cost
+			}
+			if got != want {
+				t.Errorf("%s by %s: %+v; want %+v", key, bucket, got, want)
+			}
+		}
+	}
+	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE unit = 0 OR route_group = ''`); n != 0 {
+		t.Errorf("%d rows of routes of cost 0", n)
+	}
+	if f.Lost() != 0 {
+		t.Errorf("%d requests were lost", f.Lost())
+	}
+}
+
+// The answer to a flush is lost on its way: the service can't know that it was
+// written, and has to send it again.
+func TestAFlushWhoseAnswerWasLostIsNotCountedTwice(t *testing.T) {
+	f := newFixture(t, "k")
+	now := time.Now()
+	batch := cache.Batch[cell, counts]{ID: [16]byte{1}, At: now, Entries: []cache.Entry[cell, counts]{
+		{Key: cell{key: "k", route: read, second: now.Unix()}, Value: counts{succeeded: 3, refused: 2, lastMS: 999}},
+	}}
+	other := batch
+	other.ID = [16]byte{2}
+	for _, b := range []cache.Batch[cell, counts]{batch, batch, other, batch} {
+		if err := f.flushCounts(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := models.Usage{Start: now.UTC().Truncate(24 * time.Hour), Requests: 10, Allowed: 6, Refused: 4, Cost: 6}
+	if got := f.history("k", now, models.BucketDay); len(got) != 1 || got[0] != want {
+		t.Errorf("%+v; want %+v", got, want)
+	}
+	refusals := cache.Batch[string, refused]{ID: [16]byte{3}, At: now, Entries: []cache.Entry[string, refused]{
+		{Key: "k", Value: refused{policies: []policyCount{{policy: "p", minute: now.Unix() / 60, n: 7}}, details: []refusal{{requestID: "r", at: now}}}},
+	}}
+	for range 3 {
+		if err := f.flushRefusals(t.Context(), refusals); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := f.number(`SELECT sum(refused) FROM usage_policies`); n != 7 {
+		t.Errorf("the policy refused %d; want 7", n)
+	}
+	if n := f.number(`SELECT count(*) FROM refusals`); n != 1 {
+		t.Errorf("%d refusals; want 1", n)
+	}
+}
+
+// proxied is a pool that reaches the test's database through a proxy.
+func proxied(t *testing.T, db *pgxpool.Pool) (*pgxpool.Pool, *testkit.Proxy) {
+	t.Helper()
+	u, err := url.Parse(db.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := testkit.NewProxy(t, u.Host)
+	u.Host = proxy.Addr()
+	pool, err := pgxpool.New(t.Context(), u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool, proxy
+}
+
+func TestWhilePostgresIsDownUsageWaitsInMemory(t *testing.T) {
+	db := testkit.Database(t)
+	pool, proxy := proxied(t, db)
+	f := newFixtureOn(t, db, pool, "k")
+	now := time.Now()
+	f.Record(request("k"), read, now, ratelimit.Succeeded, allowed)
+	f.flush()
+	proxy.Cut()
+	for i := range 1000 {
+		f.Record(request("k"), read, now.Add(-time.Duration(i)*time.Second), ratelimit.Succeeded, allowed)
+	}
+	if err := f.Flush(t.Context()); err == nil {
+		t.Fatal("a flush without Postgres succeeded")
+	}
+	proxy.Mend()
+	if err := f.stop(); err != nil { // which tries until it passes
+		t.Fatal(err)
+	}
+	if n := f.number(`SELECT sum(requests) FROM usage_days`); n != 1001 {
+		t.Errorf("%d requests are in the history; want 1001", n)
+	}
+}
+
+func TestAKeysLastUseIsWrittenOnceAMinute(t *testing.T) {
+	f := newFixture(t, "k", "busy")
+	lastUsed := func() (at *time.Time) {
+		if err := f.db.QueryRow(t.Context(), `SELECT last_used_at FROM api_keys WHERE id = 'k'`).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	if lastUsed() != nil {
+		t.Fatal("it was never used")
+	}
+	start := time.Now().Truncate(time.Second).Add(-10 * time.Minute)
+	for _, step := range []struct{ at, want time.Duration }{
+		{0, 0}, {30 * time.Second, 0}, {61 * time.Second, 61 * time.Second}, {10 * time.Second, 61 * time.Second},
+	} {
+		f.Record(request("k"), free, start.Add(step.at), ratelimit.Succeeded, allowed)
+		f.flush()
+		if got := lastUsed(); got == nil || !got.Equal(start.Add(step.want)) {
+			t.Errorf("after a use at %s: %v; want %s", start.Add(step.at), got, start.Add(step.want))
+		}
+	}
+	// Somebody is changing a key: the flush doesn't wait for that.
+	tx, err := f.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `SELECT FROM api_keys WHERE id = 'busy' FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	f.Record(request("busy"), read, time.Now(), ratelimit.Succeeded, allowed)
+	f.flush()
+	if n := f.number(`SELECT requests FROM usage_days WHERE key_id = 'busy'`); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestRowsGoWithTheirPartitions(t *testing.T) {
+	f := newFixture(t, "k")
+	partitions := func(table string) int64 {
+		return f.number(`SELECT count(*) FROM pg_inherits WHERE inhparent = $1::regclass`, table)
+	}
+	now := time.Now()
+	f.Record(request("k"), read, now, ratelimit.Succeeded, allowed)
+	f.flush()
+	for _, step := range []struct {
+		in            time.Duration
+		seconds, days int64 // rows that are left
+	}{{0, 1, 1}, {7 * 24 * time.Hour, 1, 1}, {8*24*time.Hour + time.Hour, 0, 1}, {1825 * 24 * time.Hour, 0, 1}, {2200 * 24 * time.Hour, 0, 0}} {
+		if err := f.Retain(t.Context(), now.Add(step.in)); err != nil {
+			t.Fatal(err)
+		}
+		seconds, days := f.number(`SELECT count(*) FROM usage_seconds`), f.number(`SELECT count(*) FROM usage_days`)
+		if seconds != step.seconds || days != step.days {
+			t.Errorf("in %s: %d seconds and %d days are left; want %d and %d", step.in, seconds, days, step.seconds, step.days)
+		}
+		if n := partitions("usage_seconds"); n < 3 || n > 9 {
+			t.Errorf("in %s: %d partitions of seconds", step.in, n)
+		}
+	}
+	// What was dropped for this test is made again when it is needed.
+	late := time.Now()
+	f.Record(request("k"), read, late, ratelimit.Succeeded, allowed)
+	_ = f.Flush(t.Context())
+	f.flush()
+	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE at >= $1`, late.Truncate(time.Second)); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestARequestThatRanForDaysCountsWhenItEnded(t *testing.T) {
+	f := newFixture(t, "k")
+	f.Record(request("k"), read, time.Now().Add(-30*24*time.Hour), ratelimit.Succeeded, allowed)
+	f.flush()
+	if got := f.history("k", time.Now(), models.BucketDay); len(got) != 1 || got[0].Requests != 1 {
+		t.Errorf("%+v", got)
+	}
+}
