@@ -38,7 +38,7 @@ func (g *AddressGuard) Check(ctx context.Context, address netip.Addr) error {
 		return fmt.Errorf("%w: address guard: %w", models.ErrUnavailable, err)
 	}
 	if status := decision.Statuses()[0]; status.Remaining == 0 {
-		return tooManyFailures(status.ResetAfter)
+		return tooManyFailures(status.RetryAfter)
 	}
 	return nil
 }
