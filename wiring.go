@@ -62,7 +62,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
 		checks:   handlers.NewChecks(s.checks),
 		health:   handlers.NewHealth(ready),
-	}, &gate{log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, proxies: cfg.trustedProxies})
+	}, &gate{log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, fields: cfg.headers, proxies: cfg.trustedProxies})
 }
 
 // keyChecker lends internal/quota what internal/apikeys knows.
