@@ -37,8 +37,11 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 	}
 	authenticate := middleware.Authenticate(g.quotas, g.guard)
 	for _, r := range a.routes() {
-		limit := middleware.Limit(g.limiter, string(r.group), r.cost)
-		router.Handle(r.method, r.path, authenticate, limit, middleware.Require(r.scope), r.handler)
+		chain := []gin.HandlerFunc{authenticate, middleware.Limit(g.limiter, string(r.group), r.cost), middleware.Require(r.scope)}
+		if r.cost == 0 { // what keys and operators do with keys, plans and themselves
+			chain = append(chain, middleware.NoteAddress())
+		}
+		router.Handle(r.method, r.path, append(chain, r.handler)...)
 	}
 	return router, nil
 }

@@ -26,6 +26,7 @@ type route struct {
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
+	audit    *handlers.Audit
 	health   *handlers.Health
 }
 
@@ -40,6 +41,8 @@ func (a *api) routes() []route {
 		{post, "/v1/orders", a.orders.Create, models.ScopeOrdersWrite, models.ScopeOrdersWrite, 5},
 		{get, "/v1/orders", a.orders.List, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 		{get, "/v1/orders/:id", a.orders.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
+
+		{get, "/v1/admin/audit", a.audit.List, models.ScopeAdminAudit, models.ScopeAdminAudit, 0},
 	}
 }
 

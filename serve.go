@@ -14,6 +14,7 @@ import (
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/shop"
@@ -82,6 +83,7 @@ func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
 		orders:   handlers.NewOrders(shop.NewOrders(db.Pool), cursors),
+		audit:    handlers.NewAudit(audit.New(db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{
 		log:     to.log,
