@@ -115,6 +115,12 @@ func (a *testApp) exec(sql string, args ...any) {
 	}
 }
 
+// admin returns a client with a new key of these scopes; none: admin.
+func (a *testApp) admin(scopes ...models.Scope) *testkit.Client {
+	a.t.Helper()
+	return a.As(a.key(apikeys.NewKey{Admin: true, Scopes: scopes}))
+}
+
 // caller returns a client with a new key on a plan.
 func (a *testApp) caller(plan string, scopes ...models.Scope) *testkit.Client {
 	a.t.Helper()

@@ -16,6 +16,10 @@
 //	@tag.description	What the shop sells.
 //	@tag.name			orders
 //	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
+//	@tag.name			plans
+//	@tag.description	Named lists of policies, for operators: what the keys on a plan may do.
+//	@tag.name			audit
+//	@tag.description	Who changed what, for operators.
 //	@tag.name			health
 //	@tag.description	Whether the server runs and can serve.
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -26,13 +27,14 @@ type route struct {
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
+	plans    *handlers.Plans
 	audit    *handlers.Audit
 	health   *handlers.Health
 }
 
 // routes are those that need an API key.
 func (a *api) routes() []route {
-	const get, post = http.MethodGet, http.MethodPost
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
 		// method, path, handler, scope, group, cost
 		{get, "/v1/products", a.products.List, models.ScopeProductsRead, models.ScopeProductsRead, 1},
@@ -42,8 +44,24 @@ func (a *api) routes() []route {
 		{get, "/v1/orders", a.orders.List, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 		{get, "/v1/orders/:id", a.orders.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 
+		{get, "/v1/admin/plans", a.plans.List, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{get, "/v1/admin/plans/:name", a.plans.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{put, "/v1/admin/plans/:name", a.plans.Put, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{del, "/v1/admin/plans/:name", a.plans.Delete, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+
 		{get, "/v1/admin/audit", a.audit.List, models.ScopeAdminAudit, models.ScopeAdminAudit, 0},
 	}
+}
+
+// routeGroups names the groups that a policy can be bound to.
+func routeGroups() []string {
+	var groups []string
+	for _, r := range (&api{}).routes() {
+		if r.group != "" && !slices.Contains(groups, string(r.group)) {
+			groups = append(groups, string(r.group))
+		}
+	}
+	return groups
 }
 
 // openRoutes need no key and cost nothing.

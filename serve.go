@@ -80,9 +80,11 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 // wire makes the router and everything behind it. Options adjust both limiters.
 func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness, options ...ratelimit.Option) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
+	announce := announcer{quotas}
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
 		orders:   handlers.NewOrders(shop.NewOrders(db.Pool), cursors),
+		plans:    handlers.NewPlans(quota.NewPlans(db.Pool, announce), cursors, routeGroups()),
 		audit:    handlers.NewAudit(audit.New(db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{

@@ -63,6 +63,368 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/admin/audit": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "audit"
+                ],
+                "summary": "List the audit",
+                "operationId": "listAudit",
+                "parameters": [
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only what this key did, by its id; cli for the command line",
+                        "name": "actor",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only this action, such as key.revoke",
+                        "name": "action",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only changes of this key, by its id, or of this plan",
+                        "name": "target",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Not before this time",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Before this time",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-models_AuditEntry"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/plans": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "List plans",
+                "operationId": "listPlans",
+                "parameters": [
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-handlers_Plan"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/plans/{name}": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "One plan with its policies. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Get a plan",
+                "operationId": "getPlan",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "put": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Create or replace a plan",
+                "operationId": "putPlan",
+                "parameters": [
+                    {
+                        "maxLength": 32,
+                        "minLength": 1,
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Replace only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "What the plan shall be",
+                        "name": "plan",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.putPlan"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "It was replaced",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "201": {
+                        "description": "It was created",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "delete": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Only a plan that no key uses can be deleted. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Delete a plan",
+                "operationId": "deletePlan",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Delete only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "Keys use the plan",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/orders": {
             "get": {
                 "security": [
@@ -340,6 +702,36 @@ const docTemplate = `{
         }
     },
     "definitions": {
+        "handlers.List-handlers_Plan": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.Plan"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.List-models_AuditEntry": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.AuditEntry"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
         "handlers.List-models_Order": {
             "type": "object",
             "properties": {
@@ -367,6 +759,37 @@ const docTemplate = `{
                 "next_cursor": {
                     "description": "null on the last page",
                     "type": "string"
+                }
+            }
+        },
+        "handlers.Plan": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "description": {
+                    "type": "string",
+                    "example": "For trying things out."
+                },
+                "name": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "policies": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                },
+                "updated_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "version": {
+                    "type": "integer",
+                    "example": 1
                 }
             }
         },
@@ -427,6 +850,73 @@ const docTemplate = `{
                 "status": {
                     "type": "string",
                     "example": "ok"
+                }
+            }
+        },
+        "handlers.putPlan": {
+            "type": "object",
+            "required": [
+                "policies"
+            ],
+            "properties": {
+                "description": {
+                    "type": "string",
+                    "maxLength": 500,
+                    "example": "For trying things out."
+                },
+                "policies": {
+                    "description": "an empty list limits nothing",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                }
+            }
+        },
+        "models.AuditEntry": {
+            "type": "object",
+            "properties": {
+                "action": {
+                    "type": "string",
+                    "example": "key.revoke"
+                },
+                "actor": {
+                    "description": "the id of the key that acted; cli for the command line",
+                    "type": "string",
+                    "example": "3mBz8VqKt1Wd"
+                },
+                "after": {
+                    "description": "null: it is gone",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "before": {
+                    "description": "null: it wasn't there",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "id": {
+                    "type": "string",
+                    "example": "4711"
+                },
+                "ip": {
+                    "description": "null: not over the network",
+                    "type": "string",
+                    "example": "203.0.113.7"
+                },
+                "request_id": {
+                    "description": "null: not over the network",
+                    "type": "string",
+                    "example": "req_V1StGXR8Z5jdHi6B"
+                },
+                "target": {
+                    "description": "the key's id, or the plan's name",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
                 }
             }
         },
@@ -619,6 +1109,166 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 }
             }
+        },
+        "ratelimit.Algorithm": {
+            "type": "string",
+            "enum": [
+                "token_bucket",
+                "leaky_bucket",
+                "fixed_window",
+                "sliding_window",
+                "sliding_log",
+                "calendar",
+                "concurrency"
+            ],
+            "x-enum-varnames": [
+                "TokenBucket",
+                "LeakyBucket",
+                "FixedWindow",
+                "SlidingWindow",
+                "SlidingLog",
+                "Calendar",
+                "Concurrency"
+            ]
+        },
+        "ratelimit.Charge": {
+            "type": "string",
+            "enum": [
+                "requests",
+                "successes"
+            ],
+            "x-enum-varnames": [
+                "Requests",
+                "Successes"
+            ]
+        },
+        "ratelimit.Mode": {
+            "type": "string",
+            "enum": [
+                "enforce",
+                "shadow"
+            ],
+            "x-enum-varnames": [
+                "Enforce",
+                "Shadow"
+            ]
+        },
+        "ratelimit.Per": {
+            "type": "string",
+            "enum": [
+                "key",
+                "owner"
+            ],
+            "x-enum-varnames": [
+                "PerKey",
+                "PerOwner"
+            ]
+        },
+        "ratelimit.Policy": {
+            "type": "object",
+            "required": [
+                "algorithm",
+                "limit",
+                "name"
+            ],
+            "properties": {
+                "algorithm": {
+                    "description": "Algorithm decides how units are counted.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "anchor_day": {
+                    "description": "AnchorDay is the day of the month, 1 to 31, on which a calendar month\nbegins; in shorter months it is their last day; default 1.",
+                    "type": "integer"
+                },
+                "burst": {
+                    "description": "Burst is token_bucket's capacity in units; default Limit.",
+                    "type": "integer"
+                },
+                "charge": {
+                    "description": "Charge says which outcomes cost; default Requests, for calendar\nSuccesses.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ]
+                },
+                "group": {
+                    "description": "Group restricts the policy to the routes of one group; default all.",
+                    "type": "string"
+                },
+                "hold": {
+                    "description": "Hold is how long a concurrency holder lives unless it is renewed;\ndefault 60s.",
+                    "type": "string"
+                },
+                "limit": {
+                    "description": "Limit is how many units a period allows, 1 to MaxLimit; for\nconcurrency, how many requests may run at once.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 300
+                },
+                "max_wait": {
+                    "description": "MaxWait is leaky_bucket's longest queueing; default 1s.",
+                    "type": "string"
+                },
+                "mode": {
+                    "description": "Mode says whether the policy refuses; default Enforce.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ]
+                },
+                "name": {
+                    "description": "Name identifies the policy in its list, and with the subject its\ncounter: [a-z0-9][a-z0-9_-]{0,31}.",
+                    "type": "string",
+                    "maxLength": 32,
+                    "minLength": 1,
+                    "example": "minute"
+                },
+                "per": {
+                    "description": "Per says whose counter is spent; default PerKey.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Per"
+                        }
+                    ]
+                },
+                "period": {
+                    "description": "Period is the time that Limit refers to; none for concurrency.",
+                    "type": "string",
+                    "example": "1m"
+                },
+                "sharing": {
+                    "description": "Sharing says how several instances share the counter; default\nSharingAuto. A store of one process has no use for it.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Sharing"
+                        }
+                    ]
+                },
+                "time_zone": {
+                    "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
+                    "type": "string"
+                }
+            }
+        },
+        "ratelimit.Sharing": {
+            "type": "string",
+            "enum": [
+                "auto",
+                "exact",
+                "leased"
+            ],
+            "x-enum-varnames": [
+                "SharingAuto",
+                "SharingExact",
+                "SharingLeased"
+            ]
         }
     },
     "securityDefinitions": {
@@ -641,6 +1291,14 @@ const docTemplate = `{
         {
             "description": "What was bought, and how far it has come. Orders belong to the owner of the key.",
             "name": "orders"
+        },
+        {
+            "description": "Named lists of policies, for operators: what the keys on a plan may do.",
+            "name": "plans"
+        },
+        {
+            "description": "Who changed what, for operators.",
+            "name": "audit"
         },
         {
             "description": "Whether the server runs and can serve.",
