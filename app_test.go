@@ -95,7 +95,7 @@ func (a *testApp) key(spec apikeys.NewKey) string {
 	if spec.Name == "" {
 		spec.Name = a.t.Name()
 	}
-	_, text, err := a.keys.Create(a.t.Context(), spec)
+	_, text, err := a.keys.Create(models.WithActor(a.t.Context(), "test"), spec)
 	if err != nil {
 		a.t.Fatal(err)
 	}

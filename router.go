@@ -15,7 +15,8 @@ type gate struct {
 	quotas  middleware.Quotas
 	guard   *middleware.AddressGuard
 	limiter *ratelimit.Limiter
-	proxies []string // networks whose X-Forwarded-For is believed
+	builtIn *ratelimit.Limiter // for routes that cost nothing and that any key may call
+	proxies []string           // networks whose X-Forwarded-For is believed
 }
 
 // newRouter puts the routes behind the gate: request id, log, recovery, error
@@ -35,11 +36,14 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 	for _, r := range a.openRoutes() {
 		router.Handle(r.method, r.path, r.handler)
 	}
-	authenticate := middleware.Authenticate(g.quotas, g.guard)
+	authenticate, builtIn := middleware.Authenticate(g.quotas, g.guard), middleware.BuiltInLimit(g.builtIn)
 	for _, r := range a.routes() {
 		chain := []gin.HandlerFunc{authenticate, middleware.Limit(g.limiter, string(r.group), r.cost), middleware.Require(r.scope)}
 		if r.cost == 0 { // what keys and operators do with keys, plans and themselves
 			chain = append(chain, middleware.NoteAddress())
+		}
+		if r.cost == 0 && r.scope == "" {
+			chain = append(chain, builtIn)
 		}
 		router.Handle(r.method, r.path, append(chain, r.handler)...)
 	}

@@ -27,6 +27,8 @@ type route struct {
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
+	me       *handlers.Me
+	keys     *handlers.Keys
 	plans    *handlers.Plans
 	audit    *handlers.Audit
 	health   *handlers.Health
@@ -34,7 +36,7 @@ type api struct {
 
 // routes are those that need an API key.
 func (a *api) routes() []route {
-	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	return []route{
 		// method, path, handler, scope, group, cost
 		{get, "/v1/products", a.products.List, models.ScopeProductsRead, models.ScopeProductsRead, 1},
@@ -43,6 +45,19 @@ func (a *api) routes() []route {
 		{post, "/v1/orders", a.orders.Create, models.ScopeOrdersWrite, models.ScopeOrdersWrite, 5},
 		{get, "/v1/orders", a.orders.List, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 		{get, "/v1/orders/:id", a.orders.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
+
+		{get, "/v1/me", a.me.Get, "", "", 0},
+		{get, "/v1/me/limits", a.me.Limits, "", "", 0},
+		{post, "/v1/me/rotate", a.me.Rotate, "", "", 0},
+
+		{get, "/v1/admin/keys", a.keys.List, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys", a.keys.Create, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id", a.keys.Get, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{patch, "/v1/admin/keys/:id", a.keys.Patch, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/rotate", a.keys.Rotate, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/revoke", a.keys.Revoke, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/reset", a.keys.Reset, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id/limits", a.keys.Limits, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
 
 		{get, "/v1/admin/plans", a.plans.List, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
 		{get, "/v1/admin/plans/:name", a.plans.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},

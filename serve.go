@@ -77,21 +77,28 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	return serve(ctx, ready, opening, []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}})
 }
 
-// wire makes the router and everything behind it. Options adjust both limiters.
+// wire makes the router and everything behind it. Options adjust the limiters.
 func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness, options ...ratelimit.Option) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	announce := announcer{quotas}
+	plans := quota.NewPlans(db.Pool, announce)
+	keys := apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce))
+	limiter := ratelimit.New(memory.New(), options...)
+	groups := routeGroups()
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
 		orders:   handlers.NewOrders(shop.NewOrders(db.Pool), cursors),
-		plans:    handlers.NewPlans(quota.NewPlans(db.Pool, announce), cursors, routeGroups()),
+		me:       handlers.NewMe(keys, limiter, middleware.QuotaOf),
+		keys:     handlers.NewKeys(keys, quotas, limiter, cursors, groups),
+		plans:    handlers.NewPlans(plans, cursors, groups),
 		audit:    handlers.NewAudit(audit.New(db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{
 		log:     to.log,
 		quotas:  quotas,
 		guard:   middleware.NewAddressGuard(ratelimit.New(memory.New(), options...)),
-		limiter: ratelimit.New(memory.New(), options...),
+		limiter: limiter,
+		builtIn: ratelimit.New(memory.New(), options...),
 		proxies: cfg.trustedProxies,
 	})
 }
