@@ -411,7 +411,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.describedPatch"
+                            "$ref": "#/definitions/handlers.keyPatch"
                         }
                     }
                 ],
@@ -2275,7 +2275,16 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.describedPatch": {
+        "handlers.healthStatus": {
+            "type": "object",
+            "properties": {
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                }
+            }
+        },
+        "handlers.keyPatch": {
             "type": "object",
             "properties": {
                 "expires_at": {
@@ -2331,15 +2340,6 @@ const docTemplate = `{
                     "example": [
                         "products:read"
                     ]
-                }
-            }
-        },
-        "handlers.healthStatus": {
-            "type": "object",
-            "properties": {
-                "status": {
-                    "type": "string",
-                    "example": "ok"
                 }
             }
         },

@@ -36,7 +36,7 @@ type writeOverride struct {
 }
 
 // patchKey is the body of PATCH /v1/admin/keys/{id}, a JSON merge patch:
-// describedPatch says what swag can't read here.
+// keyPatch says what swag can't read here.
 type patchKey struct {
 	Name      optional[string]              `json:"name"`
 	Plan      optional[string]              `json:"plan"`
@@ -50,10 +50,10 @@ type patchKey struct {
 	groups []string
 }
 
-// describedPatch is what a JSON merge patch (RFC 7396) may change of a key.
+// keyPatch is what a JSON merge patch (RFC 7396) may change of a key.
 // What it doesn't name stays; null takes a value away; lists are replaced
 // whole.
-type describedPatch struct {
+type keyPatch struct {
 	Name      string          `json:"name" minLength:"1" maxLength:"200" example:"Checkout service"`
 	Plan      string          `json:"plan" example:"pro"`
 	Scopes    []string        `json:"scopes" example:"products:read"`
@@ -64,7 +64,7 @@ type describedPatch struct {
 	Overrides []writeOverride `json:"overrides" extensions:"x-nullable"`
 }
 
-var _ describedPatch // the description alone uses it
+var _ keyPatch // the description alone uses it
 
 func (k *createKey) policyGroups() []string { return k.groups }
 func (k *patchKey) policyGroups() []string  { return k.groups }

@@ -189,7 +189,7 @@ func (h *Keys) Get(c *gin.Context) {
 //	@Produce		json
 //	@Param			id			path		string			true	"The key's id"
 //	@Param			If-Match	header		string			false	"Change only this version, as an ETag told it"
-//	@Param			patch		body		describedPatch	true	"What to change"
+//	@Param			patch		body		keyPatch	true	"What to change"
 //	@Success		200			{object}	Key
 //	@Header			200			{string}	ETag	"The key's version"
 //	@Failure		400			{object}	models.Problem
