@@ -99,7 +99,7 @@ func (a *testApp) key(spec apikeys.NewKey) string {
 	if spec.Name == "" {
 		spec.Name = a.t.Name()
 	}
-	_, text, err := a.keys.Create(a.t.Context(), spec)
+	_, text, err := a.keys.Create(models.WithActor(a.t.Context(), "test"), spec)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -117,6 +117,12 @@ func (a *testApp) exec(sql string, args ...any) {
 	if _, err := a.db.Exec(a.t.Context(), sql, args...); err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// admin returns a client with a new key of these scopes; none: admin.
+func (a *testApp) admin(scopes ...models.Scope) *testkit.Client {
+	a.t.Helper()
+	return a.As(a.key(apikeys.NewKey{Admin: true, Scopes: scopes}))
 }
 
 // caller returns a client with a new key on a plan.

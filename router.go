@@ -17,6 +17,7 @@ type gate struct {
 	quotas  middleware.Quotas
 	guard   *middleware.AddressGuard
 	limiter *ratelimit.Limiter
+	builtIn *ratelimit.Limiter // for routes that cost nothing and that any key may call
 	fields  middleware.Fields
 	proxies []string // networks whose X-Forwarded-For is believed
 }
@@ -39,10 +40,18 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 	for _, r := range a.openRoutes() {
 		handle(router, r, r.handler)
 	}
-	authenticate := middleware.Authenticate(g.quotas, g.guard)
+	authenticate, builtIn := middleware.Authenticate(g.quotas, g.guard), middleware.BuiltInLimit(g.builtIn)
 	for _, r := range a.routes() {
-		handle(router, r, authenticate, middleware.Limit(g.limiter, g.fields, string(r.group), r.cost),
-			middleware.Require(r.scope), middleware.Deadline(handlerTimeout), r.handler)
+		chain := []gin.HandlerFunc{
+			authenticate, middleware.Limit(g.limiter, g.fields, string(r.group), r.cost), middleware.Require(r.scope),
+		}
+		if r.cost == 0 { // what keys and operators do with keys, plans and themselves
+			chain = append(chain, middleware.NoteAddress())
+		}
+		if r.cost == 0 && r.scope == "" {
+			chain = append(chain, builtIn)
+		}
+		handle(router, r, append(chain, middleware.Deadline(handlerTimeout), r.handler)...)
 	}
 	return router, nil
 }

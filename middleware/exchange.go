@@ -76,6 +76,10 @@ func (e *exchange) reset() {
 	e.limited, e.settled = false, false
 }
 
+// QuotaOf returns the quota of the request's key, which Authenticate found; nil
+// without one.
+func QuotaOf(c *gin.Context) *ratelimit.Quota { return exchangeOf(c).quota }
+
 // exchangeOf returns the request's exchange, which Begin made.
 func exchangeOf(c *gin.Context) *exchange { return c.Writer.(*exchange) }
 
