@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
@@ -35,6 +37,7 @@ type appOptions struct {
 	pool     *pgxpool.Pool // what the quotas are read from; nil: the test's database
 	cacheTTL time.Duration
 	proxies  []string
+	headers  middleware.Fields
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -47,9 +50,13 @@ func withTrustedProxies(networks ...string) appOption {
 	return func(o *appOptions) { o.proxies = networks }
 }
 
+func withFields(fields middleware.Fields) appOption {
+	return func(o *appOptions) { o.headers = fields }
+}
+
 func newApp(t *testing.T, options ...appOption) *testApp {
 	t.Helper()
-	o := appOptions{cacheTTL: time.Minute}
+	o := appOptions{cacheTTL: time.Minute, headers: middleware.FieldsDraft11}
 	for _, option := range options {
 		option(&o)
 	}
@@ -71,7 +78,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
-	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute}
+	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
 	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, app.clock.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +99,7 @@ func (a *testApp) key(spec apikeys.NewKey) string {
 	if spec.Name == "" {
 		spec.Name = a.t.Name()
 	}
-	_, text, err := a.keys.Create(a.t.Context(), spec)
+	_, text, err := a.keys.Create(models.WithActor(a.t.Context(), "test"), spec)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -110,6 +117,12 @@ func (a *testApp) exec(sql string, args ...any) {
 	if _, err := a.db.Exec(a.t.Context(), sql, args...); err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// admin returns a client with a new key of these scopes; none: admin.
+func (a *testApp) admin(scopes ...models.Scope) *testkit.Client {
+	a.t.Helper()
+	return a.As(a.key(apikeys.NewKey{Admin: true, Scopes: scopes}))
 }
 
 // caller returns a client with a new key on a plan.
@@ -156,4 +169,37 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
+}
+
+// lock keeps a table from being read until unlock, which may be called more
+// than once. locked waits until a query of the app's hangs at it.
+func (a *testApp) lock(table string) (locked, unlock func()) {
+	a.t.Helper()
+	tx, err := a.db.Begin(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := tx.Exec(a.t.Context(), `LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+		a.t.Fatal(err)
+	}
+	locked = func() {
+		a.await("a query hangs at the lock", func() bool {
+			var waiting int
+			err := a.db.QueryRow(a.t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass`, table).Scan(&waiting)
+			return err == nil && waiting > 0
+		})
+	}
+	var once sync.Once
+	return locked, func() { once.Do(func() { _ = tx.Rollback(context.Background()) }) }
+}
+
+// await waits until something that happens elsewhere has happened.
+func (a *testApp) await(what string, happened func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !happened(); {
+		if time.Now().After(deadline) {
+			a.t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

@@ -10,7 +10,9 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/quota"
 	"ratelimiter/migrations"
+	"ratelimiter/models"
 )
 
 // stopTimeout bounds the end of the private Postgres; after it, it is killed.
@@ -57,20 +59,28 @@ func (db *database) close() error {
 	return db.private.Stop(ctx)
 }
 
-// withKeys runs a short command on the keys, whatever runs already.
-func withKeys(ctx context.Context, cfg *config, to *console, do func(*apikeys.Store) error) error {
-	if err := cfg.withPeppers(false); err != nil {
-		return err
-	}
+// withDatabase runs a short command on the database, brought up to date,
+// whatever runs already. In its context the command line acts.
+func withDatabase(ctx context.Context, cfg *config, to *console, do func(context.Context, *pgxpool.Pool) error) error {
 	db, err := openDatabase(ctx, cfg, to, postgres.OwnOrAttach)
 	if err != nil {
 		return err
 	}
 	err = postgres.Migrate(ctx, db.Pool, migrations.FS)
 	if err == nil {
-		err = do(apikeys.NewStore(db.Pool, cfg.peppers))
+		err = do(models.WithActor(ctx, models.ActorCLI), db.Pool)
 	}
 	return errors.Join(err, db.close())
+}
+
+// withKeys is withDatabase for commands on keys.
+func withKeys(ctx context.Context, cfg *config, to *console, do func(context.Context, *apikeys.Store) error) error {
+	if err := cfg.withPeppers(false); err != nil {
+		return err
+	}
+	return withDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+		return do(ctx, apikeys.NewStore(db, cfg.peppers, apikeys.WithQuotas(quota.NewPlans(db, nil))))
+	})
 }
 
 // migrateCommand brings the schema up to date.
@@ -78,13 +88,8 @@ type migrateCommand struct{}
 
 // Run migrates and says so.
 func (*migrateCommand) Run(ctx context.Context, cfg *config, to *console) error {
-	db, err := openDatabase(ctx, cfg, to, postgres.OwnOrAttach)
-	if err != nil {
+	return withDatabase(ctx, cfg, to, func(context.Context, *pgxpool.Pool) error {
+		_, err := fmt.Fprintln(to.out, "The schema is up to date.")
 		return err
-	}
-	err = postgres.Migrate(ctx, db.Pool, migrations.FS)
-	if err == nil {
-		_, err = fmt.Fprintln(to.out, "The schema is up to date.")
-	}
-	return errors.Join(err, db.close())
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/models"
 )
 
 // devKeysFile stands in DATA_DIR, readable by its owner only.
@@ -54,6 +55,7 @@ const devKeysLock = 7_203_385_911
 // another. The file is written before the keys are committed, so that no key
 // is in force that nobody can know.
 func makeDevKeys(ctx context.Context, cfg *config, db *database, file string) (made *devKeys, err error) {
+	ctx = models.WithActor(ctx, models.ActorDev)
 	err = postgres.InTx(ctx, db.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(devKeysLock)); err != nil {
 			return err

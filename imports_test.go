@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"ratelimit/storetest":      {"ratelimit"},
 	"internal/apikeys":         {"models", "internal/audit"},
 	"internal/quota":           {"models", "ratelimit", "internal/cache", "internal/audit"},
+	"internal/audit":           {"models"},
 	"internal/cache":           {},
 	"internal/shop":            {"models", "internal/queue", "internal/live", "internal/cache", "internal/audit"},
 	"internal/postgres":        {"internal/postgres/pgbin"},
@@ -37,7 +38,7 @@ var mayImport = map[string][]string{
 }
 
 // postgresUsers may import internal/postgres.
-var postgresUsers = []string{"internal/apikeys", "internal/quota", "internal/shop"}
+var postgresUsers = []string{"internal/apikeys", "internal/audit", "internal/quota", "internal/shop"}
 
 // unbound packages may import everything of ours.
 var unbound = []string{"", "internal/testkit"}

@@ -18,6 +18,14 @@
 //	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
 //	@tag.name			limits
 //	@tag.description	The engine as a service, for what you protect yourself.
+//	@tag.name			me
+//	@tag.description	What my key may do, and where it stands. Costs nothing, up to 50 times a second.
+//	@tag.name			keys
+//	@tag.description	API keys, for operators.
+//	@tag.name			plans
+//	@tag.description	Named lists of policies, for operators: what the keys on a plan may do.
+//	@tag.name			audit
+//	@tag.description	Who changed what, for operators.
 //	@tag.name			health
 //	@tag.description	Whether the server runs and can serve.
 //
@@ -58,8 +66,13 @@ type commands struct {
 	Keys    struct {
 		Create keysCreateCommand `cmd:"" help:"Make an API key and print it, this once."`
 		List   keysListCommand   `cmd:"" help:"List the API keys."`
+		Rotate keysRotateCommand `cmd:"" help:"Make an API key's successor and print it, this once."`
 		Revoke keysRevokeCommand `cmd:"" help:"End an API key for good."`
 	} `cmd:"" help:"Manage API keys."`
+	Plans struct {
+		List  plansListCommand  `cmd:"" help:"List the plans."`
+		Apply plansApplyCommand `cmd:"" help:"Make plans what a file says, and show the difference."`
+	} `cmd:"" help:"Manage plans: what keys may do."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
 }
 
@@ -89,7 +102,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("ratelimiter"),
 		kong.Description("A REST API server with rate limiting built in."),
-		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code, exited = c, true }))
 	if err != nil {

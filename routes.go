@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -27,12 +28,16 @@ type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
 	checks   *handlers.Checks
+	me       *handlers.Me
+	keys     *handlers.Keys
+	plans    *handlers.Plans
+	audit    *handlers.Audit
 	health   *handlers.Health
 }
 
 // routes are those that need an API key.
 func (a *api) routes() []route {
-	const get, post = http.MethodGet, http.MethodPost
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	return []route{
 		// method, path, handler, scope, group, cost
 		{get, "/v1/products", a.products.List, models.ScopeProductsRead, models.ScopeProductsRead, 1},
@@ -46,7 +51,38 @@ func (a *api) routes() []route {
 		{post, "/v1/limits/reserve", a.checks.Reserve, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
 		{post, "/v1/limits/commit", a.checks.Commit, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
 		{post, "/v1/limits/release", a.checks.Release, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
+
+		{get, "/v1/me", a.me.Get, "", "", 0},
+		{get, "/v1/me/limits", a.me.Limits, "", "", 0},
+		{post, "/v1/me/rotate", a.me.Rotate, "", "", 0},
+
+		{get, "/v1/admin/keys", a.keys.List, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys", a.keys.Create, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id", a.keys.Get, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{patch, "/v1/admin/keys/:id", a.keys.Patch, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/rotate", a.keys.Rotate, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/revoke", a.keys.Revoke, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/reset", a.keys.Reset, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id/limits", a.keys.Limits, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+
+		{get, "/v1/admin/plans", a.plans.List, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{get, "/v1/admin/plans/:name", a.plans.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{put, "/v1/admin/plans/:name", a.plans.Put, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{del, "/v1/admin/plans/:name", a.plans.Delete, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+
+		{get, "/v1/admin/audit", a.audit.List, models.ScopeAdminAudit, models.ScopeAdminAudit, 0},
 	}
+}
+
+// routeGroups names the groups that a policy can be bound to.
+func routeGroups() []string {
+	var groups []string
+	for _, r := range (&api{}).routes() {
+		if r.group != "" && !slices.Contains(groups, string(r.group)) {
+			groups = append(groups, string(r.group))
+		}
+	}
+	return groups
 }
 
 // openRoutes need no key and cost nothing.

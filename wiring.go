@@ -8,6 +8,7 @@ import (
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/audit"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/shop"
 	"ratelimiter/middleware"
@@ -20,7 +21,10 @@ type services struct {
 	db      *database
 	quotas  *quota.Service
 	checks  *quota.Checks
+	plans   *quota.Plans
+	keys    *apikeys.Store
 	limiter *ratelimit.Limiter
+	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
 }
 
@@ -42,9 +46,12 @@ func newServices(cfg *config, db *database, clock func() time.Time) (*services, 
 	if err := errors.Join(quotasErr, checksErr); err != nil {
 		return nil, err
 	}
+	announce := announcer{quotas, checks}
+	plans := quota.NewPlans(db.Pool, announce)
 	return &services{
-		db: db, quotas: quotas, checks: checks,
-		limiter: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
+		db: db, quotas: quotas, checks: checks, plans: plans,
+		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
+		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
 	}, nil
 }
 
@@ -57,12 +64,20 @@ func (s *services) close() {
 // router puts the handlers behind the gate.
 func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
+	groups := routeGroups()
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
 		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
 		checks:   handlers.NewChecks(s.checks),
+		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
+		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
+		plans:    handlers.NewPlans(s.plans, cursors, groups),
+		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
-	}, &gate{log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, proxies: cfg.trustedProxies})
+	}, &gate{
+		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, builtIn: s.builtIn,
+		fields: cfg.headers, proxies: cfg.trustedProxies,
+	})
 }
 
 // keyChecker lends internal/quota what internal/apikeys knows.

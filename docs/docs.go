@@ -63,6 +63,980 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/admin/audit": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "audit"
+                ],
+                "summary": "List the audit",
+                "operationId": "listAudit",
+                "parameters": [
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only what this key did, by its id; cli for the command line",
+                        "name": "actor",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only this action, such as key.revoke",
+                        "name": "action",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only changes of this key, by its id, or of this plan",
+                        "name": "target",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Not before this time",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Before this time",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-models_AuditEntry"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Newest first, a page at a time. Needs the scope admin:keys.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "List keys",
+                "operationId": "listKeys",
+                "parameters": [
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only this owner's",
+                        "name": "owner",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only on this plan",
+                        "name": "plan",
+                        "in": "query"
+                    },
+                    {
+                        "enum": [
+                            "active",
+                            "expired",
+                            "revoked"
+                        ],
+                        "type": "string",
+                        "description": "Only in this state",
+                        "name": "status",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only with this in name or owner, whatever the case, or with this id",
+                        "name": "q",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-handlers_Key"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Create a key",
+                "operationId": "createKey",
+                "parameters": [
+                    {
+                        "description": "What the key shall be; only its name is required",
+                        "name": "key",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.createKey"
+                        }
+                    }
+                ],
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.KeyWithSecret"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            },
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the key is"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Get a key",
+                "operationId": "getKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.KeyWithQuota"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "patch": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Change a key",
+                "operationId": "patchKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Change only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "What to change",
+                        "name": "patch",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.keyPatch"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "It is the last admin key",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/limits": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "See where a key stands",
+                "operationId": "getKeyLimits",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.KeyLimits"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/reset": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Reset a key's counters",
+                "operationId": "resetKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "description": "Which policies",
+                        "name": "reset",
+                        "in": "body",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.resetKey"
+                        }
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/revoke": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Revoke a key",
+                "operationId": "revokeKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Revoke only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "It is the last admin key",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/rotate": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Rotate a key",
+                "operationId": "rotateKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Rotate only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "How long the old key works on",
+                        "name": "rotate",
+                        "in": "body",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.rotateKey"
+                        }
+                    }
+                ],
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.KeyWithSecret"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The new key's version"
+                            },
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the new key is"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The key has ended, or was rotated already",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/plans": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "List plans",
+                "operationId": "listPlans",
+                "parameters": [
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-handlers_Plan"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/plans/{name}": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "One plan with its policies. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Get a plan",
+                "operationId": "getPlan",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "put": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Create or replace a plan",
+                "operationId": "putPlan",
+                "parameters": [
+                    {
+                        "maxLength": 32,
+                        "minLength": 1,
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Replace only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "What the plan shall be",
+                        "name": "plan",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.putPlan"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "It was replaced",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "201": {
+                        "description": "It was created",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Plan"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The plan's version"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            },
+            "delete": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Only a plan that no key uses can be deleted. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "plans"
+                ],
+                "summary": "Delete a plan",
+                "operationId": "deletePlan",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The plan's name",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Delete only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "Keys use the plan",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/limits/check": {
             "post": {
                 "security": [
@@ -212,6 +1186,136 @@ const docTemplate = `{
                         "description": "The decision, whether allowed or not",
                         "schema": {
                             "$ref": "#/definitions/handlers.reserveAnswer"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/me": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What the key of this request is and may do, and its quota. Costs nothing.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "me"
+                ],
+                "summary": "See my key",
+                "operationId": "getMe",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.OwnKeyWithQuota"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/me/limits": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What is left of every policy of the key. Looking costs nothing.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "me"
+                ],
+                "summary": "See where I stand",
+                "operationId": "getMyLimits",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.KeyLimits"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/me/rotate": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "me"
+                ],
+                "summary": "Rotate my key",
+                "operationId": "rotateMe",
+                "parameters": [
+                    {
+                        "description": "How long this key works on",
+                        "name": "rotate",
+                        "in": "body",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.rotateKey"
+                        }
+                    }
+                ],
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.OwnKeyWithSecret"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The key was rotated already",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
                         }
                     }
                 }
@@ -494,6 +1598,412 @@ const docTemplate = `{
         }
     },
     "definitions": {
+        "handlers.Key": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "last_used_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "metadata": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Checkout service"
+                },
+                "overrides": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.KeyOverride"
+                    }
+                },
+                "owner": {
+                    "description": "groups keys; orders belong to it",
+                    "type": "string",
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Scope"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                },
+                "status": {
+                    "enum": [
+                        "active",
+                        "expired",
+                        "revoked"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.KeyStatus"
+                        }
+                    ],
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "version": {
+                    "description": "raised by operators' writes; it is the ETag",
+                    "type": "integer",
+                    "example": 1
+                }
+            }
+        },
+        "handlers.KeyLimit": {
+            "type": "object",
+            "properties": {
+                "algorithm": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "charge": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ],
+                    "example": "requests"
+                },
+                "limit": {
+                    "description": "units available from fresh",
+                    "type": "integer",
+                    "example": 300
+                },
+                "mode": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ],
+                    "example": "enforce"
+                },
+                "policy": {
+                    "type": "string",
+                    "example": "minute"
+                },
+                "remaining": {
+                    "description": "units that can be spent now",
+                    "type": "integer",
+                    "example": 299
+                },
+                "reset_after": {
+                    "type": "number",
+                    "example": 59.5
+                },
+                "retry_after": {
+                    "description": "until one unit can be spent",
+                    "type": "number",
+                    "example": 0
+                }
+            }
+        },
+        "handlers.KeyLimits": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.KeyLimit"
+                    }
+                }
+            }
+        },
+        "handlers.KeyOverride": {
+            "type": "object",
+            "properties": {
+                "expires_at": {
+                    "description": "from then on the plan counts again; null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "policy": {
+                    "$ref": "#/definitions/ratelimit.Policy"
+                },
+                "reason": {
+                    "type": "string",
+                    "example": "Launch week"
+                }
+            }
+        },
+        "handlers.KeyWithQuota": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "last_used_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "metadata": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Checkout service"
+                },
+                "overrides": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.KeyOverride"
+                    }
+                },
+                "owner": {
+                    "description": "groups keys; orders belong to it",
+                    "type": "string",
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "quota": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.QuotaPolicy"
+                    }
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Scope"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                },
+                "status": {
+                    "enum": [
+                        "active",
+                        "expired",
+                        "revoked"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.KeyStatus"
+                        }
+                    ],
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "version": {
+                    "description": "raised by operators' writes; it is the ETag",
+                    "type": "integer",
+                    "example": 1
+                }
+            }
+        },
+        "handlers.KeyWithSecret": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "key": {
+                    "description": "shown this once",
+                    "type": "string",
+                    "example": "rl_live_9Kx2mV4tQaLp_…"
+                },
+                "last_used_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "metadata": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Checkout service"
+                },
+                "overrides": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.KeyOverride"
+                    }
+                },
+                "owner": {
+                    "description": "groups keys; orders belong to it",
+                    "type": "string",
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Scope"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                },
+                "status": {
+                    "enum": [
+                        "active",
+                        "expired",
+                        "revoked"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.KeyStatus"
+                        }
+                    ],
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "version": {
+                    "description": "raised by operators' writes; it is the ETag",
+                    "type": "integer",
+                    "example": 1
+                }
+            }
+        },
+        "handlers.List-handlers_Key": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.Key"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.List-handlers_Plan": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.Plan"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.List-models_AuditEntry": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.AuditEntry"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
         "handlers.List-models_Order": {
             "type": "object",
             "properties": {
@@ -520,6 +2030,285 @@ const docTemplate = `{
                 },
                 "next_cursor": {
                     "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
+        "handlers.OwnKeyWithQuota": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Checkout service"
+                },
+                "owner": {
+                    "type": "string",
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "quota": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.QuotaPolicy"
+                    }
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Scope"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                },
+                "status": {
+                    "enum": [
+                        "active"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.KeyStatus"
+                        }
+                    ],
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "whose counters it spends",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                }
+            }
+        },
+        "handlers.OwnKeyWithSecret": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "id": {
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "key": {
+                    "description": "shown this once",
+                    "type": "string",
+                    "example": "rl_live_9Kx2mV4tQaLp_…"
+                },
+                "name": {
+                    "type": "string",
+                    "example": "Checkout service"
+                },
+                "owner": {
+                    "type": "string",
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Scope"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                },
+                "status": {
+                    "enum": [
+                        "active"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.KeyStatus"
+                        }
+                    ],
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "whose counters it spends",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                }
+            }
+        },
+        "handlers.Plan": {
+            "type": "object",
+            "properties": {
+                "created_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "description": {
+                    "type": "string",
+                    "example": "For trying things out."
+                },
+                "name": {
+                    "type": "string",
+                    "example": "free"
+                },
+                "policies": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                },
+                "updated_at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "version": {
+                    "type": "integer",
+                    "example": 1
+                }
+            }
+        },
+        "handlers.QuotaPolicy": {
+            "type": "object",
+            "required": [
+                "algorithm",
+                "limit",
+                "name"
+            ],
+            "properties": {
+                "algorithm": {
+                    "description": "Algorithm decides how units are counted.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "anchor_day": {
+                    "description": "AnchorDay is the day of the month, 1 to 31, on which a calendar month\nbegins; in shorter months it is their last day; default 1.",
+                    "type": "integer"
+                },
+                "burst": {
+                    "description": "Burst is token_bucket's capacity in units; default Limit.",
+                    "type": "integer"
+                },
+                "charge": {
+                    "description": "Charge says which outcomes cost; default Requests, for calendar\nSuccesses.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ]
+                },
+                "group": {
+                    "description": "Group restricts the policy to the routes of one group; default all.",
+                    "type": "string"
+                },
+                "hold": {
+                    "description": "Hold is how long a concurrency holder lives unless it is renewed;\ndefault 60s.",
+                    "type": "string"
+                },
+                "limit": {
+                    "description": "Limit is how many units a period allows, 1 to MaxLimit; for\nconcurrency, how many requests may run at once.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 300
+                },
+                "max_wait": {
+                    "description": "MaxWait is leaky_bucket's longest queueing; default 1s.",
+                    "type": "string"
+                },
+                "mode": {
+                    "description": "Mode says whether the policy refuses; default Enforce.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ]
+                },
+                "name": {
+                    "description": "Name identifies the policy in its list, and with the subject its\ncounter: [a-z0-9][a-z0-9_-]{0,31}.",
+                    "type": "string",
+                    "maxLength": 32,
+                    "minLength": 1,
+                    "example": "minute"
+                },
+                "origin": {
+                    "enum": [
+                        "plan",
+                        "override"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Origin"
+                        }
+                    ],
+                    "example": "plan"
+                },
+                "per": {
+                    "description": "Per says whose counter is spent; default PerKey.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Per"
+                        }
+                    ]
+                },
+                "period": {
+                    "description": "Period is the time that Limit refers to; none for concurrency.",
+                    "type": "string",
+                    "example": "1m"
+                },
+                "sharing": {
+                    "description": "Sharing says how several instances share the counter; default\nSharingAuto. A store of one process has no use for it.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Sharing"
+                        }
+                    ]
+                },
+                "time_zone": {
+                    "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
                     "type": "string"
                 }
             }
@@ -629,6 +2418,71 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.createKey": {
+            "type": "object",
+            "required": [
+                "name"
+            ],
+            "properties": {
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "ip_allow": {
+                    "description": "default: anywhere",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "metadata": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "name": {
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "Checkout service"
+                },
+                "overrides": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.writeOverride"
+                    }
+                },
+                "owner": {
+                    "description": "default: a new one",
+                    "type": "string",
+                    "maxLength": 100,
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "description": "default: free",
+                    "type": "string",
+                    "example": "free"
+                },
+                "scopes": {
+                    "description": "default: products:read, orders:read, orders:write",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "products:read",
+                        "orders:read"
+                    ]
+                }
+            }
+        },
         "handlers.createOrder": {
             "type": "object",
             "required": [
@@ -665,6 +2519,65 @@ const docTemplate = `{
                 "status": {
                     "type": "string",
                     "example": "ok"
+                }
+            }
+        },
+        "handlers.keyPatch": {
+            "type": "object",
+            "properties": {
+                "expires_at": {
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "ip_allow": {
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "x-nullable": true,
+                    "example": [
+                        "203.0.113.0/24"
+                    ]
+                },
+                "metadata": {
+                    "description": "strings; null removes one",
+                    "type": "object",
+                    "additionalProperties": {},
+                    "x-nullable": true
+                },
+                "name": {
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "Checkout service"
+                },
+                "overrides": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.writeOverride"
+                    },
+                    "x-nullable": true
+                },
+                "owner": {
+                    "description": "another one: needs the scope admin",
+                    "type": "string",
+                    "maxLength": 100,
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "plan": {
+                    "type": "string",
+                    "example": "pro"
+                },
+                "scopes": {
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "products:read"
+                    ]
                 }
             }
         },
@@ -714,6 +2627,26 @@ const docTemplate = `{
                     "description": "until this cost would pass; null where it never can",
                     "type": "number",
                     "example": 0
+                }
+            }
+        },
+        "handlers.putPlan": {
+            "type": "object",
+            "required": [
+                "policies"
+            ],
+            "properties": {
+                "description": {
+                    "type": "string",
+                    "maxLength": 500,
+                    "example": "For trying things out."
+                },
+                "policies": {
+                    "description": "an empty list limits nothing",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
                 }
             }
         },
@@ -772,6 +2705,101 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.resetKey": {
+            "type": "object",
+            "properties": {
+                "policies": {
+                    "description": "default: all",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "burst"
+                    ]
+                }
+            }
+        },
+        "handlers.rotateKey": {
+            "type": "object",
+            "properties": {
+                "grace": {
+                    "description": "how long the old key works on: 0s to 7d; default 24h",
+                    "type": "string",
+                    "example": "24h"
+                }
+            }
+        },
+        "handlers.writeOverride": {
+            "type": "object",
+            "required": [
+                "policy"
+            ],
+            "properties": {
+                "expires_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2027-01-15T09:30:00Z"
+                },
+                "policy": {
+                    "$ref": "#/definitions/ratelimit.Policy"
+                },
+                "reason": {
+                    "type": "string",
+                    "maxLength": 500,
+                    "example": "Launch week"
+                }
+            }
+        },
+        "models.AuditEntry": {
+            "type": "object",
+            "properties": {
+                "action": {
+                    "type": "string",
+                    "example": "key.revoke"
+                },
+                "actor": {
+                    "description": "the id of the key that acted; cli for the command line",
+                    "type": "string",
+                    "example": "3mBz8VqKt1Wd"
+                },
+                "after": {
+                    "description": "null: it is gone",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "before": {
+                    "description": "null: it wasn't there",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "id": {
+                    "type": "string",
+                    "example": "4711"
+                },
+                "ip": {
+                    "description": "null: not over the network",
+                    "type": "string",
+                    "example": "203.0.113.7"
+                },
+                "request_id": {
+                    "description": "null: not over the network",
+                    "type": "string",
+                    "example": "req_V1StGXR8Z5jdHi6B"
+                },
+                "target": {
+                    "description": "the key's id, or the plan's name",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
+                }
+            }
+        },
         "models.FieldError": {
             "type": "object",
             "properties": {
@@ -800,6 +2828,19 @@ const docTemplate = `{
                     "example": "/items/0/quantity"
                 }
             }
+        },
+        "models.KeyStatus": {
+            "type": "string",
+            "enum": [
+                "active",
+                "expired",
+                "revoked"
+            ],
+            "x-enum-varnames": [
+                "KeyActive",
+                "KeyExpired",
+                "KeyRevoked"
+            ]
         },
         "models.Money": {
             "type": "object",
@@ -893,6 +2934,17 @@ const docTemplate = `{
                 "OrderCancelled"
             ]
         },
+        "models.Origin": {
+            "type": "string",
+            "enum": [
+                "plan",
+                "override"
+            ],
+            "x-enum-varnames": [
+                "OriginPlan",
+                "OriginOverride"
+            ]
+        },
         "models.Problem": {
             "type": "object",
             "properties": {
@@ -961,6 +3013,193 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 }
             }
+        },
+        "models.Scope": {
+            "type": "string",
+            "enum": [
+                "products:read",
+                "products:write",
+                "orders:read",
+                "orders:write",
+                "limits:check",
+                "admin:keys",
+                "admin:plans",
+                "admin:queues",
+                "admin:audit",
+                "admin"
+            ],
+            "x-enum-varnames": [
+                "ScopeProductsRead",
+                "ScopeProductsWrite",
+                "ScopeOrdersRead",
+                "ScopeOrdersWrite",
+                "ScopeLimitsCheck",
+                "ScopeAdminKeys",
+                "ScopeAdminPlans",
+                "ScopeAdminQueues",
+                "ScopeAdminAudit",
+                "ScopeAdmin"
+            ]
+        },
+        "ratelimit.Algorithm": {
+            "type": "string",
+            "enum": [
+                "token_bucket",
+                "leaky_bucket",
+                "fixed_window",
+                "sliding_window",
+                "sliding_log",
+                "calendar",
+                "concurrency"
+            ],
+            "x-enum-varnames": [
+                "TokenBucket",
+                "LeakyBucket",
+                "FixedWindow",
+                "SlidingWindow",
+                "SlidingLog",
+                "Calendar",
+                "Concurrency"
+            ]
+        },
+        "ratelimit.Charge": {
+            "type": "string",
+            "enum": [
+                "requests",
+                "successes"
+            ],
+            "x-enum-varnames": [
+                "Requests",
+                "Successes"
+            ]
+        },
+        "ratelimit.Mode": {
+            "type": "string",
+            "enum": [
+                "enforce",
+                "shadow"
+            ],
+            "x-enum-varnames": [
+                "Enforce",
+                "Shadow"
+            ]
+        },
+        "ratelimit.Per": {
+            "type": "string",
+            "enum": [
+                "key",
+                "owner"
+            ],
+            "x-enum-varnames": [
+                "PerKey",
+                "PerOwner"
+            ]
+        },
+        "ratelimit.Policy": {
+            "type": "object",
+            "required": [
+                "algorithm",
+                "limit",
+                "name"
+            ],
+            "properties": {
+                "algorithm": {
+                    "description": "Algorithm decides how units are counted.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "anchor_day": {
+                    "description": "AnchorDay is the day of the month, 1 to 31, on which a calendar month\nbegins; in shorter months it is their last day; default 1.",
+                    "type": "integer"
+                },
+                "burst": {
+                    "description": "Burst is token_bucket's capacity in units; default Limit.",
+                    "type": "integer"
+                },
+                "charge": {
+                    "description": "Charge says which outcomes cost; default Requests, for calendar\nSuccesses.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ]
+                },
+                "group": {
+                    "description": "Group restricts the policy to the routes of one group; default all.",
+                    "type": "string"
+                },
+                "hold": {
+                    "description": "Hold is how long a concurrency holder lives unless it is renewed;\ndefault 60s.",
+                    "type": "string"
+                },
+                "limit": {
+                    "description": "Limit is how many units a period allows, 1 to MaxLimit; for\nconcurrency, how many requests may run at once.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 300
+                },
+                "max_wait": {
+                    "description": "MaxWait is leaky_bucket's longest queueing; default 1s.",
+                    "type": "string"
+                },
+                "mode": {
+                    "description": "Mode says whether the policy refuses; default Enforce.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ]
+                },
+                "name": {
+                    "description": "Name identifies the policy in its list, and with the subject its\ncounter: [a-z0-9][a-z0-9_-]{0,31}.",
+                    "type": "string",
+                    "maxLength": 32,
+                    "minLength": 1,
+                    "example": "minute"
+                },
+                "per": {
+                    "description": "Per says whose counter is spent; default PerKey.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Per"
+                        }
+                    ]
+                },
+                "period": {
+                    "description": "Period is the time that Limit refers to; none for concurrency.",
+                    "type": "string",
+                    "example": "1m"
+                },
+                "sharing": {
+                    "description": "Sharing says how several instances share the counter; default\nSharingAuto. A store of one process has no use for it.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Sharing"
+                        }
+                    ]
+                },
+                "time_zone": {
+                    "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
+                    "type": "string"
+                }
+            }
+        },
+        "ratelimit.Sharing": {
+            "type": "string",
+            "enum": [
+                "auto",
+                "exact",
+                "leased"
+            ],
+            "x-enum-varnames": [
+                "SharingAuto",
+                "SharingExact",
+                "SharingLeased"
+            ]
         }
     },
     "securityDefinitions": {
@@ -987,6 +3226,22 @@ const docTemplate = `{
         {
             "description": "The engine as a service, for what you protect yourself.",
             "name": "limits"
+        },
+        {
+            "description": "What my key may do, and where it stands. Costs nothing, up to 50 times a second.",
+            "name": "me"
+        },
+        {
+            "description": "API keys, for operators.",
+            "name": "keys"
+        },
+        {
+            "description": "Named lists of policies, for operators: what the keys on a plan may do.",
+            "name": "plans"
+        },
+        {
+            "description": "Who changed what, for operators.",
+            "name": "audit"
         },
         {
             "description": "Whether the server runs and can serve.",

@@ -31,7 +31,7 @@ type validator interface {
 // and validates it. Errors: *models.StatusError (413, 415, or 400 for what is
 // no JSON), *models.InvalidError with every fault.
 func readBody(c *gin.Context, out validator) error {
-	if err := checkMediaType(c.ContentType(), c.GetHeader("Content-Type")); err != nil {
+	if err := checkMediaType(c); err != nil {
 		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBodyBytes))
@@ -47,10 +47,23 @@ func readBody(c *gin.Context, out validator) error {
 	return decode(body, out)
 }
 
-func checkMediaType(mediaType, field string) error {
-	_, params, err := mime.ParseMediaType(field)
+// readOptionalBody is readBody where a request without any body means all the
+// defaults.
+func readOptionalBody(c *gin.Context, out validator) error {
+	if c.Request.ContentLength == 0 {
+		return decode([]byte("{}"), out)
+	}
+	return readBody(c, out)
+}
+
+// mergePatch is the media type of RFC 7396; plain JSON is taken for it too.
+const mergePatch = "application/merge-patch+json"
+
+func checkMediaType(c *gin.Context) error {
+	mediaType, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
 	charset := strings.ToLower(params["charset"])
-	if err != nil || mediaType != "application/json" || charset != "" && charset != "utf-8" {
+	known := mediaType == "application/json" || mediaType == mergePatch && c.Request.Method == http.MethodPatch
+	if err != nil || !known || charset != "" && charset != "utf-8" {
 		return &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body has to be application/json, in UTF-8."}
 	}
 	return nil

@@ -2,8 +2,10 @@ package handlers
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +20,9 @@ import (
 // *models.InvalidError.
 func decode(text []byte, out validator) error {
 	d := decoder{faulty: map[string]bool{}}
+	if g, ok := out.(grouped); ok {
+		d.groups = g.policyGroups()
+	}
 	d.value(text, reflect.ValueOf(out).Elem(), "")
 	var values models.Faults
 	out.validate(&values)
@@ -25,10 +30,25 @@ func decode(text []byte, out validator) error {
 	return d.faults.Err()
 }
 
+// joinFaults adds faults to an error of reading a request: one list where both
+// are lists, and err alone where it is worse.
+func joinFaults(err error, faults models.Faults) error {
+	var invalid *models.InvalidError
+	switch {
+	case err == nil:
+		return faults.Err()
+	case errors.As(err, &invalid):
+		return &models.InvalidError{Faults: slices.Concat(faults.List(), invalid.Faults)}
+	default:
+		return err
+	}
+}
+
 // decoder walks a JSON text along the Go value that it is to fill.
 type decoder struct {
 	faults models.Faults
 	faulty map[string]bool // JSON pointers that have a fault
+	groups []string        // what a policy's group can be
 }
 
 func (d *decoder) fault(pointer, code, message string) {
@@ -61,11 +81,16 @@ func (d *decoder) covered(pointer string) bool {
 }
 
 func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string) {
-	kind := text.Kind()
-	if kind == 'n' {
+	if member, ok := into.Addr().Interface().(member); ok {
+		into = reflect.ValueOf(member.found()).Elem()
+	}
+	if text.Kind() == 'n' {
 		if into.Kind() != reflect.Pointer {
 			d.fault(pointer, "null", "must not be null")
 		}
+		return
+	}
+	if d.special(text, into, pointer) {
 		return
 	}
 	switch into.Kind() {
@@ -76,6 +101,8 @@ func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string)
 		d.object(text, into, pointer)
 	case reflect.Slice:
 		d.list(text, into, pointer)
+	case reflect.Map:
+		d.table(text, into, pointer)
 	default:
 		d.scalar(text, into, pointer)
 	}
@@ -101,6 +128,9 @@ func (d *decoder) list(text jsontext.Value, into reflect.Value, pointer string) 
 		into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
 		d.value(mustRead(read), into.Index(i), pointer+"/"+strconv.Itoa(i))
 	}
+	if into.IsNil() { // an empty list is not an absent one
+		into.Set(reflect.MakeSlice(into.Type(), 0, 0))
+	}
 }
 
 func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string) {
@@ -111,11 +141,7 @@ func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string
 	fields := fieldsOf(into.Type())
 	read := reader(text)
 	for read.PeekKind() != '}' {
-		var name string
-		if err := json.Unmarshal(mustRead(read), &name); err != nil {
-			panic(err) // the syntax was checked
-		}
-		member := mustRead(read)
+		name, member := readMember(read)
 		at := pointer + "/" + escapePointer(name)
 		if index, known := fields[name]; known {
 			d.value(member, into.Field(index), at)
@@ -125,12 +151,23 @@ func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string
 	}
 }
 
-// fieldsOf returns the index of each field of a struct by its JSON name.
+// readMember reads a name and its value from an object whose syntax was checked.
+func readMember(read *jsontext.Decoder) (string, jsontext.Value) {
+	var name string
+	if err := json.Unmarshal(mustRead(read), &name); err != nil {
+		panic(err)
+	}
+	return name, mustRead(read)
+}
+
+// fieldsOf returns the index of each field of a struct by its JSON name. Fields
+// without one are no part of the shape.
 func fieldsOf(t reflect.Type) map[string]int {
 	fields := make(map[string]int, t.NumField())
 	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		fields[name] = i
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" && name != "-" {
+			fields[name] = i
+		}
 	}
 	return fields
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -23,31 +22,34 @@ type List[T any] struct {
 	NextCursor *string `json:"next_cursor"` // null on the last page
 }
 
-// readPage reads the query parameters limit and cursor of a list. list names
-// the list, so that a cursor is good for the list that it came from only.
-// Error: *models.InvalidError with every fault.
-func readPage(c *gin.Context, cursors *Cursors, list string) (after *models.Position, limit int, err error) {
-	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+// readPage reads the query parameters limit and cursor of a list, and by
+// filters those that only this list has. list names the list, so that a cursor
+// is good for the list that it came from only. Error: *models.InvalidError with
+// every fault.
+func readPage(c *gin.Context, cursors *Cursors, list string, filters ...func(*params)) (after *models.Position, limit int, err error) {
+	p, err := readParams(c)
 	if err != nil {
-		return nil, 0, &models.StatusError{Status: http.StatusBadRequest, Detail: "The query string is not properly encoded."}
+		return nil, 0, err
 	}
-	var faults models.Faults
 	limit = defaultPageSize
-	if query.Has("limit") {
-		limit, err = strconv.Atoi(query.Get("limit"))
+	if p.values.Has("limit") {
+		limit, err = strconv.Atoi(p.values.Get("limit"))
 		if err != nil {
-			faults.Query("limit", "type", "must be a whole number")
+			p.faults.Query("limit", "type", "must be a whole number")
 		} else if limit < 1 || limit > maxPageSize {
-			faults.Query("limit", "range", fmt.Sprintf("must be from 1 to %d", maxPageSize))
+			p.faults.Query("limit", "range", fmt.Sprintf("must be from 1 to %d", maxPageSize))
 		}
 	}
-	if text := query.Get("cursor"); text != "" {
+	if text := p.values.Get("cursor"); text != "" {
 		after, err = cursors.decode(list, text)
 		if err != nil {
-			faults.Query("cursor", "cursor", "is none of this list's: send a next_cursor as it was given, or leave it out")
+			p.faults.Query("cursor", "cursor", "is none of this list's: send a next_cursor as it was given, or leave it out")
 		}
 	}
-	return after, limit, faults.Err()
+	for _, read := range filters {
+		read(p)
+	}
+	return after, limit, p.faults.Err()
 }
 
 // writePage answers with a page, and with a Link to the next one.

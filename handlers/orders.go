@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/mail"
+	"strings"
+	"unicode"
 
 	"github.com/gin-gonic/gin"
 
@@ -97,10 +99,12 @@ func (i *createItem) validate(faults *models.Faults, at string) {
 	}
 }
 
-// isEmail reports whether s is one bare address (RFC 5322), without a name.
+// isEmail reports whether s is one bare address (RFC 5322), without a name and
+// without characters that can't be seen.
 func isEmail(s string) bool {
 	address, err := mail.ParseAddress(s)
-	return err == nil && address.Name == "" && address.Address == s
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }
+	return err == nil && address.Name == "" && address.Address == s && !strings.ContainsFunc(s, hidden)
 }
 
 // Create answers POST /v1/orders.

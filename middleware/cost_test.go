@@ -50,7 +50,7 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	known := &oneKey{quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), RenderErrors(), Authenticate(known, NewAddressGuard(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), "", 1))
+	router.Use(Begin(), RenderErrors(), Authenticate(known, NewAddressGuard(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, "", 1))
 	router.GET("/", func(c *gin.Context) { c.Status(http.StatusNoContent) })
 	return router
 }

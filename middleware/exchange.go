@@ -26,6 +26,7 @@ type exchange struct {
 
 	quota       *ratelimit.Quota
 	group       string
+	fields      Fields
 	limited     bool // reservation is filled
 	settled     bool // and its outcome told, and its fields set
 	reservation ratelimit.Reservation
@@ -67,22 +68,17 @@ func Begin() gin.HandlerFunc {
 	}
 }
 
-// ShareRequest lets models.RequestFrom find the request in the context of the
-// http.Request too, for handlers whose services write down who asked. It costs
-// two allocations, which the others save.
-func ShareRequest() gin.HandlerFunc {
-	return func(c *gin.Context) {
-		c.Request = c.Request.WithContext(models.WithRequest(c.Request.Context(), models.RequestFrom(c)))
-		c.Next()
-	}
-}
-
-// reset forgets the request, so that the pool holds on to nothing of it.
+// reset forgets the request. What the reservation still points to is the quota's,
+// which the cache holds anyway.
 func (e *exchange) reset() {
 	clear(e.keys)
 	e.ResponseWriter, e.lasting, e.quota = nil, nil, nil
 	e.limited, e.settled = false, false
 }
+
+// QuotaOf returns the quota of the request's key, which Authenticate found; nil
+// without one.
+func QuotaOf(c *gin.Context) *ratelimit.Quota { return exchangeOf(c).quota }
 
 // exchangeOf returns the request's exchange, which Begin made.
 func exchangeOf(c *gin.Context) *exchange { return c.Writer.(*exchange) }

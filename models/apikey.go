@@ -1,6 +1,7 @@
 package models
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
@@ -28,11 +29,54 @@ type APIKey struct {
 	Subject    string            `json:"subject"` // whose counters the key spends; a rotated key keeps its predecessor's
 	IPAllow    []netip.Prefix    `json:"ip_allow"`
 	Metadata   map[string]string `json:"metadata"`
+	Overrides  []Override        `json:"overrides"`
 	CreatedAt  time.Time         `json:"created_at"`
 	ExpiresAt  *time.Time        `json:"expires_at"` // nil: never
 	RevokedAt  *time.Time        `json:"-"`          // nil: not revoked; shown as the status
 	LastUsedAt *time.Time        `json:"last_used_at"`
 	Version    int64             `json:"version"` // raised by operators' writes only
+}
+
+// Override is a policy of a key's own: it replaces the plan's of the same name,
+// or adds one. Policy is JSON, a valid ratelimit.Policy.
+type Override struct {
+	Policy    json.RawMessage `json:"policy"`
+	ExpiresAt *time.Time      `json:"expires_at"` // from then on the plan counts again; nil: never
+	Reason    string          `json:"reason"`     // for operators
+}
+
+// CountsAt reports whether the override is in force at now.
+func (o *Override) CountsAt(now time.Time) bool {
+	return o.ExpiresAt == nil || now.Before(*o.ExpiresAt)
+}
+
+// Name returns the name of the override's policy.
+func (o *Override) Name() string {
+	var policy struct {
+		Name string `json:"name"`
+	}
+	_ = json.Unmarshal(o.Policy, &policy) // what is no policy has no name
+	return policy.Name
+}
+
+// Origin says where a policy of a quota comes from.
+type Origin string
+
+// The origins of policies.
+const (
+	OriginPlan     Origin = "plan"
+	OriginOverride Origin = "override"
+)
+
+// OriginOf tells where the policy of this name in the key's quota comes from
+// at now.
+func (k *APIKey) OriginOf(policy string, now time.Time) Origin {
+	for i := range k.Overrides {
+		if o := &k.Overrides[i]; o.CountsAt(now) && o.Name() == policy {
+			return OriginOverride
+		}
+	}
+	return OriginPlan
 }
 
 // Status returns the key's state at now. A revoked key stays revoked when it

@@ -13,3 +13,12 @@ type Position struct {
 	Sort string `json:"s"`
 	ID   string `json:"i"`
 }
+
+// PageOf cuts rows, of which one more than limit was asked for, to a page.
+func PageOf[T any](rows []T, limit int, position func(T) Position) Page[T] {
+	if len(rows) <= limit {
+		return Page[T]{Data: rows}
+	}
+	next := position(rows[limit-1])
+	return Page[T]{Data: rows[:limit], Next: &next}
+}

@@ -20,21 +20,21 @@ const (
 type Policy struct {
 	// Name identifies the policy in its list, and with the subject its
 	// counter: [a-z0-9][a-z0-9_-]{0,31}.
-	Name string `json:"name"`
+	Name string `json:"name" validate:"required" minLength:"1" maxLength:"32" example:"minute"`
 	// Algorithm decides how units are counted.
-	Algorithm Algorithm `json:"algorithm"`
+	Algorithm Algorithm `json:"algorithm" validate:"required" example:"sliding_window"`
 	// Limit is how many units a period allows, 1 to MaxLimit; for
 	// concurrency, how many requests may run at once.
-	Limit int64 `json:"limit"`
+	Limit int64 `json:"limit" validate:"required" minimum:"1" example:"300"`
 	// Period is the time that Limit refers to; none for concurrency.
-	Period Period `json:"period,omitempty"`
+	Period Period `json:"period,omitempty" swaggertype:"string" example:"1m"`
 	// Burst is token_bucket's capacity in units; default Limit.
 	Burst int64 `json:"burst,omitempty"`
 	// MaxWait is leaky_bucket's longest queueing; default 1s.
-	MaxWait Period `json:"max_wait,omitempty"`
+	MaxWait Period `json:"max_wait,omitempty" swaggertype:"string"`
 	// Hold is how long a concurrency holder lives unless it is renewed;
 	// default 60s.
-	Hold Period `json:"hold,omitempty"`
+	Hold Period `json:"hold,omitempty" swaggertype:"string"`
 	// TimeZone is the IANA zone of a calendar period; default UTC.
 	TimeZone string `json:"time_zone,omitempty"`
 	// AnchorDay is the day of the month, 1 to 31, on which a calendar month

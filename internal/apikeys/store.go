@@ -4,166 +4,226 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"ratelimiter/internal/audit"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
 
 // DB is where a Store keeps keys: a pool, or a transaction to join.
 type DB interface {
+	postgres.Beginner
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Store keeps keys in Postgres.
+// QuotaChecker knows which plans and overrides make a quota.
+type QuotaChecker interface {
+	// CheckQuota returns a *models.InvalidError when a key can't have this plan
+	// with these overrides, and keeps the plan as it is until tx ends.
+	CheckQuota(ctx context.Context, tx pgx.Tx, plan string, overrides []models.Override) error
+}
+
+// Store keeps keys in Postgres. Whoever acts stands in the context, as a
+// models.Request has it; nobody may change nothing. Every change is checked
+// against what they may do (see authority), audited in its own transaction, and
+// announced when that is committed.
 type Store struct {
-	db      DB
-	peppers *Peppers
+	db       DB
+	peppers  *Peppers
+	quotas   QuotaChecker     // nil: plans are checked to be there, and no more
+	announce models.Announcer // nil: nobody listens
+}
+
+// Option adjusts a Store.
+type Option func(*Store)
+
+// WithQuotas makes the store check plans and overrides.
+func WithQuotas(quotas QuotaChecker) Option { return func(s *Store) { s.quotas = quotas } }
+
+// WithAnnouncer makes the store announce changes. Where it joins a transaction,
+// it is for that one's owner to announce them.
+func WithAnnouncer(announce models.Announcer) Option {
+	return func(s *Store) { s.announce = announce }
 }
 
 // NewStore returns a Store on db that hashes with peppers.
-func NewStore(db DB, peppers *Peppers) *Store {
-	return &Store{db: db, peppers: peppers}
+func NewStore(db DB, peppers *Peppers, options ...Option) *Store {
+	s := &Store{db: db, peppers: peppers}
+	for _, option := range options {
+		option(s)
+	}
+	return s
 }
 
-// NewKey says what a new key shall be. Only Name is required: Plan defaults to
-// free (admin keys: internal), Scopes to models.DefaultScopes (admin keys:
-// admin), Owner to a new one.
-type NewKey struct {
-	Name      string
-	Plan      string
-	Scopes    []models.Scope
-	Owner     string
-	Admin     bool // an rl_admin_ key
-	ExpiresAt *time.Time
-	IPAllow   []netip.Prefix
-	Metadata  map[string]string
-}
-
-// foreignKeyViolation is Postgres's SQLSTATE for a reference to a missing row.
-const foreignKeyViolation = "23503"
+// NewKey says what a new key shall be.
+type NewKey = models.NewKey
 
 // Create stores a new key and returns it with its text, which is shown this
 // once and stored nowhere. Errors: *models.InvalidError (an empty name, an
-// unknown scope or plan), or the database's.
-func (s *Store) Create(ctx context.Context, spec NewKey) (models.APIKey, string, error) {
-	spec.setDefaults()
-	if err := spec.validate(); err != nil {
+// unknown scope or plan, too many policies); *models.StatusError (403, more
+// than who acts may give); models.ErrUnavailable.
+func (s *Store) Create(ctx context.Context, spec NewKey) (key models.APIKey, text string, err error) {
+	foreign := spec.Owner != "" && !actsFor(ctx, spec.Owner)
+	setDefaults(&spec)
+	if err := validate(&spec); err != nil {
 		return models.APIKey{}, "", err
 	}
-	text, id := generate(spec.Admin)
-	mac, version := s.peppers.Hash(text)
-	key, err := s.one(ctx, `
-		INSERT INTO api_keys (id, name, plan, owner, subject, scopes, expires_at, ip_allow, metadata, mac, pepper_version)
-		VALUES ($1, $2, $3, $4, $1, $5, $6, $7, $8, $9, $10)
-		RETURNING `+columns,
-		id, spec.Name, spec.Plan, spec.Owner, spec.Scopes, spec.ExpiresAt, spec.IPAllow, spec.Metadata, mac, version)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == foreignKeyViolation {
-		var faults models.Faults
-		faults.Body("/plan", "unknown", fmt.Sprintf("there is no plan %q", spec.Plan))
-		return models.APIKey{}, "", faults.Err()
-	}
-	if err != nil {
-		return models.APIKey{}, "", fmt.Errorf("store key: %w", err)
-	}
-	return key, text, nil
+	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
+		if err := authority(ctx, spec.Scopes, foreign); err != nil {
+			return nil, err
+		}
+		if err := s.checkQuota(ctx, tx, spec.Plan, spec.Overrides); err != nil {
+			return nil, err
+		}
+		key, text, err = s.insert(ctx, tx, spec, "")
+		if err != nil {
+			return nil, err
+		}
+		return []models.APIKey{key}, audit.Append(ctx, tx, models.Change{Action: "key.create", Target: key.ID, After: audited(key)})
+	})
+	return key, text, failure("create key", err)
 }
 
-// List returns every key, newest first.
-func (s *Store) List(ctx context.Context) ([]models.APIKey, error) {
-	rows, err := s.db.Query(ctx, `SELECT `+columns+` FROM api_keys ORDER BY created_at DESC, id DESC`)
+// insert stores a new key. subject is whose counters it spends; empty: its own.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, spec NewKey, subject string) (models.APIKey, string, error) {
+	admin := spec.Admin || (&models.APIKey{Scopes: spec.Scopes}).IsAdmin()
+	text, id := generate(admin)
+	mac, version := s.peppers.Hash(text)
+	key, err := one(ctx, tx, `
+		INSERT INTO api_keys (id, name, plan, owner, subject, scopes, expires_at, ip_allow, metadata, overrides, mac, pepper_version)
+		VALUES ($1, $2, $3, $4, COALESCE(NULLIF($5, ''), $1), $6, $7, $8, $9, $10, $11, $12)
+		RETURNING `+columns,
+		id, spec.Name, spec.Plan, spec.Owner, subject, spec.Scopes, spec.ExpiresAt, spec.IPAllow, spec.Metadata, spec.Overrides, mac, version)
+	return key, text, err
+}
+
+// List returns up to limit keys that filter lets through, newest first, from
+// behind after (nil: the start). Errors: models.ErrUnavailable.
+func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models.Position, limit int) (models.Page[models.APIKey], error) {
+	before, id := "infinity", ""
+	if after != nil {
+		before, id = after.Sort, after.ID
+	}
+	rows, err := s.db.Query(ctx, `
+		SELECT `+columns+` FROM api_keys
+		WHERE ($1 = '' OR owner = $1) AND ($2 = '' OR plan = $2)
+		  AND ($3 = '' OR $3 = CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= $8 THEN 'expired' ELSE 'active' END)
+		  AND ($4 = '' OR id = $4 OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(owner), lower($4)) > 0)
+		  AND (created_at, id) < ($5::text::timestamptz, $6)
+		ORDER BY created_at DESC, id DESC LIMIT $7`,
+		filter.Owner, filter.Plan, string(filter.Status), filter.Search, before, id, limit+1, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+		return models.Page[models.APIKey]{}, failure("list keys", err)
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[models.APIKey])
 	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+		return models.Page[models.APIKey]{}, failure("list keys", err)
 	}
-	return keys, nil
+	return models.PageOf(keys, limit, func(last models.APIKey) models.Position {
+		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
+	}), nil
 }
 
-// Revoke ends a key for good and returns it. A key that is revoked already
-// stays as it is. Errors: models.ErrNotFound, or the database's.
-func (s *Store) Revoke(ctx context.Context, id string) (models.APIKey, error) {
-	key, err := s.one(ctx, `
-		UPDATE api_keys
-		SET revoked_at = COALESCE(revoked_at, now()),
-		    version = version + (revoked_at IS NULL)::int
-		WHERE id = $1
-		RETURNING `+columns, id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return models.APIKey{}, fmt.Errorf("key %q: %w", id, models.ErrNotFound)
-	}
-	if err != nil {
-		return models.APIKey{}, fmt.Errorf("revoke key: %w", err)
-	}
-	return key, nil
+// Get returns one key. Errors: models.ErrNotFound, models.ErrUnavailable.
+func (s *Store) Get(ctx context.Context, id string) (models.APIKey, error) {
+	key, err := one(ctx, s.db, `SELECT `+columns+` FROM api_keys WHERE id = $1`, id)
+	return key, found(id, err)
 }
 
 // Any reports whether there is a key at all.
 func (s *Store) Any(ctx context.Context) (bool, error) {
-	var found bool
-	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys)`).Scan(&found)
-	return found, err
+	var any bool
+	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys)`).Scan(&any)
+	return any, failure("look for keys", err)
 }
 
 // columns are the columns of api_keys that make a models.APIKey.
-const columns = `id, name, plan, owner, subject, scopes, ip_allow, metadata,
+const columns = `id, name, plan, owner, subject, scopes, ip_allow, metadata, overrides,
 	created_at, expires_at, revoked_at, last_used_at, version`
 
 // one runs a query that gives exactly one key.
-func (s *Store) one(ctx context.Context, query string, args ...any) (models.APIKey, error) {
-	rows, err := s.db.Query(ctx, query, args...)
+func one(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, query string, args ...any,
+) (models.APIKey, error) {
+	rows, err := db.Query(ctx, query, args...)
 	if err != nil {
 		return models.APIKey{}, err
 	}
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[models.APIKey])
 }
 
-func (n *NewKey) setDefaults() {
-	if n.Plan == "" {
-		n.Plan = "free"
-		if n.Admin {
-			n.Plan = "internal"
-		}
+// checkQuota checks that a key can have a plan with overrides.
+func (s *Store) checkQuota(ctx context.Context, tx pgx.Tx, plan string, overrides []models.Override) error {
+	if s.quotas != nil {
+		return s.quotas.CheckQuota(ctx, tx, plan, overrides)
 	}
-	if len(n.Scopes) == 0 {
-		n.Scopes = models.DefaultScopes()
-		if n.Admin {
-			n.Scopes = []models.Scope{models.ScopeAdmin}
-		}
+	var there bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM plans WHERE name = $1)`, plan).Scan(&there)
+	if err != nil || there {
+		return err
 	}
-	if n.Owner == "" {
-		n.Owner = "own_" + randomBase62(idLength)
-	}
-	if n.IPAllow == nil {
-		n.IPAllow = []netip.Prefix{}
-	}
-	if n.Metadata == nil {
-		n.Metadata = map[string]string{}
-	}
+	var faults models.Faults
+	faults.Body("/plan", "unknown", fmt.Sprintf("there is no plan %q", plan))
+	return faults.Err()
 }
 
-// maxNameLength is in bytes: a name is for people, in a list.
-const maxNameLength = 200
-
-func (n *NewKey) validate() error {
-	var faults models.Faults
-	switch {
-	case n.Name == "":
-		faults.Body("/name", "required", "must not be empty")
-	case len(n.Name) > maxNameLength:
-		faults.Body("/name", "max_length", fmt.Sprintf("must be at most %d bytes", maxNameLength))
-	}
-	for i, scope := range n.Scopes {
-		if !scope.Known() {
-			faults.Body(fmt.Sprintf("/scopes/%d", i), "enum", fmt.Sprintf("%q is no scope; there are: %v", scope, models.AllScopes()))
+// inTx makes a change in a transaction, and announces the keys that were
+// changed when it has ended.
+func (s *Store) inTx(ctx context.Context, change func(pgx.Tx) ([]models.APIKey, error)) error {
+	var changed []models.APIKey
+	err := postgres.InTx(ctx, s.db, func(tx pgx.Tx) error {
+		keys, err := change(tx)
+		if err == nil {
+			changed = keys
+		}
+		return err
+	})
+	if s.announce != nil {
+		for _, key := range changed { // a commit that failed may have happened
+			s.announce.Changed(ctx, models.ChangedKey, key.ID, key.Version)
 		}
 	}
-	return faults.Err()
+	return err
+}
+
+// audited is a key as the audit keeps it.
+func audited(key models.APIKey) any {
+	return struct {
+		models.APIKey
+		Status models.KeyStatus `json:"status"`
+	}{key, key.Status(time.Now())}
+}
+
+// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
+// which no id has.
+const untranslatable = "22021"
+
+// found turns the error of a read of one key into the kinds that callers know.
+func found(id string, err error) error {
+	var refused *pgconn.PgError
+	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &refused) && refused.Code == untranslatable {
+		return fmt.Errorf("key %q: %w", id, models.ErrNotFound)
+	}
+	return failure("read key", err)
+}
+
+// failure wraps an error of the database, as models.ErrUnavailable where trying
+// again later helps. Errors that are told to the caller stay as they are.
+func failure(doing string, err error) error {
+	var status *models.StatusError
+	var invalid *models.InvalidError
+	switch {
+	case err == nil, errors.As(err, &status), errors.As(err, &invalid), errors.Is(err, models.ErrUnavailable), errors.Is(err, models.ErrNotFound):
+		return err
+	case postgres.IsUnavailable(err):
+		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
 }

@@ -35,6 +35,11 @@ type Options[V any] struct {
 	NegativeSize int
 	NegativeTTL  time.Duration
 
+	// Valid tells whether a value still counts: what it refuses is as good as
+	// absent, also where a stale value would be served. It is asked on every
+	// read, so it must be quick. nil: every value counts.
+	Valid func(V) bool
+
 	// Until gives a time by which a value must be loaded anew whatever its TTL;
 	// the zero time: none. nil: no value has one.
 	Until func(V) time.Time
@@ -74,6 +79,7 @@ type Aside[K comparable, V any] struct {
 
 	mu      sync.Mutex
 	flights map[K]*flight[V] // loads under way
+	epoch   uint64           // raised by Invalidate; a flight of an earlier one is joined no more
 	closed  bool
 	loads   sync.WaitGroup
 	ctx     context.Context // ends with Close
@@ -99,6 +105,7 @@ type negative struct {
 
 // flight is one load under way and, once done is closed, its result.
 type flight[V any] struct {
+	epoch uint64 // in which it began
 	done  chan struct{}
 	value V
 	err   error
@@ -157,7 +164,7 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
-	if f.err != nil && state == Stale && !a.isNegative(f.err) {
+	if f.err != nil && state == Stale && !a.isNegative(f.err) && a.isValid(e.value) {
 		return e.value, nil
 	}
 	return f.value, f.err
@@ -165,6 +172,8 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 
 func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 	switch {
+	case !a.isValid(e.value):
+		return Absent
 	case now.Before(e.refreshAt):
 		return Fresh
 	case now.Before(e.expiresAt):
@@ -184,10 +193,10 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 func (a *Aside[K, V]) start(key K, load Load[V]) *flight[V] {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f, underWay := a.flights[key]; underWay {
+	if f, underWay := a.flights[key]; underWay && f.epoch == a.epoch {
 		return f
 	}
-	f := &flight[V]{done: make(chan struct{})}
+	f := &flight[V]{epoch: a.epoch, done: make(chan struct{})}
 	if a.closed {
 		f.err = context.Canceled
 		close(f.done)
@@ -203,24 +212,48 @@ func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.opts.LoadTimeout)
 	defer cancel()
 	f.value, f.err = safely(ctx, load)
-	now := time.Now()
+	a.mu.Lock()
+	if a.flights[key] == f {
+		delete(a.flights, key)
+	}
+	// Under the lock, so that Invalidate comes before or after all of it.
+	a.remember(key, f, time.Now())
+	a.mu.Unlock()
+	close(f.done)
+}
+
+// remember keeps the result of a load. What began before an invalidation may
+// have read what was invalid: that there was nothing is then not remembered,
+// and a value only if it is valid itself. a.mu is held.
+func (a *Aside[K, V]) remember(key K, f *flight[V], now time.Time) {
 	switch {
 	case f.err == nil:
-		a.entries.Set(key, a.newEntry(f.value, now))
-		a.negative.Invalidate(key)
+		if a.isValid(f.value) {
+			a.entries.Set(key, a.newEntry(f.value, now))
+			a.negative.Invalidate(key)
+		}
 	case a.isNegative(f.err):
-		a.entries.Invalidate(key)
-		a.negative.Set(key, negative{err: f.err, expiresAt: now.Add(a.opts.NegativeTTL)})
+		if f.epoch == a.epoch {
+			a.entries.Invalidate(key)
+			a.negative.Set(key, negative{err: f.err, expiresAt: now.Add(a.opts.NegativeTTL)})
+		}
 	default:
 		if e, found := a.entries.GetIfPresent(key); found {
 			retryAt := now.Add(retryAfterFailure)
 			e.retryAt.Store(&retryAt)
 		}
 	}
+}
+
+// Invalidate is to be called when values have changed at the source, after
+// making Options.Valid refuse their old ones. From then on no read is answered
+// by a load that began before, and everything that wasn't there is asked for
+// again.
+func (a *Aside[K, V]) Invalidate() {
 	a.mu.Lock()
-	delete(a.flights, key)
-	a.mu.Unlock()
-	close(f.done)
+	defer a.mu.Unlock()
+	a.epoch++
+	a.negative.InvalidateAll()
 }
 
 // safely turns a panic of load into an error: the waiters must wake.
@@ -244,6 +277,8 @@ func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
 	e.refreshAt = now.Add(time.Duration(refreshAhead * float64(e.expiresAt.Sub(now))))
 	return e
 }
+
+func (a *Aside[K, V]) isValid(value V) bool { return a.opts.Valid == nil || a.opts.Valid(value) }
 
 func (a *Aside[K, V]) isNegative(err error) bool {
 	return a.opts.Negative != nil && a.opts.Negative(err)

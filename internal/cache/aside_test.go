@@ -275,3 +275,90 @@ func TestCloseEndsLoadsUnderWay(t *testing.T) {
 		want(t, a, s, "", context.Canceled, 1)
 	})
 }
+
+// versioned is a cache whose values count only while they are what valid says.
+func versioned(t *testing.T, valid *atomic.Value) *Aside[string, string] {
+	t.Helper()
+	a, err := NewAside[string](Options[string]{
+		Size: 100, LoadTimeout: 2 * time.Second, TTL: time.Minute, Stale: 10 * time.Minute,
+		Negative: func(err error) bool { return errors.Is(err, errAbsent) }, NegativeSize: 10, NegativeTTL: 5 * time.Second,
+		Valid: func(v string) bool { return v == valid.Load() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	return a
+}
+
+func TestWhatIsNoLongerValidIsLoadedAnewAndNeverServedStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var valid atomic.Value
+		valid.Store("old")
+		a := versioned(t, &valid)
+		s := &source{value: "old"}
+		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "old" || err != nil {
+			t.Fatalf("%q, %v", v, err)
+		}
+		valid.Store("new")
+		a.Invalidate()
+		s.set("", errDown)
+		if _, state := a.Peek("k", time.Now()); state != Absent {
+			t.Errorf("an invalid entry is in state %d", state)
+		}
+		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); !errors.Is(err, errDown) {
+			t.Errorf("while the source is down: %q, %v", v, err)
+		}
+		s.set("new", nil)
+		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "new" || err != nil {
+			t.Errorf("%q, %v; want new", v, err)
+		}
+	})
+}
+
+func TestALoadThatBeganBeforeAnInvalidationIsNeitherJoinedNorRemembered(t *testing.T) {
+	for name, before := range map[string]error{"a value": nil, "nothing": errAbsent} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var valid atomic.Value
+				valid.Store("old")
+				a := versioned(t, &valid)
+				slow := &source{value: "old", err: before, takes: time.Second}
+				var early sync.WaitGroup
+				early.Go(func() { _, _ = a.Get(t.Context(), "k", time.Now(), slow.load) })
+				synctest.Wait()
+
+				valid.Store("new")
+				a.Invalidate()
+				quick := &source{value: "new"}
+				if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
+					t.Errorf("after the invalidation: %q, %v; want new", v, err)
+				}
+				early.Wait() // the slow load ends last
+				if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
+					t.Errorf("after the slow load: %q, %v; want new", v, err)
+				}
+				if n := quick.loads.Load(); name == "nothing" && n != 1 {
+					t.Errorf("%d loads after the invalidation; want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestThatThereWasNothingIsForgottenWithAnInvalidation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var valid atomic.Value
+		valid.Store("new")
+		a := versioned(t, &valid)
+		s := &source{err: errAbsent}
+		if _, err := a.Get(t.Context(), "k", time.Now(), s.load); !errors.Is(err, errAbsent) {
+			t.Fatal(err)
+		}
+		s.set("new", nil)
+		a.Invalidate()
+		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "new" || err != nil {
+			t.Errorf("%q, %v; want new", v, err)
+		}
+	})
+}

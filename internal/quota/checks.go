@@ -21,7 +21,8 @@ import (
 type Checks struct {
 	db      *pgxpool.Pool
 	limiter *ratelimit.Limiter
-	plans   *cache.Aside[string, *ratelimit.Quota]
+	plans   *cache.Aside[string, *checkPlan]
+	changes changes
 	open    *openReservations
 	now     func() time.Time
 }
@@ -32,6 +33,12 @@ const (
 	maxNegativePlans = 1_000
 )
 
+// checkPlan is what the cache holds of a plan: its policies, bound to nobody.
+type checkPlan struct {
+	quota *ratelimit.Quota
+	basis basis
+}
+
 // errNoPlan is a plan that there is none of.
 var errNoPlan = errors.New("there is no such plan")
 
@@ -39,10 +46,11 @@ var errNoPlan = errors.New("there is no such plan")
 // the limiter's. now is the clock by which reservations expire. Close it when
 // its owner ends.
 func NewChecks(db *pgxpool.Pool, limiter *ratelimit.Limiter, cfg Config, now func() time.Time) (*Checks, error) {
-	plans, err := cache.NewAside[string](cache.Options[*ratelimit.Quota]{
+	plans, err := cache.NewAside[string](cache.Options[*checkPlan]{
 		Size: maxPlans, LoadTimeout: loadTimeout, TTL: cfg.TTL, Stale: cfg.Stale,
 		Negative:     func(err error) bool { return errors.Is(err, errNoPlan) },
 		NegativeSize: maxNegativePlans, NegativeTTL: negativeTTL,
+		Valid: func(p *checkPlan) bool { return p.basis.stands() },
 	})
 	if err != nil {
 		return nil, err
@@ -137,12 +145,19 @@ func (s *Checks) ended(owner, id string, err error) error {
 	}
 }
 
+// InvalidatePlan makes this instance forget what it knows of a plan: it was
+// changed.
+func (s *Checks) InvalidatePlan(name string) {
+	s.changes.mark(s.changes.plan(name))
+	s.plans.Invalidate()
+}
+
 // Close ends the loads under way.
 func (s *Checks) Close() { s.plans.Close() }
 
 // quotaFor binds the plan's policies to the subject's counters.
 func (s *Checks) quotaFor(ctx context.Context, check models.Check) (*ratelimit.Quota, error) {
-	plan, err := s.plans.Get(ctx, check.Plan, time.Now(), func(ctx context.Context) (*ratelimit.Quota, error) {
+	plan, err := s.plans.Get(ctx, check.Plan, time.Now(), func(ctx context.Context) (*checkPlan, error) {
 		return s.loadPlan(ctx, check.Plan)
 	})
 	if errors.Is(err, errNoPlan) {
@@ -155,11 +170,12 @@ func (s *Checks) quotaFor(ctx context.Context, check models.Check) (*ratelimit.Q
 	}
 	// Quoted, so that no owner, plan and subject read like three others.
 	subject := "check " + strconv.Quote(check.Owner) + " " + strconv.Quote(check.Plan) + " " + strconv.Quote(check.Subject)
-	return plan.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
+	return plan.quota.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
 }
 
 // loadPlan reads a plan's policies, bound to nobody yet.
-func (s *Checks) loadPlan(ctx context.Context, name string) (*ratelimit.Quota, error) {
+func (s *Checks) loadPlan(ctx context.Context, name string) (*checkPlan, error) {
+	plan := &checkPlan{basis: s.changes.basis(s.changes.now(), "", name)} // before the query
 	var text []byte
 	err := s.db.QueryRow(ctx, `SELECT policies FROM plans WHERE name = $1`, name).Scan(&text)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -175,5 +191,6 @@ func (s *Checks) loadPlan(ctx context.Context, name string) (*ratelimit.Quota, e
 	for i := range policies {
 		policies[i].Group = "" // groups are of our own routes; the caller's plan applies as a whole
 	}
-	return ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "nobody", Owner: "nobody"})
+	plan.quota, err = ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "nobody", Owner: "nobody"})
+	return plan, err
 }

@@ -2,7 +2,6 @@ package quota
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,21 +20,13 @@ type keyAndPlan struct {
 	models.APIKey
 	MAC           []byte
 	PepperVersion string
-	Overrides     []byte // JSON: list of override
 	Policies      []byte // JSON: list of ratelimit.Policy
-}
-
-// override replaces the plan's policy of the same name, or adds one.
-type override struct {
-	Policy    json.RawMessage `json:"policy"`
-	ExpiresAt *time.Time      `json:"expires_at"` // nil: never
-	Reason    string          `json:"reason"`
 }
 
 const keyAndPlanQuery = `
 	SELECT k.id, k.name, k.plan, k.owner, k.subject, k.scopes, k.ip_allow, k.metadata,
 	       k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.version,
-	       k.mac, k.pepper_version, k.overrides::text AS overrides, p.policies::text AS policies
+	       k.mac, k.pepper_version, k.overrides, p.policies::text AS policies
 	FROM api_keys k JOIN plans p ON p.name = k.plan
 	WHERE k.id = $1`
 
@@ -51,16 +42,13 @@ func (s *Service) load(ctx context.Context, presented string) (*resolved, error)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.db.Query(ctx, keyAndPlanQuery, id)
-	if err != nil {
-		return nil, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
-	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[keyAndPlan])
-	if errors.Is(err, pgx.ErrNoRows) {
+	asOf := s.changes.now() // before the query
+	row, err := s.read(ctx, id)
+	if errors.Is(err, models.ErrNotFound) {
 		return nil, models.ErrInvalidKey
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
+		return nil, err
 	}
 	now := time.Now()
 	if !s.check.Verify(presented, row.PepperVersion, row.MAC) || row.Status(now) != models.KeyActive {
@@ -70,7 +58,39 @@ func (s *Service) load(ctx context.Context, presented string) (*resolved, error)
 	if err != nil {
 		return nil, fmt.Errorf("quota of key %s: %w", id, err)
 	}
+	r.basis = s.changes.basis(asOf, row.ID, row.Plan)
 	return r, nil
+}
+
+// read reads a key with its plan. Errors: models.ErrNotFound,
+// models.ErrUnavailable.
+func (s *Service) read(ctx context.Context, id string) (keyAndPlan, error) {
+	rows, err := s.db.Query(ctx, keyAndPlanQuery, id)
+	if err != nil {
+		return keyAndPlan{}, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[keyAndPlan])
+	if errors.Is(err, pgx.ErrNoRows) || isUntranslatable(err) {
+		return keyAndPlan{}, fmt.Errorf("key %q: %w", id, models.ErrNotFound)
+	}
+	if err != nil {
+		return keyAndPlan{}, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
+	}
+	return row, nil
+}
+
+// Quota returns the quota of the key with this id, as it is in Postgres, and
+// the key itself. Errors: models.ErrNotFound, models.ErrUnavailable.
+func (s *Service) Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error) {
+	row, err := s.read(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := resolve(row, time.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("quota of key %s: %w", id, err)
+	}
+	return &r.key, r.quota, nil
 }
 
 // resolve lays the key's overrides that count at now over its plan's policies,
@@ -80,21 +100,13 @@ func resolve(row keyAndPlan, now time.Time) (*resolved, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", row.Plan, err)
 	}
-	var overrides []override
-	if err := json.Unmarshal(row.Overrides, &overrides); err != nil {
-		return nil, fmt.Errorf("overrides: %w", err)
+	policies, err = overlay(policies, row.Overrides, now)
+	if err != nil {
+		return nil, err
 	}
 	r := &resolved{key: row.APIKey}
-	for i, o := range overrides {
-		if o.ExpiresAt != nil && !now.Before(*o.ExpiresAt) {
-			continue
-		}
-		parsed, err := ratelimit.ParsePolicies(slices.Concat([]byte("["), o.Policy, []byte("]")))
-		if err != nil {
-			return nil, fmt.Errorf("override %d: %w", i, err)
-		}
-		policies = overlay(policies, parsed[0])
-		if o.ExpiresAt != nil && (r.until.IsZero() || o.ExpiresAt.Before(r.until)) {
+	for _, o := range row.Overrides {
+		if o.CountsAt(now) && o.ExpiresAt != nil && (r.until.IsZero() || o.ExpiresAt.Before(r.until)) {
 			r.until = *o.ExpiresAt
 		}
 	}
@@ -102,12 +114,23 @@ func resolve(row keyAndPlan, now time.Time) (*resolved, error) {
 	return r, err
 }
 
-// overlay puts p in the place of the policy with its name, or at the end.
-func overlay(policies []ratelimit.Policy, p ratelimit.Policy) []ratelimit.Policy {
-	same := func(q ratelimit.Policy) bool { return q.Name == p.Name }
-	if i := slices.IndexFunc(policies, same); i >= 0 {
-		policies[i] = p
-		return policies
+// overlay puts each override that counts at now in the place of the policy with
+// its name, or at the end.
+func overlay(policies []ratelimit.Policy, overrides []models.Override, now time.Time) ([]ratelimit.Policy, error) {
+	for i, o := range overrides {
+		if !o.CountsAt(now) {
+			continue
+		}
+		parsed, err := ratelimit.ParsePolicies(slices.Concat([]byte("["), o.Policy, []byte("]")))
+		if err != nil {
+			return nil, fmt.Errorf("override %d: %w", i, err)
+		}
+		same := func(q ratelimit.Policy) bool { return q.Name == parsed[0].Name }
+		if at := slices.IndexFunc(policies, same); at >= 0 {
+			policies[at] = parsed[0]
+		} else {
+			policies = append(policies, parsed[0])
+		}
 	}
-	return append(policies, p)
+	return policies, nil
 }

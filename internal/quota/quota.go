@@ -50,6 +50,8 @@ type Service struct {
 	db    *pgxpool.Pool
 	check KeyChecker
 	cache *cache.Aside[presentedHash, *resolved]
+
+	changes changes
 }
 
 // presentedHash is the SHA-256 of a presented key. In memory a key is found by
@@ -61,7 +63,8 @@ type presentedHash [sha256.Size]byte
 type resolved struct {
 	key   models.APIKey
 	quota *ratelimit.Quota
-	until time.Time // when an override begins or ends to count; zero: never
+	until time.Time // when the next override ends to count; zero: none does
+	basis basis     // what it was read from
 }
 
 // New returns a Service that reads from db. Close it when its owner ends.
@@ -73,6 +76,7 @@ func New(db *pgxpool.Pool, check KeyChecker, cfg Config) (*Service, error) {
 		Negative:     func(err error) bool { return errors.Is(err, models.ErrInvalidKey) },
 		NegativeSize: maxNegative, NegativeTTL: negativeTTL,
 		Until: func(r *resolved) time.Time { return r.until },
+		Valid: func(r *resolved) bool { return r.basis.stands() },
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,350 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// KeyService keeps keys. Each change is refused with a *models.StatusError
+// where whoever acts, as the context has it, may not make it.
+type KeyService interface {
+	// Create stores a new key and returns it with its text.
+	Create(ctx context.Context, spec models.NewKey) (models.APIKey, string, error)
+	// List returns up to limit keys that filter lets through, newest first,
+	// behind after (nil: from the start).
+	List(ctx context.Context, filter models.KeyFilter, after *models.Position, limit int) (models.Page[models.APIKey], error)
+	// Change lets apply change a key, if it is as expected.
+	Change(ctx context.Context, id string, expected models.Expected, apply func(*models.APIKey)) (models.APIKey, error)
+	// Rotate makes a key's successor; the key itself ends with its grace.
+	Rotate(ctx context.Context, id string, grace time.Duration, expected models.Expected) (models.Rotation, error)
+	// Revoke ends a key for good.
+	Revoke(ctx context.Context, id string, expected models.Expected) (models.APIKey, error)
+	// Reset lets reset make counters of a key fresh, with an audit of it.
+	Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error
+}
+
+// KeyQuotas knows which policies a key has.
+type KeyQuotas interface {
+	// Quota returns the key with this id and its quota, or models.ErrNotFound.
+	Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error)
+}
+
+// KeyLimiter knows where a quota stands.
+type KeyLimiter interface {
+	// PeekAll tells where all policies of a quota stand, and takes nothing.
+	PeekAll(ctx context.Context, quota *ratelimit.Quota) (ratelimit.Decision, error)
+	// Reset makes the named policies' counters fresh; none: all of them.
+	Reset(ctx context.Context, quota *ratelimit.Quota, policies ...string) error
+}
+
+// Keys serves /v1/admin/keys.
+type Keys struct {
+	keys    KeyService
+	quotas  KeyQuotas
+	limiter KeyLimiter
+	cursors *Cursors
+	groups  []string
+}
+
+// NewKeys returns the handlers of /v1/admin/keys. groups are what policies can
+// be bound to.
+func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cursors, groups []string) *Keys {
+	return &Keys{keys: keys, quotas: quotas, limiter: limiter, cursors: cursors, groups: groups}
+}
+
+// Create answers POST /v1/admin/keys.
+//
+//	@Summary		Create a key
+//	@Description	The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.
+//	@Tags			keys
+//	@ID				createKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			key	body		createKey	true	"What the key shall be; only its name is required"
+//	@Success		201	{object}	KeyWithSecret
+//	@Header			201	{string}	Location	"Where the key is"
+//	@Header			201	{string}	ETag		"The key's version"
+//	@Failure		400	{object}	models.Problem
+//	@Failure		413	{object}	models.Problem
+//	@Failure		415	{object}	models.Problem
+//	@Failure		422	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys [post]
+func (h *Keys) Create(c *gin.Context) {
+	body := createKey{groups: h.groups}
+	if err := readBody(c, &body); err != nil {
+		fail(c, err)
+		return
+	}
+	key, text, err := h.keys.Create(c.Request.Context(), body.toModel())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeNewKey(c, key, text)
+}
+
+// writeNewKey answers with a key that was just made.
+func writeNewKey(c *gin.Context, key models.APIKey, text string) {
+	shown, err := ShowKey(key, time.Now())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Header("Location", "/v1/admin/keys/"+key.ID)
+	writeSecret(c, key.Version, KeyWithSecret{text, shown})
+}
+
+// List answers GET /v1/admin/keys.
+//
+//	@Summary		List keys
+//	@Description	Newest first, a page at a time. Needs the scope admin:keys.
+//	@Tags			keys
+//	@ID				listKeys
+//	@Produce		json
+//	@Param			owner	query		string	false	"Only this owner's"	maxlength(200)
+//	@Param			plan	query		string	false	"Only on this plan"	maxlength(200)
+//	@Param			status	query		string	false	"Only in this state"	Enums(active, expired, revoked)
+//	@Param			q		query		string	false	"Only with this in name or owner, whatever the case, or with this id"	maxlength(200)
+//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
+//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Success		200		{object}	List[Key]
+//	@Failure		400		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys [get]
+func (h *Keys) List(c *gin.Context) {
+	var filter models.KeyFilter
+	after, limit, err := readPage(c, h.cursors, "keys", func(p *params) {
+		filter.Owner, filter.Plan, filter.Search = p.text("owner"), p.text("plan"), p.text("q")
+		filter.Status = models.KeyStatus(p.oneOf("status", string(models.KeyActive), string(models.KeyExpired), string(models.KeyRevoked)))
+	})
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	page, err := h.keys.List(c.Request.Context(), filter, after, limit)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	now := time.Now()
+	shown := models.Page[Key]{Data: make([]Key, len(page.Data)), Next: page.Next}
+	for i, key := range page.Data {
+		if shown.Data[i], err = ShowKey(key, now); err != nil {
+			fail(c, err)
+			return
+		}
+	}
+	writePage(c, h.cursors, "keys", shown)
+}
+
+// Get answers GET /v1/admin/keys/{id}.
+//
+//	@Summary		Get a key
+//	@Description	One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.
+//	@Tags			keys
+//	@ID				getKey
+//	@Produce		json
+//	@Param			id	path		string	true	"The key's id"
+//	@Success		200	{object}	KeyWithQuota
+//	@Header			200	{string}	ETag	"The key's version"
+//	@Failure		404	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id} [get]
+func (h *Keys) Get(c *gin.Context) {
+	key, quota, err := h.quotas.Quota(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	now := time.Now()
+	shown, err := ShowKey(*key, now)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeVersioned(c, http.StatusOK, key.Version, KeyWithQuota{shown, showQuota(key, quota, now)})
+}
+
+// Patch answers PATCH /v1/admin/keys/{id}.
+//
+//	@Summary		Change a key
+//	@Description	A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.
+//	@Tags			keys
+//	@ID				patchKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			id			path		string			true	"The key's id"
+//	@Param			If-Match	header		string			false	"Change only this version, as an ETag told it"
+//	@Param			patch		body		keyPatch	true	"What to change"
+//	@Success		200			{object}	Key
+//	@Header			200			{string}	ETag	"The key's version"
+//	@Failure		400			{object}	models.Problem
+//	@Failure		404			{object}	models.Problem
+//	@Failure		409			{object}	models.Problem	"It is the last admin key"
+//	@Failure		412			{object}	models.Problem
+//	@Failure		413			{object}	models.Problem
+//	@Failure		415			{object}	models.Problem
+//	@Failure		422			{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id} [patch]
+func (h *Keys) Patch(c *gin.Context) {
+	body := patchKey{groups: h.groups}
+	if err := readBody(c, &body); err != nil {
+		fail(c, err)
+		return
+	}
+	key, err := h.keys.Change(c.Request.Context(), c.Param("id"), ifMatch(c), body.apply)
+	writeKey(c, key, err)
+}
+
+// writeKey answers with a key as it is after a change.
+func writeKey(c *gin.Context, key models.APIKey, err error) {
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	shown, err := ShowKey(key, time.Now())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeVersioned(c, http.StatusOK, key.Version, shown)
+}
+
+// Revoke answers POST /v1/admin/keys/{id}/revoke.
+//
+//	@Summary		Revoke a key
+//	@Description	Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.
+//	@Tags			keys
+//	@ID				revokeKey
+//	@Produce		json
+//	@Param			id			path		string	true	"The key's id"
+//	@Param			If-Match	header		string	false	"Revoke only this version, as an ETag told it"
+//	@Success		200			{object}	Key
+//	@Header			200			{string}	ETag	"The key's version"
+//	@Failure		404			{object}	models.Problem
+//	@Failure		409			{object}	models.Problem	"It is the last admin key"
+//	@Failure		412			{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/revoke [post]
+func (h *Keys) Revoke(c *gin.Context) {
+	key, err := h.keys.Revoke(c.Request.Context(), c.Param("id"), ifMatch(c))
+	writeKey(c, key, err)
+}
+
+// Limits answers GET /v1/admin/keys/{id}/limits.
+//
+//	@Summary		See where a key stands
+//	@Description	What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.
+//	@Tags			keys
+//	@ID				getKeyLimits
+//	@Produce		json
+//	@Param			id	path		string	true	"The key's id"
+//	@Success		200	{object}	KeyLimits
+//	@Failure		404	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/limits [get]
+func (h *Keys) Limits(c *gin.Context) {
+	_, quota, err := h.quotas.Quota(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeLimits(c, h.limiter, quota)
+}
+
+// writeLimits answers with where a quota stands.
+func writeLimits(c *gin.Context, limiter KeyLimiter, quota *ratelimit.Quota) {
+	decision, err := limiter.PeekAll(c.Request.Context(), quota)
+	if err != nil {
+		fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
+		return
+	}
+	c.JSON(http.StatusOK, showLimits(&decision))
+}
+
+// resetKey is the body of POST /v1/admin/keys/{id}/reset.
+type resetKey struct {
+	Policies optional[[]string] `json:"policies" swaggertype:"array,string" minItems:"1" example:"burst"` // default: all
+}
+
+func (r *resetKey) validate(faults *models.Faults) {
+	if r.Policies.Present && len(r.Policies.Value) == 0 {
+		faults.Body("/policies", "min_items", "must name at least one policy; leave it out for all")
+	}
+}
+
+// unknownPolicies checks that a quota has the policies that are named.
+func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
+	var faults models.Faults
+	for i, name := range r.Policies.Value {
+		if !slices.ContainsFunc(quota.Policies(), func(p ratelimit.Policy) bool { return p.Name == name }) {
+			faults.Body("/policies/"+strconv.Itoa(i), "unknown", "is no policy of this key's quota")
+		}
+	}
+	return faults.Err()
+}
+
+// Reset answers POST /v1/admin/keys/{id}/reset.
+//
+//	@Summary		Reset a key's counters
+//	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.
+//	@Tags			keys
+//	@ID				resetKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			id		path	string		true	"The key's id"
+//	@Param			reset	body	resetKey	false	"Which policies"
+//	@Success		204
+//	@Failure		400	{object}	models.Problem
+//	@Failure		404	{object}	models.Problem
+//	@Failure		413	{object}	models.Problem
+//	@Failure		415	{object}	models.Problem
+//	@Failure		422	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/reset [post]
+func (h *Keys) Reset(c *gin.Context) {
+	var body resetKey
+	if err := readOptionalBody(c, &body); err != nil {
+		fail(c, err)
+		return
+	}
+	ctx, id := c.Request.Context(), c.Param("id")
+	_, quota, err := h.quotas.Quota(ctx, id)
+	if err == nil {
+		err = body.unknownPolicies(quota)
+	}
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	err = h.keys.Reset(ctx, id, body.Policies.Value, func(ctx context.Context) error {
+		if err := h.limiter.Reset(ctx, quota, body.Policies.Value...); err != nil {
+			return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		}
+		return nil
+	})
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Status(http.StatusNoContent)
+}

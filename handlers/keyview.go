@@ -1,0 +1,112 @@
+package handlers
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Key is an API key as operators see it: all but its secret.
+type Key struct {
+	ID         string            `json:"id" example:"9Kx2mV4tQaLp"`
+	Name       string            `json:"name" example:"Checkout service"`
+	Plan       string            `json:"plan" example:"free"`
+	Scopes     []models.Scope    `json:"scopes" example:"products:read,orders:read"`
+	Owner      string            `json:"owner" example:"own_5HqT1bZr8wYk"` // groups keys; orders belong to it
+	Subject    string            `json:"subject" example:"9Kx2mV4tQaLp"`   // whose counters it spends; a rotated key keeps its predecessor's
+	Status     models.KeyStatus  `json:"status" enums:"active,expired,revoked" example:"active"`
+	IPAllow    []netip.Prefix    `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
+	Metadata   map[string]string `json:"metadata"`
+	Overrides  []KeyOverride     `json:"overrides"`
+	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`
+	ExpiresAt  *time.Time        `json:"expires_at" example:"2027-01-15T09:30:00Z"` // null: never
+	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`
+	Version    int64             `json:"version" example:"1"` // raised by operators' writes; it is the ETag
+}
+
+// KeyOverride is a policy of a key's own: it replaces the plan's of that name,
+// or adds one.
+type KeyOverride struct {
+	Policy    ratelimit.Policy `json:"policy"`
+	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"` // from then on the plan counts again; null: never
+	Reason    string           `json:"reason" example:"Launch week"`
+}
+
+// KeyWithSecret is a new key with its text, which stands nowhere else.
+type KeyWithSecret struct {
+	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // shown this once
+	Key
+}
+
+// KeyWithQuota is a key with what holds for it now.
+type KeyWithQuota struct {
+	Key
+	Quota []QuotaPolicy `json:"quota"`
+}
+
+// QuotaPolicy is one policy of a key's quota.
+type QuotaPolicy struct {
+	ratelimit.Policy
+	Origin models.Origin `json:"origin" enums:"plan,override" example:"plan"`
+}
+
+// ShowKey returns a key as operators see it at now.
+func ShowKey(key models.APIKey, now time.Time) (Key, error) {
+	shown := Key{
+		ID: key.ID, Name: key.Name, Plan: key.Plan, Scopes: key.Scopes, Owner: key.Owner, Subject: key.Subject,
+		Status: key.Status(now), IPAllow: key.IPAllow, Metadata: key.Metadata, Overrides: make([]KeyOverride, len(key.Overrides)),
+		CreatedAt: key.CreatedAt, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Version: key.Version,
+	}
+	for i, o := range key.Overrides {
+		shown.Overrides[i] = KeyOverride{ExpiresAt: o.ExpiresAt, Reason: o.Reason}
+		if err := json.Unmarshal(o.Policy, &shown.Overrides[i].Policy); err != nil {
+			return Key{}, fmt.Errorf("override %d of key %s: %w", i, key.ID, err)
+		}
+	}
+	return shown, nil
+}
+
+// showQuota returns a key's policies with where they come from.
+func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []QuotaPolicy {
+	policies := quota.Policies()
+	shown := make([]QuotaPolicy, len(policies))
+	for i, policy := range policies {
+		shown[i] = QuotaPolicy{policy, key.OriginOf(policy.Name, now)}
+	}
+	return shown
+}
+
+// KeyLimit is where one policy of a key stands. Times are in seconds.
+type KeyLimit struct {
+	Policy     string              `json:"policy" example:"minute"`
+	Algorithm  ratelimit.Algorithm `json:"algorithm" example:"sliding_window"`
+	Limit      int64               `json:"limit" example:"300"`     // units available from fresh
+	Remaining  int64               `json:"remaining" example:"299"` // units that can be spent now
+	ResetAfter float64             `json:"reset_after" example:"59.5"`
+	RetryAfter float64             `json:"retry_after" example:"0"` // until one unit can be spent
+	Mode       ratelimit.Mode      `json:"mode" example:"enforce"`
+	Charge     ratelimit.Charge    `json:"charge" example:"requests"`
+}
+
+// KeyLimits is where all policies of a key stand.
+type KeyLimits struct {
+	Data []KeyLimit `json:"data"`
+}
+
+func showLimits(decision *ratelimit.Decision) KeyLimits {
+	limits := KeyLimits{Data: []KeyLimit{}}
+	for _, part := range [][]ratelimit.Status{decision.Statuses(), decision.Shadows()} {
+		for _, s := range part {
+			limits.Data = append(limits.Data, KeyLimit{
+				Policy: s.Policy.Name, Algorithm: s.Policy.Algorithm, Limit: s.Limit, Remaining: s.Remaining,
+				ResetAfter: s.ResetAfter.Seconds(), RetryAfter: s.RetryAfter.Seconds(),
+				Mode: s.Policy.Mode, Charge: s.Policy.Charge,
+			})
+		}
+	}
+	return limits
+}

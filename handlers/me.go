@@ -1,0 +1,117 @@
+package handlers
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Me serves /v1/me: a key's view of itself. It is answered from memory, as the
+// request was authenticated.
+type Me struct {
+	keys    KeyService
+	limiter KeyLimiter
+	quotaOf func(*gin.Context) *ratelimit.Quota
+}
+
+// NewMe returns the handlers of /v1/me. quotaOf returns the quota of the
+// request's key.
+func NewMe(keys KeyService, limiter KeyLimiter, quotaOf func(*gin.Context) *ratelimit.Quota) *Me {
+	return &Me{keys: keys, limiter: limiter, quotaOf: quotaOf}
+}
+
+// OwnKey is an API key as its caller sees it: without what operators keep about
+// it.
+type OwnKey struct {
+	ID        string           `json:"id" example:"9Kx2mV4tQaLp"`
+	Name      string           `json:"name" example:"Checkout service"`
+	Plan      string           `json:"plan" example:"free"`
+	Scopes    []models.Scope   `json:"scopes" example:"products:read,orders:read"`
+	Owner     string           `json:"owner" example:"own_5HqT1bZr8wYk"`
+	Subject   string           `json:"subject" example:"9Kx2mV4tQaLp"` // whose counters it spends
+	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`
+	IPAllow   []netip.Prefix   `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
+	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`
+	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"` // null: never
+}
+
+// OwnKeyWithQuota is one's own key with what holds for it now.
+type OwnKeyWithQuota struct {
+	OwnKey
+	Quota []QuotaPolicy `json:"quota"`
+}
+
+// OwnKeyWithSecret is one's own new key with its text, which stands nowhere
+// else.
+type OwnKeyWithSecret struct {
+	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // shown this once
+	OwnKey
+}
+
+func showOwn(key *models.APIKey, now time.Time) OwnKey {
+	return OwnKey{
+		ID: key.ID, Name: key.Name, Plan: key.Plan, Scopes: key.Scopes, Owner: key.Owner, Subject: key.Subject,
+		Status: key.Status(now), IPAllow: key.IPAllow, CreatedAt: key.CreatedAt, ExpiresAt: key.ExpiresAt,
+	}
+}
+
+// Get answers GET /v1/me.
+//
+//	@Summary		See my key
+//	@Description	What the key of this request is and may do, and its quota. Costs nothing.
+//	@Tags			me
+//	@ID				getMe
+//	@Produce		json
+//	@Success		200	{object}	OwnKeyWithQuota
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/me [get]
+func (h *Me) Get(c *gin.Context) {
+	key, now := models.RequestFrom(c.Request.Context()).Key, time.Now()
+	c.JSON(http.StatusOK, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)})
+}
+
+// Limits answers GET /v1/me/limits.
+//
+//	@Summary		See where I stand
+//	@Description	What is left of every policy of the key. Looking costs nothing.
+//	@Tags			me
+//	@ID				getMyLimits
+//	@Produce		json
+//	@Success		200	{object}	KeyLimits
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/me/limits [get]
+func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
+
+// Rotate answers POST /v1/me/rotate.
+//
+//	@Summary		Rotate my key
+//	@Description	Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+//	@Tags			me
+//	@ID				rotateMe
+//	@Accept			json
+//	@Produce		json
+//	@Param			rotate	body		rotateKey	false	"How long this key works on"
+//	@Success		201		{object}	OwnKeyWithSecret
+//	@Failure		400		{object}	models.Problem
+//	@Failure		409		{object}	models.Problem	"The key was rotated already"
+//	@Failure		413		{object}	models.Problem
+//	@Failure		415		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/me/rotate [post]
+func (h *Me) Rotate(c *gin.Context) {
+	rotation, err := rotate(c, h.keys, models.RequestFrom(c.Request.Context()).Key.ID)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeSecret(c, rotation.Key.Version, OwnKeyWithSecret{rotation.Text, showOwn(&rotation.Key, time.Now())})
+}

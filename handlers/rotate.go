@@ -1,0 +1,103 @@
+package handlers
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// defaultGrace lets a caller change over within a day.
+const defaultGrace = 24 * time.Hour
+
+// rotateKey is the body of a rotation.
+type rotateKey struct {
+	Grace optional[grace] `json:"grace" swaggertype:"string" example:"24h"` // how long the old key works on: 0s to 7d; default 24h
+}
+
+func (*rotateKey) validate(*models.Faults) {}
+
+// duration is how long the old key is to work on.
+func (r *rotateKey) duration() time.Duration {
+	if r.Grace.Present {
+		return time.Duration(r.Grace.Value)
+	}
+	return defaultGrace
+}
+
+// grace is a time from now, spelled as periods of policies are.
+type grace time.Duration
+
+var gracePattern = regexp.MustCompile(`^([0-9]{1,9})(s|m|h|d)$`)
+
+func (g *grace) parse(text string) (code, message string) {
+	parts := gracePattern.FindStringSubmatch(text)
+	if parts == nil {
+		return "pattern", "must be an integer with s, m, h or d, such as 24h"
+	}
+	n, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil {
+		return "pattern", "must be an integer with s, m, h or d, such as 24h"
+	}
+	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+	unit := units[parts[2]]
+	if time.Duration(n) > models.MaxGrace/unit {
+		return "range", "must be from 0s to 7d"
+	}
+	*g = grace(time.Duration(n) * unit)
+	return "", ""
+}
+
+// ParseGrace reads a grace period as the API takes it; the message says what is
+// wrong with it, or nothing.
+func ParseGrace(text string) (period time.Duration, message string) {
+	var g grace
+	_, message = g.parse(strings.TrimSpace(text))
+	return time.Duration(g), message
+}
+
+// Rotate answers POST /v1/admin/keys/{id}/rotate.
+//
+//	@Summary		Rotate a key
+//	@Description	Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.
+//	@Tags			keys
+//	@ID				rotateKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			id			path		string		true	"The key's id"
+//	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
+//	@Param			rotate		body		rotateKey	false	"How long the old key works on"
+//	@Success		201			{object}	KeyWithSecret
+//	@Header			201			{string}	Location	"Where the new key is"
+//	@Header			201			{string}	ETag		"The new key's version"
+//	@Failure		400			{object}	models.Problem
+//	@Failure		404			{object}	models.Problem
+//	@Failure		409			{object}	models.Problem	"The key has ended, or was rotated already"
+//	@Failure		412			{object}	models.Problem
+//	@Failure		413			{object}	models.Problem
+//	@Failure		415			{object}	models.Problem
+//	@Failure		422			{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/rotate [post]
+func (h *Keys) Rotate(c *gin.Context) {
+	rotation, err := rotate(c, h.keys, c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeNewKey(c, rotation.Key, rotation.Text)
+}
+
+// rotate reads the body of a rotation and rotates a key.
+func rotate(c *gin.Context, keys KeyService, id string) (models.Rotation, error) {
+	var body rotateKey
+	if err := readOptionalBody(c, &body); err != nil {
+		return models.Rotation{}, err
+	}
+	return keys.Rotate(c.Request.Context(), id, body.duration(), ifMatch(c))
+}
