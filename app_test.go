@@ -14,6 +14,7 @@ import (
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/internal/usage"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
@@ -28,6 +29,7 @@ type testApp struct {
 	ready *readiness
 	clock *testClock
 	log   *safeBuffer
+	usage *usage.Service
 }
 
 type appOption func(*appOptions)
@@ -89,6 +91,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	if err != nil {
 		t.Fatal(err)
 	}
+	app.usage = parts.usage
 	app.Client = testkit.Serve(t, router)
 	return app
 }

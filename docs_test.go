@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +39,6 @@ func described(t *testing.T) map[string]string {
 
 func TestTheDescriptionAndTheRouteTableAgree(t *testing.T) {
 	a := &api{}
-	parameter := regexp.MustCompile(`:(\w+)`)
 	operations := described(t)
 	routes := map[string]bool{}
 	for _, r := range append(a.routes(), a.openRoutes()...) {

@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/quota":           {"models", "ratelimit", "internal/cache", "internal/audit"},
 	"internal/audit":           {"models"},
 	"internal/cache":           {},
+	"internal/usage":           {"models", "ratelimit", "internal/cache"},
 	"internal/shop":            {"models", "internal/queue", "internal/live", "internal/cache", "internal/audit"},
 	"internal/postgres":        {"internal/postgres/pgbin"},
 	"internal/postgres/pgbin":  {},
@@ -38,7 +39,7 @@ var mayImport = map[string][]string{
 }
 
 // postgresUsers may import internal/postgres.
-var postgresUsers = []string{"internal/apikeys", "internal/audit", "internal/quota", "internal/shop"}
+var postgresUsers = []string{"internal/apikeys", "internal/audit", "internal/quota", "internal/shop", "internal/usage"}
 
 // unbound packages may import everything of ours.
 var unbound = []string{"", "internal/testkit"}

@@ -17,6 +17,7 @@ type gate struct {
 	quotas  middleware.Quotas
 	guard   *middleware.AddressGuard
 	limiter *ratelimit.Limiter
+	usage   middleware.Recorder
 	builtIn *ratelimit.Limiter // for routes that cost nothing and that any key may call
 	fields  middleware.Fields
 	proxies []string // networks whose X-Forwarded-For is believed
@@ -43,7 +44,7 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 	authenticate, builtIn := middleware.Authenticate(g.quotas, g.guard), middleware.BuiltInLimit(g.builtIn)
 	for _, r := range a.routes() {
 		chain := []gin.HandlerFunc{
-			authenticate, middleware.Limit(g.limiter, g.fields, string(r.group), r.cost), middleware.Require(r.scope),
+			authenticate, middleware.Limit(g.limiter, g.fields, r.described(), g.usage), middleware.Require(r.scope),
 		}
 		if r.cost == 0 { // what keys and operators do with keys, plans and themselves
 			chain = append(chain, middleware.NoteAddress())

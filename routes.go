@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 
 	"github.com/gin-gonic/gin"
@@ -23,12 +24,21 @@ type route struct {
 	cost    int64
 }
 
+// parameter is a path's parameter, as gin spells it.
+var parameter = regexp.MustCompile(`:(\w+)`)
+
+// described is the route as usage and refusals name it.
+func (r *route) described() *models.Route {
+	return &models.Route{Name: r.method + " " + parameter.ReplaceAllString(r.path, "{$1}"), Group: r.group, Cost: r.cost}
+}
+
 // api is what the routes lead to.
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
 	checks   *handlers.Checks
 	me       *handlers.Me
+	usage    *handlers.Usage
 	keys     *handlers.Keys
 	plans    *handlers.Plans
 	audit    *handlers.Audit
@@ -55,6 +65,8 @@ func (a *api) routes() []route {
 		{get, "/v1/me", a.me.Get, "", "", 0},
 		{get, "/v1/me/limits", a.me.Limits, "", "", 0},
 		{post, "/v1/me/rotate", a.me.Rotate, "", "", 0},
+		{get, "/v1/me/usage", a.usage.Mine, "", "", 0},
+		{get, "/v1/me/refusals", a.usage.MyRefusals, "", "", 0},
 
 		{get, "/v1/admin/keys", a.keys.List, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
 		{post, "/v1/admin/keys", a.keys.Create, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
@@ -64,6 +76,9 @@ func (a *api) routes() []route {
 		{post, "/v1/admin/keys/:id/revoke", a.keys.Revoke, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
 		{post, "/v1/admin/keys/:id/reset", a.keys.Reset, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
 		{get, "/v1/admin/keys/:id/limits", a.keys.Limits, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id/usage", a.usage.OfKey, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{get, "/v1/admin/keys/:id/refusals", a.usage.RefusalsOfKey, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
+		{post, "/v1/admin/keys/:id/simulate", a.usage.Simulate, models.ScopeAdminKeys, models.ScopeAdminKeys, 0},
 
 		{get, "/v1/admin/plans", a.plans.List, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
 		{get, "/v1/admin/plans/:name", a.plans.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},

@@ -35,6 +35,8 @@ var accessTable = []access{
 	{"GET /v1/me", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/limits", "", 401, 200, 200, 401, 401, 200},
 	{"POST /v1/me/rotate", "", 401, 201, 201, 401, 401, 201},
+	{"GET /v1/me/usage", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me/refusals", "", 401, 200, 200, 401, 401, 200},
 
 	// Operators see every owner's keys; to touch one they need all its scopes.
 	{"GET /v1/admin/keys", "", 401, 403, 200, 401, 401, 200},
@@ -45,6 +47,9 @@ var accessTable = []access{
 	{"POST /v1/admin/keys/:id/revoke", "", 401, 403, 403, 401, 401, 200},
 	{"POST /v1/admin/keys/:id/reset", "", 401, 403, 403, 401, 401, 204},
 	{"GET /v1/admin/keys/:id/limits", "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/usage", "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/refusals", "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/simulate", `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
 
 	{"GET /v1/admin/plans", "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/admin/plans/:name", "", 401, 403, 200, 401, 401, 200},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"ratelimiter/internal/audit"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/shop"
+	"ratelimiter/internal/usage"
 	"ratelimiter/middleware"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
@@ -26,6 +28,7 @@ type services struct {
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
+	usage   *usage.Service // made with the router
 }
 
 // newServices makes the services on a database. clock is what the limiters go
@@ -57,25 +60,35 @@ func newServices(cfg *config, db *database, clock func() time.Time) (*services, 
 
 // close ends what the services do in the background.
 func (s *services) close() {
+	if s.usage != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), usageTimeout)
+		defer cancel()
+		_ = s.usage.Close(ctx) // it has logged what was lost
+	}
 	s.checks.Close()
 	s.quotas.Close()
 }
+
+// usageTimeout bounds the last flush of usage.
+const usageTimeout = 5 * time.Second
 
 // router puts the handlers behind the gate.
 func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	groups := routeGroups()
+	s.usage = usage.New(s.db.Pool, usage.Config{Log: to.log, NewStore: func() ratelimit.Store { return memory.New() }})
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
 		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
 		checks:   handlers.NewChecks(s.checks),
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
+		usage:    handlers.NewUsage(s.usage, cursors, groups),
 		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
 		plans:    handlers.NewPlans(s.plans, cursors, groups),
 		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{
-		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, builtIn: s.builtIn,
+		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, usage: s.usage, builtIn: s.builtIn,
 		fields: cfg.headers, proxies: cfg.trustedProxies,
 	})
 }

@@ -517,6 +517,84 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/admin/keys/{id}/refusals": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What a key was refused, as it sees it at /v1/me/refusals. Needs the scope admin:keys.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "See why a key was refused",
+                "operationId": "listKeyRefusals",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only the request with this X-Request-Id",
+                        "name": "request_id",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-handlers_Refusal"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/admin/keys/{id}/reset": {
             "post": {
                 "security": [
@@ -755,6 +833,181 @@ const docTemplate = `{
                     },
                     "415": {
                         "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/simulate": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Try a quota on what a key sent",
+                "operationId": "simulateKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "description": "The policies, and when",
+                        "name": "simulation",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.simulation"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Simulation"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/usage": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What a key has used, as it sees it at /v1/me/usage. Needs the scope admin:keys.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "See what a key used",
+                "operationId": "getKeyUsage",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The key's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
+                        "enum": [
+                            "minute",
+                            "hour",
+                            "day"
+                        ],
+                        "type": "string",
+                        "default": "hour",
+                        "description": "How wide the buckets are",
+                        "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only routes of this group, such as orders:write",
+                        "name": "group",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Count as refused what this policy refused, or would have in shadow mode",
+                        "name": "policy",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.UsageHistory"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
                         }
@@ -1249,6 +1502,71 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/me/refusals": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "me"
+                ],
+                "summary": "See why I was refused",
+                "operationId": "listMyRefusals",
+                "parameters": [
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only the request with this X-Request-Id",
+                        "name": "request_id",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-handlers_Refusal"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/me/rotate": {
             "post": {
                 "security": [
@@ -1308,6 +1626,88 @@ const docTemplate = `{
                     },
                     "415": {
                         "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/me/usage": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "me"
+                ],
+                "summary": "See my usage",
+                "operationId": "getMyUsage",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
+                        "enum": [
+                            "minute",
+                            "hour",
+                            "day"
+                        ],
+                        "type": "string",
+                        "default": "hour",
+                        "description": "How wide the buckets are",
+                        "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only routes of this group, such as orders:write",
+                        "name": "group",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Count as refused what this policy refused, or would have in shadow mode",
+                        "name": "policy",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.UsageHistory"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
                         }
@@ -1989,6 +2389,21 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.List-handlers_Refusal": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.Refusal"
+                    }
+                },
+                "next_cursor": {
+                    "description": "null on the last page",
+                    "type": "string"
+                }
+            }
+        },
         "handlers.List-models_AuditEntry": {
             "type": "object",
             "properties": {
@@ -2310,6 +2725,104 @@ const docTemplate = `{
                 "time_zone": {
                     "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
                     "type": "string"
+                }
+            }
+        },
+        "handlers.Refusal": {
+            "type": "object",
+            "properties": {
+                "at": {
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "limits": {
+                    "description": "as they stood then; a shadow with a retry_after other than 0 would have refused",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.limitStatus"
+                    }
+                },
+                "request_id": {
+                    "type": "string",
+                    "example": "req_V1StGXR8Z5jdHi6B"
+                },
+                "route": {
+                    "type": "string",
+                    "example": "POST /v1/orders"
+                },
+                "violated_policies": {
+                    "description": "those that refused; empty where only shadow policies would have",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "burst"
+                    ]
+                }
+            }
+        },
+        "handlers.Simulation": {
+            "type": "object",
+            "properties": {
+                "by_policy": {
+                    "description": "how many each refuses, or would in shadow mode; one request can be refused by several",
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "integer",
+                        "format": "int64"
+                    }
+                },
+                "first_refusal_at": {
+                    "description": "to the second; null: none",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "requests": {
+                    "description": "in all, those included that were refused when they were sent",
+                    "type": "integer",
+                    "example": 10432
+                },
+                "resolution": {
+                    "description": "how exactly it is known when a request came",
+                    "type": "string",
+                    "example": "1s"
+                },
+                "timeline": {
+                    "description": "the buckets with requests, oldest first",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.SimulatedUsage"
+                    }
+                },
+                "would_refuse": {
+                    "type": "integer",
+                    "example": 312
+                }
+            }
+        },
+        "handlers.UsageHistory": {
+            "type": "object",
+            "properties": {
+                "bucket": {
+                    "enum": [
+                        "minute",
+                        "hour",
+                        "day"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.UsageBucket"
+                        }
+                    ],
+                    "example": "hour"
+                },
+                "data": {
+                    "description": "oldest first; buckets without requests are left out",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Usage"
+                    }
                 }
             }
         },
@@ -2730,6 +3243,35 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.simulation": {
+            "type": "object",
+            "required": [
+                "policies"
+            ],
+            "properties": {
+                "from": {
+                    "description": "a day before to if left out",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2026-01-15T00:00:00Z"
+                },
+                "policies": {
+                    "description": "the quota to try",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                },
+                "to": {
+                    "description": "now if left out",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2026-01-16T00:00:00Z"
+                }
+            }
+        },
         "handlers.writeOverride": {
             "type": "object",
             "required": [
@@ -3039,6 +3581,63 @@ const docTemplate = `{
                 "ScopeAdminQueues",
                 "ScopeAdminAudit",
                 "ScopeAdmin"
+            ]
+        },
+        "models.SimulatedUsage": {
+            "type": "object",
+            "properties": {
+                "requests": {
+                    "type": "integer",
+                    "example": 120
+                },
+                "start": {
+                    "type": "string",
+                    "example": "2026-01-15T09:00:00Z"
+                },
+                "would_refuse": {
+                    "type": "integer",
+                    "example": 12
+                }
+            }
+        },
+        "models.Usage": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "type": "integer",
+                    "example": 100
+                },
+                "cost": {
+                    "description": "units charged",
+                    "type": "integer",
+                    "example": 140
+                },
+                "refused": {
+                    "type": "integer",
+                    "example": 20
+                },
+                "requests": {
+                    "description": "allowed and refused",
+                    "type": "integer",
+                    "example": 120
+                },
+                "start": {
+                    "type": "string",
+                    "example": "2026-01-15T09:00:00Z"
+                }
+            }
+        },
+        "models.UsageBucket": {
+            "type": "string",
+            "enum": [
+                "minute",
+                "hour",
+                "day"
+            ],
+            "x-enum-varnames": [
+                "BucketMinute",
+                "BucketHour",
+                "BucketDay"
             ]
         },
         "ratelimit.Algorithm": {

@@ -42,7 +42,7 @@ func bareRouter() *gin.Engine {
 	return router
 }
 
-func limitedRouter(tb testing.TB) *gin.Engine {
+func limitedRouter(tb testing.TB, recorder Recorder) *gin.Engine {
 	quota, err := ratelimit.NewQuota(threePolicies, ratelimit.Subjects{Key: "k"})
 	if err != nil {
 		tb.Fatal(err)
@@ -50,7 +50,7 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	known := &oneKey{quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), RenderErrors(), Authenticate(known, NewAddressGuard(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, "", 1))
+	router.Use(Begin(), RenderErrors(), Authenticate(known, NewAddressGuard(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, recorder))
 	router.GET("/", func(c *gin.Context) { c.Status(http.StatusNoContent) })
 	return router
 }
@@ -79,7 +79,7 @@ func serveOnce(ctx context.Context, router *gin.Engine, w *nullWriter, r *http.R
 func TestTheMiddlewareCostsTwoAllocations(t *testing.T) {
 	w, ctx := &nullWriter{header: http.Header{}}, t.Context()
 	r := limitedRequest()
-	bare, limited := bareRouter(), limitedRouter(t)
+	bare, limited := bareRouter(), limitedRouter(t, nil)
 	without := testing.AllocsPerRun(1000, func() { serveOnce(ctx, bare, w, r) })
 	with := testing.AllocsPerRun(1000, func() { serveOnce(ctx, limited, w, r) })
 	if w.header.Get("RateLimit") == "" || w.header.Get("RateLimit-Policy") == "" {
@@ -98,7 +98,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 	for _, router := range []struct {
 		name   string
 		engine *gin.Engine
-	}{{"bare", bareRouter()}, {"limited", limitedRouter(b)}} {
+	}{{"bare", bareRouter()}, {"limited", limitedRouter(b, nil)}} {
 		b.Run(router.name, func(b *testing.B) {
 			w, ctx, r := &nullWriter{header: http.Header{}}, b.Context(), limitedRequest()
 			b.ReportAllocs()

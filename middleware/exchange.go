@@ -25,7 +25,8 @@ type exchange struct {
 	keys    map[any]any // becomes gin's: it would make one a request
 
 	quota       *ratelimit.Quota
-	group       string
+	route       *models.Route
+	recorder    Recorder
 	fields      Fields
 	limited     bool // reservation is filled
 	settled     bool // and its outcome told, and its fields set
@@ -59,6 +60,7 @@ func Begin() gin.HandlerFunc {
 		e.Header()[requestIDHeader] = e.requestIDField[:]
 		defer func() {
 			c.Writer = e.ResponseWriter
+			e.record()
 			e.release()
 			e.reset()
 			exchanges.Put(e)
@@ -72,7 +74,7 @@ func Begin() gin.HandlerFunc {
 // which the cache holds anyway.
 func (e *exchange) reset() {
 	clear(e.keys)
-	e.ResponseWriter, e.lasting, e.quota = nil, nil, nil
+	e.ResponseWriter, e.lasting, e.quota, e.route, e.recorder = nil, nil, nil, nil, nil
 	e.limited, e.settled = false, false
 }
 

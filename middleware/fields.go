@@ -19,7 +19,7 @@ const (
 
 // setDraftFields sets RateLimit-Policy and RateLimit, if a policy applies.
 func (e *exchange) setDraftFields() {
-	policy := e.quota.PolicyFieldValues(e.group)
+	policy := e.quota.PolicyFieldValues(string(e.route.Group))
 	if len(policy) == 0 {
 		return
 	}

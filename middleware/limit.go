@@ -16,20 +16,21 @@ import (
 // own context may have ended.
 const settleTimeout = time.Second
 
-// Limit takes cost from the policies of the key's quota that apply to group, all
-// or nothing, before the handler runs. A refusal ends the request with a 429.
+// Limit takes the route's cost from the policies of the key's quota that apply to
+// its group, all or nothing, before the handler runs. A refusal ends the request
+// with a 429. What came of it is told to recorder, which may be nil.
 // Policies that don't count every outcome are refunded when the status is
 // written, and the RateLimit fields tell the result.
-func Limit(limiter *ratelimit.Limiter, fields Fields, group string, cost int64) gin.HandlerFunc {
+func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recorder Recorder) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		e := exchangeOf(c)
-		e.fields = fields
+		e.fields, e.route, e.recorder = fields, route, recorder
 		ctx := c.Request.Context()
-		if err := limiter.Reserve(ctx, &e.reservation, e.quota, group, cost); err != nil {
+		if err := limiter.Reserve(ctx, &e.reservation, e.quota, string(route.Group), route.Cost); err != nil {
 			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
 			return
 		}
-		e.limited, e.group = true, group
+		e.limited = true
 		if !e.reservation.Decision.Allowed {
 			Fail(c, refusal(&e.reservation.Decision))
 			return

@@ -17,7 +17,7 @@ import (
 // at a time on an instance, and the others wait for it.
 const (
 	MaxSimulatedRange    = 7 * 24 * time.Hour // as long as seconds are kept
-	MaxSimulatedRequests = 3_000_000
+	MaxSimulatedRequests = 2_000_000
 )
 
 // leadIn is how long before the range a simulation begins, so that its counters
@@ -33,8 +33,8 @@ var timelineSteps = []time.Duration{time.Second, 10 * time.Second, time.Minute, 
 
 // Simulate replays what a key sent in [from, to), second by second, against
 // other policies, with the same engine that decides requests. Requests of one
-// second are spread evenly between the first and the last of them; those that
-// were refused then count as successes where they pass now. Only this key's
+// second are spread evenly between the first and the last of them; one that
+// passes now and was refused then counts as a success. Only this key's
 // requests count, also for policies per owner.
 //
 // Errors: *models.InvalidError (concurrency policies, for nobody recorded how
@@ -50,6 +50,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	if err := faults.Err(); err != nil {
 		return models.Simulation{}, err
 	}
+	from = from.Truncate(time.Second) // as it was recorded
 	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
 	if err != nil {
 		return models.Simulation{}, fmt.Errorf("policies that were not checked: %w", err)
@@ -110,7 +111,32 @@ type second struct {
 	Unit                                 int64
 	Succeeded, Rejected, Failed, Refused int64
 	FirstMS, LastMS                      int16
+
+	admitted int64 `db:"-"` // by the simulation, so far
 }
+
+// nextOutcome is how the next request that is admitted ends: as those ended
+// that were admitted when they were sent, in an even mix; beyond these, well.
+func (s *second) nextOutcome() ratelimit.Outcome {
+	bad, all := s.Failed+s.Rejected, s.Succeeded+s.Rejected+s.Failed
+	i := s.admitted
+	s.admitted++
+	switch {
+	case i >= all || !among(i, bad, all):
+		return ratelimit.Succeeded
+	case among(upTo(i, bad, all), s.Failed, bad):
+		return ratelimit.Failed
+	default:
+		return ratelimit.Rejected
+	}
+}
+
+// upTo is how many of the first i of all are special, when some of them are and
+// these lie evenly, from the middle of their distance on.
+func upTo(i, some, all int64) int64 { return (2*i*some + all) / (2 * all) }
+
+// among says whether the i-th of all, from 0, is one of these.
+func among(i, some, all int64) bool { return upTo(i+1, some, all) > upTo(i, some, all) }
 
 func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time) ([]second, error) {
 	rows, err := s.db.Query(ctx, `
@@ -139,12 +165,10 @@ type replay struct {
 	sent        []sent // of the second being replayed
 }
 
-// sent is one request: when it came, and how it ended.
+// sent is one request of a row.
 type sent struct {
-	at      time.Time
-	group   string
-	cost    int64
-	outcome ratelimit.Outcome
+	at  time.Time
+	row *second
 }
 
 func newReplay(quota *ratelimit.Quota, store ratelimit.Store, from, to time.Time) *replay {
@@ -189,8 +213,7 @@ func (r *replay) replay(ctx context.Context, rows []second) error {
 	return nil
 }
 
-// spread lays a row's requests out in time, evenly from the first to the last,
-// and their outcomes evenly among them.
+// spread lays a row's requests out in time, evenly from the first to the last.
 func (r *replay) spread(row *second) {
 	n := row.Succeeded + row.Rejected + row.Failed + row.Refused
 	first := row.At.Add(time.Duration(row.FirstMS) * time.Millisecond)
@@ -200,21 +223,14 @@ func (r *replay) spread(row *second) {
 		if n > 1 {
 			at = first.Add(time.Duration(float64(width) * float64(i) / float64(n-1)))
 		}
-		outcome := ratelimit.Succeeded
-		switch {
-		case (i+1)*row.Failed/n > i*row.Failed/n:
-			outcome = ratelimit.Failed
-		case (i+1)*row.Rejected/n > i*row.Rejected/n:
-			outcome = ratelimit.Rejected
-		}
-		r.sent = append(r.sent, sent{at: at, group: row.RouteGroup, cost: row.Unit, outcome: outcome})
+		r.sent = append(r.sent, sent{at: at, row: row})
 	}
 }
 
 // send lets the engine decide one request, and counts what it says.
 func (r *replay) send(ctx context.Context, request *sent) error {
 	r.now = request.at
-	if err := r.limiter.Reserve(ctx, &r.reservation, r.quota, request.group, request.cost); err != nil {
+	if err := r.limiter.Reserve(ctx, &r.reservation, r.quota, request.row.RouteGroup, request.row.Unit); err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	d := &r.reservation.Decision
@@ -223,7 +239,7 @@ func (r *replay) send(ctx context.Context, request *sent) error {
 	}
 	if d.Allowed {
 		// ErrSettled: no policy applied. The store is memory, and doesn't fail.
-		_ = r.reservation.Settle(ctx, request.outcome)
+		_ = r.reservation.Settle(ctx, request.row.nextOutcome())
 	}
 	return nil
 }

@@ -1,0 +1,102 @@
+package handlers
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// simulation is the body of POST /v1/admin/keys/{id}/simulate.
+type simulation struct {
+	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                                                          // the quota to try
+	From     *timestamp         `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-15T00:00:00Z"` // a day before to if left out
+	To       *timestamp         `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-16T00:00:00Z"`   // now if left out
+
+	groups []string
+	now    time.Time
+}
+
+func (s *simulation) policyGroups() []string { return s.groups }
+
+// What can be replayed: usage by second is kept for a week, and an hour longer
+// so that whoever asks for a week needn't hurry.
+const (
+	maxReplayed    = 7 * 24 * time.Hour
+	maxReplayedAge = maxReplayed + time.Hour
+)
+
+func (s *simulation) validate(faults *models.Faults) {
+	if s.Policies == nil {
+		faults.Body("/policies", "required", "is required; an empty list limits nothing")
+	}
+	switch from, to := s.timeRange(); {
+	case !from.Before(to):
+		faults.Body("/from", "range", "must be before to")
+	case to.Sub(from) > maxReplayed:
+		faults.Body("/from", "range", "must be at most 7 days before to")
+	case from.Before(s.now.Add(-maxReplayedAge)):
+		faults.Body("/from", "min", "must be within the last 7 days: usage by second is kept no longer")
+	}
+}
+
+func (s *simulation) timeRange() (from, to time.Time) {
+	return timeRange(timeOf(s.From), timeOf(s.To), s.now)
+}
+
+// Simulation is what other policies would have done with what a key sent.
+type Simulation struct {
+	Requests       int64                   `json:"requests" example:"10432"` // in all, those included that were refused when they were sent
+	WouldRefuse    int64                   `json:"would_refuse" example:"312"`
+	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"` // to the second; null: none
+	ByPolicy       map[string]int64        `json:"by_policy"`                                       // how many each refuses, or would in shadow mode; one request can be refused by several
+	Timeline       []models.SimulatedUsage `json:"timeline"`                                        // the buckets with requests, oldest first
+	Resolution     string                  `json:"resolution" example:"1s"`                         // how exactly it is known when a request came
+}
+
+// resolution is how exactly usage is recorded.
+const resolution = "1s"
+
+// Simulate answers POST /v1/admin/keys/{id}/simulate.
+//
+//	@Summary		Try a quota on what a key sent
+//	@Description	Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.
+//	@Tags			keys
+//	@ID				simulateKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			id			path		string		true	"The key's id"
+//	@Param			simulation	body		simulation	true	"The policies, and when"
+//	@Success		200			{object}	Simulation
+//	@Failure		400			{object}	models.Problem
+//	@Failure		404			{object}	models.Problem
+//	@Failure		413			{object}	models.Problem
+//	@Failure		415			{object}	models.Problem
+//	@Failure		422			{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/simulate [post]
+func (h *Usage) Simulate(c *gin.Context) {
+	body := simulation{groups: h.groups, now: time.Now()}
+	err := readBody(c, &body)
+	if err == nil {
+		err = h.usage.Known(c.Request.Context(), c.Param("id"))
+	}
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	from, to := body.timeRange()
+	result, err := h.usage.Simulate(c.Request.Context(), c.Param("id"), body.Policies, from, to)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, Simulation{
+		Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,
+		ByPolicy: result.ByPolicy, Timeline: result.Timeline, Resolution: resolution,
+	})
+}
