@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -186,7 +188,7 @@ func TestAMergePatchChangesWhatItNames(t *testing.T) {
 		answer.JSON(&k)
 		expiry := "never"
 		if k.ExpiresAt != nil {
-			expiry = fmt.Sprint(k.ExpiresAt.Year())
+			expiry = strconv.Itoa(k.ExpiresAt.Year())
 		}
 		got := fmt.Sprint(k.Name, " ", k.Plan, " ", k.Scopes, " ", k.Owner, " ", expiry, " ", len(k.IPAllow), " ", k.Metadata, " ", len(k.Overrides))
 		if got != step.want || k.Version != step.version || answer.Header.Get("ETag") != fmt.Sprintf(`"%d"`, step.version) {
@@ -316,12 +318,12 @@ func TestCountersAreResetByNameOrAllAtOnce(t *testing.T) {
 		admin.Get(path + "/limits").Want(http.StatusOK).JSON(&limits)
 		var own handlers.KeyLimits
 		caller.Get("/v1/me/limits").Want(http.StatusOK).JSON(&own)
-		if fmt.Sprint(own) != fmt.Sprint(limits) {
+		if !reflect.DeepEqual(own, limits) {
 			t.Errorf("the caller is told %v, the operator %v", own, limits)
 		}
 		var left []string
 		for _, l := range limits.Data {
-			left = append(left, fmt.Sprintf("%s %s %d/%d %g %g %s %s", l.Policy, l.Algorithm, l.Remaining, l.Limit, l.ResetAfter, l.RetryAfter, l.Mode, l.Charge))
+			left = append(left, fmt.Sprintf("%s %s %d/%d %g %g %s %s", l.Policy, l.Algorithm, l.Remaining, l.Limit, l.ResetAfter, *l.RetryAfter, l.Mode, l.Charge))
 		}
 		return strings.Join(left, ", ")
 	}

@@ -31,6 +31,11 @@ var accessTable = []access{
 	{"GET /v1/orders", "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/orders/:id", "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
 
+	{"POST /v1/limits/check", check1, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/reserve", check1, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/commit", `{"reservation":"rsv_none","cost":0}`, 401, 403, 404, 401, 401, 404},
+	{"POST /v1/limits/release", `{"reservation":"rsv_none"}`, 401, 403, 404, 401, 401, 404},
+
 	// These are about the key itself: no scope is wrong.
 	{"GET /v1/me", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/limits", "", 401, 200, 200, 401, 401, 200},
@@ -80,6 +85,8 @@ func (a *testApp) things(path string) string {
 		return path
 	}
 }
+
+const check1 = `{"subject":"s","plan":"free"}`
 
 const order1 = `{"items":[{"product_id":"prd_0y5apuf8zs","quantity":1}],"email":"a@example.com","payment_token":"t"}`
 
