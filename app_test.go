@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -11,10 +13,9 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
-	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/middleware"
 	"ratelimiter/models"
-	"ratelimiter/ratelimit"
 )
 
 // testApp is the whole server but for its process: a database of its own, the
@@ -36,6 +37,7 @@ type appOptions struct {
 	pool     *pgxpool.Pool // what the quotas are read from; nil: the test's database
 	cacheTTL time.Duration
 	proxies  []string
+	headers  middleware.Fields
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -48,9 +50,13 @@ func withTrustedProxies(networks ...string) appOption {
 	return func(o *appOptions) { o.proxies = networks }
 }
 
+func withFields(fields middleware.Fields) appOption {
+	return func(o *appOptions) { o.headers = fields }
+}
+
 func newApp(t *testing.T, options ...appOption) *testApp {
 	t.Helper()
-	o := appOptions{cacheTTL: time.Minute}
+	o := appOptions{cacheTTL: time.Minute, headers: middleware.FieldsDraft11}
 	for _, option := range options {
 		option(&o)
 	}
@@ -62,26 +68,24 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if o.pool == nil {
-		o.pool = db
-	}
 	peppers, err := apikeys.ParsePeppers("v1:a pepper for tests only")
 	if err != nil {
 		t.Fatal(err)
 	}
-	quotas, err := quota.New(o.pool, keyChecker{peppers}, quota.Config{TTL: o.cacheTTL, Stale: 10 * time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(quotas.Close)
 	app := &testApp{
 		t: t, db: db, keys: apikeys.NewStore(db, peppers),
 		ready: &readiness{db: &database{Pool: db}}, clock: newTestClock(), log: &safeBuffer{},
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
-	cfg := &config{peppers: peppers, trustedProxies: o.proxies}
-	router, err := wire(cfg, to, app.ready.db, quotas, app.ready, ratelimit.WithClock(app.clock.Now))
+	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
+	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, app.clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(parts.close)
+	parts.db = app.ready.db // the shop's; the quotas keep theirs
+	router, err := parts.router(cfg, to, app.ready)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,4 +169,37 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
+}
+
+// lock keeps a table from being read until unlock, which may be called more
+// than once. locked waits until a query of the app's hangs at it.
+func (a *testApp) lock(table string) (locked, unlock func()) {
+	a.t.Helper()
+	tx, err := a.db.Begin(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := tx.Exec(a.t.Context(), `LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+		a.t.Fatal(err)
+	}
+	locked = func() {
+		a.await("a query hangs at the lock", func() bool {
+			var waiting int
+			err := a.db.QueryRow(a.t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass`, table).Scan(&waiting)
+			return err == nil && waiting > 0
+		})
+	}
+	var once sync.Once
+	return locked, func() { once.Do(func() { _ = tx.Rollback(context.Background()) }) }
+}
+
+// await waits until something that happens elsewhere has happened.
+func (a *testApp) await(what string, happened func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !happened(); {
+		if time.Now().After(deadline) {
+			a.t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
@@ -45,11 +46,17 @@ func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
 		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
 		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
+		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "properly encoded", nil},
 		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
-			answer := app.Get(test.path, test.header...).Want(http.StatusUnauthorized)
+			answer := app.Get(test.path, test.header...)
+			if strings.Contains(test.path, ";") {
+				answer.Want(http.StatusBadRequest)
+				return
+			}
+			answer.Want(http.StatusUnauthorized)
 			var problem models.Problem
 			answer.JSON(&problem)
 			if !strings.Contains(problem.Detail, test.says) {
@@ -189,10 +196,35 @@ func TestNoKeyIsLogged(t *testing.T) {
 	app.Get("/v1/products", "X-API-Key", key).Want(http.StatusOK)
 	app.As(key).Get("/v1/products/prd_none").Want(http.StatusNotFound)
 	app.Get("/v1/products/" + key + "?" + url.Values{"key": {key}}.Encode()).Want(http.StatusUnauthorized)
-	app.Get("/nowhere/" + key).Want(http.StatusNotFound)
+	app.Get("/nowhere/"+key, "X-Request-Id", key).Want(http.StatusNotFound)
+	app.As(key).Post("/v1/orders", `{"`+key+`":1}`).Want(http.StatusUnprocessableEntity)
 	app.Get("/v1/products", "X-API-Key", "wrong"+key).Want(http.StatusUnauthorized)
 	secret := key[len(key)-28:]
-	if log := app.log.String(); strings.Contains(log, secret) || strings.Count(log, `"msg":"request"`) != 5 {
-		t.Fatalf("want five lines without the key:\n%s", log)
+	if log := app.log.String(); strings.Contains(log, secret) || strings.Count(log, `"msg":"request"`) != 6 {
+		t.Fatalf("want six lines without the key:\n%s", log)
+	}
+}
+
+// However many are looked up at once, an address gets no more look-ups than
+// failures, but for those that were under way.
+func TestABurstOfUnknownKeysIsNotLookedUpAtOnce(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	pool, counter := countingPool(t, address)
+	app := newApp(t, onDatabase(address), withQuotaPool(pool))
+	keys := make([]string, 100)
+	for i := range keys {
+		keys[i] = madeUpKey(t, app)
+	}
+	locked, unlock := app.lock("api_keys")
+	defer unlock()
+	var calls sync.WaitGroup
+	for _, key := range keys {
+		calls.Go(func() { app.As(key).Get("/v1/products") })
+	}
+	locked()
+	unlock()
+	calls.Wait()
+	if n := counter.queries.Load(); n < 20 || n > 24 {
+		t.Fatalf("%d look-ups; want 20, and at most 4 that were under way", n)
 	}
 }

@@ -11,6 +11,7 @@ import (
 // place that knows who has to hear of it.
 type announcer struct {
 	quotas *quota.Service
+	checks *quota.Checks
 }
 
 var _ models.Announcer = announcer{}
@@ -23,5 +24,6 @@ func (a announcer) Changed(_ context.Context, kind models.ChangeKind, id string,
 		a.quotas.Invalidate(id)
 	case models.ChangedPlan:
 		a.quotas.InvalidatePlan(id)
+		a.checks.InvalidatePlan(id)
 	}
 }

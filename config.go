@@ -11,7 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/middleware"
 )
 
 // settings are the flags that every command takes, each with its environment
@@ -26,6 +29,7 @@ type settings struct {
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is believed. Unset: none."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a quota in memory is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
+	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Which header fields tell a caller where it stands: draft11, legacy (X-RateLimit-*) or both."`
 }
 
 // config is settings, checked.
@@ -37,6 +41,7 @@ type config struct {
 	trustedProxies []string
 	cacheTTL       time.Duration
 	cacheStale     time.Duration
+	headers        middleware.Fields
 	peppers        *apikeys.Peppers
 }
 
@@ -61,7 +66,7 @@ func (s *settings) config() (*config, error) {
 	fault("DATABASE_URL", checkDatabaseURL(s.DatabaseURL))
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
-	cfg.dataDir, err = filepath.Abs(s.DataDir)
+	cfg.dataDir, err = parseFolder(s.DataDir)
 	fault("DATA_DIR", err)
 	cfg.trustedProxies, err = parseNetworks(s.TrustedProxies)
 	fault("TRUSTED_PROXIES", err)
@@ -69,6 +74,8 @@ func (s *settings) config() (*config, error) {
 	fault("CACHE_TTL", err)
 	cfg.cacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
 	fault("CACHE_STALE", err)
+	cfg.headers, err = parseFields(s.Headers)
+	fault("RATELIMIT_HEADERS", err)
 	if s.KeyPepper != "" {
 		cfg.peppers, err = apikeys.ParsePeppers(s.KeyPepper)
 		fault("KEY_PEPPER", err)
@@ -102,7 +109,24 @@ func checkDatabaseURL(text string) error {
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return errors.New("must look like postgres://user:password@host:5432/database") // never repeated: it holds a password
 	}
-	return nil
+	_, err = pgx.ParseConfig(text) // its errors have the password masked
+	return err
+}
+
+func parseFolder(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("must not be empty; the current folder is .")
+	}
+	return filepath.Abs(text)
+}
+
+func parseFields(text string) (middleware.Fields, error) {
+	switch fields := middleware.Fields(text); fields {
+	case middleware.FieldsDraft11, middleware.FieldsLegacy, middleware.FieldsBoth:
+		return fields, nil
+	default:
+		return "", fmt.Errorf("%q must be draft11, legacy or both", text)
+	}
 }
 
 func checkAddr(text string) error {

@@ -37,8 +37,8 @@ var mayImport = map[string][]string{
 	"internal/testkit/cluster": {"internal/testkit"},
 }
 
-// services may import internal/postgres.
-var services = []string{"internal/apikeys", "internal/audit", "internal/quota", "internal/shop"}
+// postgresUsers may import internal/postgres.
+var postgresUsers = []string{"internal/apikeys", "internal/audit", "internal/quota", "internal/shop"}
 
 // unbound packages may import everything of ours.
 var unbound = []string{"", "internal/testkit"}
@@ -90,7 +90,7 @@ func TestPackagesImportOnlyWhatTheLayoutAllows(t *testing.T) {
 			t.Errorf("package %q is not in the import table", from)
 			continue
 		}
-		if slices.Contains(services, from) {
+		if slices.Contains(postgresUsers, from) {
 			allowed = append(slices.Clone(allowed), "internal/postgres")
 		}
 		for _, path := range p.Imports {

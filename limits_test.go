@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -9,6 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
@@ -143,5 +151,105 @@ func TestAMissingScopeIsChargedAndNamed(t *testing.T) {
 	}
 	if got := answer.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=19;`) {
 		t.Errorf("RateLimit %s; a 403 is charged", got)
+	}
+}
+
+func TestAConcurrencySlotIsHeldUntilTheRequestHasEnded(t *testing.T) {
+	app := newApp(t)
+	app.plan("parallel", `[{"name":"parallel","algorithm":"concurrency","limit":1}]`)
+	caller := app.caller("parallel")
+	for range 3 { // each frees its slot
+		answer := caller.Get("/v1/products").Want(http.StatusOK)
+		if got := answer.Header.Get("RateLimit-Policy"); got != `"parallel";q=1;qu="concurrent-requests"` {
+			t.Errorf("RateLimit-Policy %s", got)
+		}
+		if got := answer.Header.Get("RateLimit"); got != `"parallel";r=0` {
+			t.Errorf("RateLimit %s", got)
+		}
+	}
+	caller.Get("/v1/products/none").Want(http.StatusNotFound)
+	caller.Get("/v1/products").Want(http.StatusOK)
+
+	// A request that hangs in the database holds its slot.
+	locked, unlock := app.lock("products")
+	defer unlock()
+	held := make(chan int)
+	go func() { held <- caller.Get("/v1/products").Status }()
+	locked()
+	refused := caller.Get("/v1/products").Want(http.StatusTooManyRequests)
+	if got := refused.Header.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After %s; want 1", got)
+	}
+	unlock()
+	if status := <-held; status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	caller.Get("/v1/products").Want(http.StatusOK)
+}
+
+func TestACallerWhoHangsUpHasBeenCharged(t *testing.T) {
+	app := newApp(t)
+	app.plan("hourly", `[{"name":"hourly","algorithm":"fixed_window","limit":100,"period":"1h"}]`)
+	key := app.key(apikeys.NewKey{Plan: "hourly"})
+	locked, unlock := app.lock("products")
+	defer unlock()
+	ctx, hangUp := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, app.Base()+"/v1/orders", strings.NewReader(order(`{"product_id":"prd_0y5apuf8zs","quantity":1}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = http.Header{"X-Api-Key": {key}, "Content-Type": {"application/json"}}
+	gone := make(chan error)
+	go func() {
+		answer, err := http.DefaultClient.Do(request)
+		if err == nil {
+			err = answer.Body.Close()
+		}
+		gone <- err
+	}()
+	locked()
+	hangUp()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the caller got %v", err)
+	}
+	unlock()
+	caller := app.As(key)
+	app.await("the order is placed all the same", func() bool {
+		return strings.Contains(string(caller.Get("/v1/orders").Want(http.StatusOK).Body), `"pending"`)
+	})
+	app.await("its line is logged", func() bool { return strings.Contains(app.log.String(), `"route":"/v1/orders","status":201`) })
+	asked := strings.Count(app.log.String(), `"method":"GET"`)
+	want := fmt.Sprintf(`"hourly";r=%d;`, 100-5-asked-1)
+	if got := caller.Get("/v1/orders").Header.Get("RateLimit"); !strings.HasPrefix(got, want) {
+		t.Errorf("RateLimit %s; want %s", got, want)
+	}
+}
+
+func TestAHungDatabaseIsA503WithinTheDeadline(t *testing.T) {
+	app := newApp(t)
+	caller := app.caller("internal")
+	caller.Get("/v1/products").Want(http.StatusOK)
+	router := gin.New()
+	router.Use(middleware.Begin(), middleware.RenderErrors(), middleware.Deadline(50*time.Millisecond))
+	router.GET("/hang", func(c *gin.Context) {
+		_, err := app.db.Exec(c.Request.Context(), `SELECT pg_sleep(60)`)
+		middleware.Fail(c, err)
+	})
+	answer := testkit.Serve(t, router).Get("/hang").Want(http.StatusServiceUnavailable)
+	if answer.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestTheLegacyFieldsTellTheTightestPolicy(t *testing.T) {
+	for fields, want := range map[middleware.Fields][]bool{middleware.FieldsLegacy: {false, true}, middleware.FieldsBoth: {true, true}} {
+		app := newApp(t, withFields(fields))
+		header := app.caller("free").Get("/v1/products").Want(http.StatusOK).Header
+		if (header.Get("RateLimit") != "") != want[0] || (header.Get("RateLimit-Policy") != "") != want[0] {
+			t.Errorf("%s: header %v", fields, header)
+		}
+		if got := header.Get("X-RateLimit-Limit") + " " + header.Get("X-RateLimit-Remaining") + " " + header.Get("X-RateLimit-Reset"); got != "20 19 1" {
+			t.Errorf("%s: X-RateLimit-Limit, -Remaining, -Reset are %s; want 20 19 1", fields, got)
+		}
 	}
 }

@@ -16,6 +16,8 @@
 //	@tag.description	What the shop sells.
 //	@tag.name			orders
 //	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
+//	@tag.name			limits
+//	@tag.description	The engine as a service, for what you protect yourself.
 //	@tag.name			me
 //	@tag.description	What my key may do, and where it stands. Costs nothing, up to 50 times a second.
 //	@tag.name			keys
@@ -100,7 +102,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("ratelimiter"),
 		kong.Description("A REST API server with rate limiting built in."),
-		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code, exited = c, true }))
 	if err != nil {
@@ -129,8 +130,7 @@ func report(stderr io.Writer, err error) int {
 		return 0
 	}
 	fmt.Fprintf(stderr, "ratelimiter: %v\n", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, usage := errors.AsType[*usageError](err); usage {
 		return exitUsage
 	}
 	return exitFailure

@@ -2,6 +2,8 @@ package main
 
 import (
 	"log/slog"
+	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -16,7 +18,8 @@ type gate struct {
 	guard   *middleware.AddressGuard
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter // for routes that cost nothing and that any key may call
-	proxies []string           // networks whose X-Forwarded-For is believed
+	fields  middleware.Fields
+	proxies []string // networks whose X-Forwarded-For is believed
 }
 
 // newRouter puts the routes behind the gate: request id, log, recovery, error
@@ -26,26 +29,42 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 	router := gin.New()
 	router.HandleMethodNotAllowed = true
 	router.RedirectTrailingSlash = false
+	router.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	if err := router.SetTrustedProxies(g.proxies); err != nil {
 		return nil, err
 	}
-	router.Use(middleware.Begin(), middleware.Log(g.log), middleware.Recover(g.log), middleware.RenderErrors())
+	router.Use(middleware.Begin(), middleware.Headers(), middleware.Log(g.log), middleware.Recover(g.log), middleware.RenderErrors())
 	router.NoRoute(middleware.NotFound)
 	router.NoMethod(middleware.MethodNotAllowed)
 
 	for _, r := range a.openRoutes() {
-		router.Handle(r.method, r.path, r.handler)
+		handle(router, r, r.handler)
 	}
 	authenticate, builtIn := middleware.Authenticate(g.quotas, g.guard), middleware.BuiltInLimit(g.builtIn)
 	for _, r := range a.routes() {
-		chain := []gin.HandlerFunc{authenticate, middleware.Limit(g.limiter, string(r.group), r.cost), middleware.Require(r.scope)}
+		chain := []gin.HandlerFunc{
+			authenticate, middleware.Limit(g.limiter, g.fields, string(r.group), r.cost), middleware.Require(r.scope),
+		}
 		if r.cost == 0 { // what keys and operators do with keys, plans and themselves
 			chain = append(chain, middleware.NoteAddress())
 		}
 		if r.cost == 0 && r.scope == "" {
 			chain = append(chain, builtIn)
 		}
-		router.Handle(r.method, r.path, append(chain, r.handler)...)
+		handle(router, r, append(chain, middleware.Deadline(handlerTimeout), r.handler)...)
 	}
 	return router, nil
+}
+
+// handlerTimeout bounds what a handler waits for. It is below the server's write
+// timeout, so that the caller still gets the answer that says so.
+const handlerTimeout = 10 * time.Second
+
+// handle adds a route; what answers GET also answers HEAD (RFC 9110, section
+// 9.1), where net/http leaves the body out.
+func handle(router *gin.Engine, r route, chain ...gin.HandlerFunc) {
+	router.Handle(r.method, r.path, chain...)
+	if r.method == http.MethodGet {
+		router.Handle(http.MethodHead, r.path, chain...)
+	}
 }

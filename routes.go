@@ -27,6 +27,7 @@ type route struct {
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
+	checks   *handlers.Checks
 	me       *handlers.Me
 	keys     *handlers.Keys
 	plans    *handlers.Plans
@@ -45,6 +46,11 @@ func (a *api) routes() []route {
 		{post, "/v1/orders", a.orders.Create, models.ScopeOrdersWrite, models.ScopeOrdersWrite, 5},
 		{get, "/v1/orders", a.orders.List, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 		{get, "/v1/orders/:id", a.orders.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
+
+		{post, "/v1/limits/check", a.checks.Check, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
+		{post, "/v1/limits/reserve", a.checks.Reserve, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
+		{post, "/v1/limits/commit", a.checks.Commit, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
+		{post, "/v1/limits/release", a.checks.Release, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
 
 		{get, "/v1/me", a.me.Get, "", "", 0},
 		{get, "/v1/me/limits", a.me.Limits, "", "", 0},

@@ -9,19 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/errgroup"
 
-	"ratelimiter/handlers"
-	"ratelimiter/internal/apikeys"
-	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
-	"ratelimiter/internal/quota"
-	"ratelimiter/internal/shop"
-	"ratelimiter/middleware"
 	"ratelimiter/migrations"
-	"ratelimiter/ratelimit"
-	"ratelimiter/ratelimit/memory"
 )
 
 // drainTimeout bounds how long requests under way may take after a signal.
@@ -44,22 +35,23 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 
-	quotas, err := quota.New(db.Pool, keyChecker{cfg.peppers}, quota.Config{TTL: cfg.cacheTTL, Stale: cfg.cacheStale})
+	parts, err := newServices(cfg, db, nil)
 	if err != nil {
 		return err
 	}
-	defer quotas.Close()
+	defer parts.close()
 
 	ready := &readiness{db: db}
-	router, err := wire(cfg, to, db, quotas, ready)
+	router, err := parts.router(cfg, to, ready)
 	if err != nil {
 		return err
 	}
-	public, err := net.Listen("tcp", cfg.httpAddr)
+	var listen net.ListenConfig
+	public, err := listen.Listen(ctx, "tcp", cfg.httpAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP_ADDR: %w", err)
 	}
-	ops, err := net.Listen("tcp", cfg.opsAddr)
+	ops, err := listen.Listen(ctx, "tcp", cfg.opsAddr)
 	if err != nil {
 		return errors.Join(fmt.Errorf("OPS_ADDR: %w", err), public.Close())
 	}
@@ -76,37 +68,6 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	}
 	return serve(ctx, ready, opening, []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}})
 }
-
-// wire makes the router and everything behind it. Options adjust the limiters.
-func wire(cfg *config, to *console, db *database, quotas *quota.Service, ready *readiness, options ...ratelimit.Option) (*gin.Engine, error) {
-	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
-	announce := announcer{quotas}
-	plans := quota.NewPlans(db.Pool, announce)
-	keys := apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce))
-	limiter := ratelimit.New(memory.New(), options...)
-	groups := routeGroups()
-	return newRouter(&api{
-		products: handlers.NewProducts(shop.NewProducts(db.Pool), cursors),
-		orders:   handlers.NewOrders(shop.NewOrders(db.Pool), cursors),
-		me:       handlers.NewMe(keys, limiter, middleware.QuotaOf),
-		keys:     handlers.NewKeys(keys, quotas, limiter, cursors, groups),
-		plans:    handlers.NewPlans(plans, cursors, groups),
-		audit:    handlers.NewAudit(audit.New(db.Pool), cursors),
-		health:   handlers.NewHealth(ready),
-	}, &gate{
-		log:     to.log,
-		quotas:  quotas,
-		guard:   middleware.NewAddressGuard(ratelimit.New(memory.New(), options...)),
-		limiter: limiter,
-		builtIn: ratelimit.New(memory.New(), options...),
-		proxies: cfg.trustedProxies,
-	})
-}
-
-// keyChecker lends internal/quota what internal/apikeys knows.
-type keyChecker struct{ *apikeys.Peppers }
-
-func (keyChecker) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
 
 // served is a server and where it listens.
 type served struct {

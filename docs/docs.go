@@ -1037,6 +1037,160 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/limits/check": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    }
+                ],
+                "description": "Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limits"
+                ],
+                "summary": "Check a limit",
+                "operationId": "checkLimit",
+                "parameters": [
+                    {
+                        "description": "What to count",
+                        "name": "check",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.checkBody"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "The decision, whether allowed or not",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.checkAnswer"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/limits/commit": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    }
+                ],
+                "description": "Ends a reservation at what the work really cost, and gives the rest back.",
+                "consumes": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limits"
+                ],
+                "summary": "Commit a reservation",
+                "operationId": "commitLimit",
+                "parameters": [
+                    {
+                        "description": "Which reservation, and its cost",
+                        "name": "commit",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.commitBody"
+                        }
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found"
+                    }
+                }
+            }
+        },
+        "/v1/limits/release": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    }
+                ],
+                "description": "Gives all of a reservation back, once.",
+                "consumes": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limits"
+                ],
+                "summary": "Release a reservation",
+                "operationId": "releaseLimit",
+                "parameters": [
+                    {
+                        "description": "Which reservation",
+                        "name": "release",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.releaseBody"
+                        }
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found"
+                    }
+                }
+            }
+        },
+        "/v1/limits/reserve": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    }
+                ],
+                "description": "A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limits"
+                ],
+                "summary": "Reserve units",
+                "operationId": "reserveLimit",
+                "parameters": [
+                    {
+                        "description": "What to count",
+                        "name": "check",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.checkBody"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "The decision, whether allowed or not",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.reserveAnswer"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/me": {
             "get": {
                 "security": [
@@ -2159,6 +2313,90 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.checkAnswer": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "type": "boolean",
+                    "example": true
+                },
+                "limits": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.limitStatus"
+                    }
+                },
+                "retry_after": {
+                    "description": "until this cost would pass; null where it never can",
+                    "type": "number",
+                    "example": 0
+                },
+                "violated_policies": {
+                    "description": "those that refuse",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "wait": {
+                    "description": "how long to queue first, by leaky_bucket policies",
+                    "type": "number",
+                    "example": 0
+                }
+            }
+        },
+        "handlers.checkBody": {
+            "type": "object",
+            "required": [
+                "plan",
+                "subject"
+            ],
+            "properties": {
+                "cost": {
+                    "description": "units to take; 0 peeks",
+                    "type": "integer",
+                    "default": 1,
+                    "maximum": 1000000,
+                    "minimum": 0,
+                    "example": 1
+                },
+                "plan": {
+                    "description": "whose policies decide",
+                    "type": "string",
+                    "maxLength": 32,
+                    "minLength": 1,
+                    "example": "free"
+                },
+                "subject": {
+                    "description": "whatever is counted for",
+                    "type": "string",
+                    "maxLength": 128,
+                    "minLength": 1,
+                    "example": "tenant-42"
+                }
+            }
+        },
+        "handlers.commitBody": {
+            "type": "object",
+            "required": [
+                "cost",
+                "reservation"
+            ],
+            "properties": {
+                "cost": {
+                    "description": "what the work really cost: at most what was reserved",
+                    "type": "integer",
+                    "maximum": 1000000,
+                    "minimum": 0,
+                    "example": 1
+                },
+                "reservation": {
+                    "type": "string",
+                    "minLength": 1,
+                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
+                }
+            }
+        },
         "handlers.createItem": {
             "type": "object",
             "required": [
@@ -2343,6 +2581,55 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.limitStatus": {
+            "type": "object",
+            "properties": {
+                "algorithm": {
+                    "type": "string",
+                    "example": "token_bucket"
+                },
+                "charge": {
+                    "type": "string",
+                    "enum": [
+                        "requests",
+                        "successes"
+                    ],
+                    "example": "requests"
+                },
+                "limit": {
+                    "description": "the capacity, in units",
+                    "type": "integer",
+                    "example": 20
+                },
+                "mode": {
+                    "type": "string",
+                    "enum": [
+                        "enforce",
+                        "shadow"
+                    ],
+                    "example": "enforce"
+                },
+                "policy": {
+                    "type": "string",
+                    "example": "burst"
+                },
+                "remaining": {
+                    "description": "units that can be spent now",
+                    "type": "integer",
+                    "example": 19
+                },
+                "reset_after": {
+                    "description": "until it is full, or its window ends",
+                    "type": "number",
+                    "example": 0.1
+                },
+                "retry_after": {
+                    "description": "until this cost would pass; null where it never can",
+                    "type": "number",
+                    "example": 0
+                }
+            }
+        },
         "handlers.putPlan": {
             "type": "object",
             "required": [
@@ -2360,6 +2647,61 @@ const docTemplate = `{
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
+                }
+            }
+        },
+        "handlers.releaseBody": {
+            "type": "object",
+            "required": [
+                "reservation"
+            ],
+            "properties": {
+                "reservation": {
+                    "type": "string",
+                    "minLength": 1,
+                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
+                }
+            }
+        },
+        "handlers.reserveAnswer": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "type": "boolean",
+                    "example": true
+                },
+                "expires_at": {
+                    "description": "until then; null when refused",
+                    "type": "string",
+                    "example": "2026-01-15T09:31:00Z"
+                },
+                "limits": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/handlers.limitStatus"
+                    }
+                },
+                "reservation": {
+                    "description": "to commit or release; null when refused",
+                    "type": "string",
+                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
+                },
+                "retry_after": {
+                    "description": "until this cost would pass; null where it never can",
+                    "type": "number",
+                    "example": 0
+                },
+                "violated_policies": {
+                    "description": "those that refuse",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "wait": {
+                    "description": "how long to queue first, by leaky_bucket policies",
+                    "type": "number",
+                    "example": 0
                 }
             }
         },
@@ -2880,6 +3222,10 @@ const docTemplate = `{
         {
             "description": "What was bought, and how far it has come. Orders belong to the owner of the key.",
             "name": "orders"
+        },
+        {
+            "description": "The engine as a service, for what you protect yourself.",
+            "name": "limits"
         },
         {
             "description": "What my key may do, and where it stands. Costs nothing, up to 50 times a second.",

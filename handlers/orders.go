@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/mail"
+	"strings"
+	"unicode"
 
 	"github.com/gin-gonic/gin"
 
@@ -97,10 +99,12 @@ func (i *createItem) validate(faults *models.Faults, at string) {
 	}
 }
 
-// isEmail reports whether s is one bare address (RFC 5322), without a name.
+// isEmail reports whether s is one bare address (RFC 5322), without a name and
+// without characters that can't be seen.
 func isEmail(s string) bool {
 	address, err := mail.ParseAddress(s)
-	return err == nil && address.Name == "" && address.Address == s
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }
+	return err == nil && address.Name == "" && address.Address == s && !strings.ContainsFunc(s, hidden)
 }
 
 // Create answers POST /v1/orders.
@@ -127,7 +131,7 @@ func (h *Orders) Create(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c.Request.Context()).Key.Owner))
+	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c).Key.Owner))
 	if err != nil {
 		fail(c, err)
 		return
@@ -165,8 +169,7 @@ func (h *Orders) List(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	ctx := c.Request.Context()
-	page, err := h.orders.List(ctx, models.RequestFrom(ctx).Key.Owner, after, limit)
+	page, err := h.orders.List(c.Request.Context(), models.RequestFrom(c).Key.Owner, after, limit)
 	if err != nil {
 		fail(c, err)
 		return
@@ -188,8 +191,7 @@ func (h *Orders) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
-	ctx := c.Request.Context()
-	order, err := h.orders.Get(ctx, models.RequestFrom(ctx).Key.Owner, c.Param("id"))
+	order, err := h.orders.Get(c.Request.Context(), models.RequestFrom(c).Key.Owner, c.Param("id"))
 	if err != nil {
 		fail(c, err)
 		return

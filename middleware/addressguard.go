@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -23,13 +24,49 @@ const ipv6Site = 64
 // AddressGuard counts failed authentications by address, in local memory only.
 type AddressGuard struct {
 	limiter *ratelimit.Limiter
+	turns   [guardStripes]chan struct{} // look-ups under way, by hash of address
 }
+
+// lookupsAtOnce is how many look-ups of unknown keys an address can have under
+// way: those beyond wait, and are checked again when their turn comes, so that
+// no burst gets past the count of failures before it has begun. Addresses share
+// a stripe by chance, which costs them some milliseconds at worst.
+const (
+	lookupsAtOnce = 4
+	guardStripes  = 256
+)
 
 // NewAddressGuard returns a guard that counts with limiter, which should be its
 // own.
 func NewAddressGuard(limiter *ratelimit.Limiter) *AddressGuard {
-	return &AddressGuard{limiter: limiter}
+	g := &AddressGuard{limiter: limiter}
+	for i := range g.turns {
+		g.turns[i] = make(chan struct{}, lookupsAtOnce)
+	}
+	return g
 }
+
+// Enter waits for a turn to look a key up, and checks that the address has
+// failures left. The caller must call leave when the look-up is over. Errors:
+// those of Check, ctx's.
+func (g *AddressGuard) Enter(ctx context.Context, address netip.Addr) (leave func(), err error) {
+	if err := g.Check(ctx, address); err != nil {
+		return nil, err
+	}
+	turn := g.turns[maphash.Comparable(guardSeed, site(address))%guardStripes]
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := g.Check(ctx, address); err != nil {
+		<-turn
+		return nil, err
+	}
+	return func() { <-turn }, nil
+}
+
+var guardSeed = maphash.MakeSeed()
 
 // Check returns a *models.LimitedError if the address has used up its failures.
 func (g *AddressGuard) Check(ctx context.Context, address netip.Addr) error {
@@ -38,7 +75,7 @@ func (g *AddressGuard) Check(ctx context.Context, address netip.Addr) error {
 		return fmt.Errorf("%w: address guard: %w", models.ErrUnavailable, err)
 	}
 	if status := decision.Statuses()[0]; status.Remaining == 0 {
-		return tooManyFailures(status.ResetAfter)
+		return tooManyFailures(status.RetryAfter)
 	}
 	return nil
 }
@@ -56,11 +93,16 @@ func (g *AddressGuard) Failed(ctx context.Context, address netip.Addr) error {
 	return nil
 }
 
-func quotaOf(address netip.Addr) *ratelimit.Quota {
+// site is what shares a count: the address itself, or its IPv6 network.
+func site(address netip.Addr) netip.Addr {
 	if address.Is6() {
-		address = netip.PrefixFrom(address, ipv6Site).Masked().Addr()
+		return netip.PrefixFrom(address, ipv6Site).Masked().Addr()
 	}
-	quota, err := ratelimit.NewQuota(failedAuthentications, ratelimit.Subjects{Key: address.String()})
+	return address
+}
+
+func quotaOf(address netip.Addr) *ratelimit.Quota {
+	quota, err := ratelimit.NewQuota(failedAuthentications, ratelimit.Subjects{Key: site(address).String()})
 	if err != nil {
 		panic(err) // the policy above is a constant
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -51,10 +52,6 @@ func Authenticate(quotas Quotas, guard *AddressGuard) gin.HandlerFunc {
 				return
 			}
 		}
-		if len(key.IPAllow) > 0 && !key.AllowsAddress(clientAddress(c)) {
-			Fail(c, &models.StatusError{Status: http.StatusForbidden, Detail: "This API key may not be used from this address."})
-			return
-		}
 		e.request.Key, e.quota = key, quota
 		c.Next()
 	}
@@ -65,9 +62,11 @@ func Authenticate(quotas Quotas, guard *AddressGuard) gin.HandlerFunc {
 func resolve(c *gin.Context, quotas Quotas, guard *AddressGuard, presented string, known bool) (*models.APIKey, *ratelimit.Quota, error) {
 	ctx, address := c.Request.Context(), clientAddress(c)
 	if !known {
-		if err := guard.Check(ctx, address); err != nil {
+		leave, err := guard.Enter(ctx, address)
+		if err != nil {
 			return nil, nil, err
 		}
+		defer leave()
 	}
 	key, quota, err := quotas.Resolve(ctx, presented, exchangeOf(c).started)
 	if errors.Is(err, models.ErrInvalidKey) {
@@ -80,6 +79,11 @@ func resolve(c *gin.Context, quotas Quotas, guard *AddressGuard, presented strin
 
 // presentedIn returns the one key that a request carries.
 func presentedIn(r *http.Request) (string, error) {
+	if r.URL.RawQuery != "" {
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			return "", &models.StatusError{Status: http.StatusBadRequest, Detail: "The query string is not properly encoded."}
+		}
+	}
 	if (r.URL.RawQuery != "" || strings.Contains(r.URL.Path, "rl_")) && holdsKey(r.URL) {
 		return "", unauthorized("An API key must not stand in the URL, where logs and histories keep it: revoke it, and send the new one in a header.")
 	}

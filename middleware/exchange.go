@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"bufio"
-	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -18,24 +17,24 @@ import (
 // stands in gin's context as the response writer: a place that costs no
 // allocation, and the one that must know when the status is written, for
 // refunds are settled then. Exchanges are pooled; what may outlive the request
-// is in requestContext.
+// is in lasting.
 type exchange struct {
 	gin.ResponseWriter
-	request *models.Request
+	*lasting
 	started time.Time
+	keys    map[any]any // becomes gin's: it would make one a request
 
 	quota       *ratelimit.Quota
 	group       string
+	fields      Fields
 	limited     bool // reservation is filled
 	settled     bool // and its outcome told, and its fields set
 	reservation ratelimit.Reservation
-	lasting     *requestContext
 }
 
-// requestContext carries a request's models.Request. It is allocated once a
-// request and never reused, for a handler's goroutines may hold on to it.
-type requestContext struct {
-	context.Context
+// lasting is allocated once a request and never reused, for others may hold on
+// to it when the request has ended.
+type lasting struct {
 	request models.Request
 
 	// These back the values of header fields: a field's slice would cost an
@@ -43,34 +42,21 @@ type requestContext struct {
 	requestIDField, rateLimitField [1]string
 }
 
-// Value answers for models.RequestKey itself.
-func (c *requestContext) Value(key any) any {
-	if key == models.RequestKey {
-		return &c.request
-	}
-	return c.Context.Value(key)
-}
-
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any { return &exchange{keys: map[any]any{}} }}
 
 // Begin opens a request: it gives it an id, accepted from the caller's
-// X-Request-Id or made, puts a models.Request into its context, and wraps its
-// response writer. All other middleware of this package relies on it.
+// X-Request-Id or made, lets models.RequestFrom find it in gin's context, and
+// wraps its response writer. All other middleware of this package relies on it.
 func Begin() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		ctx := &requestContext{Context: c.Request.Context()}
-		ctx.request.ID = requestID(c.Request.Header)
-		// In place: a copy of the request would be one more allocation, and
-		// nobody above holds on to the context that it had.
-		*c.Request = *c.Request.WithContext(ctx)
-
 		e := exchanges.Get().(*exchange)
 		e.ResponseWriter = c.Writer
-		e.request, e.lasting = &ctx.request, ctx
+		e.lasting = &lasting{request: models.Request{ID: requestID(c.Request.Header)}}
 		e.started = time.Now()
-		c.Writer = e
-		ctx.requestIDField[0] = ctx.request.ID
-		c.Writer.Header()[requestIDHeader] = ctx.requestIDField[:]
+		e.keys[models.RequestKey] = &e.request
+		c.Keys, c.Writer = e.keys, e
+		e.requestIDField[0] = e.request.ID
+		e.Header()[requestIDHeader] = e.requestIDField[:]
 		defer func() {
 			c.Writer = e.ResponseWriter
 			e.release()
@@ -82,9 +68,11 @@ func Begin() gin.HandlerFunc {
 	}
 }
 
-// reset forgets the request, so that the pool holds on to nothing of it.
+// reset forgets the request. What the reservation still points to is the quota's,
+// which the cache holds anyway.
 func (e *exchange) reset() {
-	e.ResponseWriter, e.request, e.lasting, e.quota = nil, nil, nil, nil
+	clear(e.keys)
+	e.ResponseWriter, e.lasting, e.quota = nil, nil, nil
 	e.limited, e.settled = false, false
 }
 

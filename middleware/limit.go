@@ -12,13 +12,6 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Header fields of draft-ietf-httpapi-ratelimit-headers-11, spelled as net/http
-// has them: another spelling would cost an allocation each.
-const (
-	policyField    = "Ratelimit-Policy"
-	rateLimitField = "Ratelimit"
-)
-
 // settleTimeout bounds how long a refund may take: it runs after the caller's
 // own context may have ended.
 const settleTimeout = time.Second
@@ -27,9 +20,10 @@ const settleTimeout = time.Second
 // or nothing, before the handler runs. A refusal ends the request with a 429.
 // Policies that don't count every outcome are refunded when the status is
 // written, and the RateLimit fields tell the result.
-func Limit(limiter *ratelimit.Limiter, group string, cost int64) gin.HandlerFunc {
+func Limit(limiter *ratelimit.Limiter, fields Fields, group string, cost int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		e := exchangeOf(c)
+		e.fields = fields
 		ctx := c.Request.Context()
 		if err := limiter.Reserve(ctx, &e.reservation, e.quota, group, cost); err != nil {
 			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
@@ -83,15 +77,12 @@ func (e *exchange) settle() {
 	}
 	// A failed refund leaves the caller charged; the answer stands either way.
 	_ = e.reservation.SettleUnits(ctx, outcome(e.Status()))
-	policy := e.quota.PolicyFieldValues(e.group)
-	if len(policy) == 0 {
-		return
+	if e.fields != FieldsLegacy {
+		e.setDraftFields()
 	}
-	header := e.Header()
-	header[policyField] = policy
-	var buffer [256]byte
-	e.lasting.rateLimitField[0] = string(e.reservation.Decision.AppendField(buffer[:0]))
-	header[rateLimitField] = e.lasting.rateLimitField[:]
+	if e.fields != FieldsDraft11 {
+		e.setLegacyFields()
+	}
 }
 
 // outcome tells a status as what policies charge for: 101 to 399 are

@@ -21,7 +21,7 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		}
 		attrs := []slog.Attr{
 			slog.String("request_id", e.request.ID),
-			slog.String("method", c.Request.Method),
+			slog.String("method", withoutKeys(c.Request.Method)),
 			slog.String("path", withoutKeys(c.Request.URL.Path)),
 			slog.String("route", c.FullPath()),
 			slog.Int("status", e.Status()),

@@ -1,18 +1,20 @@
 package middleware
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
+	"ratelimiter/ratelimit"
 )
 
 // Fail reports that a request failed and ends it; RenderErrors answers.
@@ -53,6 +55,10 @@ func MethodNotAllowed(c *gin.Context) {
 	})
 }
 
+// statusClientClosedRequest is nginx's number for a caller who hung up before
+// the answer; there is no standard one.
+const statusClientClosedRequest = 499
+
 // retryUnavailable is the time after which a caller is asked to come back when
 // something that we need is down.
 const retryUnavailable = 2 * time.Second
@@ -63,7 +69,7 @@ func renderError(c *gin.Context) {
 	err := c.Errors.Last().Err
 	problem := models.Problem{
 		Type:      models.ProblemBlank,
-		Instance:  withoutKeys(c.Request.URL.Path),
+		Instance:  withoutKeys(c.Request.URL.EscapedPath()),
 		RequestID: exchangeOf(c).request.ID,
 	}
 	var (
@@ -77,17 +83,21 @@ func renderError(c *gin.Context) {
 		return
 	case errors.As(err, &invalid):
 		problem.Status = http.StatusUnprocessableEntity
-		problem.Detail = faultCount(len(invalid.Faults))
-		problem.Errors = invalid.Faults
+		problem.Detail = faultCount(invalid)
+		problem.Errors = maskedFaults(invalid.Faults)
 	case errors.As(err, &status):
-		problem.Status, problem.Detail = status.Status, status.Detail
+		problem.Status, problem.Detail = status.Status, withoutKeys(status.Detail)
 	case errors.Is(err, models.ErrInvalidKey):
 		c.Header("WWW-Authenticate", challenge)
 		problem.Status, problem.Detail = http.StatusUnauthorized, "The API key is not valid."
 	case errors.Is(err, models.ErrNotFound):
 		problem.Status, problem.Detail = http.StatusNotFound, "There is nothing here, or it isn't yours."
-	case errors.Is(err, models.ErrUnavailable):
-		c.Header("Retry-After", retryAfter(retryUnavailable))
+	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
+		// Nobody reads this; it is for the log, and for what is charged: the
+		// caller's own doing, not a failure of ours.
+		problem.Status, problem.Detail = statusClientClosedRequest, "The caller hung up."
+	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		setRetryAfter(c, retryUnavailable)
 		problem.Status, problem.Detail = http.StatusServiceUnavailable, "Something that this needs is down just now. Please try again."
 	default:
 		problem.Status, problem.Detail = http.StatusInternalServerError, "Something went wrong on our side. The request id helps us to find it."
@@ -106,7 +116,7 @@ func renderLimited(c *gin.Context, problem models.Problem, err *models.LimitedEr
 	problem.Detail = err.Detail
 	quota := models.QuotaProblem{Problem: problem, ViolatedPolicies: err.Violated}
 	if err.RetryAfter > 0 {
-		c.Header("Retry-After", retryAfter(err.RetryAfter))
+		setRetryAfter(c, err.RetryAfter)
 		seconds := err.RetryAfter.Seconds()
 		quota.RetryAfter = &seconds
 	}
@@ -122,17 +132,27 @@ func send(c *gin.Context, status int, body any) {
 	c.Data(status, models.ProblemMediaType, data)
 }
 
-// retryAfter formats d as Retry-After does: whole seconds, rounded up so that
-// it is never too early, and up to a tenth later so that callers who were
-// refused together don't come back together.
-func retryAfter(d time.Duration) string {
-	seconds := d.Seconds() * (1 + rand.Float64()/10)
-	return strconv.FormatInt(int64(math.Ceil(seconds)), 10)
+// setRetryAfter sets Retry-After: whole seconds, never too early, and jittered.
+func setRetryAfter(c *gin.Context, d time.Duration) {
+	c.Header("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10))
 }
 
-func faultCount(n int) string {
-	if n == 1 {
+func faultCount(err *models.InvalidError) string {
+	switch listed := len(err.Faults); {
+	case err.Total == 1:
 		return "There is 1 fault in the request: see errors."
+	case err.Total > listed:
+		return fmt.Sprintf("There are %d faults in the request: see errors for the first %d.", err.Total, listed)
+	default:
+		return fmt.Sprintf("There are %d faults in the request: see errors.", listed)
 	}
-	return fmt.Sprintf("There are %d faults in the request: see errors.", n)
+}
+
+// maskedFaults masks API keys that a caller used as names of fields.
+func maskedFaults(faults []models.FieldError) []models.FieldError {
+	masked := slices.Clone(faults)
+	for i := range masked {
+		masked[i].Pointer, masked[i].Message = withoutKeys(masked[i].Pointer), withoutKeys(masked[i].Message)
+	}
+	return masked
 }

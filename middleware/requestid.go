@@ -8,13 +8,13 @@ import (
 const requestIDHeader = "X-Request-Id"
 
 // maxRequestID is in characters; a longer id of the caller's is replaced, as
-// one is that could break a log line.
+// one is that could break a log line or holds an API key.
 const maxRequestID = 64
 
 // requestID returns the caller's id for the request if it is usable, and else
 // a new random one.
 func requestID(h http.Header) string {
-	if id := h.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && isPrintable(id) {
+	if id := h.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && isPrintable(id) && !holdsSecret(id) {
 		return id
 	}
 	return "req_" + rand.Text()

@@ -17,14 +17,17 @@ func withoutKeys(s string) string {
 	return presentedKey.ReplaceAllString(s, "rl_${1}_***")
 }
 
+// holdsSecret reports whether a text has an API key in it.
+func holdsSecret(s string) bool { return strings.Contains(s, "rl_") && presentedKey.MatchString(s) }
+
 // holdsKey reports whether a URL holds an API key, be it percent-encoded.
 func holdsKey(u *url.URL) bool {
-	if presentedKey.MatchString(u.Path) || presentedKey.MatchString(u.RawQuery) {
+	if holdsSecret(u.Path) || holdsSecret(u.RawQuery) {
 		return true
 	}
 	if !strings.Contains(u.RawQuery, "%") {
 		return false
 	}
 	query, err := url.QueryUnescape(u.RawQuery)
-	return err == nil && presentedKey.MatchString(query)
+	return err == nil && holdsSecret(query)
 }

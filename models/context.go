@@ -13,22 +13,20 @@ type Request struct {
 	Actor   string     // who acts where no key does, such as ActorCLI; empty: nobody
 }
 
+// RequestKey is the key under which a context holds its *Request. It is a
+// string, and not of a type of its own as such keys should be, because that is
+// the only kind of key that a *gin.Context looks up in itself.
+const RequestKey = "ratelimiter/models.Request"
+
 // Actors that are no keys.
 const (
 	ActorCLI = "cli" // the command line: whoever can run it owns the database
 	ActorDev = "dev" // the start in dev mode
 )
 
-type requestContextKey struct{}
-
-// RequestKey is the key under which a request's context holds its *Request.
-// Middleware that carries the value itself answers to it; everyone else uses
-// WithRequest and RequestFrom.
-var RequestKey any = requestContextKey{}
-
 // WithRequest returns a context that carries r.
 func WithRequest(ctx context.Context, r *Request) context.Context {
-	return context.WithValue(ctx, RequestKey, r)
+	return context.WithValue(ctx, RequestKey, r) //nolint:staticcheck // see RequestKey
 }
 
 // WithActor returns a context in which actor, one of the Actor constants, acts
@@ -37,8 +35,9 @@ func WithActor(ctx context.Context, actor string) context.Context {
 	return WithRequest(ctx, &Request{Actor: actor})
 }
 
-// RequestFrom returns what is known of the request that ctx belongs to. It is
-// never nil; outside a request it is empty.
+// RequestFrom returns what is known of the request that ctx belongs to: a
+// *gin.Context, or a context that WithRequest made. It is never nil; outside a
+// request it is empty.
 func RequestFrom(ctx context.Context) *Request {
 	if r, ok := ctx.Value(RequestKey).(*Request); ok {
 		return r

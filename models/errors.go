@@ -29,7 +29,7 @@ func (e *StatusError) Error() string { return e.Detail }
 // a retry can pass; 0 or less: waiting doesn't help.
 type LimitedError struct {
 	Detail     string
-	Violated   []string // names of the policies that refused; empty where none of the key's did
+	Violated   []string // names of the policies that refused
 	RetryAfter time.Duration
 }
 
@@ -46,21 +46,37 @@ type FieldError struct {
 // InvalidError lists every fault of an input that could be read but isn't
 // right (HTTP 422). Messages never repeat a secret's value.
 type InvalidError struct {
-	Faults []FieldError
+	Faults []FieldError // at most maxFaults
+	Total  int          // how many there are; len(Faults) or more
 }
 
+// Error names the first faults; a log line has to stay a line.
 func (e *InvalidError) Error() string {
-	parts := make([]string, len(e.Faults))
-	for i, f := range e.Faults {
-		parts[i] = fmt.Sprintf("%s %s: %s", f.Location, f.Pointer, f.Message)
+	const most = 10
+	var parts []string
+	for _, f := range e.Faults[:min(most, len(e.Faults))] {
+		where := strings.TrimPrefix(f.Pointer, "/")
+		if f.Location != "body" {
+			where = f.Location + " " + where
+		}
+		parts = append(parts, where+": "+f.Message)
+	}
+	if more := e.Total - len(parts); more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
 }
 
+// maxFaults bounds an answer about faults: an input can have more of them than
+// anybody would read, and the answer must not outgrow the input.
+const maxFaults = 100
+
 // Faults gathers what is wrong with an input, so that all of it is told at
-// once. The zero value is ready to use.
+// once. It counts all faults and keeps the first 100. The zero value is ready
+// to use.
 type Faults struct {
-	list []FieldError
+	list  []FieldError
+	total int
 }
 
 // Body adds a fault of the request's body at a JSON pointer.
@@ -71,10 +87,12 @@ func (f *Faults) Query(name, code, message string) { f.Add("query", name, code, 
 
 // Add adds a fault at a location: body, query, path or header.
 func (f *Faults) Add(location, pointer, code, message string) {
-	f.list = append(f.list, FieldError{Location: location, Pointer: pointer, Code: code, Message: message})
+	if f.total++; f.total <= maxFaults {
+		f.list = append(f.list, FieldError{Location: location, Pointer: pointer, Code: code, Message: message})
+	}
 }
 
-// List returns the faults so far.
+// List returns the faults that are kept so far.
 func (f *Faults) List() []FieldError { return f.list }
 
 // Err returns an *InvalidError with every fault, or nil when there is none.
@@ -82,5 +100,5 @@ func (f *Faults) Err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
-	return &InvalidError{Faults: f.list}
+	return &InvalidError{Faults: f.list, Total: f.total}
 }

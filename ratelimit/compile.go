@@ -15,7 +15,8 @@ type Compiled struct {
 
 	id          uint64
 	fingerprint uint32
-	listed      bool
+	kind        kind
+	perOwner    bool
 
 	capacity  int64 // units available from fresh
 	limit     int64 // units a period
@@ -30,6 +31,24 @@ type Compiled struct {
 	field string // `"name";r=`, the head of its RateLimit item
 }
 
+// kind is an Algorithm as a number, which is faster to switch on.
+type kind uint8
+
+const (
+	tokenBucket kind = iota
+	leakyBucket
+	fixedWindow
+	slidingWindow
+	calendar
+	slidingLog
+	concurrency
+)
+
+var kinds = map[Algorithm]kind{
+	TokenBucket: tokenBucket, LeakyBucket: leakyBucket, FixedWindow: fixedWindow, SlidingWindow: slidingWindow,
+	Calendar: calendar, SlidingLog: slidingLog, Concurrency: concurrency,
+}
+
 // ID identifies the policy's name: with the subject, the counter.
 func (c *Compiled) ID() uint64 { return c.id }
 
@@ -38,13 +57,19 @@ func (c *Compiled) ID() uint64 { return c.id }
 // store that finds a counter with another fingerprint starts it anew.
 func (c *Compiled) Fingerprint() uint32 { return c.fingerprint }
 
+// PerOwner says whether the counter is the owner's.
+func (c *Compiled) PerOwner() bool { return c.perOwner }
+
+// Holds says whether the policy counts requests that run, not units.
+func (c *Compiled) Holds() bool { return c.kind == concurrency }
+
 // Capacity is how many units a fresh counter admits at once.
 func (c *Compiled) Capacity() int64 { return c.capacity }
 
 // CostOf is what a request of this cost takes from the policy: concurrency
 // counts requests, the others units.
 func (c *Compiled) CostOf(cost int64) int64 {
-	if c.Algorithm == Concurrency {
+	if c.kind == concurrency {
 		return min(cost, 1)
 	}
 	return cost
@@ -59,7 +84,8 @@ func compile(p Policy) (*Compiled, error) {
 	}
 	c := &Compiled{
 		Policy:    p,
-		listed:    p.Algorithm == SlidingLog || p.Algorithm == Concurrency,
+		kind:      kinds[p.Algorithm],
+		perOwner:  p.Per == PerOwner,
 		capacity:  p.Limit,
 		limit:     p.Limit,
 		maxWait:   nanoseconds(p.MaxWait),

@@ -70,7 +70,7 @@ func (d *Decision) AppendField(dst []byte) []byte {
 		}
 		dst = append(dst, s.Policy.field...)
 		dst = appendUint(dst, uint64(s.Remaining))
-		if s.Policy.Algorithm != Concurrency {
+		if s.Policy.kind != concurrency {
 			dst = append(dst, ";t="...)
 			dst = appendUint(dst, uint64(wholeSeconds(s.ResetAfter)))
 		}
@@ -105,11 +105,21 @@ func wholeSeconds(d time.Duration) int64 {
 	return int64((d-1)/time.Second) + 1
 }
 
-// appendUint is strconv.AppendUint with the short way for the numbers that
-// stand in most fields.
+// appendUint is strconv.AppendUint, quicker for the small numbers that stand
+// in most fields.
 func appendUint(dst []byte, n uint64) []byte {
-	if n < 10 {
-		return append(dst, byte('0'+n))
+	if n >= 10_000 {
+		return strconv.AppendUint(dst, n, 10)
 	}
-	return strconv.AppendUint(dst, n, 10)
+	switch {
+	case n >= 1000:
+		dst = append(dst, byte('0'+n/1000))
+		fallthrough
+	case n >= 100:
+		dst = append(dst, byte('0'+n/100%10))
+		fallthrough
+	case n >= 10:
+		dst = append(dst, byte('0'+n/10%10))
+	}
+	return append(dst, byte('0'+n%10))
 }

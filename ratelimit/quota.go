@@ -18,12 +18,12 @@ type Subjects struct {
 
 // Subject is one spender of counters.
 type Subject struct {
-	// Per is which kind it is, and Name its name among them.
-	Per  Per
-	Name string
 	// Hash identifies Per and Name: 128 bits of SHA-256, so that two
 	// subjects never share a counter, not even by an attacker's choice.
 	Hash [2]uint64
+	// Per is which kind it is, and Name its name among them.
+	Per  Per
+	Name string
 }
 
 func newSubject(per Per, name string) Subject {
@@ -36,11 +36,11 @@ func newSubject(per Per, name string) Subject {
 // Quota is the policies that a caller has, compiled and bound to its subjects.
 // It is immutable and safe for concurrent use; make it once and keep it.
 type Quota struct {
-	policies []Policy
 	views    []*view // by group; the first is of all other groups
-	all      *view   // of every policy, whatever its group
 	key      Subject
 	owner    Subject
+	all      *view // of every policy, whatever its group
+	policies []Policy
 }
 
 // view is what applies to one group.

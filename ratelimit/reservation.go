@@ -84,9 +84,15 @@ func (r *Reservation) begin(l *Limiter, q *Quota, v *view, cost int64) {
 	}
 	b.Steps = b.Steps[:n]
 	for i, p := range v.policies {
-		b.Steps[i] = Step{Policy: p}
+		// What a store sets needs no clearing; and a pointer that stays is
+		// not written, for the collector would have to be told.
+		if s := &b.Steps[i]; s.Policy != p {
+			s.Policy = p
+		}
 	}
-	r.Decision = Decision{statuses: r.Decision.statuses[:0]}
+	d := &r.Decision
+	d.Allowed, d.Wait, d.enforced = false, 0, 0
+	d.statuses = d.statuses[:0]
 }
 
 // decide reads the decision out of a batch that was taken.
@@ -97,12 +103,16 @@ func (r *Reservation) decide() {
 	for i := range b.Steps {
 		s := &b.Steps[i]
 		cost := s.Policy.CostOf(b.Cost)
-		d.statuses[i] = s.Policy.Status(s.State, b.Now, cost, s.Allowed)
+		st := &d.statuses[i]
+		if st.Policy != s.Policy {
+			st.Policy = s.Policy
+		}
+		s.Policy.describe(st, s.State, b.Now, cost, s.Allowed)
 		if i >= b.Enforced {
 			continue
 		}
 		d.Allowed = d.Allowed && s.Allowed
-		if s.Policy.Algorithm == LeakyBucket && s.Charged {
+		if s.Policy.kind == leakyBucket && s.Charged {
 			d.Wait = max(d.Wait, turnAfter(s.Policy, s.State, b.Now, cost))
 		}
 	}
@@ -153,7 +163,7 @@ func (r *Reservation) Commit(ctx context.Context, actual int64) error {
 	}
 	r.phase = closed
 	return r.give(ctx, func(s *Step) int64 {
-		if s.Policy.Algorithm == Concurrency {
+		if s.Policy.kind == concurrency {
 			return 1
 		}
 		return r.batch.Cost - actual
@@ -208,7 +218,7 @@ func (r *Reservation) settle(ctx context.Context, o Outcome, next phase) error {
 	}
 	return r.give(ctx, func(s *Step) int64 {
 		switch {
-		case s.Policy.Algorithm == Concurrency:
+		case s.Policy.kind == concurrency:
 			if next == running {
 				return 0
 			}
@@ -222,7 +232,7 @@ func (r *Reservation) settle(ctx context.Context, o Outcome, next phase) error {
 }
 
 func freeSlot(s *Step) int64 {
-	if s.Policy.Algorithm == Concurrency {
+	if s.Policy.kind == concurrency {
 		return 1
 	}
 	return 0
@@ -250,7 +260,7 @@ func (r *Reservation) give(ctx context.Context, back func(*Step) int64) error {
 	}
 	for i := range b.Steps {
 		if s := &b.Steps[i]; s.Give > 0 {
-			r.Decision.statuses[i] = s.Policy.Status(s.State, b.Now, s.Policy.CostOf(b.Cost), true)
+			s.Policy.describe(&r.Decision.statuses[i], s.State, b.Now, s.Policy.CostOf(b.Cost), true)
 		}
 	}
 	return nil

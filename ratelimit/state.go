@@ -31,20 +31,22 @@ const Never = time.Duration(never)
 
 // Listed says whether the policy's counters keep a list of entries besides
 // their State: use the List functions for these, and the others for the rest.
-func (c *Compiled) Listed() bool { return c.listed }
+func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
 // Take decides whether cost units pass at now. It returns the counter's state
-// afterwards; when they don't pass, that is the state brought up to now,
-// which a store need not keep. Cost 0 always passes and takes nothing.
+// afterwards; when they don't pass, that is the state brought up to now. A
+// store need not keep that, unless its At went back: then the clock was set
+// back, and a store that forgets it would find the counter stuck in a time to
+// come. Cost 0 always passes and takes nothing.
 func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
-	switch c.Algorithm {
-	case TokenBucket:
+	switch c.kind {
+	case tokenBucket:
 		return takeTokenBucket(c, s, now, cost)
-	case LeakyBucket:
+	case leakyBucket:
 		return takeLeakyBucket(c, s, now, cost)
-	case FixedWindow:
+	case fixedWindow:
 		return takeFixedWindow(c, s, now, cost)
-	case SlidingWindow:
+	case slidingWindow:
 		return takeSlidingWindow(c, s, now, cost)
 	default:
 		return takeCalendar(c, s, now, cost)
@@ -62,14 +64,14 @@ func (c *Compiled) Untake(s State, cost int64) State {
 // the state that the Take left, s the present one. Units whose time has
 // passed are given back to nowhere.
 func (c *Compiled) Give(s, taken State, now, units int64) State {
-	switch c.Algorithm {
-	case TokenBucket:
+	switch c.kind {
+	case tokenBucket:
 		return giveTokenBucket(c, s, taken, now, units)
-	case LeakyBucket:
+	case leakyBucket:
 		return giveLeakyBucket(c, s, taken, now, units)
-	case FixedWindow:
+	case fixedWindow:
 		return giveFixedWindow(c, s, taken, now, units)
-	case SlidingWindow:
+	case slidingWindow:
 		return giveSlidingWindow(c, s, taken, now, units)
 	default:
 		return giveCalendar(c, s, taken, now, units)
@@ -80,7 +82,7 @@ func (c *Compiled) Give(s, taken State, now, units int64) State {
 // have had their time; it adds none: see AddList. The state that it returns
 // describes the list, for Status.
 func (c *Compiled) CheckList(l *List, now, cost int64) (State, bool) {
-	if c.Algorithm == SlidingLog {
+	if c.kind == slidingLog {
 		return checkSlidingLog(c, l, now, cost)
 	}
 	return checkConcurrency(c, l, now, cost)
@@ -89,7 +91,7 @@ func (c *Compiled) CheckList(l *List, now, cost int64) (State, bool) {
 // AddList adds what CheckList has just let pass. holder numbers the
 // reservation.
 func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
-	if c.Algorithm == SlidingLog {
+	if c.kind == slidingLog {
 		return addSlidingLog(l, now, cost)
 	}
 	return addConcurrency(c, l, now, holder)
@@ -98,7 +100,7 @@ func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
 // GiveList returns units of what AddList added, whose state was taken. A
 // concurrency slot is freed whole.
 func (c *Compiled) GiveList(l *List, taken State, now, units, holder int64) State {
-	if c.Algorithm == SlidingLog {
+	if c.kind == slidingLog {
 		return giveSlidingLog(c, l, taken, now, units)
 	}
 	return giveConcurrency(c, l, now, holder)
@@ -107,18 +109,18 @@ func (c *Compiled) GiveList(l *List, taken State, now, units, holder int64) Stat
 // RenewList lets a concurrency holder live for another hold from now; false
 // means that it has already expired or been freed.
 func (c *Compiled) RenewList(l *List, now, holder int64) bool {
-	return c.Algorithm == Concurrency && renewConcurrency(c, l, now, holder)
+	return c.kind == concurrency && renewConcurrency(c, l, now, holder)
 }
 
 // IdleAt is an instant from which a counter in this state equals a fresh one,
 // not much later than the first such instant.
 func (c *Compiled) IdleAt(s State) int64 {
-	switch c.Algorithm {
-	case TokenBucket, LeakyBucket:
+	switch c.kind {
+	case tokenBucket, leakyBucket:
 		return satAdd(s.At, clamp(s.N+1, 0, c.most)*c.interval)
-	case FixedWindow, SlidingLog:
+	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)
-	case SlidingWindow:
+	case slidingWindow:
 		return satAdd(satAdd(s.At, c.period), c.period)
 	default: // Calendar: the period's end; Concurrency: the last holder's
 		return s.M
@@ -128,22 +130,29 @@ func (c *Compiled) IdleAt(s State) int64 {
 // Status tells where a counter stands: s is the state after a take of cost at
 // now, allowed whether it passed.
 func (c *Compiled) Status(s State, now, cost int64, allowed bool) Status {
-	st := Status{Policy: c, Allowed: allowed, Limit: c.capacity}
-	switch c.Algorithm {
-	case TokenBucket:
-		statusTokenBucket(c, s, now, cost, &st)
-	case LeakyBucket:
-		statusLeakyBucket(c, s, now, cost, &st)
-	case FixedWindow:
-		statusFixedWindow(c, s, now, cost, &st)
-	case SlidingWindow:
-		statusSlidingWindow(c, s, now, cost, &st)
-	case SlidingLog:
-		statusSlidingLog(c, s, now, cost, &st)
-	case Calendar:
-		statusCalendar(c, s, now, cost, &st)
-	default:
-		statusConcurrency(c, s, cost, &st)
-	}
+	st := Status{Policy: c}
+	c.describe(&st, s, now, cost, allowed)
 	return st
+}
+
+// describe is Status in place, leaving st.Policy as it is.
+func (c *Compiled) describe(st *Status, s State, now, cost int64, allowed bool) {
+	st.Allowed, st.Limit, st.ResetAfter, st.RetryAfter = allowed, c.capacity, 0, 0
+	st.Remaining = 0
+	switch c.kind {
+	case tokenBucket:
+		statusTokenBucket(c, s, now, cost, st)
+	case leakyBucket:
+		statusLeakyBucket(c, s, now, cost, st)
+	case fixedWindow:
+		statusFixedWindow(c, s, now, cost, st)
+	case slidingWindow:
+		statusSlidingWindow(c, s, now, cost, st)
+	case calendar:
+		statusCalendar(c, s, now, cost, st)
+	case slidingLog:
+		statusSlidingLog(c, s, now, cost, st)
+	default:
+		statusConcurrency(c, s, cost, st)
+	}
 }

@@ -13,8 +13,8 @@ import "context"
 type Store interface {
 	// Take decides the batch, all or nothing: when every enforced step
 	// passes, it charges each of them and each shadow step that passes too;
-	// otherwise it charges nothing. It sets Allowed, State and Generation of
-	// every step. With cost 0 it charges nothing and every step is allowed.
+	// otherwise it charges nothing. It sets Allowed, Charged, State
+	// and Generation of every step, whatever they were before. With cost 0 it charges nothing and every step is allowed.
 	Take(ctx context.Context, b *Batch) error
 	// Give returns Step.Give units to each step of a batch that was taken,
 	// and brings State up to date on the steps with Give > 0. Where the

@@ -121,7 +121,7 @@ func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
 	if err != nil {
 		return nil, fmt.Errorf("negative cache of %d entries: %w", opts.NegativeSize, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	return &Aside[K, V]{
 		opts: opts, entries: entries, negative: absent,
 		flights: map[K]*flight[V]{}, ctx: ctx, cancel: cancel,

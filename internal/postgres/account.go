@@ -33,7 +33,7 @@ func chooseAccount(dataFolder string) (*account, error) {
 			return found, nil
 		}
 	}
-	return nil, errors.New("Postgres refuses to run as root, and there is no user postgres or nobody to run it as: " +
+	return nil, errors.New("a Postgres refuses to run as root, and there is no user postgres or nobody to run it as: " +
 		"run this as another user, or set DATABASE_URL")
 }
 

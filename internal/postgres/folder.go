@@ -52,8 +52,14 @@ func presentMajor(dataDir string) (int, error) {
 	return highest, nil
 }
 
-// openFolder opens and locks a data folder that exists.
+// openFolder opens and locks a data folder that exists. report is told of a Postgres that had to
+// be stopped for that.
 func openFolder(ctx context.Context, path string, report func(pid int)) (*folder, error) {
+	return openFolderWithin(ctx, path, orphanPatience, report)
+}
+
+// openFolderWithin is openFolder with a patience of its own.
+func openFolderWithin(ctx context.Context, path string, patience time.Duration, report func(pid int)) (*folder, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w%s", err, adviceFor(err.Error()))
@@ -63,7 +69,7 @@ func openFolder(ctx context.Context, path string, report func(pid int)) (*folder
 		return nil, errors.Join(err, file.Close())
 	}
 	f := &folder{path: path, file: file, info: info}
-	if err := f.lock(ctx, report); err != nil {
+	if err := f.lock(ctx, patience, report); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	if err := f.clear(); err != nil {
@@ -74,8 +80,8 @@ func openFolder(ctx context.Context, path string, report func(pid int)) (*folder
 
 // lock waits until the Postgres of a server that was killed has ended. One that does not end by
 // itself (only Linux tells it to) gets the signal for a fast shutdown, once.
-func (f *folder) lock(ctx context.Context, report func(pid int)) error {
-	deadline := time.Now().Add(orphanPatience)
+func (f *folder) lock(ctx context.Context, patience time.Duration, report func(pid int)) error {
+	deadline := time.Now().Add(patience)
 	told := false
 	for {
 		err := tryLock(f.file)
@@ -110,6 +116,18 @@ func (f *folder) postmaster() int {
 		return 0
 	}
 	return pid
+}
+
+// ready tells whether the Postgres that was started in the folder takes connections, by the eighth
+// line of its pid file.
+func (f *folder) ready() bool {
+	const statusLine = 7
+	text, err := os.ReadFile(filepath.Join(f.path, "postmaster.pid"))
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(text), "\n")
+	return len(lines) > statusLine && strings.TrimSpace(lines[statusLine]) == "ready"
 }
 
 // clear removes what a crash left behind and the next start would stumble over: a pid file whose

@@ -21,6 +21,8 @@ type cluster struct {
 	cfg     Config
 	install pgbin.Install
 	account *account
+	// freePort chooses a port for the server.
+	freePort func(context.Context) (int, error)
 }
 
 // dropped tells whether Postgres runs as another user than this process.

@@ -43,8 +43,8 @@ type process struct {
 // one goroutine keeps its thread from the start to the child's end. It never unlocks: the thread
 // ends with the goroutine.
 func (c command) start() (*process, error) {
-	cmd := exec.Command(c.program, c.args...)
-	cmd.Dir = "/" // the present folder may be closed to the account, which the programs complain of
+	cmd := exec.Command(c.program, c.args...) //nolint:noctx // a server is stopped by its signals, in order
+	cmd.Dir = "/"                             // the present folder may be closed to the account, which the programs complain of
 	cmd.Env = childEnvironment(os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, c.output, c.output
 	cmd.ExtraFiles = c.files
@@ -75,16 +75,6 @@ func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
 // kill ends the process and all that it started.
 func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
-
-// ended tells whether the process is over.
-func (p *process) ended() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
 
 // childEnvironment is what the programs of Postgres see of the environment: where things are, and
 // nothing that could redirect them (PGDATA, PGPORT) or that they have no business with (secrets).

@@ -22,7 +22,9 @@ type Server struct {
 
 	stop sync.Once
 	done chan struct{}
-	err  error // why the child ended; readable once done is closed
+
+	mu  sync.Mutex
+	err error // why the child ended, or what went wrong at its end
 }
 
 // URL is the connection string of the product's database, password included: not to be logged.
@@ -38,12 +40,16 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Err tells why the server ended: nil before that and after an orderly Stop, else an error with
 // the last lines of its log.
 func (s *Server) Err() error {
-	select {
-	case <-s.done:
-		return s.err
-	default:
-		return nil
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// fail adds to what went wrong.
+func (s *Server) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = errors.Join(s.err, err)
 }
 
 // Stop ends the server with a fast shutdown (open transactions are rolled back), waits for its end
@@ -62,10 +68,10 @@ func (s *Server) Stop(ctx context.Context) error {
 		case <-ctx.Done():
 			s.child.kill()
 			<-s.done
-			s.err = fmt.Errorf("Postgres did not stop in time and was killed: %w", ctx.Err())
+			s.fail(fmt.Errorf("the private Postgres did not stop in time and was killed: %w", ctx.Err()))
 		}
 		if err := errors.Join(s.folder.close(), s.ownership.Release()); err != nil {
-			s.err = errors.Join(s.err, fmt.Errorf("give DATA_DIR up: %w", err))
+			s.fail(fmt.Errorf("give DATA_DIR up: %w", err))
 		}
 	})
 	return s.Err()
@@ -75,7 +81,7 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) watch() {
 	<-s.child.done
 	if s.child.err != nil {
-		s.err = fmt.Errorf("Postgres ended: %w\n%s", s.child.err, s.output.tail())
+		s.fail(fmt.Errorf("the private Postgres ended: %w\n%s", s.child.err, s.output.tail()))
 	}
 	close(s.done)
 }

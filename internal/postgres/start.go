@@ -24,9 +24,12 @@ const (
 	// portTries is how often another port is tried, when the chosen one was taken between the
 	// choice and its use.
 	portTries = 5
-	// readyPoll is the time between two tries to connect to a server that starts.
+	// readyPoll is the time between two looks at whether the server is ready.
 	readyPoll = 10 * time.Millisecond
 )
+
+// invalidPassword is an SQLSTATE.
+const invalidPassword = "28P01"
 
 // errPortTaken is a start that another port may mend.
 var errPortTaken = errors.New("port taken")
@@ -61,7 +64,12 @@ func startOwned(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
+	return c.startServer(ctx)
+}
+
+// startServer opens the data folder and runs the server on the first port that is really free.
+func (c cluster) startServer(ctx context.Context) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.StartTimeout)
 	defer cancel()
 	f, password, err := c.open(ctx)
 	if err != nil {
@@ -93,7 +101,11 @@ func findCluster(ctx context.Context, cfg Config) (cluster, error) {
 	if err != nil {
 		return cluster{}, err
 	}
-	return cluster{cfg: cfg, install: install, account: account}, nil
+	// Installing a package may have brought the user postgres, who is preferred to nobody.
+	if account, err = chooseAccount(folderPath(cfg.DataDir, install.Major)); err != nil {
+		return cluster{}, err
+	}
+	return cluster{cfg: cfg, install: install, account: account, freePort: freePort}, nil
 }
 
 // open opens the data folder, made when missing, and reads the password, made when missing.
@@ -120,25 +132,30 @@ func (c cluster) open(ctx context.Context) (*folder, string, error) {
 	if err != nil || passwordErr == nil {
 		return f, password, err
 	}
-	// The file was removed: whoever may do that may set a new password. It is kept after it was
-	// set, so that an interruption in between is mended by the next start.
-	err = c.bootstrap(ctx, f, []string{
-		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", superuser, password),
-		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password),
-	})
-	if err == nil {
-		err = savePassword(c.cfg.DataDir, password)
-	}
-	if err != nil {
+	if err := c.changePassword(ctx, f, password); err != nil {
 		return nil, "", errors.Join(err, f.close())
 	}
 	return f, password, nil
 }
 
+// changePassword sets a new password where the file with the old one was removed: whoever may
+// remove it may do that. The file comes second, so that an interruption is mended by the next
+// start.
+func (c cluster) changePassword(ctx context.Context, f *folder, password string) error {
+	err := c.bootstrap(ctx, f, []string{
+		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", superuser, password),
+		fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password),
+	})
+	if err != nil {
+		return err
+	}
+	return savePassword(c.cfg.DataDir, password)
+}
+
 // serve runs the server on a free port and waits until it is ready. It is errPortTaken when
 // another program took the port first.
 func (c cluster) serve(ctx context.Context, f *folder, password string) (*Server, error) {
-	port, err := freePort()
+	port, err := c.freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +205,8 @@ func (c cluster) serverArguments(f *folder, port int) []string {
 }
 
 // freePort is a loopback port that nobody listened on a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", loopback+":0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", loopback+":0")
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
@@ -197,24 +214,29 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// awaitReady waits until the product's role can connect; it ends with the child, too.
+// awaitReady waits until the server takes connections and accepts the password. It ends with the
+// child, too.
+//
+// That it is ready is read from its own pid file first: where another program took the port,
+// whatever answers there is not to be asked, and may even be a Postgres that refuses the password.
 func (s *Server) awaitReady(ctx context.Context, dataDir string) error {
-	for {
-		conn, err := pgconn.Connect(ctx, s.url)
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		if refusal := new(pgconn.PgError); errors.As(err, &refusal) && refusal.Code == "28P01" {
-			return fmt.Errorf("%s does not hold this Postgres's password: remove the file to have a new one set", passwordPath(dataDir))
-		}
+	for !s.folder.ready() {
 		select {
 		case <-s.done:
-			return startFault(s.output.tail(), s.err)
+			return startFault(s.output.tail(), s.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("Postgres was not ready in time: %w\n%s", ctx.Err(), s.output.tail())
+			return fmt.Errorf("the private Postgres was not ready in time: %w\n%s", ctx.Err(), s.output.tail())
 		case <-time.After(readyPoll):
 		}
 	}
+	conn, err := pgconn.Connect(ctx, s.url)
+	if refusal := new(pgconn.PgError); errors.As(err, &refusal) && refusal.Code == invalidPassword {
+		return fmt.Errorf("%s does not hold this Postgres's password: remove the file to have a new one set", passwordPath(dataDir))
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the private Postgres: %w", err)
+	}
+	return conn.Close(ctx)
 }
 
 // startFault says why the server ended before it was ready.
@@ -223,7 +245,7 @@ func startFault(output string, err error) error {
 		return fmt.Errorf("%w: %w", errPortTaken, err)
 	}
 	if err == nil { // a clean exit that nobody asked for
-		return fmt.Errorf("Postgres ended before it was ready\n%s", output)
+		return fmt.Errorf("the private Postgres ended before it was ready\n%s", output)
 	}
 	return fmt.Errorf("start Postgres%s: %w", adviceFor(output), err)
 }

@@ -28,10 +28,17 @@ const selectOrder = `
 	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at
 	FROM orders o `
 
+// createTimeout bounds the placing of an order, which takes milliseconds.
+const createTimeout = 8 * time.Second
+
 // Create stores a pending order at today's prices and returns it. Errors:
 // *models.InvalidError that names every unknown product, items in several
 // currencies or a total out of range; models.ErrUnavailable.
 func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order, error) {
+	// A caller who hangs up doesn't know whether the order was placed; so that
+	// we do, it is placed all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
 	var order models.Order
 	err := postgres.InTx(ctx, o.db, func(tx pgx.Tx) error {
 		items, total, err := price(ctx, tx, spec.Items)
@@ -46,7 +53,7 @@ func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order
 		return insertItems(ctx, tx, order)
 	})
 	if err != nil && !errors.As(err, new(*models.InvalidError)) && !errors.Is(err, models.ErrUnavailable) {
-		err = failure("place order", err) // it could not begin, or not commit
+		err = failure("place order", err)
 	}
 	return order, err
 }

@@ -89,7 +89,7 @@ func (b *Browser) note(event any) {
 			b.faults = append(b.faults, fmt.Sprintf("%s: %s (%s)", event.Entry.Source, event.Entry.Text, event.Entry.URL))
 		}
 	case *runtime.EventExceptionThrown:
-		b.faults = append(b.faults, fmt.Sprintf("script: %s", event.ExceptionDetails.Text))
+		b.faults = append(b.faults, "script: "+event.ExceptionDetails.Text)
 	case *runtime.EventConsoleAPICalled:
 		if event.Type == "error" {
 			b.faults = append(b.faults, "console: "+consoleText(event.Args))

@@ -27,14 +27,14 @@ const (
 	clusterStop = 10 * time.Second
 )
 
-// Cluster is a private Postgres for tests: as fast as it can be, and nothing in it lasts.
-type Cluster struct {
+// cluster is a private Postgres for tests: as fast as it can be, and nothing in it lasts.
+type cluster struct {
 	server *postgres.Server
 	folder string
 }
 
-// StartCluster starts a cluster, in memory where there is room. The caller must Stop it.
-func StartCluster(ctx context.Context, log *slog.Logger) (*Cluster, error) {
+// startCluster starts a cluster, in memory where there is room. The caller must stop it.
+func startCluster(ctx context.Context) (*cluster, error) {
 	parent := clusterParent()
 	removeLeftovers(ctx, parent)
 	folder, err := os.MkdirTemp(parent, folderPrefix)
@@ -42,11 +42,13 @@ func StartCluster(ctx context.Context, log *slog.Logger) (*Cluster, error) {
 		return nil, err
 	}
 	server, err := postgres.Start(ctx, postgres.Config{
-		DataDir: folder, Log: log, CreateDB: true,
+		DataDir: folder, Log: slog.New(slog.DiscardHandler), CreateDB: true,
 		Settings: map[string]string{
 			"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 			"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "256MB",
 			"autovacuum": "off", // its visits would hold up the copying of databases
+			// In the data folder, so that it is removed with it even when the cluster was killed.
+			"dynamic_shared_memory_type": "mmap",
 			// Packages run side by side, and tests side by side in each of them.
 			"max_connections": "500",
 		},
@@ -54,14 +56,11 @@ func StartCluster(ctx context.Context, log *slog.Logger) (*Cluster, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	return &Cluster{server: server, folder: folder}, nil
+	return &cluster{server: server, folder: folder}, nil
 }
 
-// URL is the address of a database whose role may make others.
-func (c *Cluster) URL() string { return c.server.URL() }
-
-// Stop ends the cluster and removes all that it kept.
-func (c *Cluster) Stop() error {
+// stop ends the cluster and removes all that it kept.
+func (c *cluster) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterStop)
 	defer cancel()
 	return errors.Join(c.server.Stop(ctx), os.RemoveAll(c.folder))
@@ -71,7 +70,7 @@ func (c *Cluster) Stop() error {
 // and has room, else the one for temporary files.
 func clusterParent() string {
 	var stat syscall.Statfs_t
-	if err := syscall.Statfs(ramDisk, &stat); err != nil || uint64(stat.Bavail)*uint64(stat.Bsize) < ramDiskSpace {
+	if err := syscall.Statfs(ramDisk, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < ramDiskSpace {
 		return os.TempDir()
 	}
 	probe, err := os.MkdirTemp(ramDisk, folderPrefix)

@@ -35,7 +35,7 @@ const (
 func Database(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	pool, err := postgres.Open(t.Context(), DatabaseURL(t),
-		postgres.WithMaxConns(maxConns), postgres.WithApplicationName(applicationName(t)))
+		postgres.WithMaxConns(maxConns), postgres.WithApplicationName(applicationName(t.Name())))
 	if err != nil {
 		t.Fatalf("open the test's database: %v", err)
 	}
@@ -72,9 +72,8 @@ func DatabaseURL(t testing.TB) string {
 }
 
 // applicationName is the test's name, as short as Postgres wants it.
-func applicationName(t testing.TB) string {
+func applicationName(name string) string {
 	const limit = 63 // bytes, NAMEDATALEN-1
-	name := t.Name()
 	return name[:min(len(name), limit)]
 }
 

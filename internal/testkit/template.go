@@ -25,11 +25,14 @@ var template string
 // checkpoints that copying needs cost less than logging each block. Postgres 14 knows only copying.
 func clone(ctx context.Context, conn *pgx.Conn, address, name string) error {
 	if template == "" {
-		made, err := makeTemplate(ctx, conn, address)
+		present, err := templateName()
+		if err == nil {
+			err = makeTemplate(ctx, conn, address, present)
+		}
 		if err != nil {
 			return err
 		}
-		template = made
+		template = present
 	}
 	statement := "CREATE DATABASE " + name + " TEMPLATE " + template
 	if conn.PgConn().ParameterStatus("server_version") >= "15" {
@@ -39,18 +42,14 @@ func clone(ctx context.Context, conn *pgx.Conn, address, name string) error {
 	return err
 }
 
-// makeTemplate makes the template of the present migrations, unless another process did. Being
-// marked as a template says that it is whole: what an interrupted try left is made anew.
-func makeTemplate(ctx context.Context, conn *pgx.Conn, address string) (string, error) {
-	name, err := templateName()
-	if err != nil {
-		return "", err
-	}
+// makeTemplate makes the template of that name, unless another process did. Being marked as a
+// template says that it is whole: what an interrupted try left is made anew.
+func makeTemplate(ctx context.Context, conn *pgx.Conn, address, name string) error {
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", templateLock); err != nil {
-		return "", err
+		return err
 	}
 	var whole bool
-	err = conn.QueryRow(ctx, "SELECT datistemplate FROM pg_database WHERE datname = $1", name).Scan(&whole)
+	err := conn.QueryRow(ctx, "SELECT datistemplate FROM pg_database WHERE datname = $1", name).Scan(&whole)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
 	}
@@ -58,7 +57,7 @@ func makeTemplate(ctx context.Context, conn *pgx.Conn, address string) (string, 
 		err = fillTemplate(ctx, conn, address, name)
 	}
 	_, unlockErr := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", templateLock)
-	return name, errors.Join(err, unlockErr)
+	return errors.Join(err, unlockErr)
 }
 
 // fillTemplate makes and migrates the database, and marks it.

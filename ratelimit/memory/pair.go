@@ -51,7 +51,7 @@ func (p *pair) unlock() (turn uint32) {
 }
 
 func (p *pair) side(step *ratelimit.Step) *side {
-	if step.Policy.Per == ratelimit.PerOwner {
+	if step.Policy.PerOwner() {
 		return &p.owner
 	}
 	return &p.key
@@ -92,9 +92,8 @@ func (p *pair) take(b *ratelimit.Batch) error {
 // leave shows the steps that would have passed as they are, uncharged.
 func leave(b *ratelimit.Batch) {
 	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Allowed && !step.Policy.Listed() {
-			step.State = step.Policy.Untake(step.State, step.Policy.CostOf(b.Cost))
-		}
+		step := &b.Steps[i]
+		step.State = uncharged(step, step.Policy.CostOf(b.Cost))
 	}
 }
 

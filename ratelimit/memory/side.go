@@ -49,7 +49,18 @@ func (s *side) check(b *ratelimit.Batch, step *ratelimit.Step, cost int64) cellA
 		state = s.rec.cell(at).state()
 	}
 	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
+	if known && step.State.At < state.At {
+		s.rec.cell(at).setState(uncharged(step, cost))
+	}
 	return at
+}
+
+// uncharged is a checked step's state without the charge.
+func uncharged(step *ratelimit.Step, cost int64) ratelimit.State {
+	if step.Allowed && !step.Policy.Listed() {
+		return step.Policy.Untake(step.State, cost)
+	}
+	return step.State
 }
 
 // charge writes what check has let pass.

@@ -103,7 +103,7 @@ func (s *Store) Renew(_ context.Context, b *ratelimit.Batch) error {
 	var err error
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		if step.Policy.Algorithm == ratelimit.Concurrency && step.Charged && !p.side(step).renew(b, step) {
+		if step.Policy.Holds() && step.Charged && !p.side(step).renew(b, step) {
 			err = ratelimit.ErrExpired
 		}
 	}

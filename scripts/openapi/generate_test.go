@@ -131,7 +131,10 @@ func TestAnUnknownTypeIsAnError(t *testing.T) {
 
 func TestDocumentIsOrderedForPeople(t *testing.T) {
 	spec := string(sampleFiles(t)["openapi.json"])
-	product := spec[strings.Index(spec, `"Product": {`):]
+	_, product, found := strings.Cut(spec, `"Product": {`)
+	if !found {
+		t.Fatal("there is no Product")
+	}
 	for _, ordered := range [][]string{
 		{`"openapi"`, `"info"`, `"servers"`, `"paths"`, `"components"`},
 		{`"operationId": "listProducts"`, `"operationId": "createProduct"`}, // get before post

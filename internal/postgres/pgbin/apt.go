@@ -20,8 +20,8 @@ const (
 	// packageStop is how long apt-get may take to end in order after it was told to: killed at
 	// once, it would leave half-installed packages.
 	packageStop = 30 * time.Second
-	// packageOutput in bytes is how much of a failed run's output the error shows.
-	packageOutput = 1500
+	// packageFaults is how many of a failed run's faults the error shows.
+	packageFaults = 3
 )
 
 // apt installs Debian's package. Its fields are what it sees of the machine.
@@ -67,8 +67,8 @@ func (a apt) install(ctx context.Context, want Want) (Install, error) {
 	out, err := a.run(ctx, program, "-q", "-y", "--no-install-recommends",
 		"-o", "DPkg::Lock::Timeout=60", "install", name)
 	if err != nil {
-		text := strings.TrimSpace(string(out[max(0, len(out)-packageOutput):]))
-		return Install{}, errors.Join(fmt.Errorf("apt-get install %s: %w: %s", name, err, text), updateErr, restore())
+		err = fmt.Errorf("apt-get install %s: %w: %s", name, err, aptFaults(out))
+		return Install{}, errors.Join(err, updateErr, restore())
 	}
 	if err := restore(); err != nil {
 		return Install{}, err
@@ -78,6 +78,21 @@ func (a apt) install(ctx context.Context, want Want) (Install, error) {
 		return Install{}, err
 	}
 	return best(ctx, dirs, want)
+}
+
+// aptFaults are the last lines that apt-get marked as errors, or its last line at all.
+func aptFaults(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	var faults []string
+	for _, line := range lines {
+		if strings.HasPrefix(line, "E: ") {
+			faults = append(faults, strings.TrimSpace(line))
+		}
+	}
+	if len(faults) == 0 {
+		return lines[len(lines)-1]
+	}
+	return strings.Join(faults[max(0, len(faults)-packageFaults):], "; ")
 }
 
 // withoutCluster keeps the package from making a cluster of its own and starting it on port 5432,

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,9 @@ const (
 	// downloadLimit in bytes: a build has 12 to 25 MB.
 	downloadLimit = 128 << 20
 )
+
+// unpacked is the name of the folder that an archive is unpacked to, before it has its final one.
+const unpacked = "unpacked"
 
 // build is a published build of Postgres: the one of embedded-postgres-binaries, which holds just
 // the server, initdb and pg_ctl, and runs from any folder.
@@ -109,10 +113,15 @@ func (b build) get(ctx context.Context, want Want) (Install, error) {
 	if err := b.download(ctx, temporary); err != nil {
 		return Install{}, err
 	}
-	unpacked := filepath.Join(temporary, "postgres")
-	// A folder that is there already holds the same build, or one that was refused above.
-	if err := os.Rename(unpacked, final); err != nil {
-		if err := errors.Join(os.RemoveAll(final), os.Rename(unpacked, final)); err != nil {
+	if err := os.Rename(filepath.Join(temporary, unpacked), final); err != nil {
+		// Another process was faster, or what lay there was refused above.
+		if install, err := inspect(ctx, filepath.Join(final, "bin"), want); err == nil {
+			return install, nil
+		}
+		if err := os.Rename(final, filepath.Join(temporary, "refused")); err != nil {
+			return Install{}, err
+		}
+		if err := os.Rename(filepath.Join(temporary, unpacked), final); err != nil {
 			return Install{}, err
 		}
 	}
@@ -125,7 +134,7 @@ func (b build) url() string {
 	return fmt.Sprintf("%s/io/zonky/test/postgres/%s/%s/%s-%[3]s.jar", b.repository, artifact, b.version, artifact)
 }
 
-// download fetches the archive, checks it, and unpacks it to the folder's postgres.
+// download fetches the archive, checks it, and unpacks it below the folder.
 func (b build) download(ctx context.Context, folder string) error {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
@@ -141,7 +150,7 @@ func (b build) download(ctx context.Context, folder string) error {
 	if sum != b.sum {
 		return fmt.Errorf("download %s: its SHA-256 is %s, not %s", b.url(), sum, b.sum)
 	}
-	target := filepath.Join(folder, "postgres")
+	target := filepath.Join(folder, unpacked)
 	if err := os.Mkdir(target, 0o755); err != nil {
 		return err
 	}
@@ -152,8 +161,8 @@ func (b build) download(ctx context.Context, folder string) error {
 }
 
 // fetch writes what the address holds and returns its SHA-256.
-func fetch(ctx context.Context, url string, to io.Writer) (sum string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func fetch(ctx context.Context, address string, to io.Writer) (sum string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err
 	}
@@ -166,6 +175,9 @@ func fetch(ctx context.Context, url string, to io.Writer) (sum string, err error
 	}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
+	if wrapped := new(url.Error); errors.As(err, &wrapped) {
+		err = wrapped.Err // the caller names the address
+	}
 	if err != nil {
 		return "", err
 	}

@@ -114,9 +114,6 @@ func (f Finder) byFolder(ctx context.Context, want Want) (Install, error) {
 	if program := f.onPath("postgres"); program != "" {
 		dirs = append(dirs, filepath.Dir(program))
 	}
-	if len(dirs) == 0 {
-		return Install{}, errors.New("no postgres in the usual install folders or on the PATH")
-	}
 	return best(ctx, dirs, want)
 }
 

@@ -99,8 +99,11 @@ func inspect(ctx context.Context, dir string, want Want) (Install, error) {
 }
 
 // best inspects the folders and picks the highest major version, the earlier folder among equals.
-// The error joins why each folder was passed over.
+// The error says why each folder was passed over.
 func best(ctx context.Context, dirs []string, want Want) (Install, error) {
+	if len(dirs) == 0 {
+		return Install{}, errors.New("there is no postgres in the usual install folders or on the PATH")
+	}
 	var usable []Install
 	var passed []error
 	for _, dir := range dirs {

@@ -6,13 +6,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"ratelimiter/internal/testkit"
@@ -45,8 +44,7 @@ func main() {
 func run(args []string) (code int, err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cluster, err := testkit.StartCluster(context.Background(), log)
+	cluster, err := testkit.StartKeeper()
 	if err != nil {
 		return failed, err
 	}
@@ -57,6 +55,8 @@ func run(args []string) (code int, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// In a group of its own, the command and all that it started get each signal once: from here.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endWithParent(cmd.SysProcAttr)
+	runtime.LockOSThread() // the parent that a signal for orphans means is this thread
 	if err := cmd.Start(); err != nil {
 		return failed, err
 	}

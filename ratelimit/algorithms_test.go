@@ -1,0 +1,195 @@
+package ratelimit
+
+import (
+	"math/big"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// counter is a real counter of one policy, whatever it keeps.
+type counter struct {
+	c     *Compiled
+	state State
+	list  List
+}
+
+func (k *counter) take(now, cost int64) (State, bool) {
+	if k.c.Listed() {
+		s, ok := k.c.CheckList(&k.list, now, cost)
+		if ok && cost > 0 {
+			s = k.c.AddList(&k.list, now, cost, 1)
+		}
+		return s, ok
+	}
+	s, ok := k.c.Take(k.state, now, cost)
+	if ok {
+		k.state = s
+	}
+	return s, ok
+}
+
+func (k *counter) give(taken State, now, units int64) {
+	if k.c.Listed() {
+		k.c.GiveList(&k.list, taken, now, units, 1)
+		return
+	}
+	k.state = k.c.Give(k.state, taken, now, units)
+}
+
+// status is a look without a change.
+func (k *counter) status(now, cost int64) Status {
+	if k.c.Listed() {
+		list := k.list
+		list.Entries = append([]Entry(nil), k.list.Entries...)
+		s, ok := k.c.CheckList(&list, now, cost)
+		return k.c.Status(s, now, cost, ok)
+	}
+	s, ok := k.c.Take(k.state, now, cost)
+	if ok {
+		s = k.c.Untake(s, cost)
+	}
+	return k.c.Status(s, now, cost, ok)
+}
+
+// drawPolicy draws a policy of one algorithm: often a small one, where
+// boundaries are near, and sometimes one at the bounds.
+func drawPolicy(t *rapid.T, a Algorithm) *Compiled {
+	number := func(name string, high int64) int64 {
+		return rapid.OneOf(rapid.Int64Range(1, min(12, high)), rapid.Int64Range(1, high), rapid.Just(high)).Draw(t, name)
+	}
+	p := Policy{Name: "p", Algorithm: a}
+	if a == Calendar {
+		p.Limit = number("limit", MaxLimit)
+		p.Period = rapid.SampledFrom([]Period{Day, Week, Month}).Draw(t, "period")
+		p.TimeZone = rapid.SampledFrom([]string{"UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Africa/Cairo", "America/Havana", "Pacific/Apia"}).Draw(t, "zone")
+		if p.Period == Month {
+			p.AnchorDay = rapid.IntRange(1, 31).Draw(t, "anchor")
+		}
+	} else {
+		p.Period = Every(time.Duration(number("period", 366*86400*1000)) * time.Millisecond)
+		d, _ := p.Period.Duration()
+		p.Limit = number("limit", min(MaxLimit, d.Microseconds()))
+		if a == SlidingLog {
+			p.Limit = min(p.Limit, MaxLogLimit)
+		}
+	}
+	if a == LeakyBucket {
+		p.MaxWait = Every(time.Duration(number("max_wait", 1e9)) * time.Millisecond)
+	}
+	if a == TokenBucket {
+		p.Burst = number("burst", MaxLimit)
+		if Validate([]Policy{p}) != nil {
+			p.Burst = 0
+		}
+	}
+	if err := Validate([]Policy{p}); err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+	c, err := compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// drawPause draws a time to let pass: nothing, a little, about a unit's
+// worth, about a period, or until about the instant at which something changes.
+func drawPause(t *rapid.T, k *counter, now int64) int64 {
+	c := k.c
+	if rapid.IntRange(0, 2).Draw(t, "until") == 0 {
+		st := k.status(now, rapid.Int64Range(1, min(MaxCost, c.capacity)).Draw(t, "of"))
+		until := rapid.SampledFrom([]time.Duration{st.RetryAfter, st.ResetAfter}).Draw(t, "change")
+		return max(0, int64(until)-rapid.Int64Range(0, 1).Draw(t, "before"))
+	}
+	period := c.period
+	if period == 0 {
+		period = int64(24 * time.Hour)
+	}
+	return rapid.OneOf(
+		rapid.Just(int64(0)),
+		rapid.Int64Range(0, 3),
+		rapid.Int64Range(0, 2*c.interval),
+		rapid.Int64Range(0, 3*period),
+		rapid.SampledFrom([]int64{c.interval, max(0, c.interval-1), period - 1, period, period + 1, 2 * period}),
+	).Draw(t, "pause")
+}
+
+func TestAlgorithmsAgainstModel(t *testing.T) {
+	for _, a := range []Algorithm{TokenBucket, LeakyBucket, FixedWindow, SlidingWindow, SlidingLog, Calendar} {
+		t.Run(string(a), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { againstModel(t, drawPolicy(t, a)) })
+		})
+	}
+}
+
+// takenUnits is a take that may be given back in part.
+type takenUnits struct {
+	taken   State
+	receipt receipt
+	left    int64
+}
+
+// againstModel lets time pass, takes and gives back at random, and compares
+// every verdict and every remaining with the model's.
+func againstModel(t *rapid.T, c *Compiled) {
+	real, slow := &counter{c: c}, newModel(c)
+	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + rapid.Int64Range(0, int64(366*24*time.Hour)).Draw(t, "start")
+	var open []takenUnits
+	for range rapid.IntRange(1, 40).Draw(t, "steps") {
+		now += drawPause(t, real, now)
+		if len(open) > 0 && rapid.IntRange(0, 3).Draw(t, "give") == 0 {
+			i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+			units := rapid.Int64Range(1, open[i].left).Draw(t, "units")
+			real.give(open[i].taken, now, units)
+			slow.refund(open[i].receipt, now, units)
+			if open[i].left -= units; open[i].left == 0 || c.Algorithm == TokenBucket || c.Algorithm == LeakyBucket {
+				open = append(open[:i], open[i+1:]...)
+			}
+			continue
+		}
+		cost := rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, min(MaxCost, c.capacity))).Draw(t, "cost")
+		room := slow.remaining(now)
+		compareStatus(t, real, slow, now, cost)
+		s, ok := real.take(now, cost)
+		if want := room.Cmp(big.NewInt(cost)) >= 0; ok != want {
+			t.Fatalf("cost %d with %v remaining: allowed %v", cost, room, ok)
+		}
+		if ok {
+			open = append(open, takenUnits{s, slow.charge(now, cost), cost})
+		}
+	}
+	compareStatus(t, real, slow, now, 1)
+}
+
+// compareStatus checks Remaining against the model, and by the model that a
+// retry passes after RetryAfter and not a nanosecond before.
+func compareStatus(t *rapid.T, real *counter, slow model, now, cost int64) {
+	st := real.status(now, cost)
+	room := slow.remaining(now)
+	if room.Sign() < 0 {
+		room.SetInt64(0)
+	}
+	if room.Cmp(big.NewInt(st.Remaining)) != 0 {
+		t.Fatalf("%d remaining, by the model %v", st.Remaining, room)
+	}
+	switch {
+	case st.Allowed:
+		if st.RetryAfter != 0 {
+			t.Fatalf("allowed, and retry after %d", st.RetryAfter)
+		}
+	case cost > real.c.capacity:
+		if st.RetryAfter != Never {
+			t.Fatalf("a cost above the capacity: retry after %d", st.RetryAfter)
+		}
+	default:
+		at := now + int64(st.RetryAfter)
+		if slow.remaining(at).Cmp(big.NewInt(cost)) < 0 {
+			t.Fatalf("after %d the model would still refuse", st.RetryAfter)
+		}
+		if slow.remaining(at-1).Cmp(big.NewInt(cost)) >= 0 {
+			t.Fatalf("the model would pass sooner than after %d", st.RetryAfter)
+		}
+	}
+}

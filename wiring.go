@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/handlers"
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/audit"
+	"ratelimiter/internal/quota"
+	"ratelimiter/internal/shop"
+	"ratelimiter/middleware"
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+// services are what the handlers and the middleware call.
+type services struct {
+	db      *database
+	quotas  *quota.Service
+	checks  *quota.Checks
+	plans   *quota.Plans
+	keys    *apikeys.Store
+	limiter *ratelimit.Limiter
+	builtIn *ratelimit.Limiter
+	guard   *middleware.AddressGuard
+}
+
+// newServices makes the services on a database. clock is what the limiters go
+// by; nil: their own.
+func newServices(cfg *config, db *database, clock func() time.Time) (*services, error) {
+	var options []ratelimit.Option
+	if clock != nil {
+		options = append(options, ratelimit.WithClock(clock))
+	} else {
+		clock = time.Now
+	}
+	times := quota.Config{TTL: cfg.cacheTTL, Stale: cfg.cacheStale}
+	// A store each, so that no flood of addresses or of others' subjects can
+	// push out the counters of our keys.
+	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), options...) }
+	quotas, quotasErr := quota.New(db.Pool, keyChecker{cfg.peppers}, times)
+	checks, checksErr := quota.NewChecks(db.Pool, newLimiter(), times, clock)
+	if err := errors.Join(quotasErr, checksErr); err != nil {
+		return nil, err
+	}
+	announce := announcer{quotas, checks}
+	plans := quota.NewPlans(db.Pool, announce)
+	return &services{
+		db: db, quotas: quotas, checks: checks, plans: plans,
+		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
+		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
+	}, nil
+}
+
+// close ends what the services do in the background.
+func (s *services) close() {
+	s.checks.Close()
+	s.quotas.Close()
+}
+
+// router puts the handlers behind the gate.
+func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
+	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
+	groups := routeGroups()
+	return newRouter(&api{
+		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
+		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
+		checks:   handlers.NewChecks(s.checks),
+		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
+		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
+		plans:    handlers.NewPlans(s.plans, cursors, groups),
+		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
+		health:   handlers.NewHealth(ready),
+	}, &gate{
+		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, builtIn: s.builtIn,
+		fields: cfg.headers, proxies: cfg.trustedProxies,
+	})
+}
+
+// keyChecker lends internal/quota what internal/apikeys knows.
+type keyChecker struct{ *apikeys.Peppers }
+
+func (keyChecker) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
