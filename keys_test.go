@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -186,7 +187,7 @@ func TestAMergePatchChangesWhatItNames(t *testing.T) {
 		answer.JSON(&k)
 		expiry := "never"
 		if k.ExpiresAt != nil {
-			expiry = fmt.Sprint(k.ExpiresAt.Year())
+			expiry = strconv.Itoa(k.ExpiresAt.Year())
 		}
 		got := fmt.Sprint(k.Name, " ", k.Plan, " ", k.Scopes, " ", k.Owner, " ", expiry, " ", len(k.IPAllow), " ", k.Metadata, " ", len(k.Overrides))
 		if got != step.want || k.Version != step.version || answer.Header.Get("ETag") != fmt.Sprintf(`"%d"`, step.version) {

@@ -81,7 +81,7 @@ func (d *decoder) covered(pointer string) bool {
 }
 
 func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string) {
-	if member, ok := into.Addr().Interface().(member); ok {
+	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
 		into = reflect.ValueOf(member.found()).Elem()
 	}
 	if text.Kind() == 'n' {
