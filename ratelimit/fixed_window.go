@@ -57,7 +57,7 @@ func statusFixedWindow(c *Compiled, s State, now, cost int64, st *Status) {
 // its end, which is end nanoseconds away.
 func windowStatus(c *Compiled, used, end, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-used)
-	st.ResetAfter = time.Duration(end)
+	st.ResetAfter = time.Duration(max(0, end))
 	if st.Allowed && cost > 0 {
 		return
 	}

@@ -26,11 +26,16 @@ type Subject struct {
 	Name string
 }
 
-func newSubject(per Per, name string) Subject {
-	sum := sha256.Sum256([]byte(string(per) + "\x00" + name))
-	return Subject{Per: per, Name: name, Hash: [2]uint64{
-		binary.LittleEndian.Uint64(sum[0:]), binary.LittleEndian.Uint64(sum[8:]),
-	}}
+// set names a subject, and hashes it where a policy needs that.
+func (s *Subject) set(per Per, name string, hash bool) {
+	s.Per, s.Name, s.Hash = per, name, [2]uint64{}
+	if !hash {
+		return
+	}
+	var room [160]byte // for names of the usual lengths
+	text := append(append(append(room[:0], per...), 0), name...)
+	sum := sha256.Sum256(text)
+	s.Hash = [2]uint64{binary.LittleEndian.Uint64(sum[0:]), binary.LittleEndian.Uint64(sum[8:])}
 }
 
 // Quota is the policies that a caller has, compiled and bound to its subjects.
@@ -87,15 +92,21 @@ func NewQuota(policies []Policy, s Subjects) (*Quota, error) {
 	return q.For(s), nil
 }
 
-// For is the same quota bound to other subjects; it compiles nothing anew.
+// For is the same quota bound to other subjects. It compiles nothing anew and
+// shares all that was compiled: a plan of many callers is best compiled once.
+// It costs an allocation and a SHA-256 for each kind of subject in use.
 func (q *Quota) For(s Subjects) *Quota {
-	return &Quota{
-		policies: q.policies,
-		views:    q.views,
-		all:      q.all,
-		key:      newSubject(PerKey, s.Key),
-		owner:    newSubject(PerOwner, s.Owner),
-	}
+	bound := new(Quota)
+	q.Bind(bound, s)
+	return bound
+}
+
+// Bind is For without the allocation, for subjects that are met once: it
+// overwrites into, which must not be in use.
+func (q *Quota) Bind(into *Quota, s Subjects) {
+	into.policies, into.views, into.all = q.policies, q.views, q.all
+	into.key.set(PerKey, s.Key, q.all.perKey)
+	into.owner.set(PerOwner, s.Owner, q.all.perOwner)
 }
 
 func newView(all []*Compiled, applies func(*Compiled) bool) *view {

@@ -82,7 +82,6 @@ func (s *side) charge(b *ratelimit.Batch, step *ratelimit.Step, at cellAt) {
 func (s *side) begin(step *ratelimit.Step, at cellAt) {
 	c := s.rec.cell(at)
 	s.shard.dropList(c)
-	clear(c)
 	s.shard.generation++
 	c[0], c[1] = step.Policy.ID(), tag(step.Policy.Fingerprint(), s.shard.generation)
 	if step.Policy.Listed() {

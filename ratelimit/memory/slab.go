@@ -41,12 +41,11 @@ func (s *slab) record(n uint32) record {
 	return record(s.chunks[n/chunkRecords][from : from+s.words : from+s.words])
 }
 
-// allocate finds a record that is all zero.
+// allocate finds a record that is zero but for its idle word.
 func (s *slab) allocate(class int) uint32 {
 	if last := len(s.free) - 1; last >= 0 {
 		n := s.free[last]
 		s.free = s.free[:last]
-		clear(s.record(n))
 		return n
 	}
 	if s.made%chunkRecords == 0 {

@@ -70,6 +70,8 @@ var takingCases = all(
 	[]testCase{
 		{"a refusal burns no other policy", refusalBurnsNothing},
 		{"a shadow policy refuses nothing and pays only for what it admits", shadow},
+		{"a shadow policy below the cost is never charged", shadowBelow},
+		{"a reservation that is used again gives back what it took last", reused},
 		{"a group's policies apply to it alone", groups},
 		{"no policy limits nothing", func(h *harness) {
 			d := h.pass(h.quota(), 1000).Decision
@@ -154,6 +156,37 @@ func shadow(h *harness) {
 	r := h.take(q, 2)
 	if r.Decision.Allowed || r.Decision.Shadows()[0].Remaining != 3 {
 		h.Fatalf("the shadow paid for a refused request: %+v", r.Decision.Shadows())
+	}
+}
+
+func shadowBelow(h *harness) {
+	for _, a := range everyAlgorithm() {
+		if a.Algorithm == ratelimit.Concurrency {
+			continue // counts requests
+		}
+		a.Mode, a.Limit = ratelimit.Shadow, 3
+		q := h.quotaFor(ratelimit.Subjects{Key: a.Name},
+			ratelimit.Policy{Name: "real", Algorithm: ratelimit.FixedWindow, Limit: 100, Period: "10s"}, a)
+		d := h.pass(q, 4).Decision
+		if s := d.Shadows()[0]; s.Allowed || s.Remaining != 3 || s.RetryAfter != ratelimit.Never {
+			h.Fatalf("%s: %+v", a.Name, s)
+		}
+		h.remaining(q, 96)
+	}
+}
+
+func reused(h *harness) {
+	q := h.quota(
+		ratelimit.Policy{Name: "real", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "10s"},
+		ratelimit.Policy{Name: "ghost", Algorithm: ratelimit.FixedWindow, Limit: 2, Period: "10s", Mode: ratelimit.Shadow},
+	)
+	var r ratelimit.Reservation
+	for range 4 {
+		h.ok(h.limiter.Reserve(ctx, &r, q, "", 1))
+	}
+	h.ok(r.Release(ctx)) // of the fourth, which the shadow would have refused
+	if d := h.pass(q, 0).Decision; d.Statuses()[0].Remaining != 7 || d.Shadows()[0].Remaining != 0 {
+		h.Fatalf("%+v, %+v", d.Statuses(), d.Shadows())
 	}
 }
 

@@ -1,0 +1,186 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+var queue = ratelimit.Policy{Name: "queue", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "1s", MaxWait: "500ms"}
+
+// TestWaitSpacesRequests: ten callers at once start a tenth of a second apart,
+// and those who would wait too long are refused at once.
+func TestWaitSpacesRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)
+		began := time.Now()
+		starts := make(chan time.Duration, 10)
+		for range 10 {
+			go func() {
+				var r ratelimit.Reservation
+				if err := l.Reserve(ctx, &r, q, "", 1); err != nil {
+					t.Error(err)
+				}
+				if !r.Decision.Allowed {
+					starts <- -1
+					return
+				}
+				if err := r.Wait(ctx); err != nil {
+					t.Error(err)
+				}
+				starts <- time.Since(began)
+			}()
+		}
+		refused := 0
+		for i, next := 0, time.Duration(0); i < 10; i++ {
+			switch start := <-starts; start {
+			case -1:
+				refused++
+			case next:
+				next += 100 * time.Millisecond
+			default:
+				t.Errorf("one started at %v, not %v", start, next)
+			}
+		}
+		if refused != 4 {
+			t.Errorf("%d were refused; the queue is 500 ms long, and six fit", refused)
+		}
+	})
+}
+
+func TestWaitIsCancellable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)
+		var first, second, third ratelimit.Reservation
+		for _, r := range []*ratelimit.Reservation{&first, &second, &third} {
+			if err := l.Reserve(ctx, r, q, "", 1); err != nil || !r.Decision.Allowed {
+				t.Fatal(err, r.Decision)
+			}
+		}
+		began := time.Now()
+		if err := first.Wait(ctx); err != nil || time.Since(began) != 0 {
+			t.Errorf("the first waits %v: %v", time.Since(began), err)
+		}
+		// A deadline before its turn: it isn't waited for.
+		short, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
+		defer cancel()
+		if err := third.Wait(short); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 0 {
+			t.Errorf("the third gives up after %v: %v", time.Since(began), err)
+		}
+		// Its place at the end was given back.
+		if err := l.Reserve(ctx, &third, q, "", 1); err != nil || third.Decision.Wait != 200*time.Millisecond {
+			t.Errorf("the next waits %v: %v", third.Decision.Wait, err)
+		}
+		cancelled, cancel := context.WithCancel(ctx)
+		time.AfterFunc(30*time.Millisecond, cancel)
+		if err := third.Wait(cancelled); !errors.Is(err, context.Canceled) || time.Since(began) != 30*time.Millisecond {
+			t.Errorf("cancelled after %v: %v", time.Since(began), err)
+		}
+		if err := third.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
+			t.Errorf("a cancelled wait had not released: %v", err)
+		}
+		// A turn that has come while the caller did something else.
+		time.Sleep(time.Second)
+		at := time.Now()
+		if err := second.Wait(ctx); err != nil || time.Since(at) != 0 {
+			t.Errorf("a turn that has come: %v, %v", time.Since(at), err)
+		}
+	})
+}
+
+// failingStore fails from its n-th call on.
+type failingStore struct {
+	ratelimit.Store
+	calls, fromCall int
+}
+
+var errStore = errors.New("the store is down")
+
+func (f *failingStore) fails() bool { f.calls++; return f.calls >= f.fromCall }
+
+func (f *failingStore) Take(ctx context.Context, b *ratelimit.Batch) error {
+	if f.fails() {
+		return errStore
+	}
+	return f.Store.Take(ctx, b)
+}
+
+func (f *failingStore) Give(ctx context.Context, b *ratelimit.Batch) error {
+	if f.fails() {
+		return errStore
+	}
+	return f.Store.Give(ctx, b)
+}
+
+func TestAFailedStoreAllowsNothing(t *testing.T) {
+	store := &failingStore{Store: memory.New(), fromCall: 2}
+	l, q := ratelimit.New(store), mustQuota(t, free...)
+	var r ratelimit.Reservation
+	if err := l.Reserve(ctx, &r, q, "", 1); err != nil || !r.Decision.Allowed {
+		t.Fatal(err)
+	}
+	if err := r.Release(ctx); !errors.Is(err, errStore) {
+		t.Fatalf("release: %v", err)
+	}
+	if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
+		t.Fatalf("a refund whose fate is unknown was tried again: %v", err)
+	}
+	// The same reservation again: nothing of the last decision may remain.
+	if err := l.Reserve(ctx, &r, q, "", 1); !errors.Is(err, errStore) {
+		t.Fatal(err)
+	}
+	if d := &r.Decision; d.Allowed || len(d.Statuses()) != 0 || len(d.Shadows()) != 0 || d.Wait != 0 {
+		t.Fatalf("a decision without a store: %+v", d)
+	}
+	if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
+		t.Fatalf("released what was never taken: %v", err)
+	}
+	if _, err := l.Peek(ctx, q, ""); !errors.Is(err, errStore) {
+		t.Fatal(err)
+	}
+}
+
+func TestReservationsAreReusable(t *testing.T) {
+	clock := newTestClock()
+	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
+	small, large := mustQuota(t, queue), mustQuota(t, everyAlgorithm...)
+	var r ratelimit.Reservation
+	for i := range 20 {
+		q, want := small, 1
+		if i%2 == 1 {
+			q, want = large, 7
+		}
+		if i%3 == 2 {
+			q, want = mustQuota(t), 0
+		}
+		clock.advance(time.Minute)
+		if err := l.Reserve(ctx, &r, q, "", 1); err != nil || !r.Decision.Allowed || len(r.Decision.Statuses()) != want {
+			t.Fatalf("round %d: %v, %+v", i, err, r.Decision)
+		}
+		for j, s := range r.Decision.Statuses() {
+			if s.Policy.Name != q.Policies()[j].Name || s.Remaining != s.Limit-1 {
+				t.Fatalf("round %d: %s has %d of %d", i, s.Policy.Name, s.Remaining, s.Limit)
+			}
+		}
+		if err := r.Release(ctx); (err == nil) != (want > 0) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDefaultClockIsTheWallClockMonotonically(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ratelimit.New(memory.New())
+		q := mustQuota(t, ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 5, Period: "1h"})
+		time.Sleep(20 * time.Minute) // virtual: the bubble begins at midnight
+		d, err := l.Peek(ctx, q, "")
+		if err != nil || d.Statuses()[0].ResetAfter != 40*time.Minute {
+			t.Fatalf("%v, %+v", err, d.Statuses())
+		}
+	})
+}
