@@ -32,6 +32,12 @@ var accessTable = []access{
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
 
+	// What is counted belongs to the caller's owner; another's reservation isn't there.
+	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/reserve", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/commit", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers","cost":1}`, 401, 403, 404, 401, 401, 404},
+	{"POST /v1/limits/release", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers"}`, 401, 403, 404, 401, 401, 404},
+
 	// These are about the key itself: no scope is wrong.
 	{"GET /v1/me", "", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/limits", "", "", 401, 200, 200, 401, 401, 200},
