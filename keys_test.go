@@ -507,9 +507,27 @@ func TestOfTwoAdminKeysThatEndEachOtherAtOnceOneStays(t *testing.T) {
 	var me handlers.OwnKeyWithQuota
 	first.Get("/v1/me").Want(http.StatusOK).JSON(&me)
 	app.As(second.Secret).Get("/v1/me").Want(http.StatusOK)
+
+	// Neither can write its audit before both have begun.
+	tx, err := app.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE audit_log`); err != nil {
+		t.Fatal(err)
+	}
 	var calls sync.WaitGroup
 	calls.Go(func() { first.Post("/v1/admin/keys/"+second.ID+"/revoke", nil) })
 	calls.Go(func() { app.As(second.Secret).Post("/v1/admin/keys/"+me.ID+"/revoke", nil) })
+	for waiting := 0; waiting < 2; {
+		err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	calls.Wait()
 	var left int
 	if err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM api_keys WHERE revoked_at IS NULL`).Scan(&left); err != nil || left != 1 {
