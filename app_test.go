@@ -76,7 +76,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	}
 	app := &testApp{
 		t: t, db: db, keys: apikeys.NewStore(db, peppers),
-		ready: &readiness{db: &database{Pool: db}}, clock: newTestClock(), log: &safeBuffer{},
+		ready: &readiness{db: db}, clock: newTestClock(), log: &safeBuffer{},
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
@@ -86,7 +86,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(parts.close)
-	parts.db = app.ready.db // the shop's; the quotas keep theirs
+	parts.db = &database{Pool: db} // the shop's; the quotas keep theirs
 	router, err := parts.router(cfg, to, app.ready)
 	if err != nil {
 		t.Fatal(err)

@@ -95,25 +95,6 @@ func TestUnknownRevokedAndExpiredKeysGetTheSame401(t *testing.T) {
 	app.As(other).Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestAKeyThatExpiresStopsAlthoughItIsCached(t *testing.T) {
-	app := newApp(t)
-	soon := time.Now().Add(700 * time.Millisecond)
-	key := app.key(apikeys.NewKey{ExpiresAt: &soon})
-	caller := app.As(key)
-	answered := 0
-	for time.Now().Before(soon.Add(10 * time.Second)) {
-		if caller.Get("/v1/products").Status == http.StatusUnauthorized {
-			break
-		}
-		answered++
-		app.clock.Advance(time.Second)
-	}
-	if time.Now().Before(soon) || answered == 0 {
-		t.Fatalf("the key ended at %s, after %d answers; it expires at %s", time.Now(), answered, soon)
-	}
-	caller.Get("/v1/products").Want(http.StatusUnauthorized)
-}
-
 func TestAnAllowListIsKept(t *testing.T) {
 	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
 	key := app.key(apikeys.NewKey{IPAllow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}})

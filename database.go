@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -15,13 +14,10 @@ import (
 	"ratelimiter/models"
 )
 
-// stopTimeout bounds the end of the private Postgres; after it, it is killed.
-const stopTimeout = 15 * time.Second
-
 // database is a pool on the Postgres that was asked for, be it the private one.
 type database struct {
 	*pgxpool.Pool
-	private *postgres.Server // nil with a DATABASE_URL
+	private *privatePostgres // nil with a DATABASE_URL
 }
 
 // openDatabase connects to DATABASE_URL, or to the private Postgres, which get
@@ -29,16 +25,17 @@ type database struct {
 func openDatabase(ctx context.Context, cfg *config, to *console,
 	get func(context.Context, postgres.Config) (*postgres.Server, error),
 ) (*database, error) {
-	db := &database{}
-	url := cfg.databaseURL
+	db, url := &database{}, cfg.databaseURL
+	options := []postgres.Option{postgres.WithApplicationName("ratelimiter")}
 	if url == "" {
-		server, err := get(ctx, postgres.Config{DataDir: cfg.dataDir, Log: to.log})
+		private, err := startPrivate(ctx, postgres.Config{DataDir: cfg.dataDir, Log: to.log}, get)
 		if err != nil {
 			return nil, err
 		}
-		db.private, url = server, server.URL()
+		db.private, url = private, private.server.URL()
+		options = append(options, private.follow)
 	}
-	pool, err := postgres.Open(ctx, url, postgres.WithApplicationName("ratelimiter"))
+	pool, err := postgres.Open(ctx, url, options...)
 	if err != nil {
 		return nil, errors.Join(err, db.close())
 	}
@@ -54,9 +51,7 @@ func (db *database) close() error {
 	if db.private == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	return db.private.Stop(ctx)
+	return db.private.stop()
 }
 
 // withDatabase runs a short command on the database, brought up to date,

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,9 +38,12 @@ func greet(ctx context.Context, cfg *config, to *console, db *database, addr net
 		return fmt.Errorf("make the dev keys: %w", err)
 	}
 	text := fmt.Sprintf("\nRateLimiter is ready.\n\n  API        %s/v1\n  Docs       %s/docs\n", base, base)
-	if made == nil {
+	switch {
+	case made == nil && madeHere(ctx, db, file):
 		text += fmt.Sprintf("\nThe keys that dev mode made stand in %s.\n\n", file)
-	} else {
+	case made == nil:
+		text += "\nThere are keys in this database already. To make another: ratelimiter keys create --name mine\n\n"
+	default:
 		text += fmt.Sprintf("  Demo key   %s\n  Admin key  %s\n\n", made.Demo, made.Admin) +
 			fmt.Sprintf("The keys are shown this once, and kept in %s. Try:\n\n", file) +
 			fmt.Sprintf("  curl -i -H 'Authorization: Bearer %s' %s/v1/products\n\n", made.Demo, base)
@@ -84,11 +89,35 @@ func (k *devKeys) write(file string) error {
 	if err != nil {
 		return err
 	}
-	// A file that is there already could be readable by others: make it anew.
-	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := setAside(file); err != nil {
 		return err
 	}
 	return os.WriteFile(file, append(data, '\n'), 0o600)
+}
+
+// setAside gives a file that is there already another name: the keys in it are
+// another database's, and stand nowhere else.
+func setAside(file string) error {
+	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	aside := strings.TrimSuffix(file, ".json") + time.Now().UTC().Format(".until-20060102T150405.000000000") + ".json"
+	return os.Rename(file, aside)
+}
+
+// madeHere reports whether the keys in a file are of this database.
+func madeHere(ctx context.Context, db *database, file string) bool {
+	data, err := os.ReadFile(file)
+	var keys devKeys
+	if err != nil || json.Unmarshal(data, &keys) != nil {
+		return false
+	}
+	id, err := apikeys.ParseID(keys.Demo)
+	if err != nil {
+		return false
+	}
+	_, err = apikeys.NewStore(db.Pool, nil).Get(ctx, id)
+	return err == nil
 }
 
 // localAddress is where a browser on this machine finds a listener.

@@ -83,7 +83,13 @@ func TestPackagesImportOnlyWhatTheLayoutAllows(t *testing.T) {
 	list := packages(t)
 	for _, p := range list {
 		from, _ := folder(p.ImportPath)
-		if strings.Contains(from, "testdata") || slices.Contains(unbound, from) {
+		if strings.Contains(from, "testdata") {
+			continue
+		}
+		if !strings.HasPrefix(from, "internal/testkit") && slices.Contains(p.Imports, module+"/internal/testkit") {
+			t.Errorf("%s imports the test kit, which is for tests only", from)
+		}
+		if slices.Contains(unbound, from) {
 			continue
 		}
 		allowed, known := mayImport[from]

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -186,7 +188,7 @@ func TestAMergePatchChangesWhatItNames(t *testing.T) {
 		answer.JSON(&k)
 		expiry := "never"
 		if k.ExpiresAt != nil {
-			expiry = fmt.Sprint(k.ExpiresAt.Year())
+			expiry = strconv.Itoa(k.ExpiresAt.Year())
 		}
 		got := fmt.Sprint(k.Name, " ", k.Plan, " ", k.Scopes, " ", k.Owner, " ", expiry, " ", len(k.IPAllow), " ", k.Metadata, " ", len(k.Overrides))
 		if got != step.want || k.Version != step.version || answer.Header.Get("ETag") != fmt.Sprintf(`"%d"`, step.version) {
@@ -316,12 +318,12 @@ func TestCountersAreResetByNameOrAllAtOnce(t *testing.T) {
 		admin.Get(path + "/limits").Want(http.StatusOK).JSON(&limits)
 		var own handlers.KeyLimits
 		caller.Get("/v1/me/limits").Want(http.StatusOK).JSON(&own)
-		if fmt.Sprint(own) != fmt.Sprint(limits) {
+		if !reflect.DeepEqual(own, limits) {
 			t.Errorf("the caller is told %v, the operator %v", own, limits)
 		}
 		var left []string
 		for _, l := range limits.Data {
-			left = append(left, fmt.Sprintf("%s %s %d/%d %g %g %s %s", l.Policy, l.Algorithm, l.Remaining, l.Limit, l.ResetAfter, l.RetryAfter, l.Mode, l.Charge))
+			left = append(left, fmt.Sprintf("%s %s %d/%d %g %g %s %s", l.Policy, l.Algorithm, l.Remaining, l.Limit, l.ResetAfter, *l.RetryAfter, l.Mode, l.Charge))
 		}
 		return strings.Join(left, ", ")
 	}
@@ -505,9 +507,27 @@ func TestOfTwoAdminKeysThatEndEachOtherAtOnceOneStays(t *testing.T) {
 	var me handlers.OwnKeyWithQuota
 	first.Get("/v1/me").Want(http.StatusOK).JSON(&me)
 	app.As(second.Secret).Get("/v1/me").Want(http.StatusOK)
+
+	// Neither can write its audit before both have begun.
+	tx, err := app.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE audit_log`); err != nil {
+		t.Fatal(err)
+	}
 	var calls sync.WaitGroup
 	calls.Go(func() { first.Post("/v1/admin/keys/"+second.ID+"/revoke", nil) })
 	calls.Go(func() { app.As(second.Secret).Post("/v1/admin/keys/"+me.ID+"/revoke", nil) })
+	for waiting := 0; waiting < 2; {
+		err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	calls.Wait()
 	var left int
 	if err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM api_keys WHERE revoked_at IS NULL`).Scan(&left); err != nil || left != 1 {

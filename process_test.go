@@ -64,24 +64,30 @@ func outcome(t *testing.T, env []string, args ...string) (code int, stdout, stde
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// running is a server process.
-type running struct {
+// process is a server that runs by itself.
+type process struct {
 	*testkit.Client
 	cmd     *exec.Cmd
 	greeted string // what it printed until it was ready
 	stderr  *safeBuffer
 }
 
+// endOfGreeting is in the last line that dev mode prints when it is ready.
+var endOfGreeting = regexp.MustCompile(`curl -i|dev mode made|keys create`)
+
+// startPatience is after what time a server that isn't ready fails the test.
+const startPatience = 90 * time.Second
+
 // serveProcess starts the server in dev mode and waits until it says that it
 // is ready.
-func serveProcess(t *testing.T, env ...string) *running {
+func serveProcess(t *testing.T, env ...string) *process {
 	t.Helper()
 	cmd := command(t, append([]string{"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, env...), "serve", "--dev")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{cmd: cmd, stderr: &safeBuffer{}}
+	r := &process{cmd: cmd, stderr: &safeBuffer{}}
 	cmd.Stderr = r.stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -90,6 +96,8 @@ func serveProcess(t *testing.T, env ...string) *running {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
+	patience := time.AfterFunc(startPatience, func() { _ = cmd.Process.Kill() })
+	defer patience.Stop()
 	lines := bufio.NewScanner(stdout)
 	var base string
 	for lines.Scan() {
@@ -97,7 +105,7 @@ func serveProcess(t *testing.T, env ...string) *running {
 		if at := regexp.MustCompile(`Docs +(http://\S+)/docs`).FindStringSubmatch(lines.Text()); at != nil {
 			base = at[1]
 		}
-		if strings.Contains(lines.Text(), "curl -i") || strings.Contains(lines.Text(), "dev mode made") {
+		if endOfGreeting.MatchString(lines.Text()) {
 			break
 		}
 	}
@@ -110,7 +118,7 @@ func serveProcess(t *testing.T, env ...string) *running {
 }
 
 // end sends a signal and waits for the process's end.
-func (r *running) end(signal syscall.Signal) int {
+func (r *process) end(signal syscall.Signal) int {
 	_ = r.cmd.Process.Signal(signal)
 	_ = r.cmd.Wait()
 	return r.cmd.ProcessState.ExitCode()
@@ -263,7 +271,7 @@ func TestARequestUnderWayIsFinishedAfterTheSignal(t *testing.T) {
 
 // awaitUnderWay waits until the server answers another request: it takes
 // connections in their order.
-func awaitUnderWay(t *testing.T, server *running) {
+func awaitUnderWay(t *testing.T, server *process) {
 	t.Helper()
 	server.Get("/livez").Want(http.StatusOK)
 }
@@ -390,5 +398,104 @@ func TestAWrongCommandLineIsAUsageError(t *testing.T) {
 	}
 	if code, stdout, _ := outcome(t, nil, "openapi"); code != 0 || !json.Valid([]byte(stdout)) {
 		t.Errorf("openapi: exit code %d", code)
+	}
+}
+
+func TestAPrivatePostgresThatDiesIsStartedAgain(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir)
+	keys := readDevKeys(t, dir)
+	known, unknown := server.As(keys.Demo), server.As(keys.Admin)
+	known.Get("/v1/products").Want(http.StatusOK)
+	died := postgresPID(t, dir)
+	if err := syscall.Kill(died, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	awaitEnd(t, died)
+	// Whatever is asked now is answered, and never with a 401.
+	deadline := time.Now().Add(30 * time.Second)
+	for status := 0; status != http.StatusOK; {
+		if status = unknown.Get("/v1/products").Status; status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("status %d", status)
+		}
+		if got := known.Get("/v1/products/prd_0y5apuf8zs"); got.Status != http.StatusOK && got.Status != http.StatusServiceUnavailable {
+			t.Fatalf("a known key got %d %s", got.Status, got.Body)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Postgres does not come back:\n%s", server.stderr)
+		}
+	}
+	if postgresPID(t, dir) == died {
+		t.Error("the pid file is the old one")
+	}
+	if code := server.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d\n%s", code, server.stderr)
+	}
+}
+
+func TestDevKeysOfAnotherDatabaseAreKept(t *testing.T) {
+	dir := t.TempDir()
+	first := serveProcess(t, "DATA_DIR="+dir)
+	keys := readDevKeys(t, dir)
+	first.end(syscall.SIGTERM)
+
+	second := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+testkit.DatabaseURL(t))
+	if readDevKeys(t, dir) == keys {
+		t.Fatal("the other database has no keys of its own")
+	}
+	second.end(syscall.SIGTERM)
+
+	third := serveProcess(t, "DATA_DIR="+dir)
+	if strings.Contains(third.greeted, devKeysFile) {
+		t.Errorf("the greeting names a file with another database's keys:\n%s", third.greeted)
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "dev-keys.until-*.json"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("the first keys are kept in %v", kept)
+	}
+	data, err := os.ReadFile(kept[0])
+	if err != nil || !strings.Contains(string(data), keys.Demo) {
+		t.Errorf("kept: %s, %v", data, err)
+	}
+	third.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
+}
+
+func TestASignalWhileStartingIsNoFailure(t *testing.T) {
+	cmd := command(t, []string{"DATA_DIR=" + t.TempDir(), "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
+	var stderr safeBuffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Signals are listened to from main's first line, long before the pepper is there.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if _, err := os.Stat(filepath.Join(strings.TrimPrefix(cmd.Env[2], "DATA_DIR="), "owner.lock")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not start")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+}
+
+func TestATakenAddressIsToldAtOnce(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	dir := t.TempDir()
+	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=" + taken.Addr().String(), "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
+	if code != exitFailure || !strings.Contains(stderr, "HTTP_ADDR") || !strings.Contains(stderr, "in use") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if made, _ := filepath.Glob(filepath.Join(dir, "postgres-*")); len(made) != 0 {
+		t.Errorf("a Postgres was made for nothing: %v", made)
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -90,35 +92,90 @@ func TestTheReadmesQuickstartIsWhatHappens(t *testing.T) {
 	}
 }
 
-// The worked timeline of the README, line by line.
+// The worked timeline of the README: each row as it stands there, filled with
+// what happens.
 func TestTheReadmesTimelineIsWhatHappens(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	app := newApp(t)
 	caller := app.caller("free")
-	send := func(n int, every time.Duration) (passed int, fields string) {
+	remaining := regexp.MustCompile(`"burst";r=(\d+);t=\d+, "minute";r=(\d+);`)
+	send := func(n int, every time.Duration) (passed, refused int, burst, minute string) {
 		for range n {
 			answer := caller.Get("/v1/products/prd_0y5apuf8zs")
 			if answer.Status == http.StatusOK {
 				passed++
+			} else {
+				answer.Want(http.StatusTooManyRequests)
+				refused++
 			}
-			fields = answer.Header.Get("RateLimit")
+			left := remaining.FindStringSubmatch(answer.Header.Get("RateLimit"))
+			burst, minute = left[1], left[2]
 			app.clock.Advance(every)
 		}
-		return passed, fields
+		return passed, refused, burst, minute
 	}
-	check := func(at string, passed, want int, fields, prefix string) {
+	says := func(format string, values ...any) {
 		t.Helper()
-		if passed != want || !strings.HasPrefix(fields, prefix) {
-			t.Errorf("at %s: %d passed, RateLimit %s; want %d, %s", at, passed, fields, want, prefix)
+		if row := fmt.Sprintf(format, values...); !strings.Contains(string(readme), row) {
+			t.Errorf("what happens is %q; the README has no such row", row)
 		}
 	}
-	passed, fields := send(20, 0)
-	check("0.0 s", passed, 20, fields, `"burst";r=0;t=2, "minute";r=280;`)
-	passed, fields = send(1, 0)
-	check("0.0 s", passed, 0, fields, `"burst";r=0;t=2, "minute";r=280;`)
+	passed, _, burst, minute := send(20, 0)
+	says("| 0.0 s | 20 at once | %d × 200 | %s of 20 | %s of 300 |", passed, burst, minute)
+	_, refused, burst, minute := send(1, 0)
+	says("| 0.0 s | %d more | 429, `retry_after` 0.1 | %s | %s |", refused, burst, minute)
 	app.clock.Advance(100 * time.Millisecond)
-	passed, fields = send(1, 0)
-	check("0.1 s", passed, 1, fields, `"burst";r=0;t=2, "minute";r=279;`)
-	app.clock.Advance(30*time.Second - 100*time.Millisecond)
-	passed, fields = send(290, 100*time.Millisecond)
-	check("30 s", passed, 279, fields, `"burst";r=20;t=0, "minute";r=0;`)
+	passed, _, burst, minute = send(1, 0)
+	says("| 0.1 s | %d | 200 | %s | %s |", passed, burst, minute)
+	app.clock.Advance(2 * time.Second)
+	limits := string(caller.Get("/v1/me/limits").Want(http.StatusOK).Body)
+	says("| 2.1 s | none | | %d | %d |", number(t, limits, "burst"), number(t, limits, "minute"))
+	app.clock.Advance(27900 * time.Millisecond)
+	passed, refused, burst, minute = send(290, 100*time.Millisecond)
+	says("| 30 s | 290, at 10 a second | %d × 200, %d × 429 | %s | %s |", passed, refused, burst, minute)
+}
+
+// number is what remains of a policy in a Limits answer.
+func number(t *testing.T, limits, policy string) int {
+	t.Helper()
+	found := regexp.MustCompile(`"policy":"` + policy + `".*?"remaining":(\d+)`).FindStringSubmatch(limits)
+	if found == nil {
+		t.Fatalf("no %s in %s", policy, limits)
+	}
+	n, err := strconv.Atoi(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Links within the repository lead somewhere.
+func TestLinksInTheDocumentationLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeper, err := filepath.Glob("docs/*/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, page := range append(append(pages, deeper...), "README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)[^):]*\)`).FindAllStringSubmatch(string(text), -1) {
+			checked++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link[1])); err != nil {
+				t.Errorf("%s links to %s, which isn't there", page, link[1])
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no link was found")
+	}
 }

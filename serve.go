@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,12 +23,41 @@ type serveCommand struct {
 	Dev bool `env:"RATELIMITER_DEV" help:"For trying out: make a key pepper and, in an empty database, a demo key and an admin key."`
 }
 
-// Run wires the parts, serves, and drains in reverse order: requests first,
-// the private Postgres last.
-func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err error) {
+// Run serves until a signal. One that comes while it starts is no failure.
+func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) error {
 	if err := cfg.withPeppers(s.Dev); err != nil {
 		return err
 	}
+	public, ops, err := listen(ctx, cfg) // first: it is quick, and fails where another server runs
+	if err != nil {
+		return err
+	}
+	err = s.serve(ctx, cfg, to, public, ops)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err == nil {
+		to.log.Info("stopped")
+	}
+	return err
+}
+
+// listen opens both addresses.
+func listen(ctx context.Context, cfg *config) (public, ops net.Listener, err error) {
+	var config net.ListenConfig
+	if public, err = config.Listen(ctx, "tcp", cfg.httpAddr); err != nil {
+		return nil, nil, fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	if ops, err = config.Listen(ctx, "tcp", cfg.opsAddr); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("OPS_ADDR: %w", err), public.Close())
+	}
+	return public, ops, nil
+}
+
+// serve wires the parts, serves, and drains in reverse order: requests first,
+// the private Postgres last.
+func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, public, ops net.Listener) (err error) {
+	defer func() { _, _ = public.Close(), ops.Close() }() // a server that ran has closed its own
 	db, err := openDatabase(ctx, cfg, to, postgres.Start)
 	if err != nil {
 		return err
@@ -41,32 +70,36 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config, to *console) (err e
 	}
 	defer parts.close()
 
-	ready := &readiness{db: db}
+	ready := &readiness{db: db.Pool, every: time.Second}
 	router, err := parts.router(cfg, to, ready)
 	if err != nil {
 		return err
-	}
-	var listen net.ListenConfig
-	public, err := listen.Listen(ctx, "tcp", cfg.httpAddr)
-	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %w", err)
-	}
-	ops, err := listen.Listen(ctx, "tcp", cfg.opsAddr)
-	if err != nil {
-		return errors.Join(fmt.Errorf("OPS_ADDR: %w", err), public.Close())
 	}
 	opening := func(ctx context.Context) error {
 		if err := postgres.Migrate(ctx, db.Pool, migrations.FS); err != nil {
 			return err
 		}
 		ready.open.Store(true)
+		to.log.Info("ready", "http", public.Addr().String(), "ops", ops.Addr().String())
 		if s.Dev {
 			return greet(ctx, cfg, to, db, public.Addr())
 		}
-		to.log.Info("ready", "http", public.Addr().String(), "ops", ops.Addr().String())
 		return nil
 	}
-	return serve(ctx, ready, opening, []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}})
+	run := &running{
+		opening: opening, ready: ready, log: to.log, private: db.private,
+		servers: []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}},
+	}
+	return run.untilDone(ctx)
+}
+
+// running is a server that is wired.
+type running struct {
+	opening func(context.Context) error // what opens it to the public
+	ready   *readiness
+	log     *slog.Logger
+	private *privatePostgres // nil with a DATABASE_URL
+	servers []served
 }
 
 // served is a server and where it listens.
@@ -75,13 +108,15 @@ type served struct {
 	listener net.Listener
 }
 
-// serve runs the servers and what opens them to the public until ctx ends or
-// one of them fails, and then drains them in their order.
-func serve(ctx context.Context, ready *readiness, opening func(context.Context) error, servers []served) error {
+// untilDone serves until ctx ends or a part fails, and then drains the servers
+// in their order.
+func (r *running) untilDone(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return opening(ctx) })
-	group.Go(func() error { return ready.watch(ctx) })
-	for _, s := range servers {
+	group.Go(func() error { return r.opening(ctx) })
+	if r.private != nil {
+		group.Go(func() error { r.private.supervise(ctx); return nil })
+	}
+	for _, s := range r.servers {
 		group.Go(func() error {
 			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -91,13 +126,11 @@ func serve(ctx context.Context, ready *readiness, opening func(context.Context) 
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		ready.draining.Store(true)
-		return drain(servers)
+		r.ready.draining.Store(true)
+		r.log.Info("draining")
+		return drain(r.servers)
 	})
-	if err := group.Wait(); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil // a signal while it was starting
+	return group.Wait()
 }
 
 // drain lets the requests under way end, all within drainTimeout.
@@ -111,42 +144,4 @@ func drain(servers []served) error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// readiness knows whether requests can be served. It is the handlers'
-// Readiness.
-type readiness struct {
-	db       *database
-	open     atomic.Bool // the schema is up to date
-	draining atomic.Bool // there was a signal
-}
-
-// NotReady returns why requests can't be served now, or "".
-func (r *readiness) NotReady(ctx context.Context) string {
-	if !r.open.Load() || r.draining.Load() {
-		return "Not ready: starting, or shutting down."
-	}
-	pending, err := postgres.Pending(ctx, r.db.Pool, migrations.FS)
-	switch {
-	case err != nil:
-		return "Not ready: the database can't be reached."
-	case pending:
-		return "Not ready: a migration is pending; run 'ratelimiter migrate'."
-	default:
-		return ""
-	}
-}
-
-// watch fails when the private Postgres ends by itself: what is served from
-// memory then would end with the cache, and a restart brings Postgres back.
-func (r *readiness) watch(ctx context.Context) error {
-	if r.db.private == nil {
-		return nil
-	}
-	select {
-	case <-r.db.private.Done():
-		return fmt.Errorf("the private Postgres ended: %w", r.db.private.Err())
-	case <-ctx.Done():
-		return nil
-	}
 }

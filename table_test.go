@@ -16,7 +16,8 @@ import (
 // that lacks the route's scope, with the right scope but of another owner than
 // the thing's, revoked, expired, and with admin.
 type access struct {
-	route                                            string // method and path of the route table
+	route                                            string       // method and path of the route table
+	scope                                            models.Scope // what it asks for; empty: any key will do
 	body                                             string
 	none, wrongScope, other, revoked, expired, admin int
 }
@@ -24,39 +25,45 @@ type access struct {
 // accessTable has a line for every route. What a path names is made anew for
 // every call, and belongs to an owner that no caller is.
 var accessTable = []access{
-	{"GET /v1/products", "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/products/:id", "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/products", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/products/:id", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
 
-	{"POST /v1/orders", order1, 401, 403, 201, 401, 401, 201},
-	{"GET /v1/orders", "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/orders/:id", "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
+	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
+	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
+
+	// What is counted belongs to the caller's owner; another's reservation isn't there.
+	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/reserve", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/commit", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers","cost":1}`, 401, 403, 404, 401, 401, 404},
+	{"POST /v1/limits/release", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers"}`, 401, 403, 404, 401, 401, 404},
 
 	// These are about the key itself: no scope is wrong.
-	{"GET /v1/me", "", 401, 200, 200, 401, 401, 200},
-	{"GET /v1/me/limits", "", 401, 200, 200, 401, 401, 200},
-	{"POST /v1/me/rotate", "", 401, 201, 201, 401, 401, 201},
-	{"GET /v1/me/usage", "", 401, 200, 200, 401, 401, 200},
-	{"GET /v1/me/refusals", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me", "", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me/limits", "", "", 401, 200, 200, 401, 401, 200},
+	{"POST /v1/me/rotate", "", "", 401, 201, 201, 401, 401, 201},
+	{"GET /v1/me/usage", "", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me/refusals", "", "", 401, 200, 200, 401, 401, 200},
 
 	// Operators see every owner's keys; to touch one they need all its scopes.
-	{"GET /v1/admin/keys", "", 401, 403, 200, 401, 401, 200},
-	{"POST /v1/admin/keys", `{"name":"x"}`, 401, 403, 403, 401, 401, 201},
-	{"GET /v1/admin/keys/:id", "", 401, 403, 200, 401, 401, 200},
-	{"PATCH /v1/admin/keys/:id", `{"name":"x"}`, 401, 403, 403, 401, 401, 200},
-	{"POST /v1/admin/keys/:id/rotate", "", 401, 403, 403, 401, 401, 201},
-	{"POST /v1/admin/keys/:id/revoke", "", 401, 403, 403, 401, 401, 200},
-	{"POST /v1/admin/keys/:id/reset", "", 401, 403, 403, 401, 401, 204},
-	{"GET /v1/admin/keys/:id/limits", "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/admin/keys/:id/usage", "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/admin/keys/:id/refusals", "", 401, 403, 200, 401, 401, 200},
-	{"POST /v1/admin/keys/:id/simulate", `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/keys", models.ScopeAdminKeys, `{"name":"x"}`, 401, 403, 403, 401, 401, 201},
+	{"GET /v1/admin/keys/:id", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"PATCH /v1/admin/keys/:id", models.ScopeAdminKeys, `{"name":"x"}`, 401, 403, 403, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/rotate", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 201},
+	{"POST /v1/admin/keys/:id/revoke", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/reset", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 204},
+	{"GET /v1/admin/keys/:id/limits", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/usage", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/refusals", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/simulate", models.ScopeAdminKeys, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
 
-	{"GET /v1/admin/plans", "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/admin/plans/:name", "", 401, 403, 200, 401, 401, 200},
-	{"PUT /v1/admin/plans/:name", `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
-	{"DELETE /v1/admin/plans/:name", "", 401, 403, 204, 401, 401, 204},
+	{"GET /v1/admin/plans", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"PUT /v1/admin/plans/:name", models.ScopeAdminPlans, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
+	{"DELETE /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 204, 401, 401, 204},
 
-	{"GET /v1/admin/audit", "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
 }
 
 // things makes what a path names anew, of an owner of its own, and returns the
@@ -103,6 +110,9 @@ func TestEveryRouteGivesEveryKindOfKeyWhatItMay(t *testing.T) {
 			continue
 		}
 		delete(lines, name)
+		if r.scope != line.scope || r.group != line.scope {
+			t.Errorf("%s asks for the scope %q, and is in the group %q; want %q", name, r.scope, r.group, line.scope)
+		}
 		t.Run(name, func(t *testing.T) { app.checkAccess(t, r, line) })
 	}
 	for name := range lines {

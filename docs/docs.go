@@ -2088,65 +2088,13 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.KeyLimit": {
-            "type": "object",
-            "properties": {
-                "algorithm": {
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Algorithm"
-                        }
-                    ],
-                    "example": "sliding_window"
-                },
-                "charge": {
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Charge"
-                        }
-                    ],
-                    "example": "requests"
-                },
-                "limit": {
-                    "description": "units available from fresh",
-                    "type": "integer",
-                    "example": 300
-                },
-                "mode": {
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Mode"
-                        }
-                    ],
-                    "example": "enforce"
-                },
-                "policy": {
-                    "type": "string",
-                    "example": "minute"
-                },
-                "remaining": {
-                    "description": "units that can be spent now",
-                    "type": "integer",
-                    "example": 299
-                },
-                "reset_after": {
-                    "type": "number",
-                    "example": 59.5
-                },
-                "retry_after": {
-                    "description": "until one unit can be spent",
-                    "type": "number",
-                    "example": 0
-                }
-            }
-        },
         "handlers.KeyLimits": {
             "type": "object",
             "properties": {
                 "data": {
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.KeyLimit"
+                        "$ref": "#/definitions/handlers.Limit"
                     }
                 }
             }
@@ -2356,6 +2304,59 @@ const docTemplate = `{
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
                     "example": 1
+                }
+            }
+        },
+        "handlers.Limit": {
+            "type": "object",
+            "properties": {
+                "algorithm": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "charge": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ],
+                    "example": "requests"
+                },
+                "limit": {
+                    "description": "the capacity, in units",
+                    "type": "integer",
+                    "example": 300
+                },
+                "mode": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ],
+                    "example": "enforce"
+                },
+                "policy": {
+                    "type": "string",
+                    "example": "minute"
+                },
+                "remaining": {
+                    "description": "units that can be spent now",
+                    "type": "integer",
+                    "example": 299
+                },
+                "reset_after": {
+                    "description": "until it is full, or its window ends",
+                    "type": "number",
+                    "example": 59.5
+                },
+                "retry_after": {
+                    "description": "until this cost, or one unit, would pass; null where it never can",
+                    "type": "number",
+                    "example": 0
                 }
             }
         },
@@ -2739,7 +2740,7 @@ const docTemplate = `{
                     "description": "as they stood then; a shadow with a retry_after other than 0 would have refused",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.limitStatus"
+                        "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "request_id": {
@@ -2836,7 +2837,7 @@ const docTemplate = `{
                 "limits": {
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.limitStatus"
+                        "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "retry_after": {
@@ -3094,55 +3095,6 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.limitStatus": {
-            "type": "object",
-            "properties": {
-                "algorithm": {
-                    "type": "string",
-                    "example": "token_bucket"
-                },
-                "charge": {
-                    "type": "string",
-                    "enum": [
-                        "requests",
-                        "successes"
-                    ],
-                    "example": "requests"
-                },
-                "limit": {
-                    "description": "the capacity, in units",
-                    "type": "integer",
-                    "example": 20
-                },
-                "mode": {
-                    "type": "string",
-                    "enum": [
-                        "enforce",
-                        "shadow"
-                    ],
-                    "example": "enforce"
-                },
-                "policy": {
-                    "type": "string",
-                    "example": "burst"
-                },
-                "remaining": {
-                    "description": "units that can be spent now",
-                    "type": "integer",
-                    "example": 19
-                },
-                "reset_after": {
-                    "description": "until it is full, or its window ends",
-                    "type": "number",
-                    "example": 0.1
-                },
-                "retry_after": {
-                    "description": "until this cost would pass; null where it never can",
-                    "type": "number",
-                    "example": 0
-                }
-            }
-        },
         "handlers.putPlan": {
             "type": "object",
             "required": [
@@ -3191,7 +3143,7 @@ const docTemplate = `{
                 "limits": {
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.limitStatus"
+                        "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "reservation": {

@@ -21,6 +21,10 @@ const (
 	maxDepth     = 32 // objects and lists inside each other
 )
 
+var errTooLarge = &models.StatusError{
+	Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
+}
+
 // validator is a request's body that knows which values are right.
 type validator interface {
 	// validate adds a fault for every value that isn't right.
@@ -34,9 +38,15 @@ func readBody(c *gin.Context, out validator) error {
 	if err := checkMediaType(c); err != nil {
 		return err
 	}
+	if encoding := c.GetHeader("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body must not be compressed."}
+	}
+	if c.Request.ContentLength > maxBodyBytes {
+		return errTooLarge // without waiting for it
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBodyBytes))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &models.StatusError{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10)}
+		return errTooLarge
 	}
 	if err != nil {
 		return badJSON("The body could not be read to its end.")

@@ -73,16 +73,16 @@ func (b *checkBody) toModel(c *gin.Context) models.Check {
 
 // checkAnswer is a decision about a check. Times are in seconds.
 type checkAnswer struct {
-	Allowed          bool          `json:"allowed" example:"true"`
-	Limits           []limitStatus `json:"limits"`
-	ViolatedPolicies []string      `json:"violated_policies"`       // those that refuse
-	RetryAfter       *float64      `json:"retry_after" example:"0"` // until this cost would pass; null where it never can
-	Wait             float64       `json:"wait" example:"0"`        // how long to queue first, by leaky_bucket policies
+	Allowed          bool     `json:"allowed" example:"true"`
+	Limits           []Limit  `json:"limits"`
+	ViolatedPolicies []string `json:"violated_policies"`       // those that refuse
+	RetryAfter       *float64 `json:"retry_after" example:"0"` // until this cost would pass; null where it never can
+	Wait             float64  `json:"wait" example:"0"`        // how long to queue first, by leaky_bucket policies
 }
 
 func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 	answer := checkAnswer{
-		Allowed: d.Allowed, Limits: limitStatuses(d.Statuses()),
+		Allowed: d.Allowed, Limits: showStatuses(d.Statuses()),
 		ViolatedPolicies: d.Violated(), RetryAfter: new(float64), Wait: d.Wait.Seconds(),
 	}
 	if answer.ViolatedPolicies == nil {

@@ -81,7 +81,7 @@ func (d *decoder) covered(pointer string) bool {
 }
 
 func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string) {
-	if member, ok := into.Addr().Interface().(member); ok {
+	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
 		into = reflect.ValueOf(member.found()).Elem()
 	}
 	if text.Kind() == 'n' {
@@ -118,13 +118,17 @@ func (d *decoder) scalar(text jsontext.Value, into reflect.Value, pointer string
 	}
 }
 
+// maxListItems is where a list is read no further: one more than the longest
+// that any shape allows, so that its validation still sees that it is too long.
+const maxListItems = 1000
+
 func (d *decoder) list(text jsontext.Value, into reflect.Value, pointer string) {
 	if text.Kind() != '[' {
 		d.fault(pointer, "type", "must be a list")
 		return
 	}
 	read := reader(text)
-	for i := 0; read.PeekKind() != ']'; i++ {
+	for i := 0; read.PeekKind() != ']' && i <= maxListItems; i++ {
 		into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
 		d.value(mustRead(read), into.Index(i), pointer+"/"+strconv.Itoa(i))
 	}

@@ -80,33 +80,11 @@ func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []Quot
 	return shown
 }
 
-// KeyLimit is where one policy of a key stands. Times are in seconds.
-type KeyLimit struct {
-	Policy     string              `json:"policy" example:"minute"`
-	Algorithm  ratelimit.Algorithm `json:"algorithm" example:"sliding_window"`
-	Limit      int64               `json:"limit" example:"300"`     // units available from fresh
-	Remaining  int64               `json:"remaining" example:"299"` // units that can be spent now
-	ResetAfter float64             `json:"reset_after" example:"59.5"`
-	RetryAfter float64             `json:"retry_after" example:"0"` // until one unit can be spent
-	Mode       ratelimit.Mode      `json:"mode" example:"enforce"`
-	Charge     ratelimit.Charge    `json:"charge" example:"requests"`
-}
-
 // KeyLimits is where all policies of a key stand.
 type KeyLimits struct {
-	Data []KeyLimit `json:"data"`
+	Data []Limit `json:"data"`
 }
 
 func showLimits(decision *ratelimit.Decision) KeyLimits {
-	limits := KeyLimits{Data: []KeyLimit{}}
-	for _, part := range [][]ratelimit.Status{decision.Statuses(), decision.Shadows()} {
-		for _, s := range part {
-			limits.Data = append(limits.Data, KeyLimit{
-				Policy: s.Policy.Name, Algorithm: s.Policy.Algorithm, Limit: s.Limit, Remaining: s.Remaining,
-				ResetAfter: s.ResetAfter.Seconds(), RetryAfter: s.RetryAfter.Seconds(),
-				Mode: s.Policy.Mode, Charge: s.Policy.Charge,
-			})
-		}
-	}
-	return limits
+	return KeyLimits{Data: append(showStatuses(decision.Statuses()), showStatuses(decision.Shadows())...)}
 }

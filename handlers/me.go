@@ -72,7 +72,7 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
-	key, now := models.RequestFrom(c.Request.Context()).Key, time.Now()
+	key, now := models.RequestFrom(c).Key, time.Now()
 	c.JSON(http.StatusOK, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)})
 }
 
@@ -108,7 +108,7 @@ func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/rotate [post]
 func (h *Me) Rotate(c *gin.Context) {
-	rotation, err := rotate(c, h.keys, models.RequestFrom(c.Request.Context()).Key.ID)
+	rotation, err := rotate(c, h.keys, models.RequestFrom(c).Key.ID)
 	if err != nil {
 		fail(c, err)
 		return

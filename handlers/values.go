@@ -87,7 +87,7 @@ var (
 // special decodes what is spelled as a string, and policies; it reports
 // whether into is one of these.
 func (d *decoder) special(text jsontext.Value, into reflect.Value, pointer string) bool {
-	if value, ok := into.Addr().Interface().(textValue); ok {
+	if value, ok := reflect.TypeAssert[textValue](into.Addr()); ok {
 		d.text(text, value, pointer)
 		return true
 	}
@@ -121,8 +121,7 @@ func (d *decoder) text(text jsontext.Value, value textValue, pointer string) {
 // pointer within the list into one within the value at pointer.
 func (d *decoder) policies(list []byte, pointer string, place func(string) string) []ratelimit.Policy {
 	policies, err := ratelimit.ParsePolicies(list, ratelimit.WithGroups(d.groups...))
-	var invalid *ratelimit.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*ratelimit.InvalidError](err); ok {
 		d.faulty[pointer] = true
 		for _, f := range invalid.Faults {
 			d.fault(pointer+place(f.Pointer), f.Code, f.Message)

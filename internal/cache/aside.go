@@ -55,9 +55,10 @@ type State int
 
 // What Peek can find.
 const (
-	Absent State = iota // nothing that may be served
-	Stale               // past its TTL: to be loaded anew, served if that fails
-	Due                 // fresh, and old enough for Refresh
+	Absent  State = iota // nothing that counts
+	Expired              // past its TTL, and not to be served: to be loaded anew
+	Stale                // past its TTL: to be loaded anew, served if that fails
+	Due                  // fresh, and old enough for Refresh
 	Fresh
 )
 
@@ -128,7 +129,8 @@ func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
 	}, nil
 }
 
-// Peek returns what memory has of key at now. It loads nothing.
+// Peek returns what memory has of key at now. It loads nothing. A value that is
+// Expired may be known, but not served.
 func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 	if e, found := a.entries.GetIfPresent(key); found {
 		if state := a.state(e, now); state != Absent {
@@ -140,7 +142,7 @@ func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 }
 
 // Refresh loads key anew in the background, unless that is under way.
-func (a *Aside[K, V]) Refresh(key K, load Load[V]) { a.start(key, load) }
+func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) { a.start(key, now, load) }
 
 // Get returns the value of key at now, from memory while it is fresh and else
 // by load. Errors: those of load; ctx's, when it ends first, which leaves the
@@ -158,7 +160,7 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	if n, absent := a.negative.GetIfPresent(key); absent && now.Before(n.expiresAt) {
 		return none, n.err
 	}
-	f := a.start(key, load)
+	f := a.start(key, now, load)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -181,30 +183,48 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 			return Due
 		}
 		return Fresh
-	case now.Before(e.expiresAt.Add(a.opts.Stale)) && (a.opts.ServeStale == nil || a.opts.ServeStale(e.value)):
-		return Stale
-	default:
+	case !now.Before(e.expiresAt.Add(a.opts.Stale)):
 		return Absent
+	case a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
+		return Expired
+	default:
+		return Stale
 	}
 }
 
 // start returns the load of key that is under way, and begins one if there is
-// none.
-func (a *Aside[K, V]) start(key K, load Load[V]) *flight[V] {
+// none. One that has ended since the caller looked is as good.
+func (a *Aside[K, V]) start(key K, now time.Time, load Load[V]) *flight[V] {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f, underWay := a.flights[key]; underWay && f.epoch == a.epoch {
 		return f
 	}
 	f := &flight[V]{epoch: a.epoch, done: make(chan struct{})}
-	if a.closed {
-		f.err = context.Canceled
+	if a.answer(f, key, now) {
 		close(f.done)
 		return f
 	}
 	a.flights[key] = f
 	a.loads.Go(func() { a.run(key, load, f) })
 	return f
+}
+
+// answer fills f without a load, if none is needed or possible. a.mu is held.
+func (a *Aside[K, V]) answer(f *flight[V], key K, now time.Time) bool {
+	if a.closed {
+		f.err = context.Canceled
+		return true
+	}
+	if e, found := a.entries.GetIfPresent(key); found && a.state(e, now) == Fresh {
+		f.value = e.value
+		return true
+	}
+	n, absent := a.negative.GetIfPresent(key)
+	if absent = absent && now.Before(n.expiresAt); absent {
+		f.err = n.err
+	}
+	return absent
 }
 
 // run runs one load, remembers its result and wakes the waiters.

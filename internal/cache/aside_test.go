@@ -190,8 +190,8 @@ func TestAValueInUseIsRefreshedAhead(t *testing.T) {
 			t.Fatalf("Peek = %q, %v; want it Due", v, state)
 		}
 		s.set("two", nil)
-		a.Refresh("k", s.load)
-		a.Refresh("k", s.load)
+		a.Refresh("k", time.Now(), s.load)
+		a.Refresh("k", time.Now(), s.load)
 		synctest.Wait()
 		want(t, a, s, "two", nil, 2)
 	})
@@ -203,7 +203,7 @@ func TestAFailedRefreshIsNotRepeatedAtOnce(t *testing.T) {
 		want(t, a, s, "one", nil, 1)
 		time.Sleep(50 * time.Second)
 		s.set("", errDown)
-		a.Refresh("k", s.load)
+		a.Refresh("k", time.Now(), s.load)
 		synctest.Wait()
 		if _, state := a.Peek("k", time.Now()); state != Fresh {
 			t.Fatalf("right after a failure the state is %v; want Fresh", state)

@@ -93,13 +93,13 @@ func (s *Service) Cached(presented string, now time.Time) (key *models.APIKey, q
 	case cache.Absent:
 		return nil, nil, false
 	case cache.Due:
-		s.cache.Refresh(hash, s.loader(presented))
-	case cache.Fresh, cache.Stale:
+		s.cache.Refresh(hash, now, s.loader(presented))
+	case cache.Fresh, cache.Stale, cache.Expired:
 	}
 	if r.key.Status(now) != models.KeyActive {
 		return nil, nil, false
 	}
-	return &r.key, r.quota, state != cache.Stale
+	return &r.key, r.quota, state == cache.Fresh || state == cache.Due
 }
 
 // Resolve returns the key that was presented and its quota, from memory or by

@@ -46,7 +46,7 @@ func newFixtureOn(t *testing.T, db, service *pgxpool.Pool, keys ...string) *fixt
 	f := &fixture{t: t, db: db, Service: New(service, Config{
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NewStore: func() ratelimit.Store { return memory.New() },
 	})}
-	t.Cleanup(func() { f.stop() })
+	t.Cleanup(func() { _ = f.stop() })
 	for _, key := range keys {
 		f.exec(`INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
 			VALUES ($1, $1, 'free', 'own', $1, '{}', sha256('x'), 'v1')`, key)
