@@ -56,6 +56,12 @@ go-test: ## all tests, on one throw-away Postgres
 	scripts/install-chromium.sh
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 
+.PHONY: bench-cache
+bench-cache: ## the cache strategies on one load; what recording usage costs a request
+	go test -run NONE -bench Strategies -benchtime 100000x ./internal/cache
+	go test -run NONE -bench 'Record|ServeHTTP' -count 5 ./internal/usage
+	go run ./internal/testkit/cluster -- go test -run NONE -bench 'Flush|Simulate' ./internal/usage
+
 .PHONY: clean
 clean: ## remove what was built; .data, with the private Postgres, stays
 	rm -rf bin

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -302,5 +303,42 @@ func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
 		if got := faults(admin.Post("/v1/admin/keys/"+id+"/simulate", body)); got != want {
 			t.Errorf("%s: %s; want %s", body, got, want)
 		}
+	}
+}
+
+// A SIGKILL loses what wasn't flushed yet, which is about a second of requests,
+// and nothing that was visible before.
+func TestAKilledServerLosesNoUsageThatWasVisible(t *testing.T) {
+	address, dir := testkit.DatabaseURL(t), t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for this server")
+	key := readDevKeys(t, dir).Admin // whose plan refuses nothing
+	const first = 200
+	for range first {
+		server.As(key).Get("/v1/products").Want(http.StatusOK)
+	}
+	awaitUsage(t, server.As(key), "/v1/me/usage", first)
+	var sent atomic.Int64
+	begin := time.Now()
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			for time.Since(begin) < 2*time.Second {
+				server.As(key).Get("/v1/products").Want(http.StatusOK)
+				sent.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	server.end(syscall.SIGKILL)
+
+	app := newApp(t, onDatabase(address))
+	var counted int64
+	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests) FROM usage_days`).Scan(&counted); err != nil {
+		t.Fatal(err)
+	}
+	lost := first + sent.Load() - counted
+	t.Logf("of %d requests in 2 s a SIGKILL lost %d: what came in %.2f s", sent.Load(), lost, 2*float64(lost)/float64(sent.Load()))
+	if lost < 0 || counted < first {
+		t.Errorf("%d requests are counted of %d, of which %d were visible", counted, first+sent.Load(), first)
 	}
 }

@@ -2,13 +2,16 @@ package usage
 
 import (
 	"context"
+	"encoding/binary"
 	"strconv"
 	"testing"
 	"time"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
 )
 
 // recorder is a service whose flushes go nowhere.
@@ -73,4 +76,53 @@ func BenchmarkRecord(b *testing.B) {
 			s.Record(r, read, now, ratelimit.Rejected, decision)
 		}
 	})
+}
+
+// BenchmarkFlush is what a full batch costs Postgres: 5,000 keys in a second.
+func BenchmarkFlush(b *testing.B) {
+	s := recorder(b)
+	s.db = testkit.Database(b)
+	batch := cache.Batch[cell, counts]{At: time.Now(), Entries: make([]cache.Entry[cell, counts], batchSize)}
+	for i := range batch.Entries {
+		batch.Entries[i].Key = cell{key: "key" + strconv.Itoa(i), route: read}
+		batch.Entries[i].Value = counts{succeeded: 3}
+	}
+	second, n := time.Now().Unix(), uint64(0)
+	for b.Loop() {
+		n++
+		binary.BigEndian.PutUint64(batch.ID[:], n)
+		for i := range batch.Entries {
+			batch.Entries[i].Key.second = second + int64(n)
+		}
+		if err := s.flushCounts(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/entry")
+}
+
+// BenchmarkSimulate replays a day of ten requests a second against three
+// policies.
+func BenchmarkSimulate(b *testing.B) {
+	s := recorder(b)
+	s.db, s.simulating = testkit.Database(b), make(chan struct{}, 1)
+	s.newStore = func() ratelimit.Store { return memory.New() }
+	to := time.Now().UTC().Truncate(time.Hour)
+	if _, err := s.db.Exec(b.Context(), `
+		INSERT INTO usage_seconds SELECT 'k', $1::timestamptz - i * interval '1 second', 'products:read', 1, 10, 0, 0, 0, 0, 999
+		FROM generate_series(1, 86400) AS i`, to); err != nil {
+		b.Fatal(err)
+	}
+	policies, err := ratelimit.ParsePolicies([]byte(`[{"name":"burst","algorithm":"token_bucket","limit":5,"period":"1s","burst":20},
+		{"name":"minute","algorithm":"sliding_window","limit":300,"period":"1m"},
+		{"name":"monthly","algorithm":"calendar","limit":100000,"period":"month"}]`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if result, err := s.Simulate(b.Context(), "k", policies, to.Add(-24*time.Hour), to); err != nil || result.Requests != 864_000 {
+			b.Fatal(result.Requests, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/864_000, "ns/request")
 }

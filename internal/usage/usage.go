@@ -28,7 +28,7 @@ import (
 // history; and it is what a SIGKILL loses.
 const flushInterval = time.Second
 
-// flushTimeout bounds one flush; it takes some 10 ms a thousand entries.
+// flushTimeout bounds one flush; it takes some 30 ms a thousand entries.
 const flushTimeout = 5 * time.Second
 
 // Bounds of what waits in memory, in entries: one is what a key did on a route
