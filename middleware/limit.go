@@ -38,6 +38,9 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, group string, cost int64) 
 			Fail(c, fmt.Errorf("wait for a turn: %w", err))
 			return
 		}
+		if hold := e.reservation.Hold(); hold > 0 {
+			defer keepSlots(&e.reservation, hold)()
+		}
 		c.Next()
 	}
 }
