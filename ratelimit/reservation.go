@@ -269,12 +269,15 @@ func (r *Reservation) give(ctx context.Context, back func(*Step) int64) error {
 // Hold is how long the reservation's concurrency slots live unless they are
 // renewed: the shortest of them. It is 0 when no slot is held.
 func (r *Reservation) Hold() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var shortest int64
-	if r.phase == closed || !r.holds {
+	if !r.holds { // only Reserve writes it
 		return 0
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase == closed {
+		return 0
+	}
+	var shortest int64
 	for i := range r.batch.Steps {
 		s := &r.batch.Steps[i]
 		if s.Charged && s.Policy.Algorithm == Concurrency && (shortest == 0 || s.Policy.hold < shortest) {
