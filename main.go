@@ -46,6 +46,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // calendar quotas name time zones, which the machine may not know
 
 	"github.com/alecthomas/kong"
 )

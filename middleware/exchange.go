@@ -73,7 +73,10 @@ func Begin() gin.HandlerFunc {
 // reset forgets the request. What the reservation still points to is the quota's,
 // which the cache holds anyway.
 func (e *exchange) reset() {
-	clear(e.keys)
+	if len(e.keys) > 1 { // a handler has set some of its own
+		clear(e.keys)
+	}
+	e.keys[models.RequestKey] = nil
 	e.ResponseWriter, e.lasting, e.quota, e.route, e.recorder = nil, nil, nil, nil, nil
 	e.limited, e.settled = false, false
 }

@@ -39,6 +39,9 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 			Fail(c, fmt.Errorf("wait for a turn: %w", err))
 			return
 		}
+		if hold := e.reservation.Hold(); hold > 0 {
+			defer keepSlots(&e.reservation, hold)()
+		}
 		c.Next()
 	}
 }

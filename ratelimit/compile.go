@@ -127,6 +127,7 @@ func withDefaults(p Policy) Policy {
 		setDefault(&p.MaxWait, "1s")
 	case Concurrency:
 		setDefault(&p.Hold, "60s")
+	case FixedWindow, SlidingWindow, SlidingLog: // limit and period say it all
 	}
 	setDefault(&p.Charge, Requests)
 	return p

@@ -14,7 +14,7 @@ var fuzzAlgorithms = []Algorithm{TokenBucket, LeakyBucket, FixedWindow, SlidingW
 // fuzzPolicy forces any numbers into the bounds that Validate sets.
 func fuzzPolicy(algorithm uint8, limit, period, burst int64) *Compiled {
 	wrap := func(n, high int64) int64 {
-		if n = n % high; n < 0 {
+		if n %= high; n < 0 {
 			n = -n
 		}
 		return n + 1

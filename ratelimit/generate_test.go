@@ -37,6 +37,7 @@ func validPolicy() *rapid.Generator[ratelimit.Policy] {
 			p.Limit = min(p.Limit, ratelimit.MaxLogLimit)
 		case ratelimit.LeakyBucket:
 			p.MaxWait = anyPeriod(t, "max_wait")
+		default:
 		}
 		p.Period = anyPeriod(t, "period")
 		d, _ := p.Period.Duration()

@@ -174,6 +174,7 @@ func (m *calendarModel) begins(date time.Time) bool {
 		return true
 	case Week:
 		return date.Weekday() == time.Monday
+	default: // Month
 	}
 	tomorrow := date.AddDate(0, 0, 1)
 	lastOfMonth := tomorrow.Day() == 1

@@ -266,6 +266,27 @@ func (r *Reservation) give(ctx context.Context, back func(*Step) int64) error {
 	return nil
 }
 
+// Hold is how long the reservation's concurrency slots live unless they are
+// renewed: the shortest of them. It is 0 when no slot is held.
+func (r *Reservation) Hold() time.Duration {
+	if !r.holds { // only Reserve writes it
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase == closed {
+		return 0
+	}
+	var shortest int64
+	for i := range r.batch.Steps {
+		s := &r.batch.Steps[i]
+		if s.Charged && s.Policy.Algorithm == Concurrency && (shortest == 0 || s.Policy.hold < shortest) {
+			shortest = s.Policy.hold
+		}
+	}
+	return time.Duration(shortest)
+}
+
 // Renew prolongs the reservation's concurrency slots by another hold from
 // now: call it more often than that while the work runs. The error is
 // ErrSettled when no slot is held, ErrExpired when one was lost, or the

@@ -54,7 +54,7 @@ func (s *Service) load(ctx context.Context, presented string) (*resolved, error)
 	if !s.check.Verify(presented, row.PepperVersion, row.MAC) || row.Status(now) != models.KeyActive {
 		return nil, models.ErrInvalidKey
 	}
-	r, err := resolve(row, now)
+	r, err := s.resolve(row, now)
 	if err != nil {
 		return nil, fmt.Errorf("quota of key %s: %w", id, err)
 	}
@@ -86,7 +86,7 @@ func (s *Service) Quota(ctx context.Context, id string) (*models.APIKey, *rateli
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := resolve(row, time.Now())
+	r, err := s.resolve(row, time.Now())
 	if err != nil {
 		return nil, nil, fmt.Errorf("quota of key %s: %w", id, err)
 	}
@@ -95,7 +95,17 @@ func (s *Service) Quota(ctx context.Context, id string) (*models.APIKey, *rateli
 
 // resolve lays the key's overrides that count at now over its plan's policies,
 // by name, and binds them to the key's counters.
-func resolve(row keyAndPlan, now time.Time) (*resolved, error) {
+func (s *Service) resolve(row keyAndPlan, now time.Time) (*resolved, error) {
+	r := &resolved{key: row.APIKey}
+	subjects := ratelimit.Subjects{Key: row.Subject, Owner: row.Owner}
+	if len(row.Overrides) == 0 {
+		plan, err := s.compiled(row.Plan, row.Policies)
+		if err != nil {
+			return nil, err
+		}
+		r.quota = plan.For(subjects)
+		return r, nil
+	}
 	policies, err := ratelimit.ParsePolicies(row.Policies)
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", row.Plan, err)
@@ -104,14 +114,32 @@ func resolve(row keyAndPlan, now time.Time) (*resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &resolved{key: row.APIKey}
 	for _, o := range row.Overrides {
 		if o.CountsAt(now) && o.ExpiresAt != nil && (r.until.IsZero() || o.ExpiresAt.Before(r.until)) {
 			r.until = *o.ExpiresAt
 		}
 	}
-	r.quota, err = ratelimit.NewQuota(policies, ratelimit.Subjects{Key: row.Subject, Owner: row.Owner})
+	r.quota, err = ratelimit.NewQuota(policies, subjects)
 	return r, err
+}
+
+// compiled returns a plan's policies, compiled and bound to nobody. Keys on the
+// same plan share what is compiled, by the very text of its policies.
+func (s *Service) compiled(plan string, policies []byte) (*ratelimit.Quota, error) {
+	text := string(policies)
+	if quota, found := s.plans.GetIfPresent(text); found {
+		return quota, nil
+	}
+	parsed, err := ratelimit.ParsePolicies(policies)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", plan, err)
+	}
+	quota, err := ratelimit.NewQuota(parsed, ratelimit.Subjects{})
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", plan, err)
+	}
+	s.plans.Set(text, quota)
+	return quota, nil
 }
 
 // overlay puts each override that counts at now in the place of the policy with

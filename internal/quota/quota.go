@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/maypok86/otter/v2"
 
 	"ratelimiter/internal/cache"
 	"ratelimiter/models"
@@ -35,8 +36,8 @@ type Config struct {
 	Stale time.Duration // how long a stale one is served while Postgres is down; admin keys excepted
 }
 
-// Bounds of the cache. An entry takes some 2 KB, so the first is at most about
-// 200 MB; the second is small, for what it holds is worth little.
+// Bounds of the cache. An entry takes about 1 KB, for keys on one
+// plan share what is compiled, so the first is at most about 100 MB; the second is small, for what it holds is worth little.
 const (
 	maxEntries  = 100_000
 	maxNegative = 10_000
@@ -50,6 +51,7 @@ type Service struct {
 	db    *pgxpool.Pool
 	check KeyChecker
 	cache *cache.Aside[presentedHash, *resolved]
+	plans *otter.Cache[string, *ratelimit.Quota] // compiled, by the text of their policies
 
 	changes changes
 }
@@ -81,7 +83,11 @@ func New(db *pgxpool.Pool, check KeyChecker, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{db: db, check: check, cache: aside}, nil
+	plans, err := otter.New(&otter.Options[string, *ratelimit.Quota]{MaximumSize: maxPlans})
+	if err != nil {
+		return nil, err
+	}
+	return &Service{db: db, check: check, cache: aside, plans: plans}, nil
 }
 
 // Cached returns what memory holds of a presented key at now. A nil key: memory
@@ -123,4 +129,7 @@ func (s *Service) Resolve(ctx context.Context, presented string, now time.Time) 
 }
 
 // Close ends the loads under way.
-func (s *Service) Close() { s.cache.Close() }
+func (s *Service) Close() {
+	s.cache.Close()
+	s.plans.StopAllGoroutines()
+}

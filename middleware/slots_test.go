@@ -1,0 +1,52 @@
+package middleware
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quota, err := ratelimit.NewQuota([]ratelimit.Policy{
+			{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1, Hold: "10s"},
+		}, ratelimit.Subjects{Key: "k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		limiter := ratelimit.New(memory.New())
+		router := gin.New()
+		router.Use(Begin(), RenderErrors(), Authenticate(&oneKey{quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+		router.GET("/", func(c *gin.Context) {
+			time.Sleep(time.Minute)
+			c.Status(http.StatusNoContent)
+		})
+		status := func() int {
+			recorder := httptest.NewRecorder()
+			router.ServeHTTP(recorder, limitedRequest())
+			return recorder.Code
+		}
+		first := make(chan int, 1)
+		go func() { first <- status() }()
+		for range 5 {
+			time.Sleep(11 * time.Second)
+			if got := status(); got != http.StatusTooManyRequests {
+				t.Fatalf("a second request got %d while the first one ran", got)
+			}
+		}
+		if got := <-first; got != http.StatusNoContent {
+			t.Fatalf("the first request got %d", got)
+		}
+		if got := status(); got != http.StatusNoContent {
+			t.Fatalf("after it, another got %d", got)
+		}
+	})
+}
