@@ -2,31 +2,24 @@ package usage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
-
-// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
-// which no id has.
-const untranslatable = "22021"
 
 // Known returns nil when there is a key with this id, whatever its status.
 // Errors: models.ErrNotFound, models.ErrUnavailable.
 func (s *Service) Known(ctx context.Context, keyID string) error {
 	var known bool
 	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&known)
-	var refused *pgconn.PgError
 	switch {
 	case err == nil && known:
 		return nil
-	case err == nil, errors.As(err, &refused) && refused.Code == untranslatable:
+	case err == nil, isSQLState(err, untranslatable):
 		return fmt.Errorf("key %q: %w", keyID, models.ErrNotFound)
 	default:
 		return failure("read key", err)

@@ -26,7 +26,9 @@ func (s *Service) keepPartitions() {
 		next := retentionInterval
 		if err := s.Retain(s.ctx, time.Now()); err != nil && s.ctx.Err() == nil {
 			next = retentionRetry
-			s.log.Warn("usage: partitions could not be looked after; trying again", "error", err.Error())
+			if !isSQLState(err, undefinedFunction) { // else the schema is being made, and with it the partitions
+				s.log.Warn("usage: partitions could not be looked after; trying again", "error", err.Error())
+			}
 		}
 		timer := time.NewTimer(next)
 		select {
@@ -56,14 +58,22 @@ func (s *Service) Retain(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// noPartition is Postgres's SQLSTATE for a row that fits into no partition.
-const noPartition = "23514"
+// SQLSTATEs of Postgres.
+const (
+	noPartition       = "23514" // the row fits into no partition
+	undefinedFunction = "42883"
+	untranslatable    = "22021" // a text with NUL or invalid UTF-8, which no id has
+)
+
+func isSQLState(err error, state string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == state
+}
 
 // mend makes the partitions that a failed write misses, so that it passes when
 // it is tried again, and returns err.
 func (s *Service) mend(ctx context.Context, err error) error {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == noPartition {
+	if isSQLState(err, noPartition) {
 		return errors.Join(err, s.Retain(ctx, time.Now()))
 	}
 	return err

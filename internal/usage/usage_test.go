@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -173,18 +174,24 @@ func TestAFlushWhoseAnswerWasLostIsNotCountedTwice(t *testing.T) {
 	f := newFixture(t, "k")
 	now := time.Now()
 	batch := cache.Batch[cell, counts]{ID: [16]byte{1}, At: now, Entries: []cache.Entry[cell, counts]{
-		{Key: cell{key: "k", route: read, second: now.Unix()}, Value: counts{succeeded: 3, refused: 2, lastMS: 999}},
+		{Key: cell{key: "k", route: read, second: now.Unix()}, Value: counts{succeeded: 3, rejected: 1, failed: 1, refused: 2, firstMS: 500, lastMS: 999}},
 	}}
 	other := batch
 	other.ID = [16]byte{2}
+	other.Entries = slices.Clone(batch.Entries)
+	other.Entries[0].Value.firstMS, other.Entries[0].Value.lastMS = 5, 10
 	for _, b := range []cache.Batch[cell, counts]{batch, batch, other, batch} {
 		if err := f.flushCounts(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := models.Usage{Start: now.UTC().Truncate(24 * time.Hour), Requests: 10, Allowed: 6, Refused: 4, Cost: 6}
+	want := models.Usage{Start: now.UTC().Truncate(24 * time.Hour), Requests: 14, Allowed: 10, Refused: 4, Cost: 8}
 	if got := f.history("k", now, models.BucketDay); len(got) != 1 || got[0] != want {
 		t.Errorf("%+v; want %+v", got, want)
+	}
+	if got, err := f.seconds(t.Context(), "k", now.Add(-time.Minute), now); err != nil || len(got) != 1 ||
+		got[0].Succeeded != 6 || got[0].Rejected != 2 || got[0].Failed != 2 || got[0].Refused != 4 || got[0].FirstMS != 5 || got[0].LastMS != 999 {
+		t.Errorf("%+v, %v", got, err)
 	}
 	refusals := cache.Batch[string, refused]{ID: [16]byte{3}, At: now, Entries: []cache.Entry[string, refused]{
 		{Key: "k", Value: refused{policies: []policyCount{{policy: "p", minute: now.Unix() / 60, n: 7}}, details: []refusal{{requestID: "r", at: now}}}},

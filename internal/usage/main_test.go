@@ -1,0 +1,10 @@
+package usage
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Every goroutine has an end.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
