@@ -62,6 +62,22 @@ bench-cache: ## the cache strategies on one load; what recording usage costs a r
 	go test -run NONE -bench 'Record|ServeHTTP' -count 5 ./internal/usage
 	go run ./internal/testkit/cluster -- go test -run NONE -bench 'Flush|Simulate' ./internal/usage
 
+.PHONY: bench
+bench: ## the engine beside its peers, in one process: ratios
+	cd bench && go run .
+
+.PHONY: bench-http
+bench-http: ## what the middleware costs over bare Gin: in process, and under wrk beside peers
+	go test ./middleware -run '^$$' -bench ServeHTTP -benchtime 500x -count 3
+	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
+	cd bench && go run ./http
+
+.PHONY: bench-engine
+bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
+	go test ./ratelimit -run '^$$' -bench 'Decision|Yardstick|Parts' -count 3
+	go test ./ratelimit -run '^$$' -bench DecisionParallel -cpu 1,2 -count 3
+	go test ./ratelimit/memory -run '^$$' -bench Million -benchtime 1x
+
 .PHONY: clean
 clean: ## remove what was built; .data, with the private Postgres, stays
 	rm -rf bin

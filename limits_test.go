@@ -253,3 +253,29 @@ func TestTheLegacyFieldsTellTheTightestPolicy(t *testing.T) {
 		}
 	}
 }
+
+func TestASlotIsFreedByACallerWhoHangsUp(t *testing.T) {
+	app := newApp(t)
+	app.plan("parallel", `[{"name":"parallel","algorithm":"concurrency","limit":1,"hold":"1h"}]`)
+	key := app.key(apikeys.NewKey{Plan: "parallel"})
+	locked, unlock := app.lock("products")
+	defer unlock()
+	ctx, hangUp := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, app.Base()+"/v1/products", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-API-Key", key)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if answer, err := http.DefaultClient.Do(request); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	locked()
+	app.As(key).Get("/v1/orders").Want(http.StatusTooManyRequests)
+	hangUp()
+	<-gone
+	app.await("the slot is free", func() bool { return app.As(key).Get("/v1/orders").Status == http.StatusOK })
+}

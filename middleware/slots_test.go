@@ -1,8 +1,10 @@
 package middleware
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,4 +51,29 @@ func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
 			t.Fatalf("after it, another got %d", got)
 		}
 	})
+}
+
+func TestAPanicFreesTheSlot(t *testing.T) {
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
+		{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1},
+		{Name: "window", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1h"},
+	}, ratelimit.Subjects{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limiter := ratelimit.New(memory.New())
+	var log bytes.Buffer
+	router := newRouter(&log)
+	router.Use(Authenticate(&oneKey{quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.GET("/", func(*gin.Context) { panic("oh") })
+	for range 3 {
+		recorder := httptest.NewRecorder()
+		router.ServeHTTP(recorder, limitedRequest())
+		if recorder.Code != http.StatusInternalServerError {
+			t.Fatalf("status %d; want 500 each time", recorder.Code)
+		}
+		if got := recorder.Header().Get("RateLimit"); !strings.HasPrefix(got, `"parallel";r=`) || !strings.Contains(got, `"window";r=10;`) {
+			t.Errorf("RateLimit %s; a 500 is refunded", got)
+		}
+	}
 }

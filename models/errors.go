@@ -16,6 +16,22 @@ var (
 	ErrUnavailable = errors.New("temporarily unavailable") // a dependency is down; trying again later helps
 )
 
+// Failure says what was being done when err came, and that it was ErrUnavailable
+// where trying again later helps. Errors that are made for the caller stay as
+// they are, and nil stays nil.
+func Failure(doing string, err error, unavailable bool) error {
+	var status *StatusError
+	var invalid *InvalidError
+	switch {
+	case err == nil, errors.As(err, &status), errors.As(err, &invalid), errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotFound):
+		return err
+	case unavailable:
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
 // StatusError is a failure that may be told as it is: an HTTP status (400 and
 // up) and a sentence for people.
 type StatusError struct {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
@@ -200,30 +199,15 @@ func audited(key models.APIKey) any {
 	}{key, key.Status(time.Now())}
 }
 
-// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
-// which no id has.
-const untranslatable = "22021"
-
 // found turns the error of a read of one key into the kinds that callers know.
 func found(id string, err error) error {
-	var refused *pgconn.PgError
-	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &refused) && refused.Code == untranslatable {
+	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
 		return fmt.Errorf("key %q: %w", id, models.ErrNotFound)
 	}
 	return failure("read key", err)
 }
 
-// failure wraps an error of the database, as models.ErrUnavailable where trying
-// again later helps. Errors that are told to the caller stay as they are.
+// failure wraps an error of the database; see models.Failure.
 func failure(doing string, err error) error {
-	var status *models.StatusError
-	var invalid *models.InvalidError
-	switch {
-	case err == nil, errors.As(err, &status), errors.As(err, &invalid), errors.Is(err, models.ErrUnavailable), errors.Is(err, models.ErrNotFound):
-		return err
-	case postgres.IsUnavailable(err):
-		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
-	}
+	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }

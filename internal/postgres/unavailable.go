@@ -42,3 +42,13 @@ func isNetwork(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
+
+// untranslatable is the SQLSTATE for a text with NUL or invalid UTF-8.
+const untranslatable = "22021"
+
+// IsUntranslatable reports whether a query failed because a text in it can't be
+// stored, and so can't be the name of anything that is.
+func IsUntranslatable(err error) bool {
+	var answered *pgconn.PgError
+	return errors.As(err, &answered) && answered.Code == untranslatable
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -70,7 +71,7 @@ func (s *Service) read(ctx context.Context, id string) (keyAndPlan, error) {
 		return keyAndPlan{}, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
 	}
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[keyAndPlan])
-	if errors.Is(err, pgx.ErrNoRows) || isUntranslatable(err) {
+	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
 		return keyAndPlan{}, fmt.Errorf("key %q: %w", id, models.ErrNotFound)
 	}
 	if err != nil {

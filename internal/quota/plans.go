@@ -61,7 +61,7 @@ func (p *Plans) Get(ctx context.Context, name string) (models.Plan, error) {
 		return models.Plan{}, failure("read plan", err)
 	}
 	plan, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.Plan])
-	if errors.Is(err, pgx.ErrNoRows) || isUntranslatable(err) {
+	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
 		return models.Plan{}, fmt.Errorf("plan %q: %w", name, models.ErrNotFound)
 	}
 	return plan, failure("read plan", err)
@@ -167,7 +167,7 @@ const planLock = 20_260_310
 // keys on it; nil: there is none.
 func lock(ctx context.Context, tx pgx.Tx, name string) (*models.Plan, error) {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, planLock, name); err != nil {
-		if isUntranslatable(err) {
+		if postgres.IsUntranslatable(err) {
 			return nil, fmt.Errorf("plan %q: %w", name, models.ErrNotFound)
 		}
 		return nil, err

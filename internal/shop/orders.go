@@ -3,7 +3,6 @@ package shop
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -52,10 +51,7 @@ func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order
 		order.Items = items
 		return insertItems(ctx, tx, order)
 	})
-	if err != nil && !errors.As(err, new(*models.InvalidError)) && !errors.Is(err, models.ErrUnavailable) {
-		err = failure("place order", err)
-	}
-	return order, err
+	return order, failure("place order", err)
 }
 
 // price looks up what every item costs today.
@@ -154,7 +150,7 @@ func (o *Orders) List(ctx context.Context, owner string, after *models.Position,
 	if err != nil {
 		return models.Page[models.Order]{}, failure("list orders", err)
 	}
-	result := page(orders, limit, func(last models.Order) models.Position {
+	result := models.PageOf(orders, limit, func(last models.Order) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
 	})
 	return result, o.addItems(ctx, result.Data)

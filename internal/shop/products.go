@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/postgres"
@@ -42,7 +41,7 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 	if err != nil {
 		return models.Page[models.Product]{}, failure("list products", err)
 	}
-	return page(products, limit, func(last models.Product) models.Position { return models.Position{ID: last.ID} }), nil
+	return models.PageOf(products, limit, func(last models.Product) models.Position { return models.Position{ID: last.ID} }), nil
 }
 
 // Get returns one product. Errors: models.ErrNotFound, models.ErrUnavailable.
@@ -61,37 +60,15 @@ func scanProduct(row pgx.CollectableRow) (models.Product, error) {
 	return p, err
 }
 
-// page cuts rows, of which one more than limit was asked for, to a page.
-func page[T any](rows []T, limit int, position func(T) models.Position) models.Page[T] {
-	if len(rows) <= limit {
-		return models.Page[T]{Data: rows}
-	}
-	next := position(rows[limit-1])
-	return models.Page[T]{Data: rows[:limit], Next: &next}
-}
-
-// untranslatable is Postgres's SQLSTATE for a text with NUL or invalid UTF-8,
-// which no id has.
-const untranslatable = "22021"
-
 // found turns the error of a read of one row into the kinds that callers know.
 func found(noun, id string, err error) error {
-	var refused *pgconn.PgError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &refused) && refused.Code == untranslatable:
+	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
 		return fmt.Errorf("%s %q: %w", noun, id, models.ErrNotFound)
-	default:
-		return failure("read "+noun, err)
 	}
+	return failure("read "+noun, err)
 }
 
-// failure wraps an error of the database, as models.ErrUnavailable where trying
-// again later helps.
+// failure wraps an error of the database; see models.Failure.
 func failure(doing string, err error) error {
-	if postgres.IsUnavailable(err) {
-		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }

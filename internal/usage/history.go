@@ -19,7 +19,7 @@ func (s *Service) Known(ctx context.Context, keyID string) error {
 	switch {
 	case err == nil && known:
 		return nil
-	case err == nil, isSQLState(err, untranslatable):
+	case err == nil, postgres.IsUntranslatable(err):
 		return fmt.Errorf("key %q: %w", keyID, models.ErrNotFound)
 	default:
 		return failure("read key", err)
@@ -93,19 +93,12 @@ func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQu
 	if err != nil {
 		return models.Page[models.Refusal]{}, failure("read refusals", err)
 	}
-	page := models.Page[models.Refusal]{Data: list}
-	if len(list) > q.Limit {
-		last := list[q.Limit-1]
-		page.Data, page.Next = list[:q.Limit], &models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
-	}
-	return page, nil
+	return models.PageOf(list, q.Limit, func(last models.Refusal) models.Position {
+		return models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
+	}), nil
 }
 
-// failure wraps an error of the database, as models.ErrUnavailable where trying
-// again later helps.
+// failure wraps an error of the database; see models.Failure.
 func failure(doing string, err error) error {
-	if postgres.IsUnavailable(err) {
-		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }

@@ -62,7 +62,6 @@ func (s *Service) Retain(ctx context.Context, now time.Time) error {
 const (
 	noPartition       = "23514" // the row fits into no partition
 	undefinedFunction = "42883"
-	untranslatable    = "22021" // a text with NUL or invalid UTF-8, which no id has
 )
 
 func isSQLState(err error, state string) bool {

@@ -25,9 +25,9 @@ func (s *Store) lock(p *pair, b *ratelimit.Batch) {
 		low = high
 	}
 	p.first, p.last = &s.shards[low], &s.shards[high]
-	p.first.mu.Lock()
+	p.first.lock()
 	if p.last != p.first {
-		p.last.mu.Lock()
+		p.last.lock()
 	}
 	if k >= 0 {
 		p.key.open(&s.shards[k], b.Key)

@@ -109,3 +109,21 @@ func (sh *shard) dropList(c cell) {
 		sh.freeLists = append(sh.freeLists, c[4])
 	}
 }
+
+// spins is how often a shard is tried for before its lock puts the goroutine to
+// sleep. What is done under the lock takes some 100 ns, and a sleep with its
+// wake-up some microseconds, so on one hot key sleeping would cost more than
+// all the rest.
+const spins = 100
+
+// lock locks the shard.
+func (sh *shard) lock() {
+	for range spins {
+		if sh.mu.TryLock() {
+			return
+		}
+		for range 8 { //nolint:revive // wait a moment without touching the lock
+		}
+	}
+	sh.mu.Lock()
+}
