@@ -41,7 +41,7 @@ func contestants() ([]*contestant, error) {
 	}
 	limiter, guard := ratelimit.New(memory.New()), middleware.NewAddressGuard(ratelimit.New(memory.New()))
 	chain := []gin.HandlerFunc{
-		middleware.RenderErrors(), middleware.Authenticate(ours, guard), middleware.Limit(limiter, middleware.FieldsDraft11, "", 1),
+		middleware.RenderErrors(), middleware.Authenticate(ours, guard), middleware.Limit(limiter, middleware.FieldsDraft11, &models.Route{Cost: 1}, nil),
 	}
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	whole := append([]gin.HandlerFunc{middleware.Begin(), middleware.Headers(), middleware.Log(log), middleware.Recover(log)}, chain...)
