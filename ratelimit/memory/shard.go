@@ -122,7 +122,8 @@ func (sh *shard) lock() {
 		if sh.mu.TryLock() {
 			return
 		}
-		for range 8 { //nolint:revive // wait a moment without touching the lock
+		for range 8 {
+			// Wait a moment without touching the lock.
 		}
 	}
 	sh.mu.Lock()
