@@ -38,11 +38,16 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
+	watching bool // for changes by others
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
 
 func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { o.pool = pool } }
+
+// watching makes the app listen for changes. Others hear only of their own, so
+// that their queries can be counted and their memory goes out of date.
+func watching() appOption { return func(o *appOptions) { o.watching = true } }
 
 func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.cacheTTL = ttl } }
 
@@ -79,11 +84,16 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
 	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
-	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, app.clock.Now)
+	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, to.log, app.clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(parts.close)
+	if o.watching {
+		if err := parts.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	parts.db = &database{Pool: db} // the shop's; the quotas keep theirs
 	router, err := parts.router(cfg, to, app.ready)
 	if err != nil {

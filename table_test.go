@@ -38,7 +38,6 @@ var accessTable = []access{
 	{"POST /v1/limits/commit", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers","cost":1}`, 401, 403, 404, 401, 401, 404},
 	{"POST /v1/limits/release", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers"}`, 401, 403, 404, 401, 401, 404},
 
-
 	// These are about the key itself: no scope is wrong.
 	{"GET /v1/me", "", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/limits", "", "", 401, 200, 200, 401, 401, 200},
@@ -58,6 +57,9 @@ var accessTable = []access{
 	{"GET /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
 	{"PUT /v1/admin/plans/:name", models.ScopeAdminPlans, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
 	{"DELETE /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 204, 401, 401, 204},
+
+	{"GET /v1/admin/limiter", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"PUT /v1/admin/limiter", models.ScopeAdminPlans, `{"mode":"enforce"}`, 401, 403, 200, 401, 401, 200},
 
 	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -19,6 +21,7 @@ import (
 // services are what the handlers and the middleware call.
 type services struct {
 	db      *database
+	calm    *quota.Calm
 	quotas  *quota.Service
 	checks  *quota.Checks
 	plans   *quota.Plans
@@ -26,11 +29,13 @@ type services struct {
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
+	others  *quota.Notifier
+	watcher *quota.Watcher
 }
 
 // newServices makes the services on a database. clock is what the limiters go
 // by; nil: their own.
-func newServices(cfg *config, db *database, clock func() time.Time) (*services, error) {
+func newServices(cfg *config, db *database, log *slog.Logger, clock func() time.Time) (*services, error) {
 	var options []ratelimit.Option
 	if clock != nil {
 		options = append(options, ratelimit.WithClock(clock))
@@ -41,22 +46,32 @@ func newServices(cfg *config, db *database, clock func() time.Time) (*services, 
 	// A store each, so that no flood of addresses or of others' subjects can
 	// push out the counters of our keys.
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), options...) }
-	quotas, quotasErr := quota.New(db.Pool, keyChecker{cfg.peppers}, times)
-	checks, checksErr := quota.NewChecks(db.Pool, newLimiter(), times, clock)
+	calm := quota.NewCalm(db.Pool)
+	quotas, quotasErr := quota.New(db.Pool, keyChecker{cfg.peppers}, calm, times)
+	checks, checksErr := quota.NewChecks(db.Pool, newLimiter(), calm, times, clock)
 	if err := errors.Join(quotasErr, checksErr); err != nil {
 		return nil, err
 	}
-	announce := announcer{quotas, checks}
+	others := quota.NewNotifier(db.Pool, log)
+	announce := announcer{quotas, checks, others}
+	calm.AnnounceTo(announce)
 	plans := quota.NewPlans(db.Pool, announce)
 	return &services{
-		db: db, quotas: quotas, checks: checks, plans: plans,
+		db: db, calm: calm, quotas: quotas, checks: checks, plans: plans,
 		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
 		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
+		others: others, watcher: quota.NewWatcher(db.Pool, log, quotas, checks, calm),
 	}, nil
 }
 
+// start begins what the services do in the background, on a database whose
+// schema is up to date. When it returns nil, the limiter's mode is in force.
+func (s *services) start(ctx context.Context) error { return s.watcher.Start(ctx) }
+
 // close ends what the services do in the background.
 func (s *services) close() {
+	s.watcher.Close()
+	s.others.Close()
 	s.checks.Close()
 	s.quotas.Close()
 }
@@ -72,6 +87,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
 		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
 		plans:    handlers.NewPlans(s.plans, cursors, groups),
+		limiter:  handlers.NewLimiter(s.calm),
 		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{
