@@ -13,6 +13,7 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
@@ -38,7 +39,8 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
-	watching bool // for changes by others
+	watching bool          // for changes by others
+	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -48,6 +50,11 @@ func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { 
 // watching makes the app listen for changes. Others hear only of their own, so
 // that their queries can be counted and their memory goes out of date.
 func watching() appOption { return func(o *appOptions) { o.watching = true } }
+
+// watchingThrough is watching by the connections of another pool.
+func watchingThrough(pool *pgxpool.Pool) appOption {
+	return func(o *appOptions) { o.watching, o.listen = true, pool }
+}
 
 func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.cacheTTL = ttl } }
 
@@ -90,6 +97,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	}
 	t.Cleanup(parts.close)
 	if o.watching {
+		parts.watcher = quota.NewWatcher(cmp.Or(o.listen, db), to.log, parts.quotas, parts.checks, parts.calm)
 		if err := parts.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
