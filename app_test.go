@@ -13,6 +13,7 @@ import (
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/internal/usage"
 	"ratelimiter/middleware"
@@ -40,11 +41,22 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
+	watching bool          // for changes by others
+	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
 
 func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { o.pool = pool } }
+
+// watching makes the app listen for changes. Others hear only of their own, so
+// that their queries can be counted and their memory goes out of date.
+func watching() appOption { return func(o *appOptions) { o.watching = true } }
+
+// watchingThrough is watching by the connections of another pool.
+func watchingThrough(pool *pgxpool.Pool) appOption {
+	return func(o *appOptions) { o.watching, o.listen = true, pool }
+}
 
 func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.cacheTTL = ttl } }
 
@@ -81,11 +93,17 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
 	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
-	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, app.clock.Now)
+	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, to.log, app.clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(parts.close)
+	if o.watching {
+		parts.watcher = quota.NewWatcher(cmp.Or(o.listen, db), to.log, parts.quotas, parts.checks, parts.calm)
+		if err := parts.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	parts.db = &database{Pool: db} // the shop's; the quotas keep theirs
 	router, err := parts.router(cfg, to, app.ready)
 	if err != nil {

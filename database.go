@@ -64,6 +64,7 @@ func withDatabase(ctx context.Context, cfg *config, to *console, do func(context
 	err = postgres.Migrate(ctx, db.Pool, migrations.FS)
 	if err == nil {
 		err = do(models.WithActor(ctx, models.ActorCLI), db.Pool)
+		quota.Nudge(ctx, db.Pool)
 	}
 	return errors.Join(err, db.close())
 }

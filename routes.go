@@ -41,6 +41,7 @@ type api struct {
 	usage    *handlers.Usage
 	keys     *handlers.Keys
 	plans    *handlers.Plans
+	limiter  *handlers.Limiter
 	audit    *handlers.Audit
 	health   *handlers.Health
 }
@@ -84,6 +85,9 @@ func (a *api) routes() []route {
 		{get, "/v1/admin/plans/:name", a.plans.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
 		{put, "/v1/admin/plans/:name", a.plans.Put, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
 		{del, "/v1/admin/plans/:name", a.plans.Delete, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+
+		{get, "/v1/admin/limiter", a.limiter.Get, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
+		{put, "/v1/admin/limiter", a.limiter.Put, models.ScopeAdminPlans, models.ScopeAdminPlans, 0},
 
 		{get, "/v1/admin/audit", a.audit.List, models.ScopeAdminAudit, models.ScopeAdminAudit, 0},
 	}

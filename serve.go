@@ -64,7 +64,7 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 
-	parts, err := newServices(cfg, db, nil)
+	parts, err := newServices(cfg, db, to.log, nil)
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,9 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 	}
 	opening := func(ctx context.Context) error {
 		if err := postgres.Migrate(ctx, db.Pool, migrations.FS); err != nil {
+			return err
+		}
+		if err := parts.start(ctx); err != nil {
 			return err
 		}
 		ready.open.Store(true)

@@ -63,6 +63,9 @@ var accessTable = []access{
 	{"PUT /v1/admin/plans/:name", models.ScopeAdminPlans, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
 	{"DELETE /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 204, 401, 401, 204},
 
+	{"GET /v1/admin/limiter", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"PUT /v1/admin/limiter", models.ScopeAdminPlans, `{"mode":"enforce"}`, 401, 403, 200, 401, 401, 200},
+
 	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
 }
 

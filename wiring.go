@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,6 +22,7 @@ import (
 // services are what the handlers and the middleware call.
 type services struct {
 	db      *database
+	calm    *quota.Calm
 	quotas  *quota.Service
 	checks  *quota.Checks
 	plans   *quota.Plans
@@ -29,11 +31,13 @@ type services struct {
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
 	usage   *usage.Service // made with the router
+	others  *quota.Notifier
+	watcher *quota.Watcher
 }
 
 // newServices makes the services on a database. clock is what the limiters go
 // by; nil: their own.
-func newServices(cfg *config, db *database, clock func() time.Time) (*services, error) {
+func newServices(cfg *config, db *database, log *slog.Logger, clock func() time.Time) (*services, error) {
 	var options []ratelimit.Option
 	if clock != nil {
 		options = append(options, ratelimit.WithClock(clock))
@@ -44,19 +48,27 @@ func newServices(cfg *config, db *database, clock func() time.Time) (*services, 
 	// A store each, so that no flood of addresses or of others' subjects can
 	// push out the counters of our keys.
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), options...) }
-	quotas, quotasErr := quota.New(db.Pool, keyChecker{cfg.peppers}, times)
-	checks, checksErr := quota.NewChecks(db.Pool, newLimiter(), times, clock)
+	calm := quota.NewCalm(db.Pool)
+	quotas, quotasErr := quota.New(db.Pool, keyChecker{cfg.peppers}, calm, times)
+	checks, checksErr := quota.NewChecks(db.Pool, newLimiter(), calm, times, clock)
 	if err := errors.Join(quotasErr, checksErr); err != nil {
 		return nil, err
 	}
-	announce := announcer{quotas, checks}
+	others := quota.NewNotifier(db.Pool, log)
+	announce := announcer{quotas, checks, others}
+	calm.AnnounceTo(announce)
 	plans := quota.NewPlans(db.Pool, announce)
 	return &services{
-		db: db, quotas: quotas, checks: checks, plans: plans,
+		db: db, calm: calm, quotas: quotas, checks: checks, plans: plans,
 		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
 		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
+		others: others, watcher: quota.NewWatcher(db.Pool, log, quotas, checks, calm),
 	}, nil
 }
+
+// start begins what the services do in the background, on a database whose
+// schema is up to date. When it returns nil, the limiter's mode is in force.
+func (s *services) start(ctx context.Context) error { return s.watcher.Start(ctx) }
 
 // close ends what the services do in the background.
 func (s *services) close() {
@@ -65,6 +77,8 @@ func (s *services) close() {
 		defer cancel()
 		_ = s.usage.Close(ctx) // it has logged what was lost
 	}
+	s.watcher.Close()
+	s.others.Close()
 	s.checks.Close()
 	s.quotas.Close()
 }
@@ -85,6 +99,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		usage:    handlers.NewUsage(s.usage, cursors, groups),
 		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
 		plans:    handlers.NewPlans(s.plans, cursors, groups),
+		limiter:  handlers.NewLimiter(s.calm),
 		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{

@@ -1021,6 +1021,100 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/admin/limiter": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limiter"
+                ],
+                "summary": "See the limiter's mode",
+                "operationId": "getLimiter",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.LimiterMode"
+                        }
+                    }
+                }
+            },
+            "put": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "limiter"
+                ],
+                "summary": "Switch all limits off, or on again",
+                "operationId": "putLimiter",
+                "parameters": [
+                    {
+                        "description": "What the mode shall be",
+                        "name": "limiter",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.putLimiter"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.LimiterMode"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/admin/plans": {
             "get": {
                 "security": [
@@ -2360,6 +2454,24 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.LimiterMode": {
+            "type": "object",
+            "properties": {
+                "changed_at": {
+                    "description": "null: never",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "mode": {
+                    "type": "string",
+                    "enum": [
+                        "enforce",
+                        "shadow"
+                    ],
+                    "example": "enforce"
+                }
+            }
+        },
         "handlers.List-handlers_Key": {
             "type": "object",
             "properties": {
@@ -3092,6 +3204,22 @@ const docTemplate = `{
                     "example": [
                         "products:read"
                     ]
+                }
+            }
+        },
+        "handlers.putLimiter": {
+            "type": "object",
+            "required": [
+                "mode"
+            ],
+            "properties": {
+                "mode": {
+                    "type": "string",
+                    "enum": [
+                        "enforce",
+                        "shadow"
+                    ],
+                    "example": "shadow"
                 }
             }
         },

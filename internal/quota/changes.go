@@ -48,6 +48,16 @@ func (c *changes) mark(slot *atomic.Uint64) {
 	}
 }
 
+// markAll notes that everything may have changed.
+func (c *changes) markAll() {
+	for i := range c.keys {
+		c.mark(&c.keys[i])
+	}
+	for i := range c.plans {
+		c.mark(&c.plans[i])
+	}
+}
+
 // basis is what a quota was read from: a key and a plan as of a time by the
 // clock of changes.
 type basis struct {
@@ -73,5 +83,11 @@ func (s *Service) Invalidate(keyID string) {
 // InvalidatePlan does the same for every key on a plan.
 func (s *Service) InvalidatePlan(name string) {
 	s.changes.mark(s.changes.plan(name))
+	s.cache.Invalidate()
+}
+
+// InvalidateAll does the same for every key.
+func (s *Service) InvalidateAll() {
+	s.changes.markAll()
 	s.cache.Invalidate()
 }

@@ -25,6 +25,7 @@ type Checks struct {
 	changes changes
 	open    *openReservations
 	now     func() time.Time
+	calm    *Calm
 }
 
 // Bounds of the cache of plans: a plan is some KB, and there are few.
@@ -35,17 +36,18 @@ const (
 
 // checkPlan is what the cache holds of a plan: its policies, bound to nobody.
 type checkPlan struct {
-	quota *ratelimit.Quota
-	basis basis
+	quota  *ratelimit.Quota
+	shadow shadowed // of quota
+	basis  basis
 }
 
 // errNoPlan is a plan that there is none of.
 var errNoPlan = errors.New("there is no such plan")
 
 // NewChecks returns Checks whose plans are read from db and whose counters are
-// the limiter's. now is the clock by which reservations expire. Close it when
-// its owner ends.
-func NewChecks(db *pgxpool.Pool, limiter *ratelimit.Limiter, cfg Config, now func() time.Time) (*Checks, error) {
+// the limiter's. now is the clock by which reservations expire. While calm is
+// on, nothing is refused. Close it when its owner ends.
+func NewChecks(db *pgxpool.Pool, limiter *ratelimit.Limiter, calm *Calm, cfg Config, now func() time.Time) (*Checks, error) {
 	plans, err := cache.NewAside[string](cache.Options[*checkPlan]{
 		Size: maxPlans, LoadTimeout: loadTimeout, TTL: cfg.TTL, Stale: cfg.Stale,
 		Negative:     func(err error) bool { return errors.Is(err, errNoPlan) },
@@ -55,7 +57,7 @@ func NewChecks(db *pgxpool.Pool, limiter *ratelimit.Limiter, cfg Config, now fun
 	if err != nil {
 		return nil, err
 	}
-	return &Checks{db: db, limiter: limiter, plans: plans, open: newOpenReservations(), now: now}, nil
+	return &Checks{db: db, limiter: limiter, plans: plans, calm: calm, open: newOpenReservations(), now: now}, nil
 }
 
 // Check takes check.Cost units of the subject's counters and keeps them, all or
@@ -152,6 +154,12 @@ func (s *Checks) InvalidatePlan(name string) {
 	s.plans.Invalidate()
 }
 
+// InvalidateAll does the same for every plan.
+func (s *Checks) InvalidateAll() {
+	s.changes.markAll()
+	s.plans.Invalidate()
+}
+
 // Close ends the loads under way.
 func (s *Checks) Close() { s.plans.Close() }
 
@@ -170,7 +178,11 @@ func (s *Checks) quotaFor(ctx context.Context, check models.Check) (*ratelimit.Q
 	}
 	// Quoted, so that no owner, plan and subject read like three others.
 	subject := "check " + strconv.Quote(check.Owner) + " " + strconv.Quote(check.Plan) + " " + strconv.Quote(check.Subject)
-	return plan.quota.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
+	quota := plan.quota
+	if s.calm.On() {
+		quota = plan.shadow.of(quota)
+	}
+	return quota.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
 }
 
 // loadPlan reads a plan's policies, bound to nobody yet.

@@ -50,6 +50,7 @@ const (
 type Service struct {
 	db    *pgxpool.Pool
 	check KeyChecker
+	calm  *Calm
 	cache *cache.Aside[presentedHash, *resolved]
 	plans *otter.Cache[string, *ratelimit.Quota] // compiled, by the text of their policies
 
@@ -63,14 +64,16 @@ type presentedHash [sha256.Size]byte
 
 // resolved is what the cache holds of a key.
 type resolved struct {
-	key   models.APIKey
-	quota *ratelimit.Quota
-	until time.Time // when the next override ends to count; zero: none does
-	basis basis     // what it was read from
+	key    models.APIKey
+	quota  *ratelimit.Quota
+	shadow shadowed  // of quota
+	until  time.Time // when the next override ends to count; zero: none does
+	basis  basis     // what it was read from
 }
 
-// New returns a Service that reads from db. Close it when its owner ends.
-func New(db *pgxpool.Pool, check KeyChecker, cfg Config) (*Service, error) {
+// New returns a Service that reads from db. While calm is on, every quota that
+// it answers with is in shadow mode. Close it when its owner ends.
+func New(db *pgxpool.Pool, check KeyChecker, calm *Calm, cfg Config) (*Service, error) {
 	aside, err := cache.NewAside[presentedHash](cache.Options[*resolved]{
 		Size: maxEntries, LoadTimeout: loadTimeout, TTL: cfg.TTL,
 		Stale:        cfg.Stale,
@@ -87,7 +90,7 @@ func New(db *pgxpool.Pool, check KeyChecker, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{db: db, check: check, cache: aside, plans: plans}, nil
+	return &Service{db: db, check: check, calm: calm, cache: aside, plans: plans}, nil
 }
 
 // Cached returns what memory holds of a presented key at now. A nil key: memory
@@ -105,7 +108,7 @@ func (s *Service) Cached(presented string, now time.Time) (key *models.APIKey, q
 	if r.key.Status(now) != models.KeyActive {
 		return nil, nil, false
 	}
-	return &r.key, r.quota, state == cache.Fresh || state == cache.Due
+	return &r.key, s.inForce(r), state == cache.Fresh || state == cache.Due
 }
 
 // Resolve returns the key that was presented and its quota, from memory or by
@@ -125,7 +128,15 @@ func (s *Service) Resolve(ctx context.Context, presented string, now time.Time) 
 	if r.key.Status(now) != models.KeyActive {
 		return nil, nil, models.ErrInvalidKey
 	}
-	return &r.key, r.quota, nil
+	return &r.key, s.inForce(r), nil
+}
+
+// inForce is the quota that counts now.
+func (s *Service) inForce(r *resolved) *ratelimit.Quota {
+	if s.calm.On() {
+		return r.shadow.of(r.quota)
+	}
+	return r.quota
 }
 
 // Close ends the loads under way.

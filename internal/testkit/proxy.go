@@ -1,21 +1,22 @@
 package testkit
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
 )
 
 // Proxy stands between a client and a server on the network, so that a test
-// can take the server away and bring it back.
+// can take the server away, bring it back, and let it fall silent.
 type Proxy struct {
 	target   string
 	listener net.Listener
 
-	mu    sync.Mutex
-	down  bool
-	conns map[net.Conn]struct{}
+	mu      sync.Mutex
+	changed *sync.Cond // a link was held, let go or ended
+	down    bool
+	links   map[*link]struct{}
+	holding int // directions with something kept back
 }
 
 // NewProxy passes connections on to target (host:port) until the test ends.
@@ -25,7 +26,8 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}
-	p := &Proxy{target: target, listener: listener, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{target: target, listener: listener, links: map[*link]struct{}{}}
+	p.changed = sync.NewCond(&p.mu)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -52,9 +54,11 @@ func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = true
-	for conn := range p.conns {
-		_ = conn.Close()
+	for l := range p.links {
+		_, _ = l.client.Close(), l.server.Close()
+		l.ended = true
 	}
+	p.changed.Broadcast()
 }
 
 // Mend passes new connections on again.
@@ -64,6 +68,40 @@ func (p *Proxy) Mend() {
 	p.down = false
 }
 
+// Hang passes no byte on any more on the connections that there are, and leaves
+// them open: to either side the other has fallen silent. New ones are passed on.
+func (p *Proxy) Hang() { p.hold(true, true) }
+
+// HoldAnswers keeps back what the server says on the connections that there
+// are, until PassAnswers.
+func (p *Proxy) HoldAnswers() { p.hold(false, true) }
+
+// PassAnswers passes on what HoldAnswers kept back.
+func (p *Proxy) PassAnswers() { p.hold(false, false) }
+
+// Holds reports whether an answer is being kept back.
+func (p *Proxy) Holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holding > 0
+}
+
+func (p *Proxy) hold(asked, answers bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.holdAsked, l.holdAnswers = asked, answers
+	}
+	p.changed.Broadcast()
+}
+
+// link is a connection and the one that it is passed on to.
+type link struct {
+	client, server         net.Conn
+	holdAsked, holdAnswers bool
+	ended                  bool
+}
+
 // pass copies in both directions until one side ends.
 func (p *Proxy) pass(client net.Conn) {
 	defer func() { _ = client.Close() }()
@@ -71,34 +109,58 @@ func (p *Proxy) pass(client net.Conn) {
 	if err != nil {
 		return
 	}
-	defer func() { _ = server.Close() }()
-	if !p.keep(client, server) {
+	l := &link{client: client, server: server}
+	defer p.end(l)
+	if !p.keep(l) {
 		return
 	}
-	defer p.forget(client, server)
 	var copying sync.WaitGroup
-	for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
-		copying.Go(func() {
-			_, _ = io.Copy(pair[0], pair[1])
-			_ = pair[0].Close()
-		})
-	}
+	copying.Go(func() { p.copy(l, server, client, &l.holdAsked) })
+	copying.Go(func() { p.copy(l, client, server, &l.holdAnswers) })
 	copying.Wait()
 }
 
-func (p *Proxy) keep(conns ...net.Conn) bool {
+// copy passes on what from says, except while it is held.
+func (p *Proxy) copy(l *link, to, from net.Conn, held *bool) {
+	defer p.end(l)
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && p.mayPass(l, held) {
+			_, err = to.Write(buffer[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// mayPass waits while a direction is held, and reports whether there still is a
+// link.
+func (p *Proxy) mayPass(l *link, held *bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, conn := range conns {
-		p.conns[conn] = struct{}{}
+	for *held && !l.ended {
+		p.holding++
+		p.changed.Wait()
+		p.holding--
 	}
+	return !l.ended
+}
+
+func (p *Proxy) keep(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.links[l] = struct{}{}
 	return !p.down
 }
 
-func (p *Proxy) forget(conns ...net.Conn) {
+// end closes both sides.
+func (p *Proxy) end(l *link) {
+	_, _ = l.client.Close(), l.server.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, conn := range conns {
-		delete(p.conns, conn)
-	}
+	l.ended = true
+	delete(p.links, l)
+	p.changed.Broadcast()
 }

@@ -1,0 +1,103 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// ModeService is the switch that turns every policy to shadow, and back.
+type ModeService interface {
+	// Mode returns the mode that is set.
+	Mode(ctx context.Context) (models.LimiterMode, error)
+	// SetMode sets it, and returns what is set then.
+	SetMode(ctx context.Context, mode string) (models.LimiterMode, error)
+}
+
+// Limiter serves /v1/admin/limiter.
+type Limiter struct {
+	mode ModeService
+}
+
+// NewLimiter returns the handlers of /v1/admin/limiter.
+func NewLimiter(mode ModeService) *Limiter { return &Limiter{mode: mode} }
+
+// LimiterMode is the limiter's mode as it is shown.
+type LimiterMode struct {
+	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"`
+	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"` // null: never
+}
+
+func writeMode(c *gin.Context, mode models.LimiterMode) {
+	c.JSON(http.StatusOK, LimiterMode{Mode: mode.Mode, ChangedAt: mode.ChangedAt})
+}
+
+// Get answers GET /v1/admin/limiter.
+//
+//	@Summary		See the limiter's mode
+//	@Description	Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.
+//	@Tags			limiter
+//	@ID				getLimiter
+//	@Produce		json
+//	@Success		200	{object}	LimiterMode
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/limiter [get]
+func (h *Limiter) Get(c *gin.Context) {
+	mode, err := h.mode.Mode(c.Request.Context())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeMode(c, mode)
+}
+
+// putLimiter is the body of PUT /v1/admin/limiter.
+type putLimiter struct {
+	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"`
+}
+
+func (p *putLimiter) validate(faults *models.Faults) {
+	switch p.Mode {
+	case models.ModeEnforce, models.ModeShadow:
+	case "":
+		faults.Body("/mode", "required", "is required: enforce or shadow")
+	default:
+		faults.Body("/mode", "enum", "must be enforce or shadow")
+	}
+}
+
+// Put answers PUT /v1/admin/limiter.
+//
+//	@Summary		Switch all limits off, or on again
+//	@Description	With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.
+//	@Tags			limiter
+//	@ID				putLimiter
+//	@Accept			json
+//	@Produce		json
+//	@Param			limiter	body		putLimiter	true	"What the mode shall be"
+//	@Success		200		{object}	LimiterMode
+//	@Failure		400		{object}	models.Problem
+//	@Failure		413		{object}	models.Problem
+//	@Failure		415		{object}	models.Problem
+//	@Failure		422		{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/limiter [put]
+func (h *Limiter) Put(c *gin.Context) {
+	var body putLimiter
+	if err := readBody(c, &body); err != nil {
+		fail(c, err)
+		return
+	}
+	mode, err := h.mode.SetMode(c.Request.Context(), body.Mode)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeMode(c, mode)
+}
