@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/migrations"
 )
@@ -90,7 +91,7 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 		return nil
 	}
 	run := &running{
-		opening: opening, ready: ready, log: to.log, private: db.private,
+		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit,
 		servers: []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}},
 	}
 	return run.untilDone(ctx)
@@ -102,6 +103,7 @@ type running struct {
 	ready   *readiness
 	log     *slog.Logger
 	private *privatePostgres // nil with a DATABASE_URL
+	audit   *audit.Log
 	servers []served
 }
 
@@ -119,6 +121,7 @@ func (r *running) untilDone(ctx context.Context) error {
 	if r.private != nil {
 		group.Go(func() error { r.private.supervise(ctx); return nil })
 	}
+	group.Go(func() error { r.audit.Keep(ctx, r.log); return nil })
 	for _, s := range r.servers {
 		group.Go(func() error {
 			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -26,6 +26,7 @@ type services struct {
 	quotas  *quota.Service
 	checks  *quota.Checks
 	plans   *quota.Plans
+	audit   *audit.Log
 	keys    *apikeys.Store
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
@@ -59,7 +60,7 @@ func newServices(cfg *config, db *database, log *slog.Logger, clock func() time.
 	calm.AnnounceTo(announce)
 	plans := quota.NewPlans(db.Pool, announce)
 	return &services{
-		db: db, calm: calm, quotas: quotas, checks: checks, plans: plans,
+		db: db, calm: calm, quotas: quotas, checks: checks, plans: plans, audit: audit.New(db.Pool),
 		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
 		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
 		others: others, watcher: quota.NewWatcher(db.Pool, log, quotas, checks, calm),
@@ -100,7 +101,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		keys:     handlers.NewKeys(s.keys, s.quotas, s.limiter, cursors, groups),
 		plans:    handlers.NewPlans(s.plans, cursors, groups),
 		limiter:  handlers.NewLimiter(s.calm),
-		audit:    handlers.NewAudit(audit.New(s.db.Pool), cursors),
+		audit:    handlers.NewAudit(s.audit, cursors),
 		health:   handlers.NewHealth(ready),
 	}, &gate{
 		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, usage: s.usage, builtIn: s.builtIn,

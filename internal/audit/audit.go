@@ -102,11 +102,7 @@ func scanEntry(row pgx.CollectableRow) (models.AuditEntry, error) {
 	return e, err
 }
 
-// failure wraps an error of the database, as models.ErrUnavailable where trying
-// again later helps.
+// failure wraps an error of the database; see models.Failure.
 func failure(doing string, err error) error {
-	if postgres.IsUnavailable(err) && !errors.Is(err, models.ErrUnavailable) {
-		return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, doing, err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }
