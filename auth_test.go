@@ -209,3 +209,24 @@ func TestABurstOfUnknownKeysIsNotLookedUpAtOnce(t *testing.T) {
 		t.Fatalf("%d look-ups; want 20, and at most 4 that were under way", n)
 	}
 }
+
+// An operator's change makes memory forget a key, but not that it is valid.
+func TestAChangedKeyIsNotBlockedWithItsAddress(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	key := app.key(apikeys.NewKey{Plan: "internal"})
+	id, err := apikeys.ParseID(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+	admin.Get("/v1/me").Want(http.StatusOK)
+	for range 25 {
+		app.As("rl_live_nonsense").Get("/v1/products")
+	}
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, `{"name":"another"}`).Want(http.StatusOK)
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+	admin.Do(http.MethodPut, "/v1/admin/plans/internal", `{"description":"x","policies":[]}`).Want(http.StatusOK)
+	admin.Get("/v1/me").Want(http.StatusOK)
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+}

@@ -534,3 +534,63 @@ func TestOfTwoAdminKeysThatEndEachOtherAtOnceOneStays(t *testing.T) {
 		t.Fatalf("%d admin keys are left, %v; want 1", left, err)
 	}
 }
+
+func TestOnlyAdminReceivesAKeyOfAnotherOwner(t *testing.T) {
+	app := newApp(t)
+	theirs := app.key(apikeys.NewKey{Plan: "internal", Owner: "them", Scopes: []models.Scope{models.ScopeProductsRead}})
+	id, err := apikeys.ParseID(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := app.As(app.key(apikeys.NewKey{Plan: "internal", Owner: "us", Scopes: []models.Scope{models.ScopeAdminKeys, models.ScopeProductsRead}}))
+	manager.Post("/v1/admin/keys/"+id+"/rotate", `{}`).Want(http.StatusForbidden)
+	app.admin().Post("/v1/admin/keys/"+id+"/rotate", `{}`).Want(http.StatusCreated)
+}
+
+func TestARotatedKeyIsNotRevived(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	id, err := apikeys.ParseID(app.key(apikeys.NewKey{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.Post("/v1/admin/keys/"+id+"/rotate", `{"grace":"1h"}`).Want(http.StatusCreated)
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, `{"expires_at":null}`).Want(http.StatusConflict)
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, `{"name":"still"}`).Want(http.StatusOK)
+}
+
+func TestMetadataIsBoundedHoweverItGrows(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	id, err := apikeys.ParseID(app.key(apikeys.NewKey{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []int{http.StatusOK, http.StatusUnprocessableEntity} {
+		labels := map[string]string{}
+		for i := range 40 {
+			labels[fmt.Sprintf("label-%d-%d", n, i)] = "x"
+		}
+		admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels}).Want(want)
+	}
+}
+
+// Keys that share a subject under policies of one name and several shapes have
+// a counter each, and wipe none by turns.
+func TestTurnsBetweenPlansOfAnOwnerMintNothing(t *testing.T) {
+	app := newApp(t)
+	app.plan("by-day", `[{"name":"company","algorithm":"fixed_window","limit":5,"period":"1d","per":"owner"}]`)
+	app.plan("by-hour", `[{"name":"company","algorithm":"fixed_window","limit":5,"period":"1h","per":"owner"}]`)
+	callers := []*testkit.Client{
+		app.As(app.key(apikeys.NewKey{Plan: "by-day", Owner: "us"})), app.As(app.key(apikeys.NewKey{Plan: "by-hour", Owner: "us"})),
+	}
+	passed := 0
+	for i := range 40 {
+		if callers[i%2].Get("/v1/products").Status == http.StatusOK {
+			passed++
+		}
+	}
+	if passed != 10 {
+		t.Errorf("%d passed; want 5 of each", passed)
+	}
+}

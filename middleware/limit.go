@@ -35,6 +35,11 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 			Fail(c, refusal(&e.reservation.Decision))
 			return
 		}
+		if wait := e.reservation.Decision.Wait; wait > maxQueueing {
+			_ = e.reservation.Release(ctx) // a failed refund leaves the caller charged
+			Fail(c, &models.LimitedError{Detail: "The queue is too long to wait in.", Violated: queues(&e.reservation.Decision), RetryAfter: wait - maxQueueing})
+			return
+		}
 		if err := e.reservation.Wait(ctx); err != nil {
 			Fail(c, fmt.Errorf("wait for a turn: %w", err))
 			return
@@ -53,6 +58,22 @@ func (e *exchange) release() {
 	if e.limited && e.reservation.Decision.Allowed {
 		_ = e.reservation.Release(context.Background())
 	}
+}
+
+// maxQueueing is how long a request waits in leaky buckets at most, whatever
+// their max_wait: net/http notices a caller who hangs up only when the body was
+// read, and cuts requests off at the server's time-outs.
+const maxQueueing = 10 * time.Second
+
+// queues names the leaky buckets of a decision.
+func queues(d *ratelimit.Decision) []string {
+	var names []string
+	for _, s := range d.Statuses() {
+		if s.Policy.Algorithm == ratelimit.LeakyBucket {
+			names = append(names, s.Policy.Name)
+		}
+	}
+	return names
 }
 
 // refusal tells a refused decision as an error.

@@ -145,9 +145,11 @@ func nanoseconds(p Period) int64 {
 }
 
 // identify derives the counter's identity and the state's fingerprint. They
-// are cut from SHA-256, so that they are the same in every process.
+// are cut from SHA-256, so that they are the same in every process. A policy of
+// the same name and another algorithm or period has another counter: were it
+// the same one, begun anew at every change, then two keys that share a subject
+// under different plans would wipe each other's counts by turns.
 func identify(p Policy) (id uint64, fingerprint uint32) {
-	name := sha256.Sum256([]byte(p.Name))
 	shape := string(p.Algorithm) + "\x00"
 	if p.Algorithm == Calendar {
 		shape += string(p.Period) + "\x00" + p.TimeZone + "\x00" + strconv.Itoa(p.AnchorDay)
@@ -155,5 +157,6 @@ func identify(p Policy) (id uint64, fingerprint uint32) {
 		shape += strconv.FormatInt(nanoseconds(p.Period), 10)
 	}
 	kind := sha256.Sum256([]byte(shape))
-	return binary.LittleEndian.Uint64(name[:]), binary.LittleEndian.Uint32(kind[:])
+	whole := sha256.Sum256([]byte(p.Name + "\x00" + shape)) // no name has a NUL
+	return binary.LittleEndian.Uint64(whole[:]), binary.LittleEndian.Uint32(kind[:])
 }

@@ -44,6 +44,16 @@ func authority(ctx context.Context, scopes []models.Scope, otherOwner bool) erro
 	return nil
 }
 
+// mayReceive refuses to show a new key of another owner's to a key without
+// admin: it could act as that owner then.
+func mayReceive(ctx context.Context, owner string) error {
+	key := models.RequestFrom(ctx).Key
+	if key == nil || key.Owner == owner || key.Has(models.ScopeAdmin) {
+		return nil
+	}
+	return models.Forbidden("Rotating a key of another owner needs the scope admin: the answer shows the new key.")
+}
+
 // actsFor reports whether owner is that of the key that acts.
 func actsFor(ctx context.Context, owner string) bool {
 	key := models.RequestFrom(ctx).Key

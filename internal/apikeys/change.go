@@ -43,11 +43,14 @@ func (s *Store) Change(ctx context.Context, id string, expected models.Expected,
 		if err := expected.Check(before.Version); err != nil {
 			return nil, err
 		}
-		if err := validate(&NewKey{Name: after.Name, Scopes: after.Scopes}); err != nil {
+		if err := validate(&NewKey{Name: after.Name, Scopes: after.Scopes, Metadata: after.Metadata}); err != nil {
 			return nil, err
 		}
 		if key = before; same(before, after) {
 			return nil, nil
+		}
+		if err := staysEnding(ctx, tx, before, after); err != nil {
+			return nil, err
 		}
 		if err := s.checkQuota(ctx, tx, after.Plan, after.Overrides); err != nil {
 			return nil, err

@@ -40,6 +40,10 @@ func setDefaults(n *NewKey) {
 // maxNameLength is in bytes: a name is for people, in a list.
 const maxNameLength = 200
 
+// maxMetadata is in entries: metadata is for a few labels, and every instance
+// holds it in memory.
+const maxMetadata = 50
+
 // validate checks what has to be right wherever a key comes from.
 func validate(n *NewKey) error {
 	var faults models.Faults
@@ -48,6 +52,9 @@ func validate(n *NewKey) error {
 		faults.Body("/name", "required", "must not be empty")
 	case len(n.Name) > maxNameLength:
 		faults.Body("/name", "max_length", fmt.Sprintf("must be at most %d bytes", maxNameLength))
+	}
+	if len(n.Metadata) > maxMetadata {
+		faults.Body("/metadata", "max_items", fmt.Sprintf("must have at most %d entries in all", maxMetadata))
 	}
 	for i, scope := range n.Scopes {
 		if !scope.Known() {

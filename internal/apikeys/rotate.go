@@ -28,6 +28,9 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, expe
 		if err != nil {
 			return nil, err
 		}
+		if err := mayReceive(ctx, before.Owner); err != nil {
+			return nil, err
+		}
 		if err := mayRotate(ctx, tx, before); err != nil {
 			return nil, err
 		}
@@ -54,11 +57,32 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, expe
 	return rotation, failure("rotate key", err)
 }
 
+// staysEnding refuses to let a key that was rotated live longer than its grace
+// period: its successor has its place.
+func staysEnding(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
+	longer := before.ExpiresAt != nil && (after.ExpiresAt == nil || after.ExpiresAt.After(*before.ExpiresAt))
+	if !longer {
+		return nil
+	}
+	successor, err := successorOf(ctx, tx, before.ID)
+	if err != nil || successor == nil {
+		return err
+	}
+	return models.Conflict(fmt.Sprintf("This key was rotated, and ends with its grace period. Its successor is %s: change that.", *successor))
+}
+
+// successorOf returns the id of the key that another was rotated to; nil: it
+// wasn't.
+func successorOf(ctx context.Context, tx pgx.Tx, id string) (successor *string, err error) {
+	err = tx.QueryRow(ctx, `SELECT rotated_to FROM api_keys WHERE id = $1`, id).Scan(&successor)
+	return successor, err
+}
+
 // mayRotate refuses keys that have ended, and those that were rotated already:
 // whoever stole one could else mint a new one in its grace period.
 func mayRotate(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
-	var successor *string
-	if err := tx.QueryRow(ctx, `SELECT rotated_to FROM api_keys WHERE id = $1`, key.ID).Scan(&successor); err != nil {
+	successor, err := successorOf(ctx, tx, key.ID)
+	if err != nil {
 		return err
 	}
 	switch status := key.Status(time.Now()); {

@@ -56,7 +56,7 @@ type State int
 // What Peek can find.
 const (
 	Absent  State = iota // nothing that counts
-	Expired              // past its TTL, and not to be served: to be loaded anew
+	Expired              // past its TTL or changed, and not to be served: to be loaded anew
 	Stale                // past its TTL: to be loaded anew, served if that fails
 	Due                  // fresh, and old enough for Refresh
 	Fresh
@@ -175,7 +175,7 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 	switch {
 	case !a.isValid(e.value):
-		return Absent
+		return Expired
 	case now.Before(e.refreshAt):
 		return Fresh
 	case now.Before(e.expiresAt):

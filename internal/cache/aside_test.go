@@ -303,7 +303,7 @@ func TestWhatIsNoLongerValidIsLoadedAnewAndNeverServedStale(t *testing.T) {
 		valid.Store("new")
 		a.Invalidate()
 		s.set("", errDown)
-		if _, state := a.Peek("k", time.Now()); state != Absent {
+		if _, state := a.Peek("k", time.Now()); state != Expired {
 			t.Errorf("an invalid entry is in state %d", state)
 		}
 		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); !errors.Is(err, errDown) {

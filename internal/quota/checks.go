@@ -83,7 +83,7 @@ func (s *Checks) Check(ctx context.Context, check models.Check) (ratelimit.Decis
 }
 
 // Reserve is Check, except that what it takes can be given back: until expiresAt
-// by the id that it returns, which is empty when the check was refused. A
+// by the id that it returns, which is empty when nothing was taken. A
 // reservation that is forgotten stays spent, and frees its concurrency slots.
 // Errors as of Check, and *models.StatusError when too many are open.
 func (s *Checks) Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error) {
@@ -99,10 +99,10 @@ func (s *Checks) Reserve(ctx context.Context, check models.Check) (d ratelimit.D
 	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
 		return d, "", expiresAt, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
 	}
-	if !r.Decision.Allowed {
+	if !r.Decision.Allowed || check.Cost == 0 { // nothing to give back
 		return r.Decision, "", expiresAt, nil
 	}
-	expiresAt = now.Add(life(quota))
+	expiresAt = now.Add(r.Decision.Wait + life(quota))
 	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
 }
 
