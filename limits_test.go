@@ -279,3 +279,17 @@ func TestASlotIsFreedByACallerWhoHangsUp(t *testing.T) {
 	<-gone
 	app.await("the slot is free", func() bool { return app.As(key).Get("/v1/orders").Status == http.StatusOK })
 }
+
+func TestAQueueThatIsTooLongToWaitInIsA429(t *testing.T) {
+	app := newApp(t)
+	app.plan("queue", `[{"name":"queue","algorithm":"leaky_bucket","limit":2,"period":"1m","max_wait":"1m"}]`)
+	caller := app.caller("queue")
+	caller.Get("/v1/products").Want(http.StatusOK)
+	var problem models.QuotaProblem
+	caller.Get("/v1/products").Want(http.StatusTooManyRequests).JSON(&problem) // its turn is in 30 s
+	if strings.Join(problem.ViolatedPolicies, ",") != "queue" || problem.RetryAfter == nil || *problem.RetryAfter != 20 {
+		t.Errorf("problem %+v", problem)
+	}
+	app.clock.Advance(30 * time.Second)
+	caller.Get("/v1/products").Want(http.StatusOK) // the refused one has left the queue
+}
