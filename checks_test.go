@@ -14,23 +14,27 @@ import (
 	"ratelimiter/models"
 )
 
+// limitAnswer is one policy in an answer, spelled here and not taken from
+// handlers, so that a renamed field fails.
+type limitAnswer struct {
+	Policy     string   `json:"policy"`
+	Algorithm  string   `json:"algorithm"`
+	Limit      int64    `json:"limit"`
+	Remaining  int64    `json:"remaining"`
+	ResetAfter float64  `json:"reset_after"`
+	RetryAfter *float64 `json:"retry_after"`
+	Mode       string   `json:"mode"`
+	Charge     string   `json:"charge"`
+}
+
 type checkAnswer struct {
-	Allowed bool `json:"allowed"`
-	Limits  []struct {
-		Policy     string   `json:"policy"`
-		Algorithm  string   `json:"algorithm"`
-		Limit      int64    `json:"limit"`
-		Remaining  int64    `json:"remaining"`
-		ResetAfter float64  `json:"reset_after"`
-		RetryAfter *float64 `json:"retry_after"`
-		Mode       string   `json:"mode"`
-		Charge     string   `json:"charge"`
-	} `json:"limits"`
-	ViolatedPolicies []string   `json:"violated_policies"`
-	RetryAfter       *float64   `json:"retry_after"`
-	Wait             float64    `json:"wait"`
-	Reservation      *string    `json:"reservation"`
-	ExpiresAt        *time.Time `json:"expires_at"`
+	Allowed          bool          `json:"allowed"`
+	Limits           []limitAnswer `json:"limits"`
+	ViolatedPolicies []string      `json:"violated_policies"`
+	RetryAfter       *float64      `json:"retry_after"`
+	Wait             float64       `json:"wait"`
+	Reservation      *string       `json:"reservation"`
+	ExpiresAt        *time.Time    `json:"expires_at"`
 }
 
 func checker(app *testApp, owner string) *testkit.Client {

@@ -38,20 +38,11 @@ func (u usageAnswer) total() [4]int64 {
 
 type refusalsAnswer struct {
 	Data []struct {
-		RequestID        string    `json:"request_id"`
-		At               time.Time `json:"at"`
-		Route            string    `json:"route"`
-		ViolatedPolicies []string  `json:"violated_policies"`
-		Limits           []struct {
-			Policy     string   `json:"policy"`
-			Algorithm  string   `json:"algorithm"`
-			Limit      int64    `json:"limit"`
-			Remaining  int64    `json:"remaining"`
-			ResetAfter float64  `json:"reset_after"`
-			RetryAfter *float64 `json:"retry_after"`
-			Mode       string   `json:"mode"`
-			Charge     string   `json:"charge"`
-		} `json:"limits"`
+		RequestID        string        `json:"request_id"`
+		At               time.Time     `json:"at"`
+		Route            string        `json:"route"`
+		ViolatedPolicies []string      `json:"violated_policies"`
+		Limits           []limitAnswer `json:"limits"`
 	} `json:"data"`
 	NextCursor *string `json:"next_cursor"`
 }

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -10,24 +9,11 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
-
-// oneKey knows one key, as the cache does when it is hot, and its quota.
-type oneKey struct {
-	key   models.APIKey
-	quota *ratelimit.Quota
-}
-
-func (k *oneKey) Cached(string, time.Time) (*models.APIKey, *ratelimit.Quota, bool) {
-	return &k.key, k.quota, true
-}
-
-func (k *oneKey) Resolve(context.Context, string, time.Time) (*models.APIKey, *ratelimit.Quota, error) {
-	return &k.key, k.quota, nil
-}
 
 // threePolicies never refuse in the course of a benchmark.
 var threePolicies = []ratelimit.Policy{
@@ -56,7 +42,7 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	known := &oneKey{quota: quota}
+	known := &testkit.OneKey{Quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.Use(Begin(), RenderErrors(), Authenticate(known, NewAddressGuard(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))

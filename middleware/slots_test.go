@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
@@ -26,7 +27,7 @@ func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
 		}
 		limiter := ratelimit.New(memory.New())
 		router := gin.New()
-		router.Use(Begin(), RenderErrors(), Authenticate(&oneKey{quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+		router.Use(Begin(), RenderErrors(), Authenticate(&testkit.OneKey{Quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
 		router.GET("/", func(c *gin.Context) {
 			time.Sleep(time.Minute)
 			c.Status(http.StatusNoContent)
@@ -64,7 +65,7 @@ func TestAPanicFreesTheSlot(t *testing.T) {
 	limiter := ratelimit.New(memory.New())
 	var log bytes.Buffer
 	router := newRouter(&log)
-	router.Use(Authenticate(&oneKey{quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.Use(Authenticate(&testkit.OneKey{Quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
 	router.GET("/", func(*gin.Context) { panic("oh") })
 	for range 3 {
 		recorder := httptest.NewRecorder()

@@ -5,7 +5,6 @@ package apikeys
 import (
 	"crypto/rand"
 	"hash/crc32"
-	"math/big"
 	"strings"
 
 	"ratelimiter/models"
@@ -73,14 +72,16 @@ func checksum(body string) string {
 // randomBase62 returns n characters from the system's random source, each of
 // the 62 equally likely.
 func randomBase62(n int) string {
-	out := make([]byte, n)
-	for i := range out {
-		// crypto/rand.Int has no modulo bias; since Go 1.24 the source never fails.
-		d, err := rand.Int(rand.Reader, big.NewInt(int64(len(base62))))
-		if err != nil {
-			panic("crypto/rand failed: " + err.Error())
+	const fair = 256 / len(base62) * len(base62) // bytes from here on would favour the first digits
+	out := make([]byte, 0, n)
+	var random [32]byte
+	for len(out) < n {
+		_, _ = rand.Read(random[:]) // never fails: it ends the program instead (Go 1.24)
+		for _, b := range random {
+			if int(b) < fair && len(out) < n {
+				out = append(out, base62[int(b)%len(base62)])
+			}
 		}
-		out[i] = base62[d.Int64()]
 	}
 	return string(out)
 }

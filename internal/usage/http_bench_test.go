@@ -1,33 +1,18 @@
 package usage
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/testkit"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
-
-// oneKey knows one key, as the cache does when it is hot.
-type oneKey struct {
-	key   models.APIKey
-	quota *ratelimit.Quota
-}
-
-func (k *oneKey) Cached(string, time.Time) (*models.APIKey, *ratelimit.Quota, bool) {
-	return &k.key, k.quota, true
-}
-
-func (k *oneKey) Resolve(context.Context, string, time.Time) (*models.APIKey, *ratelimit.Quota, error) {
-	return &k.key, k.quota, nil
-}
 
 type nullWriter struct{ header http.Header }
 
@@ -54,7 +39,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 			newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
 			router := gin.New()
 			router.Use(middleware.Begin(), middleware.RenderErrors(),
-				middleware.Authenticate(&oneKey{models.APIKey{ID: "9Kx2mV4tQaLp"}, quota}, middleware.NewAddressGuard(newLimiter())),
+				middleware.Authenticate(&testkit.OneKey{Key: models.APIKey{ID: "9Kx2mV4tQaLp"}, Quota: quota}, middleware.NewAddressGuard(newLimiter())),
 				middleware.Limit(newLimiter(), middleware.FieldsDraft11, read, run.usage))
 			router.GET("/", func(c *gin.Context) { c.Status(http.StatusNoContent) })
 			request := httptest.NewRequest(http.MethodGet, "/", nil)
