@@ -24,13 +24,14 @@ import (
 // router on a free port, and a clock of the limiter's that the test can turn.
 type testApp struct {
 	*testkit.Client
-	t     *testing.T
-	db    *pgxpool.Pool
-	keys  *apikeys.Store
-	ready *readiness
-	clock *testClock
-	log   *safeBuffer
-	usage *usage.Service
+	t      *testing.T
+	db     *pgxpool.Pool
+	keys   *apikeys.Store
+	ready  *readiness
+	clock  *testClock
+	quotas *quota.Service
+	log    *safeBuffer
+	usage  *usage.Service
 }
 
 type appOption func(*appOptions)
@@ -97,6 +98,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	if err != nil {
 		t.Fatal(err)
 	}
+	app.quotas = parts.quotas
 	t.Cleanup(parts.close)
 	if o.watching {
 		parts.watcher = quota.NewWatcher(cmp.Or(o.listen, db), to.log, parts.quotas, parts.checks, parts.calm)
