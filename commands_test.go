@@ -180,7 +180,7 @@ func TestAFileOfPlansIsAppliedWholeOrNotAtAll(t *testing.T) {
 		{"twice.yaml", "plans: []\nplans: []\n", "already defined"},
 		{"documents.yaml", "plans: []\n---\nplans: []\n", "several documents"},
 		{"empty.yaml", "", "must not be null"},
-		{"none.json", `{"plans":[]}`, "at least one plan"},
+		{"none.json", `{"plans":[]}`, "at least 1 item"},
 		{"broken.json", `{"plans":[`, "ends too early"},
 	} {
 		_, log := line.run(1, "plans", "apply", write(t, test.name, test.text))

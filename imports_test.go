@@ -18,7 +18,7 @@ const module = "ratelimiter"
 // ours may import of ours. internal/postgres may be imported by every service
 // under internal/, and internal/testkit by every test.
 var mayImport = map[string][]string{
-	"handlers":                 {"models", "ratelimit"},
+	"handlers":                 {"models", "ratelimit", "internal/binding"},
 	"middleware":               {"models", "ratelimit"},
 	"models":                   {},
 	"ratelimit":                {},
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/apikeys":         {"models", "internal/audit"},
 	"internal/quota":           {"models", "ratelimit", "internal/cache", "internal/audit"},
 	"internal/audit":           {"models"},
+	"internal/binding":         {"models", "ratelimit"},
 	"internal/cache":           {},
 	"internal/usage":           {"models", "ratelimit", "internal/cache"},
 	"internal/shop":            {"models", "internal/queue", "internal/live", "internal/cache", "internal/audit"},

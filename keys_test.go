@@ -96,11 +96,11 @@ func TestEveryFaultOfAKeyIsTold(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`: "/name:required",
 		`{"name":null,"plan":null,"scopes":null,"owner":null,"expires_at":null,"ip_allow":null,"metadata":null,"overrides":null}`: "/name:null /plan:null /scopes:null /owner:null /ip_allow:null /metadata:null /overrides:null",
-		`{"name":" ","plan":"","scopes":[],"owner":""}`:                                    "/name:required /plan:pattern /owner:required /scopes:min_items",
+		`{"name":" ","plan":"","scopes":[],"owner":""}`:                                    "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
 		`{"name":"x","plan":"none"}`:                                                       "/plan:unknown",
 		`{"name":"x","scopes":["admin","no","admin"],"expires_at":"2020-01-01T00:00:00Z"}`: "/scopes/1:enum /scopes/2:duplicate /expires_at:past",
 		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                     "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
-		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7,"expires_at":"2020-01-01T00:00:00Z"}]}`:                       "/overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/0/policy:required /overrides/3/policy/name:duplicate /overrides/4/expires_at:past",
+		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7,"expires_at":"2020-01-01T00:00:00Z"}]}`:                       "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate /overrides/4/expires_at:past",
 		`{"name":"x","id":"me","subject":"other","version":7}`:                                                                                                           "/id:unknown /subject:unknown /version:unknown",
 		`{"name":"a\u0000b","owner":"` + strings.Repeat("o", 101) + `","metadata":{"":"x","` + strings.Repeat("n", 65) + `":"","v":"` + strings.Repeat("v", 501) + `"}}`: "/name:nul /owner:max_length /metadata/:name /metadata/" + strings.Repeat("n", 65) + ":name /metadata/v:max_length",
 	} {
@@ -155,7 +155,7 @@ func TestKeysAreListedBySearchAndFilters(t *testing.T) {
 			t.Errorf("%s: %s; want %s", query, got, want)
 		}
 	}
-	if got := faultsOf(admin.Get("/v1/admin/keys?status=dead&q=%00&plan=%ff&limit=x")); got != "limit:type plan:utf8 q:nul status:enum" {
+	if got := faultsOf(admin.Get("/v1/admin/keys?status=dead&q=%00&plan=%ff&limit=x")); got != "limit:type plan:utf8 status:enum q:nul" {
 		t.Errorf("faults %s", got)
 	}
 	admin.Get("/v1/admin/keys/none").Want(http.StatusNotFound)
@@ -195,7 +195,7 @@ func TestAMergePatchChangesWhatItNames(t *testing.T) {
 			t.Errorf("%s:\n gave %s, version %d\n want %s, version %d", step.body, got, k.Version, step.want, step.version)
 		}
 	}
-	if got := faultsOf(admin.Do(patch, path, `{"name":null,"plan":"nowhere","scopes":null,"owner":"","key":"x"}`)); got != "/name:null /scopes:null /key:unknown /owner:required" {
+	if got := faultsOf(admin.Do(patch, path, `{"name":null,"plan":"nowhere","scopes":null,"owner":"","key":"x"}`)); got != "/name:null /scopes:null /owner:min_length /key:unknown" {
 		t.Errorf("faults %s", got)
 	}
 	if got := faultsOf(admin.Do(patch, path, `{"plan":"nowhere"}`)); got != "/plan:unknown" {

@@ -81,8 +81,8 @@ func TestListsRefuseWhatIsNoPage(t *testing.T) {
 		return *page.NextCursor
 	}()
 	for query, faults := range map[string]string{
-		"limit=0":                "limit:range",
-		"limit=101":              "limit:range",
+		"limit=0":                "limit:min",
+		"limit=101":              "limit:max",
 		"limit=":                 "limit:type",
 		"limit=1.5":              "limit:type",
 		"limit=x&cursor=x":       "limit:type cursor:cursor",

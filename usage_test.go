@@ -267,7 +267,7 @@ func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
 		return strings.Join(got, " ")
 	}
 	for query, want := range map[string]string{
-		"bucket=week&from=yesterday&group=x":                                   "bucket:enum group:enum from:time",
+		"bucket=week&from=yesterday&group=x":                                   "from:time bucket:enum group:enum",
 		"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z":                    "from:range",
 		"from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z&bucket=minute":      "bucket:range",
 		"policy=" + strings.Repeat("x", 201):                                   "policy:max_length",
@@ -278,7 +278,7 @@ func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"limit=0&cursor=x&request_id=" + strings.Repeat("x", 201): "limit:range cursor:cursor request_id:max_length",
+		"limit=0&cursor=x&request_id=" + strings.Repeat("x", 201): "limit:min cursor:cursor request_id:max_length",
 	} {
 		if got := faults(caller.Get("/v1/me/refusals?" + query)); got != want {
 			t.Errorf("%s: %s; want %s", query, got, want)

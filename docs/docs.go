@@ -86,15 +86,22 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only what this key did, by its id; cli for the command line",
-                        "name": "actor",
+                        "description": "Only this action, such as key.revoke",
+                        "name": "action",
                         "in": "query"
                     },
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only this action, such as key.revoke",
-                        "name": "action",
+                        "description": "Only what this key did, by its id; cli for the command line",
+                        "name": "actor",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Not before this time",
+                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -107,15 +114,14 @@ const docTemplate = `{
                     {
                         "type": "string",
                         "format": "date-time",
-                        "description": "Not before this time",
-                        "name": "from",
+                        "description": "Before this time",
+                        "name": "to",
                         "in": "query"
                     },
                     {
                         "type": "string",
-                        "format": "date-time",
-                        "description": "Before this time",
-                        "name": "to",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
@@ -125,12 +131,6 @@ const docTemplate = `{
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -191,21 +191,32 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only with this in name or owner, whatever the case, or with this id",
+                        "name": "q",
+                        "in": "query"
+                    },
+                    {
                         "enum": [
                             "active",
                             "expired",
                             "revoked"
                         ],
                         "type": "string",
+                        "x-enum-varnames": [
+                            "KeyActive",
+                            "KeyExpired",
+                            "KeyRevoked"
+                        ],
                         "description": "Only in this state",
                         "name": "status",
                         "in": "query"
                     },
                     {
-                        "maxLength": 200,
                         "type": "string",
-                        "description": "Only with this in name or owner, whatever the case, or with this id",
-                        "name": "q",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
@@ -215,12 +226,6 @@ const docTemplate = `{
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -552,18 +557,18 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -954,20 +959,6 @@ const docTemplate = `{
                         "required": true
                     },
                     {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
-                    },
-                    {
                         "enum": [
                             "minute",
                             "hour",
@@ -975,11 +966,24 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
                         "in": "query"
                     },
                     {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
                         "type": "string",
                         "description": "Only routes of this group, such as orders:write",
                         "name": "group",
@@ -990,6 +994,13 @@ const docTemplate = `{
                         "type": "string",
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1136,18 +1147,18 @@ const docTemplate = `{
                 "operationId": "listPlans",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -1624,18 +1635,18 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -1685,6 +1696,12 @@ const docTemplate = `{
                 "operationId": "rotateMe",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Rotate only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
                         "description": "How long this key works on",
                         "name": "rotate",
                         "in": "body",
@@ -1708,6 +1725,12 @@ const docTemplate = `{
                     },
                     "409": {
                         "description": "The key was rotated already",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
                         }
@@ -1754,20 +1777,6 @@ const docTemplate = `{
                 "operationId": "getMyUsage",
                 "parameters": [
                     {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
-                    },
-                    {
                         "enum": [
                             "minute",
                             "hour",
@@ -1775,11 +1784,24 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
                         "in": "query"
                     },
                     {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
                         "type": "string",
                         "description": "Only routes of this group, such as orders:write",
                         "name": "group",
@@ -1790,6 +1812,13 @@ const docTemplate = `{
                         "type": "string",
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1836,18 +1865,18 @@ const docTemplate = `{
                 "operationId": "listOrders",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -2009,18 +2038,18 @@ const docTemplate = `{
                 "operationId": "listProducts",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -3089,11 +3118,12 @@ const docTemplate = `{
                     "description": "default: a new one",
                     "type": "string",
                     "maxLength": 100,
+                    "minLength": 1,
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "default: free",
                     "type": "string",
+                    "default": "free",
                     "example": "free"
                 },
                 "scopes": {
@@ -3190,6 +3220,7 @@ const docTemplate = `{
                     "description": "another one: needs the scope admin",
                     "type": "string",
                     "maxLength": 100,
+                    "minLength": 1,
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {

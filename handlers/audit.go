@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 )
 
@@ -33,13 +34,8 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 //	@Tags			audit
 //	@ID				listAudit
 //	@Produce		json
-//	@Param			actor	query		string	false	"Only what this key did, by its id; cli for the command line"	maxlength(200)
-//	@Param			action	query		string	false	"Only this action, such as key.revoke"							maxlength(200)
-//	@Param			target	query		string	false	"Only changes of this key, by its id, or of this plan"			maxlength(200)
-//	@Param			from	query		string	false	"Not before this time"											format(date-time)
-//	@Param			to		query		string	false	"Before this time"												format(date-time)
-//	@Param			limit	query		int		false	"Most items on the page"										minimum(1)	maximum(100)	default(20)
-//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			filter	query	auditFilter	false	"Which entries"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[models.AuditEntry]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -47,19 +43,28 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/audit [get]
 func (h *Audit) List(c *gin.Context) {
-	var filter models.AuditFilter
-	after, limit, err := readPage(c, h.cursors, "audit", func(p *params) {
-		filter.Actor, filter.Action, filter.Target = p.text("actor"), p.text("action"), p.text("target")
-		filter.From, filter.To = p.time("from"), p.time("to")
-	})
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, listAudit{Page: h.cursors.page("audit")}); ok {
+		entries, err := h.audit.List(c.Request.Context(), in.filter(), in.Page.after, in.Page.Limit)
+		writePage(c, in.Page, entries, err)
 	}
-	page, err := h.audit.List(c.Request.Context(), filter, after, limit)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writePage(c, h.cursors, "audit", page)
+}
+
+// listAudit is what GET /v1/admin/audit takes.
+type listAudit struct {
+	Page   page
+	Filter auditFilter
+}
+
+// auditFilter says which entries are asked for.
+type auditFilter struct {
+	Actor  string        `form:"actor" maxLength:"200"`                        // Only what this key did, by its id; cli for the command line
+	Action string        `form:"action" maxLength:"200"`                       // Only this action, such as key.revoke
+	Target string        `form:"target" maxLength:"200"`                       // Only changes of this key, by its id, or of this plan
+	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time"` // Not before this time
+	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time"`   // Before this time
+}
+
+func (l *listAudit) filter() models.AuditFilter {
+	f := l.Filter
+	return models.AuditFilter{Actor: f.Actor, Action: f.Action, Target: f.Target, From: f.From.Std(), To: f.To.Std()}
 }

@@ -2,10 +2,8 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -35,6 +33,11 @@ type Checks struct {
 // NewChecks returns the handlers of /v1/limits.
 func NewChecks(checks CheckService) *Checks { return &Checks{checks: checks} }
 
+// check is what POST /v1/limits/check and /v1/limits/reserve take.
+type check struct {
+	Body checkBody `body:"required"`
+}
+
 // checkBody is the body of POST /v1/limits/check and /v1/limits/reserve.
 type checkBody struct {
 	Subject string `json:"subject" validate:"required" minLength:"1" maxLength:"128" example:"tenant-42"` // whatever is counted for
@@ -42,33 +45,8 @@ type checkBody struct {
 	Cost    int64  `json:"cost" minimum:"0" maximum:"1000000" default:"1" example:"1"`                    // units to take; 0 peeks
 }
 
-// maxSubject is in characters.
-const maxSubject = 128
-
-func (b *checkBody) validate(faults *models.Faults) {
-	switch n := utf8.RuneCountInString(b.Subject); {
-	case n == 0:
-		faults.Body("/subject", "required", "must not be empty")
-	case n > maxSubject:
-		faults.Body("/subject", "max_length", fmt.Sprintf("must be at most %d characters", maxSubject))
-	}
-	if b.Plan == "" {
-		faults.Body("/plan", "required", "must not be empty")
-	}
-	validateCost(faults, b.Cost)
-}
-
-func validateCost(faults *models.Faults, cost int64) {
-	switch {
-	case cost < 0:
-		faults.Body("/cost", "min", "must be at least 0")
-	case cost > ratelimit.MaxCost:
-		faults.Body("/cost", "max", fmt.Sprintf("must be at most %d", ratelimit.MaxCost))
-	}
-}
-
 func (b *checkBody) toModel(c *gin.Context) models.Check {
-	return models.Check{Owner: models.RequestFrom(c).Key.Owner, Subject: b.Subject, Plan: b.Plan, Cost: b.Cost}
+	return models.Check{Owner: keyOf(c).Owner, Subject: b.Subject, Plan: b.Plan, Cost: b.Cost}
 }
 
 // checkAnswer is a decision about a check. Times are in seconds.
@@ -110,17 +88,10 @@ func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 //	@Security		BearerAuth
 //	@Router			/v1/limits/check [post]
 func (h *Checks) Check(c *gin.Context) {
-	body := checkBody{Cost: 1}
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, check{}); ok {
+		decision, err := h.checks.Check(c.Request.Context(), in.Body.toModel(c))
+		answer(c, http.StatusOK, newCheckAnswer(&decision), err)
 	}
-	decision, err := h.checks.Check(c.Request.Context(), body.toModel(c))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.JSON(http.StatusOK, newCheckAnswer(&decision))
 }
 
 // reserveAnswer is a decision about a reservation.
@@ -143,22 +114,24 @@ type reserveAnswer struct {
 //	@Security		BearerAuth
 //	@Router			/v1/limits/reserve [post]
 func (h *Checks) Reserve(c *gin.Context) {
-	body := checkBody{Cost: 1}
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, check{}); ok {
+		decision, id, expiresAt, err := h.checks.Reserve(c.Request.Context(), in.Body.toModel(c))
+		answer(c, http.StatusOK, newReserveAnswer(&decision, id, expiresAt), err)
 	}
-	decision, id, expiresAt, err := h.checks.Reserve(c.Request.Context(), body.toModel(c))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer := reserveAnswer{checkAnswer: newCheckAnswer(&decision)}
+}
+
+func newReserveAnswer(d *ratelimit.Decision, id string, expiresAt time.Time) reserveAnswer {
+	shown := reserveAnswer{checkAnswer: newCheckAnswer(d)}
 	if id != "" {
 		expiresAt = expiresAt.UTC()
-		answer.Reservation, answer.ExpiresAt = &id, &expiresAt
+		shown.Reservation, shown.ExpiresAt = &id, &expiresAt
 	}
-	c.JSON(http.StatusOK, answer)
+	return shown
+}
+
+// commit is what POST /v1/limits/commit takes.
+type commit struct {
+	Body commitBody `body:"required"`
 }
 
 // commitBody is the body of POST /v1/limits/commit.
@@ -166,24 +139,6 @@ type commitBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
 	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"` // what the work really cost: at most what was reserved
 }
-
-func (b *commitBody) validate(faults *models.Faults) {
-	validateReservation(faults, b.Reservation)
-	if b.Cost == missingCost {
-		faults.Body("/cost", "required", "must say what the work really cost")
-		return
-	}
-	validateCost(faults, b.Cost)
-}
-
-func validateReservation(faults *models.Faults, id string) {
-	if id == "" {
-		faults.Body("/reservation", "required", "must not be empty")
-	}
-}
-
-// missingCost stands for a cost that the caller left out: 0 is one.
-const missingCost = -1 << 63
 
 // Commit answers POST /v1/limits/commit.
 //
@@ -198,24 +153,20 @@ const missingCost = -1 << 63
 //	@Security		BearerAuth
 //	@Router			/v1/limits/commit [post]
 func (h *Checks) Commit(c *gin.Context) {
-	body := commitBody{Cost: missingCost}
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bindFor(c, commit{}); ok {
+		answerEmpty(c, h.checks.Commit(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation, in.Body.Cost))
 	}
-	if err := h.checks.Commit(c.Request.Context(), models.RequestFrom(c).Key.Owner, body.Reservation, body.Cost); err != nil {
-		fail(c, err)
-		return
-	}
-	c.Status(http.StatusNoContent)
+}
+
+// release is what POST /v1/limits/release takes.
+type release struct {
+	Body releaseBody `body:"required"`
 }
 
 // releaseBody is the body of POST /v1/limits/release.
 type releaseBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
 }
-
-func (b *releaseBody) validate(faults *models.Faults) { validateReservation(faults, b.Reservation) }
 
 // Release answers POST /v1/limits/release.
 //
@@ -230,14 +181,7 @@ func (b *releaseBody) validate(faults *models.Faults) { validateReservation(faul
 //	@Security		BearerAuth
 //	@Router			/v1/limits/release [post]
 func (h *Checks) Release(c *gin.Context) {
-	var body releaseBody
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bindFor(c, release{}); ok {
+		answerEmpty(c, h.checks.Release(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation))
 	}
-	if err := h.checks.Release(c.Request.Context(), models.RequestFrom(c).Key.Owner, body.Reservation); err != nil {
-		fail(c, err)
-		return
-	}
-	c.Status(http.StatusNoContent)
 }

@@ -7,22 +7,28 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
 
-// createKey is the body of POST /v1/admin/keys.
+// makeKey is what POST /v1/admin/keys takes.
+type makeKey struct {
+	Body createKey `body:"required"`
+}
+
+// createKey is the body of POST /v1/admin/keys. Metadata is for a few labels.
 type createKey struct {
-	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" example:"Checkout service"`
-	Plan      optional[string]         `json:"plan" swaggertype:"string" example:"free"`                                                                  // default: free
-	Scopes    optional[[]models.Scope] `json:"scopes" swaggertype:"array,string" example:"products:read,orders:read"`                                     // default: products:read, orders:read, orders:write
-	Owner     optional[string]         `json:"owner" swaggertype:"string" maxLength:"100" example:"own_5HqT1bZr8wYk"`                                     // default: a new one
-	ExpiresAt *timestamp               `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
-	IPAllow   []network                `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                               // default: anywhere
-	Metadata  map[string]string        `json:"metadata"`
+	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`
+	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`
+	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                         // default: products:read, orders:read, orders:write
+	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"` // default: a new one
+	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`                  // null: never
+	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                                                // default: anywhere
+	Metadata  map[string]string        `json:"metadata" maxItems:"50"`
 	Overrides []writeOverride          `json:"overrides" maxItems:"16"`
 
 	groups []string
@@ -31,21 +37,28 @@ type createKey struct {
 // writeOverride is an override in a body.
 type writeOverride struct {
 	Policy    ratelimit.Policy `json:"policy" validate:"required"`
-	ExpiresAt *timestamp       `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
+	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
 	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`
+}
+
+// changeKey is what PATCH /v1/admin/keys/{id} takes.
+type changeKey struct {
+	ID      string   `uri:"id"`
+	IfMatch ifMatch  `header:"If-Match"`
+	Body    patchKey `body:"required"`
 }
 
 // patchKey is the body of PATCH /v1/admin/keys/{id}, a JSON merge patch:
 // keyPatch says what swag can't read here.
 type patchKey struct {
-	Name      optional[string]              `json:"name"`
-	Plan      optional[string]              `json:"plan"`
-	Scopes    optional[[]models.Scope]      `json:"scopes"`
-	Owner     optional[string]              `json:"owner"`
-	ExpiresAt optional[*timestamp]          `json:"expires_at"`
-	IPAllow   optional[*[]network]          `json:"ip_allow"`
-	Metadata  optional[*map[string]*string] `json:"metadata"`
-	Overrides optional[*[]writeOverride]    `json:"overrides"`
+	Name      binding.Optional[string]              `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank"`
+	Plan      binding.Optional[string]              `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" minItems:"1"`
+	Owner     binding.Optional[string]              `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`
+	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at"`
+	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" maxItems:"100"`
+	Metadata  binding.Optional[*map[string]*string] `json:"metadata" maxItems:"50"`
+	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" maxItems:"16"`
 
 	groups []string
 }
@@ -54,10 +67,10 @@ type patchKey struct {
 // What it doesn't name stays; null takes a value away; lists are replaced
 // whole.
 type keyPatch struct {
-	Name      string          `json:"name" minLength:"1" maxLength:"200" example:"Checkout service"`
+	Name      string          `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`
 	Plan      string          `json:"plan" example:"pro"`
-	Scopes    []string        `json:"scopes" example:"products:read"`
-	Owner     string          `json:"owner" maxLength:"100" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
+	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`
+	Owner     string          `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
 	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`
 	IPAllow   []string        `json:"ip_allow" extensions:"x-nullable" example:"203.0.113.0/24"`
 	Metadata  map[string]any  `json:"metadata" extensions:"x-nullable"` // strings; null removes one
@@ -66,46 +79,39 @@ type keyPatch struct {
 
 var _ keyPatch // the description alone uses it
 
-func (k *createKey) policyGroups() []string { return k.groups }
-func (k *patchKey) policyGroups() []string  { return k.groups }
+// PolicyGroups returns what policies can be bound to.
+func (k *createKey) PolicyGroups() []string { return k.groups }
 
-func (k *createKey) validate(faults *models.Faults) {
-	validateLength(faults, "/name", k.Name, maxKeyName)
-	validateCommon(faults, k.Plan, k.Scopes, k.Owner)
+// PolicyGroups returns what policies can be bound to.
+func (k *patchKey) PolicyGroups() []string { return k.groups }
+
+// Validate checks what the tags can't.
+func (k *createKey) Validate(faults *models.Faults) {
+	validateScopes(faults, k.Scopes)
 	validateExpiry(faults, "/expires_at", k.ExpiresAt)
-	validateNetworks(faults, k.IPAllow)
 	for _, name := range slices.Sorted(maps.Keys(k.Metadata)) {
 		validateMetadata(faults, name, k.Metadata[name])
 	}
-	validateMetadataSize(faults, len(k.Metadata))
 	validateOverrides(faults, k.Overrides)
 }
 
-func (k *patchKey) validate(faults *models.Faults) {
-	if k.Name.Present {
-		validateLength(faults, "/name", k.Name.Value, maxKeyName)
-	}
-	validateCommon(faults, k.Plan, k.Scopes, k.Owner)
+// Validate checks what the tags can't.
+func (k *patchKey) Validate(faults *models.Faults) {
+	validateScopes(faults, k.Scopes.Value)
 	validateExpiry(faults, "/expires_at", k.ExpiresAt.Value)
-	if k.IPAllow.Value != nil {
-		validateNetworks(faults, *k.IPAllow.Value)
-	}
 	if metadata := k.Metadata.Value; metadata != nil {
 		for _, name := range slices.Sorted(maps.Keys(*metadata)) {
 			if value := (*metadata)[name]; value != nil {
 				validateMetadata(faults, name, *value)
 			}
 		}
-		validateMetadataSize(faults, len(*metadata))
 	}
-	if k.Overrides.Value != nil {
-		validateOverrides(faults, *k.Overrides.Value)
-	}
+	validateOverrides(faults, orEmpty(k.Overrides.Value))
 }
 
 func (k *createKey) toModel() models.NewKey {
 	return models.NewKey{
-		Name: k.Name, Plan: k.Plan.Value, Scopes: k.Scopes.Value, Owner: k.Owner.Value, ExpiresAt: timeOf(k.ExpiresAt),
+		Name: k.Name, Plan: k.Plan, Scopes: k.Scopes, Owner: k.Owner.Value, ExpiresAt: k.ExpiresAt.Std(),
 		IPAllow: networksOf(k.IPAllow), Metadata: k.Metadata, Overrides: overridesOf(k.Overrides),
 	}
 }
@@ -117,7 +123,7 @@ func (k *patchKey) apply(key *models.APIKey) {
 	set(&key.Scopes, k.Scopes)
 	set(&key.Owner, k.Owner)
 	if k.ExpiresAt.Present {
-		key.ExpiresAt = timeOf(k.ExpiresAt.Value)
+		key.ExpiresAt = k.ExpiresAt.Value.Std()
 	}
 	if k.IPAllow.Present {
 		key.IPAllow = networksOf(orEmpty(k.IPAllow.Value))
@@ -139,7 +145,7 @@ func (k *patchKey) apply(key *models.APIKey) {
 	}
 }
 
-func set[T any](into *T, value optional[T]) {
+func set[T any](into *T, value binding.Optional[T]) {
 	if value.Present {
 		*into = value.Value
 	}
@@ -153,7 +159,7 @@ func orEmpty[T any](list *[]T) []T {
 	return *list
 }
 
-func networksOf(list []network) []netip.Prefix {
+func networksOf(list []binding.Network) []netip.Prefix {
 	networks := make([]netip.Prefix, len(list))
 	for i, n := range list {
 		networks[i] = netip.Prefix(n)
@@ -168,98 +174,71 @@ func overridesOf(list []writeOverride) []models.Override {
 		if err != nil { // a struct of strings and numbers
 			panic(err)
 		}
-		overrides[i] = models.Override{Policy: policy, ExpiresAt: timeOf(o.ExpiresAt), Reason: o.Reason}
+		overrides[i] = models.Override{Policy: policy, ExpiresAt: o.ExpiresAt.Std(), Reason: o.Reason}
 	}
 	return overrides
 }
 
-// Bounds of a key's fields, texts in bytes. Metadata is for a few labels.
+// Bounds of a label in a key's metadata, in characters.
 const (
-	maxKeyName       = 200
-	maxOwner         = 100
-	maxNetworks      = 100
-	maxMetadata      = 50
 	maxMetadataName  = 64
 	maxMetadataValue = 500
-	maxReason        = 500
 )
 
-func validateLength(faults *models.Faults, at, text string, most int) {
-	switch {
-	case strings.TrimSpace(text) == "":
-		faults.Body(at, "required", "must not be empty")
-	case len(text) > most:
-		faults.Body(at, "max_length", fmt.Sprintf("must be at most %d bytes", most))
-	}
-}
-
-// validateCommon checks what creating and changing have in common.
-func validateCommon(faults *models.Faults, plan optional[string], scopes optional[[]models.Scope], owner optional[string]) {
-	if plan.Present && !planName.MatchString(plan.Value) {
-		faults.Body("/plan", "pattern", planNameMessage)
-	}
-	if owner.Present {
-		validateLength(faults, "/owner", owner.Value, maxOwner)
-	}
-	if scopes.Present && len(scopes.Value) == 0 {
-		faults.Body("/scopes", "min_items", "must have at least one scope")
-	}
-	for i, scope := range scopes.Value {
+func validateScopes(faults *models.Faults, scopes []models.Scope) {
+	for i, scope := range scopes {
 		at := "/scopes/" + strconv.Itoa(i)
 		switch {
 		case !scope.Known():
 			faults.Body(at, "enum", fmt.Sprintf("is no scope; there are: %v", models.AllScopes()))
-		case slices.Contains(scopes.Value[:i], scope):
+		case slices.Contains(scopes[:i], scope):
 			faults.Body(at, "duplicate", "stands twice")
 		}
 	}
 }
 
-func validateExpiry(faults *models.Faults, at string, expiry *timestamp) {
+func validateExpiry(faults *models.Faults, at string, expiry *binding.Time) {
 	if expiry != nil && !time.Time(*expiry).After(time.Now()) {
 		faults.Body(at, "past", "must be in the future; to end a key now, revoke it")
 	}
 }
 
-func validateNetworks(faults *models.Faults, networks []network) {
-	if len(networks) > maxNetworks {
-		faults.Body("/ip_allow", "max_items", fmt.Sprintf("must have at most %d networks", maxNetworks))
-	}
-}
-
-func validateMetadataSize(faults *models.Faults, n int) {
-	if n > maxMetadata {
-		faults.Body("/metadata", "max_items", fmt.Sprintf("must have at most %d entries", maxMetadata))
-	}
-}
-
 func validateMetadata(faults *models.Faults, name, value string) {
-	at := "/metadata/" + escapePointer(name)
+	at := "/metadata/" + models.EscapePointer(name)
 	switch {
-	case name == "" || len(name) > maxMetadataName:
-		faults.Body(at, "name", fmt.Sprintf("must have a name of 1 to %d bytes", maxMetadataName))
-	case len(value) > maxMetadataValue:
-		faults.Body(at, "max_length", fmt.Sprintf("must be at most %d bytes", maxMetadataValue))
+	case name == "" || utf8.RuneCountInString(name) > maxMetadataName:
+		faults.Body(at, "name", fmt.Sprintf("must have a name of 1 to %d characters", maxMetadataName))
+	case utf8.RuneCountInString(value) > maxMetadataValue:
+		faults.Body(at, "max_length", fmt.Sprintf("must have at most %d characters", maxMetadataValue))
 	}
 }
 
 func validateOverrides(faults *models.Faults, overrides []writeOverride) {
-	if len(overrides) > ratelimit.MaxPolicies {
-		faults.Body("/overrides", "max_items", fmt.Sprintf("must have at most %d overrides", ratelimit.MaxPolicies))
-	}
 	names := map[string]bool{}
 	for i, o := range overrides {
 		at := "/overrides/" + strconv.Itoa(i)
-		switch {
-		case o.Policy == ratelimit.Policy{}:
-			faults.Body(at+"/policy", "required", "is required")
-		case names[o.Policy.Name]:
+		if o.Policy.Name != "" && names[o.Policy.Name] {
 			faults.Body(at+"/policy/name", "duplicate", "must be unique among the overrides")
 		}
 		names[o.Policy.Name] = true
-		if len(o.Reason) > maxReason {
-			faults.Body(at+"/reason", "max_length", fmt.Sprintf("must be at most %d bytes", maxReason))
-		}
 		validateExpiry(faults, at+"/expires_at", o.ExpiresAt)
 	}
+}
+
+// listKeys is what GET /v1/admin/keys takes.
+type listKeys struct {
+	Page   page
+	Filter keyFilter
+}
+
+// keyFilter says which keys are asked for.
+type keyFilter struct {
+	Owner  string           `form:"owner" maxLength:"200"`                 // Only this owner's
+	Plan   string           `form:"plan" maxLength:"200"`                  // Only on this plan
+	Status models.KeyStatus `form:"status" enums:"active,expired,revoked"` // Only in this state
+	Search string           `form:"q" maxLength:"200"`                     // Only with this in name or owner, whatever the case, or with this id
+}
+
+func (f *keyFilter) toModel() models.KeyFilter {
+	return models.KeyFilter{Owner: f.Owner, Plan: f.Plan, Status: f.Status, Search: f.Search}
 }

@@ -81,28 +81,23 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [post]
 func (h *Keys) Create(c *gin.Context) {
-	body := createKey{groups: h.groups}
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, makeKey{Body: createKey{groups: h.groups}}); ok {
+		key, text, err := h.keys.Create(c.Request.Context(), in.Body.toModel())
+		writeNewKey(c, key, text, err)
 	}
-	key, text, err := h.keys.Create(c.Request.Context(), body.toModel())
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writeNewKey(c, key, text)
 }
 
-// writeNewKey answers with a key that was just made.
-func writeNewKey(c *gin.Context, key models.APIKey, text string) {
-	shown, err := ShowKey(key, time.Now())
-	if err != nil {
-		fail(c, err)
-		return
+// writeNewKey answers with a key that was just made, unless err says that none
+// was.
+func writeNewKey(c *gin.Context, key models.APIKey, text string, err error) {
+	var shown Key
+	if err == nil {
+		shown, err = ShowKey(key, time.Now())
 	}
-	c.Header("Location", "/v1/admin/keys/"+key.ID)
-	writeSecret(c, key.Version, KeyWithSecret{text, shown})
+	if err == nil {
+		c.Header("Location", "/v1/admin/keys/"+key.ID)
+	}
+	answerSecret(c, key.Version, KeyWithSecret{text, shown}, err)
 }
 
 // List answers GET /v1/admin/keys.
@@ -112,12 +107,8 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string) {
 //	@Tags			keys
 //	@ID				listKeys
 //	@Produce		json
-//	@Param			owner	query		string	false	"Only this owner's"	maxlength(200)
-//	@Param			plan	query		string	false	"Only on this plan"	maxlength(200)
-//	@Param			status	query		string	false	"Only in this state"	Enums(active, expired, revoked)
-//	@Param			q		query		string	false	"Only with this in name or owner, whatever the case, or with this id"	maxlength(200)
-//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
-//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			filter	query	keyFilter	false	"Which keys"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[Key]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -125,29 +116,11 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [get]
 func (h *Keys) List(c *gin.Context) {
-	var filter models.KeyFilter
-	after, limit, err := readPage(c, h.cursors, "keys", func(p *params) {
-		filter.Owner, filter.Plan, filter.Search = p.text("owner"), p.text("plan"), p.text("q")
-		filter.Status = models.KeyStatus(p.oneOf("status", string(models.KeyActive), string(models.KeyExpired), string(models.KeyRevoked)))
-	})
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, listKeys{Page: h.cursors.page("keys")}); ok {
+		keys, err := h.keys.List(c.Request.Context(), in.Filter.toModel(), in.Page.after, in.Page.Limit)
+		now := time.Now()
+		writeShown(c, in.Page, keys, err, func(key models.APIKey) (Key, error) { return ShowKey(key, now) })
 	}
-	page, err := h.keys.List(c.Request.Context(), filter, after, limit)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	now := time.Now()
-	shown := models.Page[Key]{Data: make([]Key, len(page.Data)), Next: page.Next}
-	for i, key := range page.Data {
-		if shown.Data[i], err = ShowKey(key, now); err != nil {
-			fail(c, err)
-			return
-		}
-	}
-	writePage(c, h.cursors, "keys", shown)
 }
 
 // Get answers GET /v1/admin/keys/{id}.
@@ -165,18 +138,21 @@ func (h *Keys) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [get]
 func (h *Keys) Get(c *gin.Context) {
-	key, quota, err := h.quotas.Quota(c.Request.Context(), c.Param("id"))
+	if in, ok := bind(c, byID{}); ok {
+		key, err := h.withQuota(c.Request.Context(), in.ID)
+		answerVersioned(c, http.StatusOK, key.Version, key, err)
+	}
+}
+
+// withQuota returns a key with what holds for it now.
+func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
+	key, quota, err := h.quotas.Quota(ctx, id)
 	if err != nil {
-		fail(c, err)
-		return
+		return KeyWithQuota{}, err
 	}
 	now := time.Now()
 	shown, err := ShowKey(*key, now)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writeVersioned(c, http.StatusOK, key.Version, KeyWithQuota{shown, showQuota(key, quota, now)})
+	return KeyWithQuota{shown, showQuota(key, quota, now)}, err
 }
 
 // Patch answers PATCH /v1/admin/keys/{id}.
@@ -203,27 +179,25 @@ func (h *Keys) Get(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [patch]
 func (h *Keys) Patch(c *gin.Context) {
-	body := patchKey{groups: h.groups}
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, changeKey{Body: patchKey{groups: h.groups}}); ok {
+		key, err := h.keys.Change(c.Request.Context(), in.ID, models.Expected(in.IfMatch), in.Body.apply)
+		writeKey(c, key, err)
 	}
-	key, err := h.keys.Change(c.Request.Context(), c.Param("id"), ifMatch(c), body.apply)
-	writeKey(c, key, err)
 }
 
 // writeKey answers with a key as it is after a change.
 func writeKey(c *gin.Context, key models.APIKey, err error) {
-	if err != nil {
-		fail(c, err)
-		return
+	var shown Key
+	if err == nil {
+		shown, err = ShowKey(key, time.Now())
 	}
-	shown, err := ShowKey(key, time.Now())
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writeVersioned(c, http.StatusOK, key.Version, shown)
+	answerVersioned(c, http.StatusOK, key.Version, shown, err)
+}
+
+// versionedKey names a key, and the version that is meant.
+type versionedKey struct {
+	ID      string  `uri:"id"`
+	IfMatch ifMatch `header:"If-Match"`
 }
 
 // Revoke answers POST /v1/admin/keys/{id}/revoke.
@@ -244,8 +218,10 @@ func writeKey(c *gin.Context, key models.APIKey, err error) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/revoke [post]
 func (h *Keys) Revoke(c *gin.Context) {
-	key, err := h.keys.Revoke(c.Request.Context(), c.Param("id"), ifMatch(c))
-	writeKey(c, key, err)
+	if in, ok := bind(c, versionedKey{}); ok {
+		key, err := h.keys.Revoke(c.Request.Context(), in.ID, models.Expected(in.IfMatch))
+		writeKey(c, key, err)
+	}
 }
 
 // Limits answers GET /v1/admin/keys/{id}/limits.
@@ -262,39 +238,45 @@ func (h *Keys) Revoke(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/limits [get]
 func (h *Keys) Limits(c *gin.Context) {
-	_, quota, err := h.quotas.Quota(c.Request.Context(), c.Param("id"))
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, byID{}); ok {
+		limits, err := h.standing(c.Request.Context(), in.ID)
+		answer(c, http.StatusOK, limits, err)
 	}
-	writeLimits(c, h.limiter, quota)
 }
 
-// writeLimits answers with where a quota stands.
-func writeLimits(c *gin.Context, limiter KeyLimiter, quota *ratelimit.Quota) {
-	decision, err := limiter.PeekAll(c.Request.Context(), quota)
+// standing tells where a key's policies stand.
+func (h *Keys) standing(ctx context.Context, id string) (KeyLimits, error) {
+	_, quota, err := h.quotas.Quota(ctx, id)
 	if err != nil {
-		fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
-		return
+		return KeyLimits{}, err
 	}
-	c.JSON(http.StatusOK, showLimits(&decision))
+	return standing(ctx, h.limiter, quota)
+}
+
+// standing tells where a quota stands.
+func standing(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (KeyLimits, error) {
+	decision, err := limiter.PeekAll(ctx, quota)
+	if err != nil {
+		return KeyLimits{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+	}
+	return showLimits(&decision), nil
+}
+
+// counterReset is what POST /v1/admin/keys/{id}/reset takes.
+type counterReset struct {
+	ID   string   `uri:"id"`
+	Body resetKey `body:"optional"`
 }
 
 // resetKey is the body of POST /v1/admin/keys/{id}/reset.
 type resetKey struct {
-	Policies optional[[]string] `json:"policies" swaggertype:"array,string" minItems:"1" example:"burst"` // default: all
-}
-
-func (r *resetKey) validate(faults *models.Faults) {
-	if r.Policies.Present && len(r.Policies.Value) == 0 {
-		faults.Body("/policies", "min_items", "must name at least one policy; leave it out for all")
-	}
+	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // default: all
 }
 
 // unknownPolicies checks that a quota has the policies that are named.
 func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 	var faults models.Faults
-	for i, name := range r.Policies.Value {
+	for i, name := range r.Policies {
 		if !slices.ContainsFunc(quota.Policies(), func(p ratelimit.Policy) bool { return p.Name == name }) {
 			faults.Body("/policies/"+strconv.Itoa(i), "unknown", "is no policy of this key's quota")
 		}
@@ -322,29 +304,24 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/reset [post]
 func (h *Keys) Reset(c *gin.Context) {
-	var body resetKey
-	if err := readOptionalBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bindFor(c, counterReset{}); ok {
+		answerEmpty(c, h.reset(c.Request.Context(), in))
 	}
-	ctx, id := c.Request.Context(), c.Param("id")
-	_, quota, err := h.quotas.Quota(ctx, id)
-	if err == nil {
-		err = body.unknownPolicies(quota)
-	}
+}
+
+func (h *Keys) reset(ctx context.Context, in counterReset) error {
+	_, quota, err := h.quotas.Quota(ctx, in.ID)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
-	err = h.keys.Reset(ctx, id, body.Policies.Value, func(ctx context.Context) error {
-		if err := h.limiter.Reset(ctx, quota, body.Policies.Value...); err != nil {
+	policies := in.Body.Policies
+	if err := in.Body.unknownPolicies(quota); err != nil {
+		return err
+	}
+	return h.keys.Reset(ctx, in.ID, policies, func(ctx context.Context) error {
+		if err := h.limiter.Reset(ctx, quota, policies...); err != nil {
 			return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
 		}
 		return nil
 	})
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.Status(http.StatusNoContent)
 }

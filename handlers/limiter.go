@@ -32,8 +32,8 @@ type LimiterMode struct {
 	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"` // null: never
 }
 
-func writeMode(c *gin.Context, mode models.LimiterMode) {
-	c.JSON(http.StatusOK, LimiterMode{Mode: mode.Mode, ChangedAt: mode.ChangedAt})
+func writeMode(c *gin.Context, mode models.LimiterMode, err error) {
+	answer(c, http.StatusOK, LimiterMode{Mode: mode.Mode, ChangedAt: mode.ChangedAt}, err)
 }
 
 // Get answers GET /v1/admin/limiter.
@@ -48,27 +48,20 @@ func writeMode(c *gin.Context, mode models.LimiterMode) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/limiter [get]
 func (h *Limiter) Get(c *gin.Context) {
-	mode, err := h.mode.Mode(c.Request.Context())
-	if err != nil {
-		fail(c, err)
-		return
+	if _, ok := bind(c, nothing{}); ok {
+		mode, err := h.mode.Mode(c.Request.Context())
+		writeMode(c, mode, err)
 	}
-	writeMode(c, mode)
+}
+
+// switchLimiter is what PUT /v1/admin/limiter takes.
+type switchLimiter struct {
+	Body putLimiter `body:"required"`
 }
 
 // putLimiter is the body of PUT /v1/admin/limiter.
 type putLimiter struct {
 	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"`
-}
-
-func (p *putLimiter) validate(faults *models.Faults) {
-	switch p.Mode {
-	case models.ModeEnforce, models.ModeShadow:
-	case "":
-		faults.Body("/mode", "required", "is required: enforce or shadow")
-	default:
-		faults.Body("/mode", "enum", "must be enforce or shadow")
-	}
 }
 
 // Put answers PUT /v1/admin/limiter.
@@ -89,15 +82,8 @@ func (p *putLimiter) validate(faults *models.Faults) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/limiter [put]
 func (h *Limiter) Put(c *gin.Context) {
-	var body putLimiter
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, switchLimiter{}); ok {
+		mode, err := h.mode.SetMode(c.Request.Context(), in.Body.Mode)
+		writeMode(c, mode, err)
 	}
-	mode, err := h.mode.SetMode(c.Request.Context(), body.Mode)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writeMode(c, mode)
 }

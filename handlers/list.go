@@ -3,17 +3,10 @@ package handlers
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
-)
-
-// Bounds of a list's limit parameter, in items.
-const (
-	defaultPageSize = 20
-	maxPageSize     = 100
 )
 
 // List is the shape of every list.
@@ -22,44 +15,44 @@ type List[T any] struct {
 	NextCursor *string `json:"next_cursor"` // null on the last page
 }
 
-// readPage reads the query parameters limit and cursor of a list, and by
-// filters those that only this list has. list names the list, so that a cursor
-// is good for the list that it came from only. Error: *models.InvalidError with
-// every fault.
-func readPage(c *gin.Context, cursors *Cursors, list string, filters ...func(*params)) (after *models.Position, limit int, err error) {
-	p, err := readParams(c)
-	if err != nil {
-		return nil, 0, err
+// page is which part of a list is asked for.
+type page struct {
+	Limit  int    `form:"limit" minimum:"1" maximum:"100" default:"20"` // Most items on the page
+	Cursor string `form:"cursor"`                                       // Where the page starts: next_cursor of the page before
+
+	cursors *Cursors
+	list    string
+	after   *models.Position // nil: the start
+}
+
+// page returns the first page of a list. A cursor is good for the list that it
+// came from only.
+func (s *Cursors) page(list string) page { return page{cursors: s, list: list} }
+
+// Validate adds a fault for a cursor that is none of the list's.
+func (p *page) Validate(faults *models.Faults) {
+	if p.Cursor == "" {
+		return
 	}
-	limit = defaultPageSize
-	if p.values.Has("limit") {
-		limit, err = strconv.Atoi(p.values.Get("limit"))
-		if err != nil {
-			p.faults.Query("limit", "type", "must be a whole number")
-		} else if limit < 1 || limit > maxPageSize {
-			p.faults.Query("limit", "range", fmt.Sprintf("must be from 1 to %d", maxPageSize))
-		}
+	var err error
+	if p.after, err = p.cursors.decode(p.list, p.Cursor); err != nil {
+		faults.Query("cursor", "cursor", "is none of this list's: send a next_cursor as it was given, or leave it out")
 	}
-	if text := p.values.Get("cursor"); text != "" {
-		after, err = cursors.decode(list, text)
-		if err != nil {
-			p.faults.Query("cursor", "cursor", "is none of this list's: send a next_cursor as it was given, or leave it out")
-		}
-	}
-	for _, read := range filters {
-		read(p)
-	}
-	return after, limit, p.faults.Err()
 }
 
 // writePage answers with a page, and with a Link to the next one.
-func writePage[T any](c *gin.Context, cursors *Cursors, list string, page models.Page[T]) {
-	body := List[T]{Data: page.Data}
-	if body.Data == nil {
-		body.Data = []T{}
+func writePage[T any](c *gin.Context, of page, got models.Page[T], err error) {
+	writeShown(c, of, got, err, func(item T) (T, error) { return item, nil })
+}
+
+// writeShown is writePage for items that are shown in another shape.
+func writeShown[T, S any](c *gin.Context, of page, got models.Page[T], err error, show func(T) (S, error)) {
+	body := List[S]{Data: make([]S, len(got.Data))}
+	for i := 0; err == nil && i < len(got.Data); i++ {
+		body.Data[i], err = show(got.Data[i])
 	}
-	if page.Next != nil {
-		cursor := cursors.encode(list, *page.Next)
+	if err == nil && got.Next != nil {
+		cursor := of.cursors.encode(of.list, *got.Next)
 		body.NextCursor = &cursor
 		next := *c.Request.URL
 		query := next.Query()
@@ -67,5 +60,5 @@ func writePage[T any](c *gin.Context, cursors *Cursors, list string, page models
 		next.RawQuery = query.Encode()
 		c.Header("Link", fmt.Sprintf(`<%s>; rel="next"`, next.RequestURI()))
 	}
-	c.JSON(http.StatusOK, body)
+	answer(c, http.StatusOK, body, err)
 }

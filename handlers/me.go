@@ -72,8 +72,10 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
-	key, now := models.RequestFrom(c).Key, time.Now()
-	c.JSON(http.StatusOK, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)})
+	if _, ok := bind(c, nothing{}); ok {
+		key, now := keyOf(c), time.Now()
+		answer(c, http.StatusOK, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)}, nil)
+	}
 }
 
 // Limits answers GET /v1/me/limits.
@@ -87,7 +89,18 @@ func (h *Me) Get(c *gin.Context) {
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/limits [get]
-func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
+func (h *Me) Limits(c *gin.Context) {
+	if _, ok := bind(c, nothing{}); ok {
+		limits, err := standing(c, h.limiter, h.quotaOf(c))
+		answer(c, http.StatusOK, limits, err)
+	}
+}
+
+// myRotation is what POST /v1/me/rotate takes.
+type myRotation struct {
+	IfMatch ifMatch   `header:"If-Match"`
+	Body    rotateKey `body:"optional"`
+}
 
 // Rotate answers POST /v1/me/rotate.
 //
@@ -97,10 +110,12 @@ func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
 //	@ID				rotateMe
 //	@Accept			json
 //	@Produce		json
-//	@Param			rotate	body		rotateKey	false	"How long this key works on"
+//	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
+//	@Param			rotate		body		rotateKey	false	"How long this key works on"
 //	@Success		201		{object}	OwnKeyWithSecret
 //	@Failure		400		{object}	models.Problem
 //	@Failure		409		{object}	models.Problem	"The key was rotated already"
+//	@Failure		412		{object}	models.Problem
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -108,10 +123,8 @@ func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/rotate [post]
 func (h *Me) Rotate(c *gin.Context) {
-	rotation, err := rotate(c, h.keys, models.RequestFrom(c).Key.ID)
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, myRotation{}); ok {
+		made, err := h.keys.Rotate(c.Request.Context(), keyOf(c).ID, in.Body.duration(), models.Expected(in.IfMatch))
+		answerSecret(c, made.Key.Version, OwnKeyWithSecret{made.Text, showOwn(&made.Key, time.Now())}, err)
 	}
-	writeSecret(c, rotation.Key.Version, OwnKeyWithSecret{rotation.Text, showOwn(&rotation.Key, time.Now())})
 }

@@ -2,11 +2,7 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"net/mail"
-	"strings"
-	"unicode"
 
 	"github.com/gin-gonic/gin"
 
@@ -36,7 +32,14 @@ func NewOrders(orders OrderService, cursors *Cursors) *Orders {
 	return &Orders{orders: orders, cursors: cursors}
 }
 
-// createOrder is the body of POST /v1/orders.
+// placeOrder is what POST /v1/orders takes.
+type placeOrder struct {
+	Body createOrder `body:"required"`
+}
+
+// createOrder is the body of POST /v1/orders. An invoice of 200 lines is still a
+// document; 254 characters is the longest address that mail servers take (RFC
+// 5321, erratum 1690).
 type createOrder struct {
 	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`
 	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // where the confirmation goes
@@ -46,65 +49,6 @@ type createOrder struct {
 type createItem struct {
 	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"`
 	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`
-}
-
-// Bounds of an order. An invoice of 200 lines is still a document; 254 bytes
-// is the longest address that mail servers take (RFC 5321, erratum 1690).
-const (
-	maxItems        = 200
-	maxQuantity     = 10_000
-	maxProductID    = 64
-	maxEmail        = 254
-	maxPaymentToken = 255
-)
-
-func (o *createOrder) validate(faults *models.Faults) {
-	switch {
-	case len(o.Items) == 0:
-		faults.Body("/items", "required", "must have at least one item")
-	case len(o.Items) > maxItems:
-		faults.Body("/items", "max_items", fmt.Sprintf("must have at most %d items", maxItems))
-	}
-	for i, item := range o.Items {
-		item.validate(faults, fmt.Sprintf("/items/%d", i))
-	}
-	switch {
-	case o.Email == "":
-		faults.Body("/email", "required", "must not be empty")
-	case len(o.Email) > maxEmail:
-		faults.Body("/email", "max_length", fmt.Sprintf("must be at most %d bytes", maxEmail))
-	case !isEmail(o.Email):
-		faults.Body("/email", "email", "must be an email address, such as a@example.com")
-	}
-	switch {
-	case o.PaymentToken == "":
-		faults.Body("/payment_token", "required", "must not be empty")
-	case len(o.PaymentToken) > maxPaymentToken:
-		faults.Body("/payment_token", "max_length", fmt.Sprintf("must be at most %d bytes", maxPaymentToken))
-	}
-}
-
-func (i *createItem) validate(faults *models.Faults, at string) {
-	switch {
-	case i.ProductID == "":
-		faults.Body(at+"/product_id", "required", "must not be empty")
-	case len(i.ProductID) > maxProductID:
-		faults.Body(at+"/product_id", "max_length", fmt.Sprintf("must be at most %d bytes", maxProductID))
-	}
-	switch {
-	case i.Quantity < 1:
-		faults.Body(at+"/quantity", "min", "must be at least 1")
-	case i.Quantity > maxQuantity:
-		faults.Body(at+"/quantity", "max", fmt.Sprintf("must be at most %d", maxQuantity))
-	}
-}
-
-// isEmail reports whether s is one bare address (RFC 5322), without a name and
-// without characters that can't be seen.
-func isEmail(s string) bool {
-	address, err := mail.ParseAddress(s)
-	hidden := func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }
-	return err == nil && address.Name == "" && address.Address == s && !strings.ContainsFunc(s, hidden)
 }
 
 // Create answers POST /v1/orders.
@@ -126,18 +70,10 @@ func isEmail(s string) bool {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]
 func (h *Orders) Create(c *gin.Context) {
-	var body createOrder
-	if err := readBody(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, placeOrder{}); ok {
+		order, err := h.orders.Create(c.Request.Context(), in.Body.toModel(keyOf(c).Owner))
+		answerCreated(c, "/v1/orders/"+order.ID, order, err)
 	}
-	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c).Key.Owner))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.Header("Location", "/v1/orders/"+order.ID)
-	c.JSON(http.StatusCreated, order)
 }
 
 func (o *createOrder) toModel(owner string) models.NewOrder {
@@ -155,8 +91,7 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 //	@Tags			orders
 //	@ID				listOrders
 //	@Produce		json
-//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
-//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[models.Order]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -164,17 +99,10 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [get]
 func (h *Orders) List(c *gin.Context) {
-	after, limit, err := readPage(c, h.cursors, "orders")
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, h.cursors.page("orders")); ok {
+		orders, err := h.orders.List(c.Request.Context(), keyOf(c).Owner, in.after, in.Limit)
+		writePage(c, in, orders, err)
 	}
-	page, err := h.orders.List(c.Request.Context(), models.RequestFrom(c).Key.Owner, after, limit)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writePage(c, h.cursors, "orders", page)
 }
 
 // Get answers GET /v1/orders/{id}.
@@ -191,10 +119,8 @@ func (h *Orders) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
-	order, err := h.orders.Get(c.Request.Context(), models.RequestFrom(c).Key.Owner, c.Param("id"))
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, byID{}); ok {
+		order, err := h.orders.Get(c.Request.Context(), keyOf(c).Owner, in.ID)
+		answer(c, http.StatusOK, order, err)
 	}
-	c.JSON(http.StatusOK, order)
 }

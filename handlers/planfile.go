@@ -1,48 +1,37 @@
 package handlers
 
 import (
-	"fmt"
 	"strconv"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
 
 // planFile is a file of plans, as operators keep them beside their code.
 type planFile struct {
-	Plans []filedPlan `json:"plans"`
+	Plans []filedPlan `json:"plans" validate:"required" minItems:"1"`
 
 	groups []string
 }
 
 type filedPlan struct {
-	Name        string             `json:"name"`
-	Description string             `json:"description"`
-	Policies    []ratelimit.Policy `json:"policies"`
+	Name        string             `json:"name" validate:"required" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	Description string             `json:"description" maxLength:"500"`
+	Policies    []ratelimit.Policy `json:"policies" validate:"required"`
 }
 
-func (f *planFile) policyGroups() []string { return f.groups }
+// PolicyGroups returns what policies can be bound to.
+func (f *planFile) PolicyGroups() []string { return f.groups }
 
-func (f *planFile) validate(faults *models.Faults) {
-	if len(f.Plans) == 0 {
-		faults.Body("/plans", "required", "must have at least one plan")
-	}
+// Validate checks that no plan stands twice.
+func (f *planFile) Validate(faults *models.Faults) {
 	names := map[string]bool{}
 	for i, plan := range f.Plans {
-		at := "/plans/" + strconv.Itoa(i)
-		switch {
-		case !planName.MatchString(plan.Name):
-			faults.Body(at+"/name", "pattern", planNameMessage)
-		case names[plan.Name]:
-			faults.Body(at+"/name", "duplicate", "stands twice")
+		if names[plan.Name] {
+			faults.Body("/plans/"+strconv.Itoa(i)+"/name", "duplicate", "stands twice")
 		}
 		names[plan.Name] = true
-		if len(plan.Description) > maxDescription {
-			faults.Body(at+"/description", "max_length", fmt.Sprintf("must be at most %d bytes", maxDescription))
-		}
-		if plan.Policies == nil {
-			faults.Body(at+"/policies", "required", "is required; an empty list limits nothing")
-		}
 	}
 }
 
@@ -51,10 +40,7 @@ func (f *planFile) validate(faults *models.Faults) {
 // *models.InvalidError with every fault of every plan.
 func ReadPlans(json []byte, groups []string) ([]models.NewPlan, error) {
 	file := planFile{groups: groups}
-	if err := checkSyntax(json); err != nil {
-		return nil, err
-	}
-	if err := decode(json, &file); err != nil {
+	if err := binding.DecodeJSON(json, &file); err != nil {
 		return nil, err
 	}
 	plans := make([]models.NewPlan, len(file.Plans))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -61,6 +60,13 @@ func ShowPlan(plan models.Plan) (Plan, error) {
 	return shown, nil
 }
 
+// replacePlan is what PUT /v1/admin/plans/{name} takes.
+type replacePlan struct {
+	Name    string  `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	IfMatch ifMatch `header:"If-Match"`
+	Body    putPlan `body:"required"`
+}
+
 // putPlan is the body of PUT /v1/admin/plans/{name}.
 type putPlan struct {
 	Description string             `json:"description" maxLength:"500" example:"For trying things out."`
@@ -69,29 +75,13 @@ type putPlan struct {
 	groups []string
 }
 
-func (p *putPlan) policyGroups() []string { return p.groups }
-
-// maxDescription is in bytes: a sentence or two.
-const maxDescription = 500
-
-func (p *putPlan) validate(faults *models.Faults) {
-	if len(p.Description) > maxDescription {
-		faults.Body("/description", "max_length", fmt.Sprintf("must be at most %d bytes", maxDescription))
-	}
-	if p.Policies == nil {
-		faults.Body("/policies", "required", "is required; an empty list limits nothing")
-	}
-}
+// PolicyGroups returns what policies can be bound to.
+func (p *putPlan) PolicyGroups() []string { return p.groups }
 
 func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 	policies, err := json.Marshal(p.Policies)
 	return models.NewPlan{Name: name, Description: p.Description, Policies: policies}, err
 }
-
-// planName is what a plan can be called, and what Postgres checks too.
-var planName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
-
-const planNameMessage = "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit"
 
 // Put answers PUT /v1/admin/plans/{name}.
 //
@@ -116,48 +106,28 @@ const planNameMessage = "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a 
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [put]
 func (h *Plans) Put(c *gin.Context) {
-	body := putPlan{groups: h.groups}
-	if err := readNamed(c, &body); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, replacePlan{Body: putPlan{groups: h.groups}}); ok {
+		plan, created, err := h.put(c.Request.Context(), in)
+		status := http.StatusOK
+		if created {
+			status = http.StatusCreated
+			c.Header("Location", "/v1/admin/plans/"+plan.Name)
+		}
+		answerVersioned(c, status, plan.Version, plan, err)
 	}
-	spec, err := body.toModel(c.Param("name"))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	plan, created, err := h.plans.Put(c.Request.Context(), spec, ifMatch(c))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-		c.Header("Location", "/v1/admin/plans/"+plan.Name)
-	}
-	h.write(c, status, plan)
 }
 
-// readNamed reads the body of a plan, and checks its name in the path, with the
-// faults of both at once.
-func readNamed(c *gin.Context, body *putPlan) error {
-	err := readBody(c, body)
-	if planName.MatchString(c.Param("name")) {
-		return err
-	}
-	var faults models.Faults
-	faults.Add("path", "name", "pattern", planNameMessage)
-	return joinFaults(err, faults)
-}
-
-func (h *Plans) write(c *gin.Context, status int, plan models.Plan) {
-	shown, err := ShowPlan(plan)
+func (h *Plans) put(ctx context.Context, in replacePlan) (plan Plan, created bool, err error) {
+	spec, err := in.Body.toModel(in.Name)
 	if err != nil {
-		fail(c, err)
-		return
+		return Plan{}, false, err
 	}
-	writeVersioned(c, status, plan.Version, shown)
+	stored, created, err := h.plans.Put(ctx, spec, models.Expected(in.IfMatch))
+	if err != nil {
+		return Plan{}, false, err
+	}
+	plan, err = ShowPlan(stored)
+	return plan, created, err
 }
 
 // List answers GET /v1/admin/plans.
@@ -167,8 +137,7 @@ func (h *Plans) write(c *gin.Context, status int, plan models.Plan) {
 //	@Tags			plans
 //	@ID				listPlans
 //	@Produce		json
-//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
-//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[Plan]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -176,24 +145,15 @@ func (h *Plans) write(c *gin.Context, status int, plan models.Plan) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans [get]
 func (h *Plans) List(c *gin.Context) {
-	after, limit, err := readPage(c, h.cursors, "plans")
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, h.cursors.page("plans")); ok {
+		plans, err := h.plans.List(c.Request.Context(), in.after, in.Limit)
+		writeShown(c, in, plans, err, ShowPlan)
 	}
-	page, err := h.plans.List(c.Request.Context(), after, limit)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	shown := models.Page[Plan]{Data: make([]Plan, len(page.Data)), Next: page.Next}
-	for i, plan := range page.Data {
-		if shown.Data[i], err = ShowPlan(plan); err != nil {
-			fail(c, err)
-			return
-		}
-	}
-	writePage(c, h.cursors, "plans", shown)
+}
+
+// byName names one plan.
+type byName struct {
+	Name string `uri:"name"`
 }
 
 // Get answers GET /v1/admin/plans/{name}.
@@ -211,12 +171,24 @@ func (h *Plans) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [get]
 func (h *Plans) Get(c *gin.Context) {
-	plan, err := h.plans.Get(c.Request.Context(), c.Param("name"))
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, byName{}); ok {
+		plan, err := h.get(c.Request.Context(), in.Name)
+		answerVersioned(c, http.StatusOK, plan.Version, plan, err)
 	}
-	h.write(c, http.StatusOK, plan)
+}
+
+func (h *Plans) get(ctx context.Context, name string) (Plan, error) {
+	plan, err := h.plans.Get(ctx, name)
+	if err != nil {
+		return Plan{}, err
+	}
+	return ShowPlan(plan)
+}
+
+// versionedPlan names a plan, and the version that is meant.
+type versionedPlan struct {
+	Name    string  `uri:"name"`
+	IfMatch ifMatch `header:"If-Match"`
 }
 
 // Delete answers DELETE /v1/admin/plans/{name}.
@@ -236,9 +208,7 @@ func (h *Plans) Get(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [delete]
 func (h *Plans) Delete(c *gin.Context) {
-	if err := h.plans.Delete(c.Request.Context(), c.Param("name"), ifMatch(c)); err != nil {
-		fail(c, err)
-		return
+	if in, ok := bindFor(c, versionedPlan{}); ok {
+		answerEmpty(c, h.plans.Delete(c.Request.Context(), in.Name, models.Expected(in.IfMatch)))
 	}
-	c.Status(http.StatusNoContent)
 }

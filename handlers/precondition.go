@@ -13,35 +13,40 @@ import (
 // etag is the entity tag of a version.
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// ifMatch reads the If-Match field (RFC 9110, section 13.1.1). Tags that are
-// none of ours, weak ones included, match nothing.
-func ifMatch(c *gin.Context) models.Expected {
-	fields := c.Request.Header.Values("If-Match")
-	expected := models.Expected{Given: len(fields) > 0}
-	for tag := range strings.SplitSeq(strings.Join(fields, ","), ",") {
+// ifMatch is an If-Match field (RFC 9110, section 13.1.1).
+type ifMatch models.Expected
+
+// ParseLines reads the tags. Those that are none of ours, weak ones included,
+// match nothing.
+func (m *ifMatch) ParseLines(lines []string) (code, message string) {
+	m.Given = true
+	for tag := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		tag = strings.TrimSpace(tag)
 		if tag == "*" {
-			expected.Any = true
+			m.Any = true
 			continue
 		}
 		text, opened := strings.CutPrefix(tag, `"`)
 		text, closed := strings.CutSuffix(text, `"`)
 		if version, err := strconv.ParseInt(text, 10, 64); err == nil && opened && closed {
-			expected.Versions = append(expected.Versions, version)
+			m.Versions = append(m.Versions, version)
 		}
 	}
-	return expected
+	return "", ""
 }
 
-// writeVersioned answers with a body whose entity tag is its version.
-func writeVersioned(c *gin.Context, status int, version int64, body any) {
-	c.Header("ETag", etag(version))
-	c.JSON(status, body)
+// answerVersioned answers with a body whose entity tag is its version, unless err
+// says that there is none.
+func answerVersioned(c *gin.Context, status int, version int64, body any, err error) {
+	if err == nil {
+		c.Header("ETag", etag(version))
+	}
+	answer(c, status, body, err)
 }
 
-// writeSecret answers with a body that holds a key: it is to be kept nowhere on
-// its way.
-func writeSecret(c *gin.Context, version int64, body any) {
+// answerSecret answers with a body that holds a key, just made: it is to be kept
+// nowhere on its way.
+func answerSecret(c *gin.Context, version int64, body any, err error) {
 	c.Header("Cache-Control", "no-store")
-	writeVersioned(c, http.StatusCreated, version, body)
+	answerVersioned(c, http.StatusCreated, version, body, err)
 }

@@ -35,8 +35,7 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Tags			products
 //	@ID				listProducts
 //	@Produce		json
-//	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
-//	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			page	query		page	false	"Which page"
 //	@Success		200		{object}	List[models.Product]
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -44,17 +43,15 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/products [get]
 func (h *Products) List(c *gin.Context) {
-	after, limit, err := readPage(c, h.cursors, "products")
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, h.cursors.page("products")); ok {
+		products, err := h.products.List(c.Request.Context(), in.after, in.Limit)
+		writePage(c, in, products, err)
 	}
-	page, err := h.products.List(c.Request.Context(), after, limit)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	writePage(c, h.cursors, "products", page)
+}
+
+// byID names one thing.
+type byID struct {
+	ID string `uri:"id"`
 }
 
 // Get answers GET /v1/products/{id}.
@@ -71,10 +68,8 @@ func (h *Products) List(c *gin.Context) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/products/{id} [get]
 func (h *Products) Get(c *gin.Context) {
-	product, err := h.products.Get(c.Request.Context(), c.Param("id"))
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, byID{}); ok {
+		product, err := h.products.Get(c.Request.Context(), in.ID)
+		answer(c, http.StatusOK, product, err)
 	}
-	c.JSON(http.StatusOK, product)
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -35,16 +36,35 @@ func showRefusal(r models.Refusal) (Refusal, error) {
 //	@Tags			me
 //	@ID				listMyRefusals
 //	@Produce		json
-//	@Param			request_id	query		string	false	"Only the request with this X-Request-Id"	maxlength(200)
-//	@Param			limit		query		int		false	"Most items on the page"					minimum(1)	maximum(100)	default(20)
-//	@Param			cursor		query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			filter	query	refusalFilter	false	"Which refusals"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200			{object}	List[Refusal]
 //	@Failure		400			{object}	models.Problem
 //	@Failure		422			{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/refusals [get]
-func (h *Usage) MyRefusals(c *gin.Context) { h.writeRefusals(c, models.RequestFrom(c).Key.ID, false) }
+func (h *Usage) MyRefusals(c *gin.Context) {
+	list := "refusals " + keyOf(c).ID // a cursor is good for its own key's
+	if in, ok := bind(c, listRefusals{Page: h.cursors.page(list)}); ok {
+		refusals, err := h.usage.Refusals(c.Request.Context(), keyOf(c).ID, in.toModel())
+		writeShown(c, in.Page, refusals, err, showRefusal)
+	}
+}
+
+// listRefusals says which refusals are asked for.
+type listRefusals struct {
+	Page   page
+	Filter refusalFilter
+}
+
+type refusalFilter struct {
+	RequestID string `form:"request_id" maxLength:"200"` // Only the request with this X-Request-Id
+}
+
+func (l *listRefusals) toModel() models.RefusalQuery {
+	return models.RefusalQuery{RequestID: l.Filter.RequestID, After: l.Page.after, Limit: l.Page.Limit}
+}
 
 // RefusalsOfKey answers GET /v1/admin/keys/{id}/refusals.
 //
@@ -54,9 +74,8 @@ func (h *Usage) MyRefusals(c *gin.Context) { h.writeRefusals(c, models.RequestFr
 //	@ID				listKeyRefusals
 //	@Produce		json
 //	@Param			id			path		string	true	"The key's id"
-//	@Param			request_id	query		string	false	"Only the request with this X-Request-Id"	maxlength(200)
-//	@Param			limit		query		int		false	"Most items on the page"					minimum(1)	maximum(100)	default(20)
-//	@Param			cursor		query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			filter	query	refusalFilter	false	"Which refusals"
+//	@Param			page	query	page	false	"Which page"
 //	@Success		200			{object}	List[Refusal]
 //	@Failure		400			{object}	models.Problem
 //	@Failure		404			{object}	models.Problem
@@ -64,33 +83,23 @@ func (h *Usage) MyRefusals(c *gin.Context) { h.writeRefusals(c, models.RequestFr
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/refusals [get]
-func (h *Usage) RefusalsOfKey(c *gin.Context) { h.writeRefusals(c, c.Param("id"), true) }
+func (h *Usage) RefusalsOfKey(c *gin.Context) {
+	list := "refusals " + c.Param("id")
+	if in, ok := bind(c, refusalsOfKey{Refusals: listRefusals{Page: h.cursors.page(list)}}); ok {
+		refusals, err := h.refusalsOf(c.Request.Context(), in)
+		writeShown(c, in.Refusals.Page, refusals, err, showRefusal)
+	}
+}
 
-// writeRefusals answers with a page of a key's refusals; check: the key may not
-// be one.
-func (h *Usage) writeRefusals(c *gin.Context, keyID string, check bool) {
-	list := "refusals " + keyID // a cursor is good for its own key's
-	var q models.RefusalQuery
-	after, limit, err := readPage(c, h.cursors, list, func(p *params) { q.RequestID = p.text("request_id") })
-	if err == nil && check {
-		err = h.usage.Known(c.Request.Context(), keyID)
+// refusalsOfKey is what GET /v1/admin/keys/{id}/refusals takes.
+type refusalsOfKey struct {
+	ID       string `uri:"id"`
+	Refusals listRefusals
+}
+
+func (h *Usage) refusalsOf(ctx context.Context, in refusalsOfKey) (models.Page[models.Refusal], error) {
+	if err := h.usage.Known(ctx, in.ID); err != nil {
+		return models.Page[models.Refusal]{}, err
 	}
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	q.After, q.Limit = after, limit
-	page, err := h.usage.Refusals(c.Request.Context(), keyID, q)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	shown := models.Page[Refusal]{Data: make([]Refusal, len(page.Data)), Next: page.Next}
-	for i, r := range page.Data {
-		if shown.Data[i], err = showRefusal(r); err != nil {
-			fail(c, err)
-			return
-		}
-	}
-	writePage(c, h.cursors, list, shown)
+	return h.usage.Refusals(ctx, in.ID, in.Refusals.toModel())
 }

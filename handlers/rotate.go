@@ -8,18 +8,24 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 )
 
 // defaultGrace lets a caller change over within a day.
 const defaultGrace = 24 * time.Hour
 
-// rotateKey is the body of a rotation.
-type rotateKey struct {
-	Grace optional[grace] `json:"grace" swaggertype:"string" example:"24h"` // how long the old key works on: 0s to 7d; default 24h
+// rotation is what a rotation of a named key takes.
+type rotation struct {
+	ID      string    `uri:"id"`
+	IfMatch ifMatch   `header:"If-Match"`
+	Body    rotateKey `body:"optional"`
 }
 
-func (*rotateKey) validate(*models.Faults) {}
+// rotateKey is the body of a rotation.
+type rotateKey struct {
+	Grace binding.Optional[grace] `json:"grace" swaggertype:"string" example:"24h"` // how long the old key works on: 0s to 7d; default 24h
+}
 
 // duration is how long the old key is to work on.
 func (r *rotateKey) duration() time.Duration {
@@ -34,7 +40,8 @@ type grace time.Duration
 
 var gracePattern = regexp.MustCompile(`^([0-9]{1,9})(s|m|h|d)$`)
 
-func (g *grace) parse(text string) (code, message string) {
+// ParseText reads a grace period.
+func (g *grace) ParseText(text string) (code, message string) {
 	parts := gracePattern.FindStringSubmatch(text)
 	if parts == nil {
 		return "pattern", "must be an integer with s, m, h or d, such as 24h"
@@ -56,7 +63,7 @@ func (g *grace) parse(text string) (code, message string) {
 // wrong with it, or nothing.
 func ParseGrace(text string) (period time.Duration, message string) {
 	var g grace
-	_, message = g.parse(strings.TrimSpace(text))
+	_, message = g.ParseText(strings.TrimSpace(text))
 	return time.Duration(g), message
 }
 
@@ -85,19 +92,8 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/rotate [post]
 func (h *Keys) Rotate(c *gin.Context) {
-	rotation, err := rotate(c, h.keys, c.Param("id"))
-	if err != nil {
-		fail(c, err)
-		return
+	if in, ok := bind(c, rotation{}); ok {
+		made, err := h.keys.Rotate(c.Request.Context(), in.ID, in.Body.duration(), models.Expected(in.IfMatch))
+		writeNewKey(c, made.Key, made.Text, err)
 	}
-	writeNewKey(c, rotation.Key, rotation.Text)
-}
-
-// rotate reads the body of a rotation and rotates a key.
-func rotate(c *gin.Context, keys KeyService, id string) (models.Rotation, error) {
-	var body rotateKey
-	if err := readOptionalBody(c, &body); err != nil {
-		return models.Rotation{}, err
-	}
-	return keys.Rotate(c.Request.Context(), id, body.duration(), ifMatch(c))
 }

@@ -1,26 +1,35 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
 
+// simulateKey is what POST /v1/admin/keys/{id}/simulate takes.
+type simulateKey struct {
+	ID   string     `uri:"id"`
+	Body simulation `body:"required"`
+}
+
 // simulation is the body of POST /v1/admin/keys/{id}/simulate.
 type simulation struct {
 	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                                                          // the quota to try
-	From     *timestamp         `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-15T00:00:00Z"` // a day before to if left out
-	To       *timestamp         `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-16T00:00:00Z"`   // now if left out
+	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-15T00:00:00Z"` // a day before to if left out
+	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-16T00:00:00Z"`   // now if left out
 
 	groups []string
 	now    time.Time
 }
 
-func (s *simulation) policyGroups() []string { return s.groups }
+// PolicyGroups returns what policies can be bound to.
+func (s *simulation) PolicyGroups() []string { return s.groups }
 
 // What can be replayed: usage by second is kept for a week, and an hour longer
 // so that whoever asks for a week needn't hurry.
@@ -29,10 +38,8 @@ const (
 	maxReplayedAge = maxReplayed + time.Hour
 )
 
-func (s *simulation) validate(faults *models.Faults) {
-	if s.Policies == nil {
-		faults.Body("/policies", "required", "is required; an empty list limits nothing")
-	}
+// Validate checks the range of time.
+func (s *simulation) Validate(faults *models.Faults) {
 	switch from, to := s.timeRange(); {
 	case !from.Before(to):
 		faults.Body("/from", "range", "must be before to")
@@ -44,7 +51,7 @@ func (s *simulation) validate(faults *models.Faults) {
 }
 
 func (s *simulation) timeRange() (from, to time.Time) {
-	return timeRange(timeOf(s.From), timeOf(s.To), s.now)
+	return timeRange(s.From.Std(), s.To.Std(), s.now)
 }
 
 // Simulation is what other policies would have done with what a key sent.
@@ -80,23 +87,19 @@ const resolution = "1s"
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
-	body := simulation{groups: h.groups, now: time.Now()}
-	err := readBody(c, &body)
-	if err == nil {
-		err = h.usage.Known(c.Request.Context(), c.Param("id"))
+	if in, ok := bind(c, simulateKey{Body: simulation{groups: h.groups, now: time.Now()}}); ok {
+		result, err := h.simulate(c.Request.Context(), in)
+		answer(c, http.StatusOK, Simulation{
+			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,
+			ByPolicy: result.ByPolicy, Timeline: result.Timeline, Resolution: resolution,
+		}, err)
 	}
-	if err != nil {
-		fail(c, err)
-		return
+}
+
+func (h *Usage) simulate(ctx context.Context, in simulateKey) (models.Simulation, error) {
+	if err := h.usage.Known(ctx, in.ID); err != nil {
+		return models.Simulation{}, err
 	}
-	from, to := body.timeRange()
-	result, err := h.usage.Simulate(c.Request.Context(), c.Param("id"), body.Policies, from, to)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.JSON(http.StatusOK, Simulation{
-		Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,
-		ByPolicy: result.ByPolicy, Timeline: result.Timeline, Resolution: resolution,
-	})
+	from, to := in.Body.timeRange()
+	return h.usage.Simulate(ctx, in.ID, in.Body.Policies, from, to)
 }

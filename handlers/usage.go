@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -51,29 +54,35 @@ const defaultRange = 24 * time.Hour
 // 83 days by hour, five years by day.
 const maxBuckets = 2_000
 
-// readUsageQuery reads the query parameters of a history. Error:
-// *models.InvalidError with every fault.
-func (h *Usage) readUsageQuery(c *gin.Context) (models.UsageQuery, error) {
-	p, err := readParams(c)
-	if err != nil {
-		return models.UsageQuery{}, err
+// historyQuery says which part of a history is asked for.
+type historyQuery struct {
+	From   *binding.Time      `form:"from" swaggertype:"string" format:"date-time"`  // From this time; a day before to if left out
+	To     *binding.Time      `form:"to" swaggertype:"string" format:"date-time"`    // Until before this time; now if left out
+	Bucket models.UsageBucket `form:"bucket" enums:"minute,hour,day" default:"hour"` // How wide the buckets are
+	Group  string             `form:"group" maxLength:"200"`                         // Only routes of this group, such as orders:write
+	Policy string             `form:"policy" maxLength:"200"`                        // Count as refused what this policy refused, or would have in shadow mode
+
+	groups []string
+}
+
+// Validate checks what the tags can't.
+func (q *historyQuery) Validate(faults *models.Faults) {
+	if q.Group != "" && !slices.Contains(q.groups, q.Group) {
+		faults.Query("group", "enum", "must be one of "+strings.Join(q.groups, ", "))
 	}
-	q := models.UsageQuery{
-		Bucket: models.UsageBucket(p.oneOf("bucket", string(models.BucketMinute), string(models.BucketHour), string(models.BucketDay))),
-		Group:  p.oneOf("group", h.groups...), Policy: p.text("policy"),
-	}
-	if q.Bucket == "" {
-		q.Bucket = models.BucketHour
-	}
-	q.From, q.To = timeRange(p.time("from"), p.time("to"), time.Now())
-	switch n := int64(q.To.Sub(q.From) / q.Bucket.Duration()); {
-	case p.faults.Err() != nil:
-	case !q.From.Before(q.To):
-		p.faults.Query("from", "range", "must be before to")
+	m := q.toModel()
+	switch n := int64(m.To.Sub(m.From) / m.Bucket.Duration()); {
+	case !m.From.Before(m.To):
+		faults.Query("from", "range", "must be before to")
 	case n > maxBuckets:
-		p.faults.Query("bucket", "range", fmt.Sprintf("would make %d buckets of this range, and at most %d are shown: ask for wider buckets, or a shorter range", n, maxBuckets))
+		faults.Query("bucket", "range", fmt.Sprintf("would make %d buckets of this range, and at most %d are shown: ask for wider buckets, or a shorter range", n, maxBuckets))
 	}
-	return q, p.faults.Err()
+}
+
+func (q *historyQuery) toModel() models.UsageQuery {
+	m := models.UsageQuery{Bucket: q.Bucket, Group: q.Group, Policy: q.Policy}
+	m.From, m.To = timeRange(q.From.Std(), q.To.Std(), time.Now())
+	return m
 }
 
 // timeRange fills in what the caller left out: to is now, and from a day before
@@ -97,18 +106,25 @@ func timeRange(from, to *time.Time, now time.Time) (time.Time, time.Time) {
 //	@Tags			me
 //	@ID				getMyUsage
 //	@Produce		json
-//	@Param			from	query		string	false	"From this time; a day before to if left out"	format(date-time)
-//	@Param			to		query		string	false	"Until before this time; now if left out"		format(date-time)
-//	@Param			bucket	query		string	false	"How wide the buckets are"						Enums(minute, hour, day)	default(hour)
-//	@Param			group	query		string	false	"Only routes of this group, such as orders:write"
-//	@Param			policy	query		string	false	"Count as refused what this policy refused, or would have in shadow mode"	maxlength(200)
+//	@Param			history	query	historyQuery	false	"Which part of the history"
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/usage [get]
-func (h *Usage) Mine(c *gin.Context) { h.writeUsage(c, models.RequestFrom(c).Key.ID, false) }
+func (h *Usage) Mine(c *gin.Context) {
+	if in, ok := bind(c, historyQuery{groups: h.groups}); ok {
+		history, err := h.usage.Usage(c.Request.Context(), keyOf(c).ID, in.toModel())
+		answer(c, http.StatusOK, UsageHistory{Bucket: in.Bucket, Data: append([]models.Usage{}, history...)}, err)
+	}
+}
+
+// historyOfKey is what GET /v1/admin/keys/{id}/usage takes.
+type historyOfKey struct {
+	ID    string `uri:"id"`
+	Query historyQuery
+}
 
 // OfKey answers GET /v1/admin/keys/{id}/usage.
 //
@@ -118,11 +134,7 @@ func (h *Usage) Mine(c *gin.Context) { h.writeUsage(c, models.RequestFrom(c).Key
 //	@ID				getKeyUsage
 //	@Produce		json
 //	@Param			id		path		string	true	"The key's id"
-//	@Param			from	query		string	false	"From this time; a day before to if left out"	format(date-time)
-//	@Param			to		query		string	false	"Until before this time; now if left out"		format(date-time)
-//	@Param			bucket	query		string	false	"How wide the buckets are"						Enums(minute, hour, day)	default(hour)
-//	@Param			group	query		string	false	"Only routes of this group, such as orders:write"
-//	@Param			policy	query		string	false	"Count as refused what this policy refused, or would have in shadow mode"	maxlength(200)
+//	@Param			history	query	historyQuery	false	"Which part of the history"
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	models.Problem
 //	@Failure		404		{object}	models.Problem
@@ -130,22 +142,16 @@ func (h *Usage) Mine(c *gin.Context) { h.writeUsage(c, models.RequestFrom(c).Key
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/usage [get]
-func (h *Usage) OfKey(c *gin.Context) { h.writeUsage(c, c.Param("id"), true) }
+func (h *Usage) OfKey(c *gin.Context) {
+	if in, ok := bind(c, historyOfKey{Query: historyQuery{groups: h.groups}}); ok {
+		history, err := h.ofKey(c.Request.Context(), in)
+		answer(c, http.StatusOK, UsageHistory{Bucket: in.Query.Bucket, Data: append([]models.Usage{}, history...)}, err)
+	}
+}
 
-// writeUsage answers with a key's history; check: the key may not be one.
-func (h *Usage) writeUsage(c *gin.Context, keyID string, check bool) {
-	q, err := h.readUsageQuery(c)
-	if err == nil && check {
-		err = h.usage.Known(c.Request.Context(), keyID)
+func (h *Usage) ofKey(ctx context.Context, in historyOfKey) ([]models.Usage, error) {
+	if err := h.usage.Known(ctx, in.ID); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	history, err := h.usage.Usage(c.Request.Context(), keyID, q)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.JSON(http.StatusOK, UsageHistory{Bucket: q.Bucket, Data: append([]models.Usage{}, history...)})
+	return h.usage.Usage(ctx, in.ID, in.Query.toModel())
 }

@@ -98,6 +98,12 @@ type Faults struct {
 // Body adds a fault of the request's body at a JSON pointer.
 func (f *Faults) Body(pointer, code, message string) { f.Add("body", pointer, code, message) }
 
+// pointerEscapes spells what a JSON pointer can't hold (RFC 6901, section 3).
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
+// EscapePointer spells a name as a part of a JSON pointer.
+func EscapePointer(name string) string { return pointerEscapes.Replace(name) }
+
 // Query adds a fault of a query parameter.
 func (f *Faults) Query(name, code, message string) { f.Add("query", name, code, message) }
 

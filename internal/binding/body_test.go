@@ -1,4 +1,4 @@
-package handlers
+package binding
 
 import (
 	"bytes"
@@ -18,22 +18,43 @@ import (
 
 const goodOrder = `{"items":[{"product_id":"prd_1","quantity":2}],"email":"a@example.com","payment_token":"tok_ok"}`
 
-// read sends body through readBody as POST /v1/orders would.
-func read(body []byte, contentType string) (createOrder, error) {
+// createOrder is a body with a bit of everything.
+type createOrder struct {
+	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`
+	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email"`
+	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255"`
+}
+
+type createItem struct {
+	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64"`
+	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000"`
+}
+
+type placeOrder struct {
+	Body createOrder `body:"required"`
+}
+
+func init() { gin.SetMode(gin.TestMode) }
+
+// contextOf returns a context with a request.
+func contextOf(method, target string, body []byte, header ...string) *gin.Context {
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
-	c.Request = httptest.NewRequest(http.MethodPost, "/v1/orders", bytes.NewReader(body))
-	c.Request.Header.Set("Content-Type", contentType)
-	var order createOrder
-	err := readBody(c, &order)
-	return order, err
+	c.Request = httptest.NewRequest(method, target, bytes.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		c.Request.Header.Add(header[i], header[i+1])
+	}
+	return c
+}
+
+// read sends body as POST /v1/orders would.
+func read(body []byte, contentType string) (createOrder, error) {
+	in, err := Bind(contextOf(http.MethodPost, "/v1/orders", body, "Content-Type", contentType), placeOrder{}, JSON)
+	return in.Body, err
 }
 
 func TestAGoodBodyIsRead(t *testing.T) {
-	c, _ := gin.CreateTestContext(httptest.NewRecorder())
-	c.Request = httptest.NewRequest(http.MethodPost, "/v1/orders", strings.NewReader(goodOrder))
-	c.Request.Header.Set("Content-Type", "application/json; charset=UTF-8")
-	var order createOrder
-	if err := readBody(c, &order); err != nil {
+	order, err := read([]byte(goodOrder), "application/json; charset=UTF-8")
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := createOrder{Items: []createItem{{"prd_1", 2}}, Email: "a@example.com", PaymentToken: "tok_ok"}
@@ -95,7 +116,7 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 		},
 		{
 			"items", `{"items":[{"product_id":"","quantity":0},{"quantity":1.5},7,{"product_id":"p","quantity":10001}],"email":"a@example.com","payment_token":"t"}`,
-			"/items/1/quantity:type /items/2:type /items/0/product_id:required /items/0/quantity:min /items/1/product_id:required /items/3/quantity:max",
+			"/items/0/product_id:min_length /items/0/quantity:min /items/1/quantity:type /items/1/product_id:required /items/2:type /items/3/quantity:max",
 		},
 		{
 			"unknown names", `{"items":[{"product_id":"p","quantity":1,"a/b~c":1}],"Email":"a@example.com","email":"a@example.com","payment_token":"t"}`,

@@ -1,0 +1,222 @@
+package binding
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// everything is an input with every kind of field.
+type everything struct {
+	ID      string `uri:"id" pattern:"^[a-z]+$"`
+	Page    part
+	Since   *Time    `form:"since"`
+	State   string   `form:"state" enums:"on,off"`
+	Version tagLines `header:"If-Match"`
+	Trace   string   `header:"X-Trace" maxLength:"3"`
+	Body    small    `body:"optional"`
+
+	kept string // the handler's own
+}
+
+type part struct {
+	Limit int `form:"limit" minimum:"1" maximum:"100" default:"20"`
+
+	twice int
+}
+
+func (p *part) Validate(faults *models.Faults) {
+	p.twice = 2 * p.Limit
+	if p.Limit == 13 {
+		faults.Query("limit", "luck", "must not be 13")
+	}
+}
+
+type small struct {
+	Name  string           `json:"name" validate:"required" minLength:"2" pattern:"^\\S+$" says:"must be one word"`
+	Count int64            `json:"count" default:"7" maximum:"9"`
+	Grade Optional[string] `json:"grade" enums:"a,b"`
+	Until Optional[*Time]  `json:"until"`
+	Tags  []string         `json:"tags" maxItems:"2"`
+}
+
+// tagLines keeps the lines of a field.
+type tagLines []string
+
+func (l *tagLines) ParseLines(lines []string) (code, message string) {
+	if lines[0] == "bad" {
+		return "tag", "must be good"
+	}
+	*l = lines
+	return "", ""
+}
+
+// bound binds a request for everything.
+func bound(target, id, body string, header ...string) (everything, error) {
+	c := contextOf(http.MethodPost, target, []byte(body), append(header, "Content-Type", JSON)...)
+	c.Params = gin.Params{{Key: "id", Value: id}}
+	return Bind(c, everything{kept: "mine"}, JSON)
+}
+
+// faultsIn lists the faults of an error as location/pointer:code.
+func faultsIn(err error) string {
+	var invalid *models.InvalidError
+	if !errors.As(err, &invalid) {
+		return "no faults"
+	}
+	var list []string
+	for _, f := range invalid.Faults {
+		list = append(list, f.Location+" "+f.Pointer+":"+f.Code)
+	}
+	return strings.Join(list, ", ")
+}
+
+func TestOneStructIsFilledFromEverywhere(t *testing.T) {
+	in, err := bound("/?limit=5&since=2026-01-15T10:30:00%2B01:00&state=on", "abc",
+		`{"name":"mug","count":2.0,"grade":"a","until":null,"tags":[]}`, "If-Match", `"1"`, "If-Match", `"2"`, "X-Trace", "äöü")
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC)
+	if in.ID != "abc" || in.Page.Limit != 5 || in.Page.twice != 10 || !in.Since.Std().Equal(since) || in.State != "on" ||
+		len(in.Version) != 2 || in.Trace != "äöü" || in.kept != "mine" {
+		t.Errorf("read %+v", in)
+	}
+	b := in.Body
+	if b.Name != "mug" || b.Count != 2 || b.Grade != (Optional[string]{true, "a"}) || !b.Until.Present || b.Until.Value != nil || b.Tags == nil {
+		t.Errorf("read %+v", b)
+	}
+}
+
+func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
+	in, err := bound("/?since=&state=", "abc", `{"name":"mug"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Page.Limit != 20 || in.Since != nil || in.State != "" || in.Version != nil || in.Body.Count != 7 || in.Body.Grade.Present {
+		t.Errorf("read %+v", in)
+	}
+}
+
+func TestFaultsOfEveryPlaceAreToldAtOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		target, id, body string
+		header           []string
+		want             string
+	}{
+		"everywhere": {
+			"/?limit=x&since=now&state=maybe", "A1", `{"name":"","count":10,"grade":"c","tags":["a","b","c"],"nam":1}`,
+			[]string{"If-Match", "bad", "X-Trace", "long"},
+			"path id:pattern, query limit:type, query since:time, query state:enum, header If-Match:tag, header X-Trace:max_length, " +
+				"body /name:min_length, body /count:max, body /grade:enum, body /tags:max_items, body /nam:unknown",
+		},
+		"bounds":           {"/?limit=101", "a", `{"name":"a b"}`, nil, "query limit:max, body /name:pattern"},
+		"nothing":          {"/?limit=", "a", "", nil, "query limit:type, body /name:required"},
+		"a struct's own":   {"/?limit=13", "a", `{"name":"mug"}`, nil, "query limit:luck"},
+		"twice":            {"/?limit=1&limit=2", "a", `{"name":"mug"}`, []string{"X-Trace", "a", "X-Trace", "b"}, "query limit:duplicate, header X-Trace:duplicate"},
+		"no text":          {"/?state=%ff", "a", `{"name":"m\u0000g"}`, []string{"X-Trace", "\x00"}, "query state:utf8, header X-Trace:nul, body /name:nul"},
+		"null":             {"/", "a", `{"name":null,"count":null,"grade":null}`, nil, "body /name:null, body /count:null, body /grade:null"},
+		"no whole numbers": {"/?limit=1.0", "a", `{"name":"mug","count":1.5}`, nil, "query limit:type, body /count:type"},
+		"too exact":        {"/", "a", `{"name":"mug","count":9007199254740993.0}`, nil, "body /count:type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := bound(test.target, test.id, test.body, test.header...)
+			if got := faultsIn(err); got != test.want {
+				t.Errorf("faults %s\n  want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAFaultSaysWhatIsMeant(t *testing.T) {
+	for body, says := range map[string]string{
+		`{"name":"mug","cuont":1}`:   `did you mean "count"?`,
+		`{"name":"mug","Count":1}`:   `did you mean "count"? Names are case-sensitive`,
+		`{"name":"mug","cnt":1}`:     "/cnt: is not a field here",
+		`{"name":"mug","grde":"a"}`:  `did you mean "grade"?`,
+		`{"name":"m"}`:               "must have at least 2 characters",
+		`{"name":"a b"}`:             "must be one word",
+		`{"name":"mug","count":"1"}`: "/count: must be a whole number",
+	} {
+		if _, err := bound("/", "a", body); err == nil || !strings.Contains("/"+err.Error(), says) {
+			t.Errorf("%s: %v; want %q", body, err, says)
+		}
+	}
+}
+
+func TestAQueryThatIsNotEncodedIsNoInput(t *testing.T) {
+	c := contextOf(http.MethodGet, "/", nil)
+	c.Request.URL = &url.URL{Path: "/", RawQuery: "limit=%zz"}
+	_, err := Bind(c, part{}, JSON)
+	var status *models.StatusError
+	if !errors.As(err, &status) || status.Status != http.StatusBadRequest {
+		t.Errorf("error %v; want a 400", err)
+	}
+}
+
+func TestWhatIsNotAcceptedIsNotProduced(t *testing.T) {
+	for accept, acceptable := range map[string]bool{
+		"":                               true,
+		"*/*":                            true,
+		"application/json":               true,
+		"application/*;q=0.1":            true,
+		"text/html, application/json":    true,
+		"text/html, */*;q=0.1":           true,
+		"application/json;charset=utf-8": true,
+		"nonsense":                       true, // can't be parsed
+		"text/html":                      false,
+		"text/*, image/png":              false,
+		"application/json;q=0":           false,
+		"application/json;q=0, */*":      false, // the more specific counts
+		"application/pdf":                false,
+	} {
+		var header []string
+		if accept != "" {
+			header = []string{"Accept", accept}
+		}
+		_, err := Bind(contextOf(http.MethodGet, "/", nil, header...), part{}, JSON)
+		var status *models.StatusError
+		if refused := errors.As(err, &status) && status.Status == http.StatusNotAcceptable; refused == acceptable {
+			t.Errorf("Accept: %s: error %v", accept, err)
+		}
+	}
+	if _, err := Bind(contextOf(http.MethodDelete, "/", nil, "Accept", "text/html"), part{}); err != nil {
+		t.Errorf("what answers without a body asks for nothing: %v", err)
+	}
+}
+
+// Whatever is sent, each value is right by its tags or its fault is told, and
+// nothing panics.
+func FuzzBind(f *testing.F) {
+	f.Add("limit=5&state=on&since=2026-01-15T09:30:00Z", `"1"`, "abc", `{"name":"mug","count":1e0,"until":null}`)
+	f.Add("limit=&limit=&state=%00", "", "x", `{"tags":[null,{}]}`)
+	f.Fuzz(func(t *testing.T, query, header, accept, body string) {
+		c := contextOf(http.MethodPost, "/", []byte(body), "Content-Type", JSON, "X-Trace", header, "If-Match", header, "Accept", accept)
+		c.Request.URL.RawQuery = query
+		c.Params = gin.Params{{Key: "id", Value: "abc"}}
+		in, err := Bind(c, everything{}, JSON)
+		var invalid *models.InvalidError
+		switch {
+		case errors.As(err, &invalid):
+			for _, fault := range invalid.Faults {
+				if fault.Location == "" || fault.Code == "" || fault.Message == "" {
+					t.Errorf("a fault that tells nothing: %+v", fault)
+				}
+			}
+		case err != nil:
+			if !errors.As(err, new(*models.StatusError)) {
+				t.Fatalf("error %v of another kind", err)
+			}
+		case in.Page.Limit < 1 || in.Page.Limit > 100 || in.Body.Count > 9 || len(in.Body.Tags) > 2 ||
+			len([]rune(in.Trace)) > 3 || len(in.Body.Name) < 2 || !in.Body.Grade.Present && in.Body.Grade.Value != "":
+			t.Fatalf("%q %q was read as %+v", query, body, in)
+		}
+	})
+}

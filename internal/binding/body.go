@@ -1,0 +1,75 @@
+package binding
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// Bounds of a request's body.
+const (
+	maxBodyBytes = 64 << 10
+	maxDepth     = 32 // objects and lists inside each other
+)
+
+var errTooLarge = &models.StatusError{
+	Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
+}
+
+// body reads a JSON body into a field of the input. The error is that of a body
+// that can't be parsed.
+func (p *params) body(field inputField, into reflect.Value) error {
+	if field.optional && p.c.Request.ContentLength == 0 {
+		p.decode([]byte("{}"), into)
+		return nil
+	}
+	text, err := readBody(p.c)
+	if err != nil {
+		return err
+	}
+	p.decode(text, into)
+	return nil
+}
+
+// readBody returns a body that is a JSON text. Error: *models.StatusError (413,
+// 415, or 400 for what is no JSON).
+func readBody(c *gin.Context) ([]byte, error) {
+	if err := checkMediaType(c); err != nil {
+		return nil, err
+	}
+	if encoding := c.GetHeader("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body must not be compressed."}
+	}
+	if c.Request.ContentLength > maxBodyBytes {
+		return nil, errTooLarge // without waiting for it
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBodyBytes))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, badJSON("The body could not be read to its end.")
+	}
+	return body, checkSyntax(body)
+}
+
+// mergePatch is the media type of RFC 7396; plain JSON is taken for it too.
+const mergePatch = "application/merge-patch+json"
+
+func checkMediaType(c *gin.Context) error {
+	mediaType, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	charset := strings.ToLower(params["charset"])
+	known := mediaType == JSON || mediaType == mergePatch && c.Request.Method == http.MethodPatch
+	if err != nil || !known || charset != "" && charset != "utf-8" {
+		return &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body has to be application/json, in UTF-8."}
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package binding
+
+import (
+	"fmt"
+	"strings"
+)
+
+// unknownMessage says that a field isn't known, and which one may be meant.
+func unknownMessage(name string, known []string) string {
+	best, distance := "", maxTypos(name)+1
+	for _, candidate := range known {
+		if strings.EqualFold(candidate, name) {
+			return fmt.Sprintf("is not a field here: did you mean %q? Names are case-sensitive", candidate)
+		}
+		if d := typos(strings.ToLower(name), candidate); d < distance {
+			best, distance = candidate, d
+		}
+	}
+	if best == "" {
+		return "is not a field here"
+	}
+	return fmt.Sprintf("is not a field here: did you mean %q?", best)
+}
+
+// maxTypos is how many typos a name can have and still be recognised: one in
+// three letters, and not more than three.
+func maxTypos(name string) int { return min(len(name)/3, 3) }
+
+// typos counts the letters to insert, delete, replace or swap with their
+// neighbour to get from a to b (the optimal string alignment distance; Damerau,
+// "A technique for computer detection and correction of spelling errors", 1964).
+func typos(a, b string) int {
+	if len(a) > len(b)+maxTypos(a) || len(b) > len(a)+maxTypos(a) {
+		return maxTypos(a) + 1 // farther than anybody asks for
+	}
+	var before, last []int // the two rows above
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before, last = last, row
+		row = make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := last[j]
+			if a[i] != b[j] {
+				replaced++
+			}
+			row[j+1] = min(replaced, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
