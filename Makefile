@@ -58,6 +58,10 @@ go-test: ## all tests, on one throw-away Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 
+.PHONY: api-fuzz
+api-fuzz: ## a server of its own under inputs generated from the API's description; EXAMPLES=n an operation
+	scripts/schemathesis/run.sh --workers 2
+
 .PHONY: bench-cache
 bench-cache: ## the cache strategies on one load; what recording usage costs a request
 	go test -run NONE -bench Strategies -benchtime 100000x ./internal/cache

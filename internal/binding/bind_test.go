@@ -96,7 +96,7 @@ func TestOneStructIsFilledFromEverywhere(t *testing.T) {
 }
 
 func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
-	in, err := bound("/?since=&state=", "abc", `{"name":"mug"}`)
+	in, err := bound("/?unknown=1", "abc", `{"name":"mug"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestFaultsOfEveryPlaceAreToldAtOnce(t *testing.T) {
 				"body /name:min_length, body /count:max, body /grade:enum, body /tags:max_items, body /nam:unknown",
 		},
 		"bounds":           {"/?limit=101", "a", `{"name":"a b"}`, nil, "query limit:max, body /name:pattern"},
-		"nothing":          {"/?limit=", "a", "", nil, "query limit:type, body /name:required"},
+		"nothing":          {"/?limit=&since=&state=", "a", "", []string{"X-Trace", ""}, "query limit:type, query since:time, query state:enum, body /name:required"},
 		"a struct's own":   {"/?limit=13", "a", `{"name":"mug"}`, nil, "query limit:luck"},
 		"twice":            {"/?limit=1&limit=2", "a", `{"name":"mug"}`, []string{"X-Trace", "a", "X-Trace", "b"}, "query limit:duplicate, header X-Trace:duplicate"},
 		"no text":          {"/?state=%ff", "a", `{"name":"m\u0000g"}`, []string{"X-Trace", "\x00"}, "query state:utf8, header X-Trace:nul, body /name:nul"},

@@ -76,7 +76,7 @@ func (p *params) field(field inputField, into reflect.Value) error {
 	return nil
 }
 
-// value reads one parameter. Sent empty, a text is as good as left out.
+// value reads one parameter.
 func (p *params) value(at place, field inputField, sent []string, into reflect.Value) {
 	fault := func(code, message string) { p.fault(at, code, message) }
 	lines, readsLines := reflect.TypeAssert[FieldLines](into.Addr())
@@ -85,7 +85,7 @@ func (p *params) value(at place, field inputField, sent []string, into reflect.V
 		if code, message := lines.ParseLines(sent); code != "" {
 			fault(code, message)
 		}
-	case len(sent) == 0 || len(sent) == 1 && sent[0] == "" && isText(into):
+	case len(sent) == 0:
 		field.missing(into, fault)
 	case len(sent) > 1:
 		fault("duplicate", "must be there once")

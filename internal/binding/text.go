@@ -15,16 +15,6 @@ type Text interface {
 	ParseText(text string) (code, message string)
 }
 
-// isText reports whether a value is spelled as a string, whose absence can be
-// spelled as an empty one.
-func isText(into reflect.Value) bool {
-	kind := into.Kind()
-	if kind == reflect.Pointer {
-		kind = into.Type().Elem().Kind()
-	}
-	return kind != reflect.Int && kind != reflect.Int64 && kind != reflect.Bool
-}
-
 // parseText reads a parameter, or a default, and reports whether it was right.
 func parseText(text string, into reflect.Value, fault func(code, message string)) bool {
 	if into.Kind() == reflect.Pointer {
