@@ -3170,7 +3170,7 @@ const docTemplate = `{
                 "metadata": {
                     "description": "strings; null removes one",
                     "type": "object",
-                    "additionalProperties": {},
+                    "additionalProperties": true,
                     "x-nullable": true
                 },
                 "name": {
@@ -3917,6 +3917,10 @@ const docTemplate = `{
         {
             "description": "Named lists of policies, for operators: what the keys on a plan may do.",
             "name": "plans"
+        },
+        {
+            "description": "One switch for all limits, for operators.",
+            "name": "limiter"
         },
         {
             "description": "Who changed what, for operators.",
