@@ -2096,6 +2096,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2105,6 +2106,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2119,20 +2121,24 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2144,10 +2150,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2158,6 +2166,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2186,6 +2195,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "one entry for each policy",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -2202,9 +2212,15 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "$ref": "#/definitions/ratelimit.Policy"
+                    "description": "what holds in place of the plan's policy of this name",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Policy"
+                        }
+                    ]
                 },
                 "reason": {
+                    "description": "why, for whoever looks later",
                     "type": "string",
                     "example": "Launch week"
                 }
@@ -2214,6 +2230,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2223,6 +2240,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2237,20 +2255,24 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2262,16 +2284,19 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
+                    "description": "the policies that hold now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2282,6 +2307,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2310,6 +2336,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2319,6 +2346,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2338,20 +2366,24 @@ const docTemplate = `{
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2363,10 +2395,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2377,6 +2411,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2405,6 +2440,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "algorithm": {
+                    "description": "how it counts",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -2413,6 +2449,7 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "charge": {
+                    "description": "which requests it counts",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -2426,6 +2463,7 @@ const docTemplate = `{
                     "example": 300
                 },
                 "mode": {
+                    "description": "whether it refuses",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -2434,6 +2472,7 @@ const docTemplate = `{
                     "example": "enforce"
                 },
                 "policy": {
+                    "description": "the policy's name",
                     "type": "string",
                     "example": "minute"
                 },
@@ -2463,6 +2502,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "mode": {
+                    "description": "enforce: each policy's own mode holds; shadow: none refuses",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -2476,6 +2516,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Key"
@@ -2491,6 +2532,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Plan"
@@ -2506,6 +2548,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Refusal"
@@ -2521,6 +2564,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.AuditEntry"
@@ -2536,6 +2580,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Order"
@@ -2551,6 +2596,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Product"
@@ -2566,6 +2612,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2575,6 +2622,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2589,24 +2637,29 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
+                    "description": "groups keys; orders belong to it",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
+                    "description": "the policies that hold now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2617,6 +2670,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active"
                     ],
@@ -2638,6 +2692,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2647,6 +2702,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2666,18 +2722,22 @@ const docTemplate = `{
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
+                    "description": "groups keys; orders belong to it",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2688,6 +2748,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active"
                     ],
@@ -2709,28 +2770,34 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "description": {
+                    "description": "what it is for",
                     "type": "string",
                     "example": "For trying things out."
                 },
                 "name": {
+                    "description": "names the plan",
                     "type": "string",
                     "example": "free"
                 },
                 "policies": {
+                    "description": "what keys on it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
                 },
                 "updated_at": {
+                    "description": "when it was last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "version": {
+                    "description": "raised by each change; it is the ETag",
                     "type": "integer",
                     "example": 1
                 }
@@ -2803,6 +2870,7 @@ const docTemplate = `{
                     "example": "minute"
                 },
                 "origin": {
+                    "description": "where the policy comes from",
                     "enum": [
                         "plan",
                         "override"
@@ -2845,6 +2913,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "at": {
+                    "description": "when",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2856,10 +2925,12 @@ const docTemplate = `{
                     }
                 },
                 "request_id": {
+                    "description": "the X-Request-Id of the answer",
                     "type": "string",
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
                 "route": {
+                    "description": "method and path pattern",
                     "type": "string",
                     "example": "POST /v1/orders"
                 },
@@ -2909,6 +2980,7 @@ const docTemplate = `{
                     }
                 },
                 "would_refuse": {
+                    "description": "how many of them",
                     "type": "integer",
                     "example": 312
                 }
@@ -2918,6 +2990,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "bucket": {
+                    "description": "how wide each bucket is",
                     "enum": [
                         "minute",
                         "hour",
@@ -2943,10 +3016,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "whether the cost was taken",
                     "type": "boolean",
                     "example": true
                 },
                 "limits": {
+                    "description": "where each policy stands now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -3017,6 +3092,7 @@ const docTemplate = `{
                     "example": 1
                 },
                 "reservation": {
+                    "description": "which one, as POST /v1/limits/reserve told it",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3031,12 +3107,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "product_id": {
+                    "description": "which product",
                     "type": "string",
                     "maxLength": 64,
                     "minLength": 1,
                     "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
+                    "description": "how many of it",
                     "type": "integer",
                     "maximum": 10000,
                     "minimum": 1,
@@ -3068,18 +3146,21 @@ const docTemplate = `{
                     ]
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.writeOverride"
@@ -3125,6 +3206,7 @@ const docTemplate = `{
                     "example": "a@example.com"
                 },
                 "items": {
+                    "description": "what to order",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.createItem"
@@ -3143,6 +3225,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "status": {
+                    "description": "always ok: what is not ok is told as a problem",
                     "type": "string",
                     "example": "ok"
                 }
@@ -3174,12 +3257,14 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own; null: none",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.writeOverride"
@@ -3193,10 +3278,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "pro"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3214,6 +3301,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "mode": {
+                    "description": "shadow: nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -3250,6 +3338,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "reservation": {
+                    "description": "which one, as POST /v1/limits/reserve told it",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3260,6 +3349,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "whether the cost was taken",
                     "type": "boolean",
                     "example": true
                 },
@@ -3269,6 +3359,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:31:00Z"
                 },
                 "limits": {
+                    "description": "where each policy stands now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -3366,9 +3457,15 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "$ref": "#/definitions/ratelimit.Policy"
+                    "description": "what holds in place of the plan's policy of this name",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Policy"
+                        }
+                    ]
                 },
                 "reason": {
+                    "description": "why, for whoever looks later",
                     "type": "string",
                     "maxLength": 500,
                     "example": "Launch week"
@@ -3379,6 +3476,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "action": {
+                    "description": "what was done, noun.verb",
                     "type": "string",
                     "example": "key.revoke"
                 },
@@ -3393,6 +3491,7 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "at": {
+                    "description": "when",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -3402,6 +3501,7 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "id": {
+                    "description": "the entry's, rising with time",
                     "type": "string",
                     "example": "4711"
                 },
@@ -3483,18 +3583,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was placed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "email": {
+                    "description": "where the confirmation goes",
                     "type": "string",
                     "example": "a@example.com"
                 },
                 "id": {
+                    "description": "names the order",
                     "type": "string",
                     "example": "ord_5HqT1bZr8w"
                 },
                 "items": {
+                    "description": "what was bought",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.OrderItem"
@@ -3506,6 +3610,7 @@ const docTemplate = `{
                     "example": "payment_declined"
                 },
                 "status": {
+                    "description": "how far it has come",
                     "enum": [
                         "pending",
                         "confirmed",
@@ -3519,9 +3624,15 @@ const docTemplate = `{
                     "example": "pending"
                 },
                 "total": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "over all items",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 },
                 "updated_at": {
+                    "description": "when it last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -3531,15 +3642,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "product_id": {
+                    "description": "which product",
                     "type": "string",
-                    "example": "prd_9Kx2mV4tQa"
+                    "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
+                    "description": "how many of it",
                     "type": "integer",
                     "example": 2
                 },
                 "unit_price": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "of one, when it was ordered",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 }
             }
         },
@@ -3607,21 +3725,30 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "description": {
+                    "description": "what it is like",
                     "type": "string",
                     "example": "Porcelain, 80 ml, with saucers."
                 },
                 "id": {
+                    "description": "names the product",
                     "type": "string",
-                    "example": "prd_9Kx2mV4tQa"
+                    "example": "prd_0y5apuf8zs"
                 },
                 "name": {
+                    "description": "what it is called",
                     "type": "string",
                     "example": "Espresso cups, set of two"
                 },
                 "price": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "of one",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 },
                 "sku": {
+                    "description": "the shop's own number for it",
                     "type": "string",
                     "example": "CUP-ESP-2"
                 },
@@ -3631,6 +3758,7 @@ const docTemplate = `{
                     "example": 1000
                 },
                 "updated_at": {
+                    "description": "when it last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -3667,14 +3795,17 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "requests": {
+                    "description": "how many came",
                     "type": "integer",
                     "example": 120
                 },
                 "start": {
+                    "description": "when the bucket begins",
                     "type": "string",
                     "example": "2026-01-15T09:00:00Z"
                 },
                 "would_refuse": {
+                    "description": "how many of them",
                     "type": "integer",
                     "example": 12
                 }
@@ -3684,6 +3815,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "those that passed",
                     "type": "integer",
                     "example": 100
                 },
@@ -3693,6 +3825,7 @@ const docTemplate = `{
                     "example": 140
                 },
                 "refused": {
+                    "description": "those that got 429",
                     "type": "integer",
                     "example": 20
                 },
@@ -3702,6 +3835,7 @@ const docTemplate = `{
                     "example": 120
                 },
                 "start": {
+                    "description": "when the bucket begins",
                     "type": "string",
                     "example": "2026-01-15T09:00:00Z"
                 }

@@ -73,8 +73,8 @@ func (b *checkBody) toModel(c *gin.Context) models.Check {
 
 // checkAnswer is a decision about a check. Times are in seconds.
 type checkAnswer struct {
-	Allowed          bool     `json:"allowed" example:"true"`
-	Limits           []Limit  `json:"limits"`
+	Allowed          bool     `json:"allowed" example:"true"`  // whether the cost was taken
+	Limits           []Limit  `json:"limits"`                  // where each policy stands now
 	ViolatedPolicies []string `json:"violated_policies"`       // those that refuse
 	RetryAfter       *float64 `json:"retry_after" example:"0"` // until this cost would pass; null where it never can
 	Wait             float64  `json:"wait" example:"0"`        // how long to queue first, by leaky_bucket policies
@@ -163,8 +163,8 @@ func (h *Checks) Reserve(c *gin.Context) {
 
 // commitBody is the body of POST /v1/limits/commit.
 type commitBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
-	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"` // what the work really cost: at most what was reserved
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
+	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
 }
 
 func (b *commitBody) validate(faults *models.Faults) {
@@ -212,7 +212,7 @@ func (h *Checks) Commit(c *gin.Context) {
 
 // releaseBody is the body of POST /v1/limits/release.
 type releaseBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
 }
 
 func (b *releaseBody) validate(faults *models.Faults) { validateReservation(faults, b.Reservation) }

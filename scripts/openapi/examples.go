@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func addBodyExamples(content openapi3.Content) {
 }
 
 // exampleOf composes an example of a schema; ok is false where nothing says what a value looks like. Objects have the
-// properties that are required or have an example of their own.
+// properties that are required or have an example of their own or in them.
 func exampleOf(ref *openapi3.SchemaRef, depth int) (example any, ok bool) {
 	if ref == nil || ref.Value == nil || depth == 0 {
 		return nil, false
@@ -67,13 +68,30 @@ func exampleOf(ref *openapi3.SchemaRef, depth int) (example any, ok bool) {
 func objectExample(schema *openapi3.Schema, depth int) map[string]any {
 	object := map[string]any{}
 	for name, property := range schema.Properties {
+		required := slices.Contains(schema.Required, name)
+		if !required && !told(property, depth) {
+			continue
+		}
 		if value, ok := exampleOf(property, depth-1); ok {
 			object[name] = value
-		} else if slices.Contains(schema.Required, name) {
+		} else if required {
 			object[name] = plainValue(property.Value)
 		}
 	}
 	return object
+}
+
+// told reports whether a schema, or a part of it, has an example that somebody wrote.
+func told(ref *openapi3.SchemaRef, depth int) bool {
+	if ref == nil || ref.Value == nil || depth == 0 {
+		return false
+	}
+	schema := ref.Value
+	if len(schema.Examples) > 0 || schema.Example != nil {
+		return true
+	}
+	parts := slices.Concat(schema.AllOf, schema.AnyOf, openapi3.SchemaRefs{schema.Items}, slices.Collect(maps.Values(schema.Properties)))
+	return slices.ContainsFunc(parts, func(part *openapi3.SchemaRef) bool { return told(part, depth-1) })
 }
 
 // plainValue is the simplest value of a schema that has no example.
@@ -116,6 +134,9 @@ func addParameterExamples(doc *openapi3.T) {
 				if !ok {
 					example, ok = exampleFromAnswer(doc, path, op, param)
 				}
+				if !ok {
+					example, ok = usualValue(param.Schema.Value)
+				}
 				switch {
 				case !ok || param.Example != nil:
 				case param.In == openapi3.ParameterInPath:
@@ -125,6 +146,20 @@ func addParameterExamples(doc *openapi3.T) {
 				}
 			}
 		}
+	}
+}
+
+// usualValue is a value that a parameter's schema itself tells.
+func usualValue(schema *openapi3.Schema) (any, bool) {
+	switch {
+	case schema.Default != nil:
+		return schema.Default, true
+	case len(schema.Enum) > 0:
+		return schema.Enum[0], true
+	case schema.Format == "date-time":
+		return plainValue(schema), true
+	default:
+		return nil, false
 	}
 }
 

@@ -13,12 +13,12 @@ func TestAStructsTagsDescribeItsParameters(t *testing.T) {
 	params := operations(sampleSpec(t))["changeProduct"].Parameters
 	want := `[
 		{"name":"id","in":"path","description":"the product's id","required":true,"schema":{"type":"string","minLength":3,"maxLength":64},"example":"prd_1"},
-		{"name":"limit","in":"query","description":"how many","schema":{"type":"integer","format":"int64","minimum":1,"maximum":100,"default":20}},
+		{"name":"limit","in":"query","description":"how many","schema":{"type":"integer","format":"int64","minimum":1,"maximum":100,"default":20,"examples":[20]}},
 		{"name":"cursor","in":"query","description":"where the last page ended","schema":{"type":"string","pattern":"^[a-z]*$","examples":["abc"]}},
-		{"name":"since","in":"query","description":"only if it changed since","schema":{"type":"string","format":"date-time"}},
+		{"name":"since","in":"query","description":"only if it changed since","schema":{"type":"string","format":"date-time","examples":["2026-01-15T09:30:00Z"]}},
 		{"name":"currency","in":"query","description":"in which currencies","style":"form","explode":true,
 			"schema":{"type":"array","minItems":1,"maxItems":2,"items":{"type":"string","enum":["EUR","USD"]}}},
-		{"name":"sort","in":"query","description":"by what","required":true,"schema":{"type":"string","enum":["name","price"],"default":"name"}},
+		{"name":"sort","in":"query","description":"by what","required":true,"schema":{"type":"string","enum":["name","price"],"default":"name","examples":["name"]}},
 		{"name":"If-Match","in":"header","description":"only this version","schema":{"type":"string","maxLength":40}}
 	]`
 	if got, wanted := decoded(t, params), decoded(t, json.RawMessage(want)); !reflect.DeepEqual(got, wanted) {

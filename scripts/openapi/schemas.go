@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,11 +18,14 @@ func describeSchemas(doc *openapi3.T, types *goTypes, oldNames map[string]string
 	for name, ref := range doc.Components.Schemas {
 		goName, _, _ := strings.Cut(oldNames[name], "-")
 		info, known := types.structs[goName]
-		if !known || ref.Value == nil {
+		if ref.Value == nil {
 			continue
 		}
 		if ref.Value.Description == "" {
-			ref.Value.Description = namedAs(info.doc, goName, name)
+			ref.Value.Description = namedAs(cmp.Or(info.doc, types.docs[goName]), goName, name)
+		}
+		if !known {
+			continue
 		}
 		for _, field := range types.fieldsOf(goName) {
 			if err := types.describeField(ref.Value, field, !requested[name]); err != nil {

@@ -17,6 +17,7 @@ import (
 type goTypes struct {
 	structs    map[string]structInfo
 	underlying map[string]ast.Expr // of named types that are no structs, such as type Scope string
+	docs       map[string]string   // their comments
 	constants  map[string]string   // of named types, by name: "models.ScopeAdmin" is "admin"
 	enums      map[string][]any    // the same by type: what a models.Scope can be
 	operations []annotated
@@ -44,7 +45,7 @@ type fieldInfo struct {
 // readTypes returns the types and the annotated functions below the source's folders.
 func readTypes(src source) (*goTypes, error) {
 	types := &goTypes{
-		structs: map[string]structInfo{}, underlying: map[string]ast.Expr{},
+		structs: map[string]structInfo{}, underlying: map[string]ast.Expr{}, docs: map[string]string{},
 		constants: map[string]string{}, enums: map[string][]any{},
 	}
 	for _, dir := range src.paths() {
@@ -89,14 +90,14 @@ func (t *goTypes) addFile(file *ast.File) {
 
 func (t *goTypes) addType(typ *ast.TypeSpec, groupDoc *ast.CommentGroup, pkg string) {
 	name := pkg + "." + typ.Name.Name
-	body, ok := typ.Type.(*ast.StructType)
-	if !ok {
-		t.underlying[name] = typ.Type
-		return
-	}
 	doc := typ.Doc
 	if doc == nil {
 		doc = groupDoc
+	}
+	body, ok := typ.Type.(*ast.StructType)
+	if !ok {
+		t.underlying[name], t.docs[name] = typ.Type, oneLine(doc.Text())
+		return
 	}
 	info := structInfo{doc: oneLine(doc.Text())}
 	for _, field := range body.Fields.List {
