@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"ratelimiter/docs"
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
 )
 
 // notDescribed are the routes that serve the description itself.
@@ -53,6 +56,86 @@ func TestTheDescriptionAndTheRouteTableAgree(t *testing.T) {
 		if !routes[operation] {
 			t.Errorf("%s is described, but there is no such route", operation)
 		}
+	}
+}
+
+// The description's x-ratelimit is read from the table's source; this is the
+// table itself.
+func TestTheDescriptionTellsEachRoutesScopeGroupAndCost(t *testing.T) {
+	type limit struct {
+		Scope models.Scope `json:"scope"`
+		Group models.Scope `json:"group"`
+		Cost  int64        `json:"cost"`
+	}
+	var spec struct {
+		Paths map[string]map[string]struct {
+			Description string
+			RateLimit   *limit `json:"x-ratelimit"`
+		}
+	}
+	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
+		t.Fatal(err)
+	}
+	a := &api{}
+	for _, r := range append(a.routes(), a.openRoutes()...) {
+		name := r.method + " " + parameter.ReplaceAllString(r.path, "{$1}")
+		if slices.Contains(notDescribed, r.method+" "+r.path) {
+			continue
+		}
+		operation := spec.Paths[parameter.ReplaceAllString(r.path, "{$1}")][strings.ToLower(r.method)]
+		if want := (limit{r.scope, r.group, r.cost}); operation.RateLimit == nil || *operation.RateLimit != want {
+			t.Errorf("%s: x-ratelimit %+v; want %+v", name, operation.RateLimit, want)
+		}
+		if r.scope != "" && !strings.Contains(operation.Description, "`"+string(r.scope)+"` · **Cost:** "+strconv.FormatInt(r.cost, 10)) {
+			t.Errorf("%s: a reader is told %q", name, operation.Description)
+		}
+	}
+}
+
+func TestEveryPropertyAndParameterIsDescribed(t *testing.T) {
+	type described struct{ Name, Description string }
+	var spec struct {
+		Paths map[string]map[string]struct {
+			Summary, Description string
+			Parameters           []described
+		}
+		Components struct {
+			Schemas map[string]struct {
+				Description string
+				Properties  map[string]described
+			}
+		}
+	}
+	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
+		t.Fatal(err)
+	}
+	for name, schema := range spec.Components.Schemas {
+		if schema.Description == "" {
+			t.Errorf("the schema %s isn't described", name)
+		}
+		for property, d := range schema.Properties {
+			if d.Description == "" {
+				t.Errorf("%s.%s isn't described", name, property)
+			}
+		}
+	}
+	for path, methods := range spec.Paths {
+		for method, operation := range methods {
+			if operation.Summary == "" || operation.Description == "" {
+				t.Errorf("%s %s isn't described", method, path)
+			}
+			for _, p := range operation.Parameters {
+				if p.Description == "" {
+					t.Errorf("%s %s: %s isn't described", method, path, p.Name)
+				}
+			}
+		}
+	}
+}
+
+func TestNoExampleLooksLikeAKey(t *testing.T) {
+	if found := regexp.MustCompile(`rl_(live|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{20,}`).Find(docs.OpenAPI()); found != nil {
+		t.Errorf("the description has %s", found)
 	}
 }
 

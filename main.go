@@ -24,6 +24,8 @@
 //	@tag.description	API keys, for operators.
 //	@tag.name			plans
 //	@tag.description	Named lists of policies, for operators: what the keys on a plan may do.
+//	@tag.name			limiter
+//	@tag.description	One switch for all limits, for operators.
 //	@tag.name			audit
 //	@tag.description	Who changed what, for operators.
 //	@tag.name			health

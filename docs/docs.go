@@ -86,22 +86,15 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only this action, such as key.revoke",
-                        "name": "action",
-                        "in": "query"
-                    },
-                    {
-                        "maxLength": 200,
-                        "type": "string",
                         "description": "Only what this key did, by its id; cli for the command line",
                         "name": "actor",
                         "in": "query"
                     },
                     {
+                        "maxLength": 200,
                         "type": "string",
-                        "format": "date-time",
-                        "description": "Not before this time",
-                        "name": "from",
+                        "description": "Only this action, such as key.revoke",
+                        "name": "action",
                         "in": "query"
                     },
                     {
@@ -114,23 +107,31 @@ const docTemplate = `{
                     {
                         "type": "string",
                         "format": "date-time",
-                        "description": "Before this time",
-                        "name": "to",
+                        "description": "Not before this time",
+                        "name": "from",
                         "in": "query"
                     },
                     {
                         "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
+                        "format": "date-time",
+                        "description": "Before this time",
+                        "name": "to",
                         "in": "query"
                     },
                     {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -191,6 +192,17 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
+                        "enum": [
+                            "active",
+                            "expired",
+                            "revoked"
+                        ],
+                        "type": "string",
+                        "description": "Only in this state",
+                        "name": "status",
+                        "in": "query"
+                    },
+                    {
                         "maxLength": 200,
                         "type": "string",
                         "description": "Only with this in name or owner, whatever the case, or with this id",
@@ -198,34 +210,19 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
-                        "enum": [
-                            "active",
-                            "expired",
-                            "revoked"
-                        ],
-                        "type": "string",
-                        "x-enum-varnames": [
-                            "KeyActive",
-                            "KeyExpired",
-                            "KeyRevoked"
-                        ],
-                        "description": "Only in this state",
-                        "name": "status",
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "format": "int64",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
-                        "in": "query"
-                    },
-                    {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -557,18 +554,19 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -959,6 +957,20 @@ const docTemplate = `{
                         "required": true
                     },
                     {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
                         "enum": [
                             "minute",
                             "hour",
@@ -966,20 +978,8 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
-                        "x-enum-varnames": [
-                            "BucketMinute",
-                            "BucketHour",
-                            "BucketDay"
-                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -994,13 +994,6 @@ const docTemplate = `{
                         "type": "string",
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1147,18 +1140,19 @@ const docTemplate = `{
                 "operationId": "listPlans",
                 "parameters": [
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -1635,18 +1629,19 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -1777,6 +1772,20 @@ const docTemplate = `{
                 "operationId": "getMyUsage",
                 "parameters": [
                     {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
+                    },
+                    {
                         "enum": [
                             "minute",
                             "hour",
@@ -1784,20 +1793,8 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
-                        "x-enum-varnames": [
-                            "BucketMinute",
-                            "BucketHour",
-                            "BucketDay"
-                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -1812,13 +1809,6 @@ const docTemplate = `{
                         "type": "string",
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1865,18 +1855,19 @@ const docTemplate = `{
                 "operationId": "listOrders",
                 "parameters": [
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -2038,18 +2029,19 @@ const docTemplate = `{
                 "operationId": "listProducts",
                 "parameters": [
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
+                        "format": "int64",
                         "default": 20,
                         "description": "Most items on the page",
                         "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Where the page starts: next_cursor of the page before",
+                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -2125,6 +2117,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2134,6 +2127,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2148,20 +2142,24 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2173,10 +2171,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2187,6 +2187,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2215,6 +2216,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "one entry for each policy",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -2231,9 +2233,15 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "$ref": "#/definitions/ratelimit.Policy"
+                    "description": "what holds in place of the plan's policy of this name",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Policy"
+                        }
+                    ]
                 },
                 "reason": {
+                    "description": "why, for whoever looks later",
                     "type": "string",
                     "example": "Launch week"
                 }
@@ -2243,6 +2251,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2252,6 +2261,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2266,20 +2276,24 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2291,16 +2305,19 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
+                    "description": "the policies that hold now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2311,6 +2328,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2339,6 +2357,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2348,6 +2367,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key; it is the middle part of its text too",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2367,20 +2387,24 @@ const docTemplate = `{
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "last_used_at": {
+                    "description": "when it was last used, to the minute or so; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
@@ -2392,10 +2416,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2406,6 +2432,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active",
                         "expired",
@@ -2434,6 +2461,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "algorithm": {
+                    "description": "how it counts",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -2442,6 +2470,7 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "charge": {
+                    "description": "which requests it counts",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -2455,6 +2484,7 @@ const docTemplate = `{
                     "example": 300
                 },
                 "mode": {
+                    "description": "whether it refuses",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -2463,6 +2493,7 @@ const docTemplate = `{
                     "example": "enforce"
                 },
                 "policy": {
+                    "description": "the policy's name",
                     "type": "string",
                     "example": "minute"
                 },
@@ -2492,6 +2523,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "mode": {
+                    "description": "enforce: each policy's own mode holds; shadow: none refuses",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -2505,6 +2537,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Key"
@@ -2520,6 +2553,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Plan"
@@ -2535,6 +2569,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Refusal"
@@ -2550,6 +2585,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.AuditEntry"
@@ -2565,6 +2601,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Order"
@@ -2580,6 +2617,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
+                    "description": "the items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Product"
@@ -2595,6 +2633,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2604,6 +2643,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2618,24 +2658,29 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
+                    "description": "groups keys; orders belong to it",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
+                    "description": "the policies that hold now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2646,6 +2691,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active"
                     ],
@@ -2667,6 +2713,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2676,6 +2723,7 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "id": {
+                    "description": "names the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
@@ -2695,18 +2743,22 @@ const docTemplate = `{
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
+                    "description": "groups keys; orders belong to it",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2717,6 +2769,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
+                    "description": "whether it works",
                     "enum": [
                         "active"
                     ],
@@ -2738,28 +2791,34 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was made",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "description": {
+                    "description": "what it is for",
                     "type": "string",
                     "example": "For trying things out."
                 },
                 "name": {
+                    "description": "names the plan",
                     "type": "string",
                     "example": "free"
                 },
                 "policies": {
+                    "description": "what keys on it may do",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
                 },
                 "updated_at": {
+                    "description": "when it was last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "version": {
+                    "description": "raised by each change; it is the ETag",
                     "type": "integer",
                     "example": 1
                 }
@@ -2832,6 +2891,7 @@ const docTemplate = `{
                     "example": "minute"
                 },
                 "origin": {
+                    "description": "where the policy comes from",
                     "enum": [
                         "plan",
                         "override"
@@ -2874,6 +2934,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "at": {
+                    "description": "when",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -2885,10 +2946,12 @@ const docTemplate = `{
                     }
                 },
                 "request_id": {
+                    "description": "the X-Request-Id of the answer",
                     "type": "string",
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
                 "route": {
+                    "description": "method and path pattern",
                     "type": "string",
                     "example": "POST /v1/orders"
                 },
@@ -2938,6 +3001,7 @@ const docTemplate = `{
                     }
                 },
                 "would_refuse": {
+                    "description": "how many of them",
                     "type": "integer",
                     "example": 312
                 }
@@ -2947,6 +3011,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "bucket": {
+                    "description": "how wide each bucket is",
                     "enum": [
                         "minute",
                         "hour",
@@ -2972,10 +3037,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "whether the cost was taken",
                     "type": "boolean",
                     "example": true
                 },
                 "limits": {
+                    "description": "where each policy stands now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -3046,6 +3113,7 @@ const docTemplate = `{
                     "example": 1
                 },
                 "reservation": {
+                    "description": "which one, as POST /v1/limits/reserve told it",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3060,12 +3128,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "product_id": {
+                    "description": "which product",
                     "type": "string",
                     "maxLength": 64,
                     "minLength": 1,
                     "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
+                    "description": "how many of it",
                     "type": "integer",
                     "maximum": 10000,
                     "minimum": 1,
@@ -3097,18 +3167,21 @@ const docTemplate = `{
                     ]
                 },
                 "metadata": {
+                    "description": "labels, for the operator's own use",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own, laid over the plan's by name",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.writeOverride"
@@ -3122,6 +3195,7 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "default": "free",
                     "example": "free"
@@ -3155,6 +3229,7 @@ const docTemplate = `{
                     "example": "a@example.com"
                 },
                 "items": {
+                    "description": "what to order",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.createItem"
@@ -3173,6 +3248,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "status": {
+                    "description": "always ok: what is not ok is told as a problem",
                     "type": "string",
                     "example": "ok"
                 }
@@ -3200,16 +3276,18 @@ const docTemplate = `{
                 "metadata": {
                     "description": "strings; null removes one",
                     "type": "object",
-                    "additionalProperties": {},
+                    "additionalProperties": true,
                     "x-nullable": true
                 },
                 "name": {
+                    "description": "what operators call it",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
+                    "description": "policies of its own; null: none",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.writeOverride"
@@ -3224,10 +3302,12 @@ const docTemplate = `{
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
+                    "description": "whose policies it has",
                     "type": "string",
                     "example": "pro"
                 },
                 "scopes": {
+                    "description": "what it may do",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3245,6 +3325,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "mode": {
+                    "description": "shadow: nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -3281,6 +3362,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "reservation": {
+                    "description": "which one, as POST /v1/limits/reserve told it",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3291,6 +3373,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "whether the cost was taken",
                     "type": "boolean",
                     "example": true
                 },
@@ -3300,6 +3383,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:31:00Z"
                 },
                 "limits": {
+                    "description": "where each policy stands now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -3397,9 +3481,15 @@ const docTemplate = `{
                     "example": "2027-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "$ref": "#/definitions/ratelimit.Policy"
+                    "description": "what holds in place of the plan's policy of this name",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Policy"
+                        }
+                    ]
                 },
                 "reason": {
+                    "description": "why, for whoever looks later",
                     "type": "string",
                     "maxLength": 500,
                     "example": "Launch week"
@@ -3410,6 +3500,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "action": {
+                    "description": "what was done, noun.verb",
                     "type": "string",
                     "example": "key.revoke"
                 },
@@ -3424,6 +3515,7 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "at": {
+                    "description": "when",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -3433,6 +3525,7 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "id": {
+                    "description": "the entry's, rising with time",
                     "type": "string",
                     "example": "4711"
                 },
@@ -3514,18 +3607,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
+                    "description": "when it was placed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "email": {
+                    "description": "where the confirmation goes",
                     "type": "string",
                     "example": "a@example.com"
                 },
                 "id": {
+                    "description": "names the order",
                     "type": "string",
                     "example": "ord_5HqT1bZr8w"
                 },
                 "items": {
+                    "description": "what was bought",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.OrderItem"
@@ -3537,6 +3634,7 @@ const docTemplate = `{
                     "example": "payment_declined"
                 },
                 "status": {
+                    "description": "how far it has come",
                     "enum": [
                         "pending",
                         "confirmed",
@@ -3550,9 +3648,15 @@ const docTemplate = `{
                     "example": "pending"
                 },
                 "total": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "over all items",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 },
                 "updated_at": {
+                    "description": "when it last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -3562,15 +3666,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "product_id": {
+                    "description": "which product",
                     "type": "string",
-                    "example": "prd_9Kx2mV4tQa"
+                    "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
+                    "description": "how many of it",
                     "type": "integer",
                     "example": 2
                 },
                 "unit_price": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "of one, when it was ordered",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 }
             }
         },
@@ -3638,21 +3749,30 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "description": {
+                    "description": "what it is like",
                     "type": "string",
                     "example": "Porcelain, 80 ml, with saucers."
                 },
                 "id": {
+                    "description": "names the product",
                     "type": "string",
-                    "example": "prd_9Kx2mV4tQa"
+                    "example": "prd_0y5apuf8zs"
                 },
                 "name": {
+                    "description": "what it is called",
                     "type": "string",
                     "example": "Espresso cups, set of two"
                 },
                 "price": {
-                    "$ref": "#/definitions/models.Money"
+                    "description": "of one",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
                 },
                 "sku": {
+                    "description": "the shop's own number for it",
                     "type": "string",
                     "example": "CUP-ESP-2"
                 },
@@ -3662,6 +3782,7 @@ const docTemplate = `{
                     "example": 1000
                 },
                 "updated_at": {
+                    "description": "when it last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -3698,14 +3819,17 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "requests": {
+                    "description": "how many came",
                     "type": "integer",
                     "example": 120
                 },
                 "start": {
+                    "description": "when the bucket begins",
                     "type": "string",
                     "example": "2026-01-15T09:00:00Z"
                 },
                 "would_refuse": {
+                    "description": "how many of them",
                     "type": "integer",
                     "example": 12
                 }
@@ -3715,6 +3839,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
+                    "description": "those that passed",
                     "type": "integer",
                     "example": 100
                 },
@@ -3724,6 +3849,7 @@ const docTemplate = `{
                     "example": 140
                 },
                 "refused": {
+                    "description": "those that got 429",
                     "type": "integer",
                     "example": 20
                 },
@@ -3733,6 +3859,7 @@ const docTemplate = `{
                     "example": 120
                 },
                 "start": {
+                    "description": "when the bucket begins",
                     "type": "string",
                     "example": "2026-01-15T09:00:00Z"
                 }
@@ -3948,6 +4075,10 @@ const docTemplate = `{
         {
             "description": "Named lists of policies, for operators: what the keys on a plan may do.",
             "name": "plans"
+        },
+        {
+            "description": "One switch for all limits, for operators.",
+            "name": "limiter"
         },
         {
             "description": "Who changed what, for operators.",

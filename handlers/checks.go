@@ -51,8 +51,8 @@ func (b *checkBody) toModel(c *gin.Context) models.Check {
 
 // checkAnswer is a decision about a check. Times are in seconds.
 type checkAnswer struct {
-	Allowed          bool     `json:"allowed" example:"true"`
-	Limits           []Limit  `json:"limits"`
+	Allowed          bool     `json:"allowed" example:"true"`  // whether the cost was taken
+	Limits           []Limit  `json:"limits"`                  // where each policy stands now
 	ViolatedPolicies []string `json:"violated_policies"`       // those that refuse
 	RetryAfter       *float64 `json:"retry_after" example:"0"` // until this cost would pass; null where it never can
 	Wait             float64  `json:"wait" example:"0"`        // how long to queue first, by leaky_bucket policies
@@ -136,8 +136,8 @@ type commit struct {
 
 // commitBody is the body of POST /v1/limits/commit.
 type commitBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
-	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"` // what the work really cost: at most what was reserved
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
+	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
 }
 
 // Commit answers POST /v1/limits/commit.
@@ -165,7 +165,7 @@ type release struct {
 
 // releaseBody is the body of POST /v1/limits/release.
 type releaseBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"`
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
 }
 
 // Release answers POST /v1/limits/release.

@@ -28,8 +28,9 @@ func NewHealth(readiness Readiness) *Health { return &Health{readiness: readines
 // up.
 const readyTimeout = 2 * time.Second
 
+// healthStatus says that all is well.
 type healthStatus struct {
-	Status string `json:"status" example:"ok"`
+	Status string `json:"status" example:"ok"` // always ok: what is not ok is told as a problem
 }
 
 // Live answers GET /livez: the process runs and can answer.

@@ -22,23 +22,23 @@ type makeKey struct {
 
 // createKey is the body of POST /v1/admin/keys. Metadata is for a few labels.
 type createKey struct {
-	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`
-	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`
+	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`   // what operators call it
+	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                    // whose policies it has
 	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                         // default: products:read, orders:read, orders:write
 	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"` // default: a new one
 	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`                  // null: never
 	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                                                // default: anywhere
-	Metadata  map[string]string        `json:"metadata" maxItems:"50"`
-	Overrides []writeOverride          `json:"overrides" maxItems:"16"`
+	Metadata  map[string]string        `json:"metadata" maxItems:"50"`                                                                                                     // labels, for the operator's own use
+	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                    // policies of its own, laid over the plan's by name
 
 	groups []string
 }
 
 // writeOverride is an override in a body.
 type writeOverride struct {
-	Policy    ratelimit.Policy `json:"policy" validate:"required"`
+	Policy    ratelimit.Policy `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
 	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
-	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`
+	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
 }
 
 // changeKey is what PATCH /v1/admin/keys/{id} takes.
@@ -67,14 +67,14 @@ type patchKey struct {
 // What it doesn't name stays; null takes a value away; lists are replaced
 // whole.
 type keyPatch struct {
-	Name      string          `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`
-	Plan      string          `json:"plan" example:"pro"`
-	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`
+	Name      string          `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`  // what operators call it
+	Plan      string          `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                      // whose policies it has
+	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`                                  // what it may do
 	Owner     string          `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
 	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`
 	IPAllow   []string        `json:"ip_allow" extensions:"x-nullable" example:"203.0.113.0/24"`
-	Metadata  map[string]any  `json:"metadata" extensions:"x-nullable"` // strings; null removes one
-	Overrides []writeOverride `json:"overrides" extensions:"x-nullable"`
+	Metadata  map[string]any  `json:"metadata" extensions:"x-nullable"`  // strings; null removes one
+	Overrides []writeOverride `json:"overrides" extensions:"x-nullable"` // policies of its own; null: none
 }
 
 var _ keyPatch // the description alone uses it

@@ -28,8 +28,8 @@ func NewLimiter(mode ModeService) *Limiter { return &Limiter{mode: mode} }
 
 // LimiterMode is the limiter's mode as it is shown.
 type LimiterMode struct {
-	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"`
-	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"` // null: never
+	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"` // enforce: each policy's own mode holds; shadow: none refuses
+	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // null: never
 }
 
 func writeMode(c *gin.Context, mode models.LimiterMode, err error) {
@@ -61,7 +61,7 @@ type switchLimiter struct {
 
 // putLimiter is the body of PUT /v1/admin/limiter.
 type putLimiter struct {
-	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"`
+	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // shadow: nothing is refused
 }
 
 // Put answers PUT /v1/admin/limiter.

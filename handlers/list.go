@@ -11,7 +11,7 @@ import (
 
 // List is the shape of every list.
 type List[T any] struct {
-	Data       []T     `json:"data"`
+	Data       []T     `json:"data"`        // the items of this page
 	NextCursor *string `json:"next_cursor"` // null on the last page
 }
 

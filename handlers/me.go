@@ -28,22 +28,22 @@ func NewMe(keys KeyService, limiter KeyLimiter, quotaOf func(*gin.Context) *rate
 // OwnKey is an API key as its caller sees it: without what operators keep about
 // it.
 type OwnKey struct {
-	ID        string           `json:"id" example:"9Kx2mV4tQaLp"`
-	Name      string           `json:"name" example:"Checkout service"`
-	Plan      string           `json:"plan" example:"free"`
-	Scopes    []models.Scope   `json:"scopes" example:"products:read,orders:read"`
-	Owner     string           `json:"owner" example:"own_5HqT1bZr8wYk"`
-	Subject   string           `json:"subject" example:"9Kx2mV4tQaLp"` // whose counters it spends
-	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`
+	ID        string           `json:"id" example:"9Kx2mV4tQaLp"`                                    // names the key
+	Name      string           `json:"name" example:"Checkout service"`                              // what operators call it
+	Plan      string           `json:"plan" example:"free"`                                          // whose policies it has
+	Scopes    []models.Scope   `json:"scopes" example:"products:read,orders:read"`                   // what it may do
+	Owner     string           `json:"owner" example:"own_5HqT1bZr8wYk"`                             // groups keys; orders belong to it
+	Subject   string           `json:"subject" example:"9Kx2mV4tQaLp"`                               // whose counters it spends
+	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`                       // whether it works
 	IPAllow   []netip.Prefix   `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
-	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`
-	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"` // null: never
+	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
+	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"`                    // null: never
 }
 
 // OwnKeyWithQuota is one's own key with what holds for it now.
 type OwnKeyWithQuota struct {
 	OwnKey
-	Quota []QuotaPolicy `json:"quota"`
+	Quota []QuotaPolicy `json:"quota"` // the policies that hold now
 }
 
 // OwnKeyWithSecret is one's own new key with its text, which stands nowhere

@@ -41,14 +41,15 @@ type placeOrder struct {
 // document; 254 characters is the longest address that mail servers take (RFC
 // 5321, erratum 1690).
 type createOrder struct {
-	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`
+	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`                            // what to order
 	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // where the confirmation goes
 	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // the payment provider's; in dev mode tok_ok pays
 }
 
+// createItem is one line of an order.
 type createItem struct {
-	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"`
-	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`
+	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"` // which product
+	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`                 // how many of it
 }
 
 // Create answers POST /v1/orders.

@@ -40,12 +40,12 @@ func NewPlans(plans PlanService, cursors *Cursors, groups []string) *Plans {
 
 // Plan is a plan as it is shown.
 type Plan struct {
-	Name        string             `json:"name" example:"free"`
-	Description string             `json:"description" example:"For trying things out."`
-	Policies    []ratelimit.Policy `json:"policies"`
-	Version     int64              `json:"version" example:"1"`
-	CreatedAt   time.Time          `json:"created_at" example:"2026-01-15T09:30:00Z"`
-	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`
+	Name        string             `json:"name" example:"free"`                          // names the plan
+	Description string             `json:"description" example:"For trying things out."` // what it is for
+	Policies    []ratelimit.Policy `json:"policies"`                                     // what keys on it may do
+	Version     int64              `json:"version" example:"1"`                          // raised by each change; it is the ETag
+	CreatedAt   time.Time          `json:"created_at" example:"2026-01-15T09:30:00Z"`    // when it was made
+	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`    // when it was last changed
 }
 
 // ShowPlan returns a plan as it is shown.

@@ -14,11 +14,11 @@ import (
 // Refusal is a request that a policy refused, or in shadow mode would have,
 // with where the policies stood then.
 type Refusal struct {
-	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"`
-	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`
-	Route            string    `json:"route" example:"POST /v1/orders"`
-	ViolatedPolicies []string  `json:"violated_policies" example:"burst"` // those that refused; empty where only shadow policies would have
-	Limits           []Limit   `json:"limits"`                            // as they stood then; a shadow with a retry_after other than 0 would have refused
+	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // the X-Request-Id of the answer
+	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when
+	Route            string    `json:"route" example:"POST /v1/orders"`           // method and path pattern
+	ViolatedPolicies []string  `json:"violated_policies" example:"burst"`         // those that refused; empty where only shadow policies would have
+	Limits           []Limit   `json:"limits"`                                    // as they stood then; a shadow with a retry_after other than 0 would have refused
 }
 
 func showRefusal(r models.Refusal) (Refusal, error) {

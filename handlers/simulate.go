@@ -56,8 +56,8 @@ func (s *simulation) timeRange() (from, to time.Time) {
 
 // Simulation is what other policies would have done with what a key sent.
 type Simulation struct {
-	Requests       int64                   `json:"requests" example:"10432"` // in all, those included that were refused when they were sent
-	WouldRefuse    int64                   `json:"would_refuse" example:"312"`
+	Requests       int64                   `json:"requests" example:"10432"`                        // in all, those included that were refused when they were sent
+	WouldRefuse    int64                   `json:"would_refuse" example:"312"`                      // how many of them
 	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"` // to the second; null: none
 	ByPolicy       map[string]int64        `json:"by_policy"`                                       // how many each refuses, or would in shadow mode; one request can be refused by several
 	Timeline       []models.SimulatedUsage `json:"timeline"`                                        // the buckets with requests, oldest first

@@ -43,8 +43,8 @@ func NewUsage(usage UsageService, cursors *Cursors, groups []string) *Usage {
 
 // UsageHistory is what a key has used, bucket by bucket.
 type UsageHistory struct {
-	Bucket models.UsageBucket `json:"bucket" enums:"minute,hour,day" example:"hour"`
-	Data   []models.Usage     `json:"data"` // oldest first; buckets without requests are left out
+	Bucket models.UsageBucket `json:"bucket" enums:"minute,hour,day" example:"hour"` // how wide each bucket is
+	Data   []models.Usage     `json:"data"`                                          // oldest first; buckets without requests are left out
 }
 
 // defaultRange is what is looked at unless the caller says otherwise.

@@ -97,13 +97,15 @@ func renderError(c *gin.Context) {
 		// caller's own doing, not a failure of ours.
 		problem.Status, problem.Detail = statusClientClosedRequest, "The caller hung up."
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		setRetryAfter(c, retryUnavailable)
 		problem.Status, problem.Detail = http.StatusServiceUnavailable, "Something that this needs is down just now. Please try again."
 	default:
 		problem.Status, problem.Detail = http.StatusInternalServerError, "Something went wrong on our side. The request id helps us to find it."
 	}
 	if problem.Status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", challenge)
+	}
+	if problem.Status == http.StatusServiceUnavailable && c.Writer.Header().Get("Retry-After") == "" {
+		setRetryAfter(c, retryUnavailable)
 	}
 	problem.Title = http.StatusText(problem.Status)
 	send(c, problem.Status, problem)

@@ -8,10 +8,10 @@ import (
 // AuditEntry is one change that somebody made: what was there before and what
 // after, without secrets.
 type AuditEntry struct {
-	ID        string          `json:"id" example:"4711"`
-	At        time.Time       `json:"at" example:"2026-01-15T09:30:00Z"`
-	Actor     string          `json:"actor" example:"3mBz8VqKt1Wd"` // the id of the key that acted; cli for the command line
-	Action    string          `json:"action" example:"key.revoke"`
+	ID        string          `json:"id" example:"4711"`                                   // the entry's, rising with time
+	At        time.Time       `json:"at" example:"2026-01-15T09:30:00Z"`                   // when
+	Actor     string          `json:"actor" example:"3mBz8VqKt1Wd"`                        // the id of the key that acted; cli for the command line
+	Action    string          `json:"action" example:"key.revoke"`                         // what was done, noun.verb
 	Target    string          `json:"target" example:"9Kx2mV4tQaLp"`                       // the key's id, or the plan's name
 	Before    json.RawMessage `json:"before" swaggertype:"object" extensions:"x-nullable"` // null: it wasn't there
 	After     json.RawMessage `json:"after" swaggertype:"object" extensions:"x-nullable"`  // null: it is gone

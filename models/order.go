@@ -30,22 +30,22 @@ func (s OrderStatus) CanBecome(next OrderStatus) bool {
 // Order is what a caller ordered and how far it got. The email address and the
 // items are the caller's; prices and total are fixed when the order is placed.
 type Order struct {
-	ID        string      `json:"id" example:"ord_5HqT1bZr8w"`
+	ID        string      `json:"id" example:"ord_5HqT1bZr8w"` // names the order
 	Owner     string      `json:"-"`
-	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"`
-	Reason    *string     `json:"reason" example:"payment_declined"` // why it was cancelled; null before
-	Items     []OrderItem `json:"items"`
-	Total     Money       `json:"total"`
-	Email     string      `json:"email" example:"a@example.com"`
-	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`
-	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`
+	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // how far it has come
+	Reason    *string     `json:"reason" example:"payment_declined"`                            // why it was cancelled; null before
+	Items     []OrderItem `json:"items"`                                                        // what was bought
+	Total     Money       `json:"total"`                                                        // over all items
+	Email     string      `json:"email" example:"a@example.com"`                                // where the confirmation goes
+	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was placed
+	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when it last changed
 }
 
 // OrderItem is one line of an order, at the price of the day it was placed.
 type OrderItem struct {
-	ProductID string `json:"product_id" example:"prd_9Kx2mV4tQa"`
-	Quantity  int64  `json:"quantity" example:"2"`
-	UnitPrice Money  `json:"unit_price"`
+	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
+	Quantity  int64  `json:"quantity" example:"2"`                // how many of it
+	UnitPrice Money  `json:"unit_price"`                          // of one, when it was ordered
 }
 
 // NewOrder is what an owner asks for. Whether it has the right form is checked

@@ -10,11 +10,11 @@ type Money struct {
 
 // Product is an article that the shop sells.
 type Product struct {
-	ID          string    `json:"id" example:"prd_9Kx2mV4tQa"`
-	SKU         string    `json:"sku" example:"CUP-ESP-2"`
-	Name        string    `json:"name" example:"Espresso cups, set of two"`
-	Description string    `json:"description" example:"Porcelain, 80 ml, with saucers."`
-	Price       Money     `json:"price"`
-	Stock       int64     `json:"stock" example:"1000"` // units that can be ordered now
-	UpdatedAt   time.Time `json:"updated_at" example:"2026-01-15T09:30:00Z"`
+	ID          string    `json:"id" example:"prd_0y5apuf8zs"`                           // names the product
+	SKU         string    `json:"sku" example:"CUP-ESP-2"`                               // the shop's own number for it
+	Name        string    `json:"name" example:"Espresso cups, set of two"`              // what it is called
+	Description string    `json:"description" example:"Porcelain, 80 ml, with saucers."` // what it is like
+	Price       Money     `json:"price"`                                                 // of one
+	Stock       int64     `json:"stock" example:"1000"`                                  // units that can be ordered now
+	UpdatedAt   time.Time `json:"updated_at" example:"2026-01-15T09:30:00Z"`             // when it last changed
 }

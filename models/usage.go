@@ -43,11 +43,11 @@ func (b UsageBucket) Duration() time.Duration {
 // Usage is what a key has used in one bucket. Cost is in units: refused
 // requests and those that ended with a 5xx have none.
 type Usage struct {
-	Start    time.Time `json:"start" example:"2026-01-15T09:00:00Z"`
-	Requests int64     `json:"requests" example:"120"` // allowed and refused
-	Allowed  int64     `json:"allowed" example:"100"`
-	Refused  int64     `json:"refused" example:"20"`
-	Cost     int64     `json:"cost" example:"140"` // units charged
+	Start    time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
+	Requests int64     `json:"requests" example:"120"`               // allowed and refused
+	Allowed  int64     `json:"allowed" example:"100"`                // those that passed
+	Refused  int64     `json:"refused" example:"20"`                 // those that got 429
+	Cost     int64     `json:"cost" example:"140"`                   // units charged
 }
 
 // RefusalQuery says which of a key's refusals are asked for.
@@ -78,7 +78,7 @@ type Simulation struct {
 
 // SimulatedUsage is one bucket of a Simulation's timeline.
 type SimulatedUsage struct {
-	Start       time.Time `json:"start" example:"2026-01-15T09:00:00Z"`
-	Requests    int64     `json:"requests" example:"120"`
-	WouldRefuse int64     `json:"would_refuse" example:"12"`
+	Start       time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
+	Requests    int64     `json:"requests" example:"120"`               // how many came
+	WouldRefuse int64     `json:"would_refuse" example:"12"`            // how many of them
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -38,11 +40,16 @@ var errorResponses = map[int]string{
 	http.StatusServiceUnavailable:    "ServiceUnavailable",
 }
 
-// Errors that an operation may give without saying so.
+// Errors that an operation may give without saying so: a query string can be encoded wrongly wherever a key is needed, and
+// whoever accepts only what an operation doesn't give is told so.
 var (
-	securedErrors = []int{401, 403, 429, 500, 503}
+	securedErrors = []int{400, 401, 403, 429, 500, 503}
 	bodyErrors    = []int{400, 413, 415, 422}
+	answerErrors  = []int{406}
 )
+
+// optionalHeaders are those of successes that aren't always there; all others that an operation declares are.
+var optionalHeaders = []string{"Link", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed", "Retry-After"}
 
 // loadShared returns the components of shared.json.
 func loadShared() (*openapi3.Components, error) {
@@ -71,11 +78,24 @@ func complete(doc *openapi3.T, shared *openapi3.Components) {
 		for _, op := range item.Operations() {
 			completeOperation(op, shared)
 		}
+		if item.Patch != nil {
+			addMergePatch(item.Patch)
+		}
+	}
+}
+
+// addMergePatch says that a change is also taken under the media type of RFC 7396.
+func addMergePatch(op *openapi3.Operation) {
+	if op.RequestBody == nil || op.RequestBody.Value == nil {
+		return
+	}
+	if plain := op.RequestBody.Value.Content["application/json"]; plain != nil {
+		op.RequestBody.Value.Content["application/merge-patch+json"] = &openapi3.MediaType{Schema: plain.Schema}
 	}
 }
 
 func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
-	secured := op.Security != nil && len(*op.Security) > 0
+	secured := secured(op)
 	op.Security = openapi3.NewSecurityRequirements()
 	if secured { // either suffices
 		op.Security.
@@ -87,6 +107,9 @@ func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
 		delete(op.RequestBody.Value.Extensions, "x-originalParamName") // a trace of the conversion
 		declareErrors(op, bodyErrors)
 	}
+	if answersWithBody(op) {
+		declareErrors(op, answerErrors)
+	}
 
 	for code, ref := range op.Responses.Map() {
 		status, err := strconv.Atoi(code)
@@ -97,11 +120,24 @@ func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
 			op.Responses.Set(code, errorResponse(status, ref, shared))
 			continue
 		}
+		for name, header := range ref.Value.Headers {
+			header.Value.Required = !slices.Contains(optionalHeaders, name)
+		}
 		addHeaders(ref.Value, shared, "X-Request-Id")
 		if secured {
 			addHeaders(ref.Value, shared, "RateLimit", "RateLimit-Policy")
 		}
 	}
+}
+
+// answersWithBody reports whether a success of the operation has a body.
+func answersWithBody(op *openapi3.Operation) bool {
+	for code, ref := range op.Responses.Map() {
+		if strings.HasPrefix(code, "2") && ref.Value != nil && len(ref.Value.Content) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // declareErrors adds the statuses that the operation lacks, to be filled in with the shared responses.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -47,10 +48,11 @@ func TestEitherWayToSendAKeySuffices(t *testing.T) {
 func TestStatusesAndTheirShapes(t *testing.T) {
 	doc := sampleSpec(t)
 	want := map[string]string{
-		"listProducts":  "200 401 403 422 429 500 503",
-		"createProduct": "201 400 401 403 409 413 415 422 429 500 503",
-		"getProduct":    "200 401 403 404 429 500 503",
-		"livez":         "200 503",
+		"listProducts":  "200 400 401 403 406 422 429 500 503",
+		"createProduct": "201 400 401 403 406 409 413 415 422 429 500 503",
+		"changeProduct": "204 400 401 403 413 415 422 429 500 503",
+		"getProduct":    "200 400 401 403 404 406 429 500 503",
+		"livez":         "200 406 503",
 	}
 	for id, op := range operations(doc) {
 		codes := slices.Sorted(maps.Keys(op.Responses.Map()))
@@ -70,7 +72,7 @@ func checkResponse(t *testing.T, what string, response *openapi3.Response, faile
 	}
 	types := slices.Sorted(maps.Keys(response.Content))
 	if !failed {
-		if !slices.Equal(types, []string{"application/json"}) {
+		if strings.HasSuffix(what, " 204") != (len(types) == 0) || len(types) > 0 && !slices.Equal(types, []string{"application/json"}) {
 			t.Errorf("%s: media types are %q, want application/json", what, types)
 		}
 		if limited := response.Headers["RateLimit"] != nil && response.Headers["RateLimit-Policy"] != nil; limited != secured {
@@ -81,11 +83,35 @@ func checkResponse(t *testing.T, what string, response *openapi3.Response, faile
 	if !slices.Equal(types, []string{"application/problem+json"}) {
 		t.Fatalf("%s: media types are %q, want application/problem+json", what, types)
 	}
-	if ref := response.Content["application/problem+json"].Schema.Ref; ref != "#/components/schemas/Problem" {
-		t.Errorf("%s: schema is %q, want Problem", what, ref)
+	_, status, _ := strings.Cut(what, " ")
+	want := map[string]string{"422": "ValidationProblem", "429": "QuotaProblem"}[status]
+	if ref := response.Content["application/problem+json"].Schema.Ref; ref != "#/components/schemas/"+cmp.Or(want, "Problem") {
+		t.Errorf("%s: schema is %q, want %s", what, ref, cmp.Or(want, "Problem"))
 	}
-	if strings.HasSuffix(what, "429") && response.Headers["Retry-After"] == nil {
-		t.Errorf("%s: no Retry-After", what)
+	for name, statuses := range map[string]string{"Retry-After": "429 503", "WWW-Authenticate": "401"} {
+		if there := response.Headers[name] != nil; there != strings.Contains(statuses, status) {
+			t.Errorf("%s: %s is declared: %v", what, name, there)
+		}
+	}
+}
+
+func TestWhatIsAlwaysThereIsRequired(t *testing.T) {
+	ops := operations(sampleSpec(t))
+	for where, required := range map[string]bool{
+		"createProduct 201 Location": true, "createProduct 201 RateLimit": false, "createProduct 201 X-Request-Id": true,
+		"listProducts 401 WWW-Authenticate": true, "listProducts 503 Retry-After": true, "listProducts 429 Retry-After": false,
+	} {
+		part := strings.Fields(where)
+		if got := ops[part[0]].Responses.Value(part[1]).Value.Headers[part[2]].Value.Required; got != required {
+			t.Errorf("%s is required: %v", where, got)
+		}
+	}
+}
+
+func TestAMergePatchIsTakenWherePatchIs(t *testing.T) {
+	content := operations(sampleSpec(t))["changeProduct"].RequestBody.Value.Content
+	if got := slices.Sorted(maps.Keys(content)); !slices.Equal(got, []string{"application/json", "application/merge-patch+json"}) {
+		t.Errorf("media types are %q", got)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 const version = "3.1.0"
 
 // buildSpec turns swag's Swagger 2.0 into the finished OpenAPI 3.1 document, validated.
-func buildSpec(swagger []byte, structs map[string]structInfo) ([]byte, error) {
+func buildSpec(swagger []byte, types *goTypes, table map[string]rateLimit) ([]byte, error) {
 	renamed, oldNames, err := renameDefinitions(swagger)
 	if err != nil {
 		return nil, err
@@ -27,10 +27,18 @@ func buildSpec(swagger []byte, structs map[string]structInfo) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	describeSchemas(doc, structs, oldNames)
+	if err := describeSchemas(doc, types, oldNames); err != nil {
+		return nil, err
+	}
+	inheritDescriptions(doc)
 	complete(doc, shared)
+	if err := addRateLimits(doc, table); err != nil {
+		return nil, err
+	}
+	addParameterExamples(doc)
+	addExamples(doc)
 
-	spec, err := encode(doc, structs, oldNames)
+	spec, err := encode(doc, types, oldNames)
 	if err != nil {
 		return nil, err
 	}

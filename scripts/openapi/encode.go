@@ -21,7 +21,7 @@ var (
 
 // encode writes the document without the components that nothing uses, in an order that people can read: properties as
 // the Go struct has them, methods from get to delete.
-func encode(doc *openapi3.T, structs map[string]structInfo, oldNames map[string]string) ([]byte, error) {
+func encode(doc *openapi3.T, types *goTypes, oldNames map[string]string) ([]byte, error) {
 	flat, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func encode(doc *openapi3.T, structs map[string]structInfo, oldNames map[string]
 	}
 	dropUnused(tree)
 
-	writer := treeWriter{structs: structs, oldNames: oldNames}
+	writer := treeWriter{types: types, oldNames: oldNames}
 	if err := writer.value(tree, nil, nil); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func dropUnused(tree map[string]any) {
 
 // treeWriter writes decoded JSON with the keys of each object in a chosen order.
 type treeWriter struct {
-	structs  map[string]structInfo
+	types    *goTypes
 	oldNames map[string]string
 	out      bytes.Buffer
 }
@@ -152,8 +152,10 @@ func (w *treeWriter) fieldNames(schema string) []string {
 		goName = "models." + schema
 	}
 	var names []string
-	for _, field := range fieldsOf(w.structs, goName) {
-		names = append(names, field.name)
+	for _, field := range w.types.fieldsOf(goName) {
+		if field.name != "" {
+			names = append(names, field.name)
+		}
 	}
 	return names
 }

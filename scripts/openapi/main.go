@@ -2,8 +2,9 @@
 //
 // It runs swag (annotations to Swagger 2.0: docs/swagger.json, docs/swagger.yaml, docs/docs.go), converts the result by
 // kin-openapi to OpenAPI 3.1, and completes it with what swag can't say: the problem media type of errors, the shared
-// responses and their headers, both ways to send a key, nullability, and readable schema names (docs/openapi.json).
-// It reads annotations and types only; it never runs the API.
+// responses and their headers, both ways to send a key, nullability, readable schema names, examples, and each
+// operation's scope, group and cost from the route table in routes.go (docs/openapi.json).
+// It reads annotations, types and literals only; it never runs the API.
 //
 //	go run ./scripts/openapi          # write the four files
 //	go run ./scripts/openapi -check   # fail when a committed file is out of date
@@ -49,11 +50,18 @@ func generate(src source) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	structs, err := readStructs(src)
+	types, err := readTypes(src)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := buildSpec(files["swagger.json"], structs)
+	if err := correct(files, types); err != nil {
+		return nil, err
+	}
+	table, err := readRouteTable(src, types)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := buildSpec(files["swagger.json"], types, table)
 	if err != nil {
 		return nil, fmt.Errorf("openapi.json: %w", err)
 	}

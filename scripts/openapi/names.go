@@ -41,7 +41,8 @@ func renameDefinitions(swagger []byte) (renamed []byte, oldNames map[string]stri
 }
 
 // readableNames maps swag's names to short ones: "models.Product" becomes Product, "handlers.List-models_Product" becomes
-// ProductList. Where two packages have the same name, the one of models keeps it and the other's package is put before.
+// ProductList. Where two packages have the same name, the one of models keeps it and the other's package is put before;
+// of two in one package that differ in the first letter's case, the unexported one is a body and is called a request.
 func readableNames(old []string) (map[string]string, error) {
 	names := make(map[string]string, len(old))
 	takenBy := map[string]string{}
@@ -52,8 +53,12 @@ func readableNames(old []string) (map[string]string, error) {
 			}
 			short := shortName(name)
 			if takenBy[short] != "" {
-				pkg, _, _ := strings.Cut(name, ".")
-				short = upperFirst(pkg) + short
+				pkg, typ, _ := strings.Cut(name, ".")
+				if takenBy[short] == pkg+"."+upperFirst(typ) {
+					short += "Request"
+				} else {
+					short = upperFirst(pkg) + short
+				}
 			}
 			if first := takenBy[short]; first != "" {
 				return nil, fmt.Errorf("%s and %s would both be called %s: give one a // @name", first, name, short)

@@ -11,7 +11,10 @@ import (
 
 func TestSchemasHaveReadableNames(t *testing.T) {
 	got := slices.Sorted(maps.Keys(sampleSpec(t).Components.Schemas))
-	want := []string{"Currency", "FieldError", "HandlersProblem", "Money", "NewProduct", "Problem", "Product", "ProductList"}
+	want := []string{
+		"ChangeProduct", "Currency", "FieldError", "HandlersProblem", "Money", "NewProduct", "Problem", "Product", "ProductList",
+		"QuotaProblem", "ValidationProblem",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("schemas are %q, want %q", got, want)
 	}
@@ -25,7 +28,7 @@ func TestReadableNames(t *testing.T) {
 
 	names, err := readableNames([]string{
 		"handlers.List-models_Product", "handlers.List-string", "handlers.Pair-models_Key-models_Product",
-		"handlers.Product", "models.Product", "internal_shop.Order", "Named",
+		"handlers.Product", "models.Product", "internal_shop.Order", "Named", "handlers.Trial", "handlers.trial",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +41,8 @@ func TestReadableNames(t *testing.T) {
 		"models.Product":                          "Product",
 		"internal_shop.Order":                     "Order",
 		"Named":                                   "Named",
+		"handlers.Trial":                          "Trial",
+		"handlers.trial":                          "TrialRequest",
 	}
 	if !maps.Equal(names, want) {
 		t.Errorf("names are %v, want %v", names, want)
@@ -88,13 +93,37 @@ func TestARequestBodysPointerMayBeAbsentAndNotNull(t *testing.T) {
 	}
 }
 
+func TestWhatSwagDoesNotKnowIsTakenFromTheTags(t *testing.T) {
+	body := sampleSpec(t).Components.Schemas["ChangeProduct"].Value
+	if got := slices.Sorted(maps.Keys(body.Properties)); !slices.Equal(got, []string{"labels", "name"}) || !slices.Equal(body.Required, []string{"name"}) {
+		t.Errorf("properties %q, required %q: want those of the body only", got, body.Required)
+	}
+	labels, name := body.Properties["labels"].Value, body.Properties["name"].Value
+	if name.Pattern != "^[A-Z]" || labels.Items.Value.Pattern != "^[a-z]+$" || labels.MinItems != 1 || labels.MaxItems == nil || *labels.MaxItems != 5 {
+		t.Errorf("name %+v, labels %+v", name, labels)
+	}
+	if name.Description != "what it is called" || body.Description != "ChangeProduct is a whole request: path, query, headers and body." {
+		t.Errorf("descriptions %q, %q", name.Description, body.Description)
+	}
+}
+
+func TestObjectsAreClosedButForProblems(t *testing.T) {
+	for name, ref := range sampleSpec(t).Components.Schemas {
+		rest := ref.Value.AdditionalProperties
+		closed := rest.Has != nil && !*rest.Has
+		if open := strings.HasSuffix(name, "Problem") && name != "HandlersProblem"; len(ref.Value.Properties) > 0 && closed == open {
+			t.Errorf("%s is closed: %v", name, closed)
+		}
+	}
+}
+
 func TestFieldsOfEmbeddedStructs(t *testing.T) {
-	structs := map[string]structInfo{
+	types := &goTypes{structs: map[string]structInfo{
 		"models.Base": {fields: []fieldInfo{{name: "id"}}},
 		"models.Full": {fields: []fieldInfo{{name: "key"}}, embeds: []string{"models.Base", "models.Unknown"}},
-	}
+	}}
 	var names []string
-	for _, field := range fieldsOf(structs, "models.Full") {
+	for _, field := range types.fieldsOf("models.Full") {
 		names = append(names, field.name)
 	}
 	if !slices.Equal(names, []string{"id", "key"}) {

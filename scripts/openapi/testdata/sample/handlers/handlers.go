@@ -1,7 +1,11 @@
 // Package handlers carries the sample's annotations.
 package handlers
 
-import "ratelimiter/scripts/openapi/testdata/sample/models"
+import (
+	"time"
+
+	"ratelimiter/scripts/openapi/testdata/sample/models"
+)
 
 // List is one page of anything.
 type List[T any] struct {
@@ -52,6 +56,44 @@ func ListProducts() {}
 //	@Security	BearerAuth
 //	@Router		/v1/products [post]
 func CreateProduct() {}
+
+// page is where a list goes on.
+type page struct {
+	Limit  int             `form:"limit" minimum:"1" maximum:"100" default:"20"`                 // how many
+	Cursor wrapped[string] `form:"cursor" swaggertype:"string" pattern:"^[a-z]*$" example:"abc"` // where the last page ended
+}
+
+// wrapped says whether there was a value.
+type wrapped[T any] struct {
+	Present bool
+	Value   T
+}
+
+// changeProduct is a whole request: path, query, headers and body.
+type changeProduct struct {
+	page
+	ID       string            `uri:"id" minLength:"3" maxLength:"64" example:"prd_1"`                          // the product's id
+	Since    *time.Time        `form:"since"`                                                                   // only if it changed since
+	Currency []models.Currency `form:"currency" minItems:"1" maxItems:"2"`                                      // in which currencies
+	Sort     string            `form:"sort" enums:"name,price" default:"name" validate:"required"`              // by what
+	IfMatch  string            `header:"If-Match" maxLength:"40"`                                               // only this version
+	Name     string            `json:"name" validate:"required" pattern:"^[A-Z]" maxLength:"120" example:"Mug"` // what it is called
+	Labels   []string          `json:"labels" minItems:"1" maxItems:"5" pattern:"^[a-z]+$" maxLength:"10"`      // what it is found by
+}
+
+// ChangeProduct changes a product.
+//
+//	@Summary	Change a product
+//	@ID			changeProduct
+//	@Tags		products
+//	@Accept		json
+//	@Produce	json
+//	@Param		request	query		changeProduct	true	"path, query and headers"
+//	@Param		product	body		changeProduct	true	"The changes"
+//	@Success	204
+//	@Security	BearerAuth
+//	@Router		/v1/products/{id} [patch]
+func ChangeProduct() {}
 
 // GetProduct gets one product.
 //

@@ -52,3 +52,12 @@ type FieldError struct {
 	Code     string `json:"code"`
 	Message  string `json:"message"`
 }
+
+// Scope is what a key may do.
+type Scope string
+
+// The scopes of the sample.
+const (
+	ScopeRead  Scope = "products:read"
+	ScopeWrite Scope = "products:write"
+)
