@@ -2833,7 +2833,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "Algorithm decides how units are counted.",
+                    "description": "How units are counted.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -2842,15 +2842,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "AnchorDay is the day of the month, 1 to 31, on which a calendar month\nbegins; in shorter months it is their last day; default 1.",
-                    "type": "integer"
+                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "type": "integer",
+                    "maximum": 31,
+                    "minimum": 1
                 },
                 "burst": {
-                    "description": "Burst is token_bucket's capacity in units; default Limit.",
-                    "type": "integer"
+                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "type": "integer",
+                    "maximum": 1000000000000,
+                    "minimum": 1
                 },
                 "charge": {
-                    "description": "Charge says which outcomes cost; default Requests, for calendar\nSuccesses.",
+                    "description": "Which outcomes cost; by default requests, for calendar successes.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -2858,25 +2862,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Group restricts the policy to the routes of one group; default all.",
-                    "type": "string"
+                    "description": "Only routes of this group count; by default all do.",
+                    "type": "string",
+                    "minLength": 1
                 },
                 "hold": {
-                    "description": "Hold is how long a concurrency holder lives unless it is renewed;\ndefault 60s.",
+                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "Limit is how many units a period allows, 1 to MaxLimit; for\nconcurrency, how many requests may run at once.",
+                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
                     "type": "integer",
+                    "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "MaxWait is leaky_bucket's longest queueing; default 1s.",
+                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Mode says whether the policy refuses; default Enforce.",
+                    "description": "Whether the policy refuses; by default enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -2884,7 +2890,7 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "Name identifies the policy in its list, and with the subject its\ncounter: [a-z0-9][a-z0-9_-]{0,31}.",
+                    "description": "The policy's name in its list, and with the subject its counter's.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
@@ -2904,7 +2910,7 @@ const docTemplate = `{
                     "example": "plan"
                 },
                 "per": {
-                    "description": "Per says whose counter is spent; default PerKey.",
+                    "description": "Whose counter is spent; by default the key's.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -2912,12 +2918,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "Period is the time that Limit refers to; none for concurrency.",
+                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "Sharing says how several instances share the counter; default\nSharingAuto. A store of one process has no use for it.",
+                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -2925,8 +2931,9 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
-                    "type": "string"
+                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "type": "string",
+                    "minLength": 1
                 }
             }
         },
@@ -3941,7 +3948,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "Algorithm decides how units are counted.",
+                    "description": "How units are counted.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -3950,15 +3957,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "AnchorDay is the day of the month, 1 to 31, on which a calendar month\nbegins; in shorter months it is their last day; default 1.",
-                    "type": "integer"
+                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "type": "integer",
+                    "maximum": 31,
+                    "minimum": 1
                 },
                 "burst": {
-                    "description": "Burst is token_bucket's capacity in units; default Limit.",
-                    "type": "integer"
+                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "type": "integer",
+                    "maximum": 1000000000000,
+                    "minimum": 1
                 },
                 "charge": {
-                    "description": "Charge says which outcomes cost; default Requests, for calendar\nSuccesses.",
+                    "description": "Which outcomes cost; by default requests, for calendar successes.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -3966,25 +3977,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Group restricts the policy to the routes of one group; default all.",
-                    "type": "string"
+                    "description": "Only routes of this group count; by default all do.",
+                    "type": "string",
+                    "minLength": 1
                 },
                 "hold": {
-                    "description": "Hold is how long a concurrency holder lives unless it is renewed;\ndefault 60s.",
+                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "Limit is how many units a period allows, 1 to MaxLimit; for\nconcurrency, how many requests may run at once.",
+                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
                     "type": "integer",
+                    "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "MaxWait is leaky_bucket's longest queueing; default 1s.",
+                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Mode says whether the policy refuses; default Enforce.",
+                    "description": "Whether the policy refuses; by default enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -3992,14 +4005,14 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "Name identifies the policy in its list, and with the subject its\ncounter: [a-z0-9][a-z0-9_-]{0,31}.",
+                    "description": "The policy's name in its list, and with the subject its counter's.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
                     "example": "minute"
                 },
                 "per": {
-                    "description": "Per says whose counter is spent; default PerKey.",
+                    "description": "Whose counter is spent; by default the key's.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -4007,12 +4020,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "Period is the time that Limit refers to; none for concurrency.",
+                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "Sharing says how several instances share the counter; default\nSharingAuto. A store of one process has no use for it.",
+                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -4020,8 +4033,9 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "TimeZone is the IANA zone of a calendar period; default UTC.",
-                    "type": "string"
+                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "type": "string",
+                    "minLength": 1
                 }
             }
         },

@@ -72,9 +72,9 @@ type keyPatch struct {
 	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`                                  // what it may do
 	Owner     string          `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
 	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`
-	IPAllow   []string        `json:"ip_allow" extensions:"x-nullable" example:"203.0.113.0/24"`
-	Metadata  map[string]any  `json:"metadata" extensions:"x-nullable"`  // strings; null removes one
-	Overrides []writeOverride `json:"overrides" extensions:"x-nullable"` // policies of its own; null: none
+	IPAllow   []string        `json:"ip_allow" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`
+	Metadata  map[string]any  `json:"metadata" maxItems:"50" extensions:"x-nullable"`  // strings; null removes one
+	Overrides []writeOverride `json:"overrides" maxItems:"16" extensions:"x-nullable"` // policies of its own; null: none
 }
 
 var _ keyPatch // the description alone uses it

@@ -18,39 +18,38 @@ const (
 // stands for its default; defaults are resolved when a quota is compiled, so
 // that a policy is stored as it was written.
 type Policy struct {
-	// Name identifies the policy in its list, and with the subject its
-	// counter: [a-z0-9][a-z0-9_-]{0,31}.
-	Name string `json:"name" validate:"required" minLength:"1" maxLength:"32" example:"minute"`
-	// Algorithm decides how units are counted.
+	// The policy's name in its list, and with the subject its counter's.
+	Name string `json:"name" validate:"required" minLength:"1" maxLength:"32" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"minute"`
+	// How units are counted.
 	Algorithm Algorithm `json:"algorithm" validate:"required" example:"sliding_window"`
-	// Limit is how many units a period allows, 1 to MaxLimit; for
-	// concurrency, how many requests may run at once.
-	Limit int64 `json:"limit" validate:"required" minimum:"1" example:"300"`
-	// Period is the time that Limit refers to; none for concurrency.
-	Period Period `json:"period,omitempty" swaggertype:"string" example:"1m"`
-	// Burst is token_bucket's capacity in units; default Limit.
-	Burst int64 `json:"burst,omitempty"`
-	// MaxWait is leaky_bucket's longest queueing; default 1s.
-	MaxWait Period `json:"max_wait,omitempty" swaggertype:"string"`
-	// Hold is how long a concurrency holder lives unless it is renewed;
+	// How many units a period allows; for concurrency, how many requests may
+	// run at once; for sliding_log at most 10,000.
+	Limit int64 `json:"limit" validate:"required" minimum:"1" maximum:"1000000000000" example:"300"`
+	// The time that the limit refers to, from 1ms to 366d; day, week or month
+	// for calendar; none for concurrency.
+	Period Period `json:"period,omitempty" swaggertype:"string" pattern:"^([1-9][0-9]*(ms|s|m|h|d)|day|week|month)$" example:"1m"`
+	// The capacity of a token_bucket, in units; by default the limit.
+	Burst int64 `json:"burst,omitempty" minimum:"1" maximum:"1000000000000"`
+	// The longest queueing of a leaky_bucket; by default 1s.
+	MaxWait Period `json:"max_wait,omitempty" swaggertype:"string" pattern:"^[1-9][0-9]*(ms|s|m|h|d)$"`
+	// How long a holder of a concurrency slot lives unless it is renewed; by
 	// default 60s.
-	Hold Period `json:"hold,omitempty" swaggertype:"string"`
-	// TimeZone is the IANA zone of a calendar period; default UTC.
-	TimeZone string `json:"time_zone,omitempty"`
-	// AnchorDay is the day of the month, 1 to 31, on which a calendar month
-	// begins; in shorter months it is their last day; default 1.
-	AnchorDay int `json:"anchor_day,omitempty"`
-	// Group restricts the policy to the routes of one group; default all.
-	Group string `json:"group,omitempty"`
-	// Per says whose counter is spent; default PerKey.
+	Hold Period `json:"hold,omitempty" swaggertype:"string" pattern:"^[1-9][0-9]*(ms|s|m|h|d)$"`
+	// The IANA time zone of a calendar period; by default UTC.
+	TimeZone string `json:"time_zone,omitempty" minLength:"1"`
+	// The day of the month on which a calendar month begins; in shorter months
+	// it is their last day; by default 1.
+	AnchorDay int `json:"anchor_day,omitempty" minimum:"1" maximum:"31"`
+	// Only routes of this group count; by default all do.
+	Group string `json:"group,omitempty" minLength:"1"`
+	// Whose counter is spent; by default the key's.
 	Per Per `json:"per,omitempty"`
-	// Charge says which outcomes cost; default Requests, for calendar
-	// Successes.
+	// Which outcomes cost; by default requests, for calendar successes.
 	Charge Charge `json:"charge,omitempty"`
-	// Mode says whether the policy refuses; default Enforce.
+	// Whether the policy refuses; by default enforce.
 	Mode Mode `json:"mode,omitempty"`
-	// Sharing says how several instances share the counter; default
-	// SharingAuto. A store of one process has no use for it.
+	// How several instances share the counter; by default auto. A store of one
+	// process has no use for it.
 	Sharing Sharing `json:"sharing,omitempty"`
 }
 
