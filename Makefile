@@ -23,7 +23,7 @@ run: build ## serve in dev mode; starts a private Postgres when DATABASE_URL is 
 	exec bin/ratelimiter serve --dev
 
 .PHONY: test
-test: vet lint generate-check go-test ## everything: vet, linter, generated files, all tests with the race detector
+test: vet lint generate-check lint-spec go-test ## everything: vet, linters, generated files, all tests with the race detector
 
 .PHONY: vet
 vet:
@@ -52,6 +52,10 @@ generate: ## make the OpenAPI description from the annotations
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
 	go run ./scripts/openapi -dirs handlers,models,ratelimit -check
+
+.PHONY: lint-spec
+lint-spec: ## Spectral and Redocly over the OpenAPI description
+	scripts/lint-spec.sh
 
 .PHONY: go-test
 go-test: ## all tests, on one throw-away Postgres

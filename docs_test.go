@@ -17,7 +17,9 @@ import (
 )
 
 // notDescribed are the routes that serve the description itself.
-var notDescribed = []string{"GET /docs", "GET /swagger/*any", "GET /openapi.json"}
+var notDescribed = []string{
+	"GET /", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
+}
 
 // described returns every operation of the description, as "GET /v1/x/{id}",
 // with its operationId.
@@ -166,6 +168,37 @@ func TestADocsReaderCanSeeEveryOperationAndTryOne(t *testing.T) {
 	if hosts := browser.Hosts(); len(hosts) != 1 {
 		t.Errorf("the page loaded from %v", hosts)
 	}
+}
+
+func TestAReaderOfTheReferenceSeesEveryOperation(t *testing.T) {
+	browser := testkit.NewBrowser(t)
+	app := newApp(t)
+	browser.OpenReference(app.Base())
+	for operation, id := range described(t) {
+		if !browser.ReferenceShows(id) {
+			t.Errorf("/redoc doesn't show %s", operation)
+		}
+	}
+	browser.Screenshot("reference")
+	if faults := browser.Faults(); len(faults) > 0 {
+		t.Errorf("faults in the page: %v", faults)
+	}
+	if hosts := browser.Hosts(); len(hosts) != 1 {
+		t.Errorf("the page loaded from %v", hosts)
+	}
+}
+
+func TestTheRootLeadsToTheDocsAndTheyToEachOther(t *testing.T) {
+	app := newApp(t)
+	if to := app.Get("/").Want(http.StatusFound).Header.Get("Location"); to != "/docs" {
+		t.Errorf("/ leads to %q", to)
+	}
+	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`} {
+		if body := app.Get(page).Want(http.StatusOK).Body; !strings.Contains(string(body), link) {
+			t.Errorf("%s has no %s", page, link)
+		}
+	}
+	app.Get("/redoc/no-such-file").Want(http.StatusNotFound)
 }
 
 func TestTheDescriptionIsServedAsItStands(t *testing.T) {

@@ -110,8 +110,11 @@ func (a *api) openRoutes() []route {
 	return []route{
 		{method: get, path: "/livez", handler: a.health.Live},
 		{method: get, path: "/readyz", handler: a.health.Ready},
+		{method: get, path: "/", handler: docs.Home},
 		{method: get, path: "/docs", handler: docs.Page},
 		{method: get, path: "/swagger/*any", handler: docs.SwaggerUI},
+		{method: get, path: "/redoc", handler: docs.Reference},
+		{method: get, path: "/redoc/*any", handler: docs.ReDoc},
 		{method: get, path: "/openapi.json", handler: docs.Spec},
 	}
 }

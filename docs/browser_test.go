@@ -29,6 +29,8 @@ func newSampleServer(t *testing.T) *httptest.Server {
 	router := gin.New()
 	router.GET("/docs", docs.Page)
 	router.GET("/swagger/*any", docs.SwaggerUI)
+	router.GET("/redoc", docs.Reference)
+	router.GET("/redoc/*any", docs.ReDoc)
 	router.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", spec) })
 	router.GET("/v1/products", listSampleProducts(20))
 	server := httptest.NewServer(router)
@@ -111,6 +113,22 @@ func TestFollowTheBrowsersColours(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("[id='components-schemas-Product'], [data-name='Product'], .json-schema-2020-12__title")),
 	)
 	browser.Screenshot("docs-dark")
+	checkClean(t, browser, server)
+}
+
+func TestTheReferenceShowsEveryOperationInBothColours(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	for _, scheme := range []string{"light", "dark"} {
+		browser.PreferColours(scheme)
+		browser.OpenReference(server.URL)
+		for _, id := range []string{"listProducts", "createProduct", "getProduct", "changeProduct", "livez"} {
+			if !browser.ReferenceShows(id) {
+				t.Errorf("/redoc in %s colours doesn't show %s", scheme, id)
+			}
+		}
+		browser.Screenshot("redoc-" + scheme)
+	}
 	checkClean(t, browser, server)
 }
 

@@ -3636,9 +3636,8 @@ const docTemplate = `{
                     }
                 },
                 "reason": {
-                    "description": "why it was cancelled; null before",
-                    "type": "string",
-                    "example": "payment_declined"
+                    "description": "why it was cancelled, such as payment_declined; null before",
+                    "type": "string"
                 },
                 "status": {
                     "description": "how far it has come",

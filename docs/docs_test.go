@@ -22,6 +22,8 @@ func newRouter() *gin.Engine {
 	router := gin.New()
 	router.GET("/docs", docs.Page)
 	router.GET("/swagger/*any", docs.SwaggerUI)
+	router.GET("/redoc", docs.Reference)
+	router.GET("/redoc/*any", docs.ReDoc)
 	router.GET("/openapi.json", docs.Spec)
 	return router
 }
@@ -37,35 +39,44 @@ func get(router http.Handler, target string, headers ...string) *httptest.Respon
 	return response
 }
 
-// vendored pins swagger-ui-dist 5.35.0. When a hash changes, look at the page's Content-Security-Policy anew: the browser
-// test shows whether the new version runs under it.
-var vendored = map[string]string{
-	"favicon-16x16.png":                "af24ad604dd7b3bcda8f975ab973075f4a2f70a4087944a12f8ef8b63a3e07c2",
-	"favicon-32x32.png":                "3ed612f41e050ca5e7000cad6f1cbe7e7da39f65fca99c02e99e6591056e5837",
-	"swagger-ui-bundle.js":             "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
-	"swagger-ui-bundle.js.LICENSE.txt": "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
-	"swagger-ui.css":                   "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
-	"LICENSE":                          "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
-	"NOTICE":                           "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+// vendored pins swagger-ui-dist 5.35.0 and redoc 2.5.4, by folder. When a hash changes, look at the page's
+// Content-Security-Policy anew: the browser tests show whether the new version runs under it.
+var vendored = map[string]map[string]string{
+	"swagger-ui": {
+		"favicon-16x16.png":                "af24ad604dd7b3bcda8f975ab973075f4a2f70a4087944a12f8ef8b63a3e07c2",
+		"favicon-32x32.png":                "3ed612f41e050ca5e7000cad6f1cbe7e7da39f65fca99c02e99e6591056e5837",
+		"swagger-ui-bundle.js":             "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+		"swagger-ui-bundle.js.LICENSE.txt": "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
+		"swagger-ui.css":                   "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+		"LICENSE":                          "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+		"NOTICE":                           "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+	},
+	"redoc": {
+		"redoc.standalone.js":             "dcaf76612bc4a3fbcc923a8966dee2f6146a5f32e5ce1b6f02dd60cbbf89500b",
+		"redoc.standalone.js.LICENSE.txt": "eed602ec32e00b2b9df1984fbcc26a687b1b3193ec01961389c4b8439e6edf73",
+		"LICENSE":                         "d3026d549cf68ab7355bcfa85877bf8f845b3334a7efbfdc63936432fb34ff0e",
+	},
 }
 
 func TestVendoredFilesAreUnchanged(t *testing.T) {
-	entries, err := os.ReadDir("swagger-ui")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(entries) != len(vendored)+1 { // and the README
-		t.Errorf("%d files, want the %d pinned ones and README.md", len(entries), len(vendored))
-	}
-	for name, want := range vendored {
-		content, err := os.ReadFile(filepath.Join("swagger-ui", name))
+	for folder, pinned := range vendored {
+		entries, err := os.ReadDir(folder)
 		if err != nil {
-			t.Error(err)
-			continue
+			t.Fatal(err)
 		}
-		sum := sha256.Sum256(content)
-		if got := hex.EncodeToString(sum[:]); got != want {
-			t.Errorf("%s is not the pinned one: its SHA-256 is %s", name, got)
+		if len(entries) != len(pinned)+1 { // and the README
+			t.Errorf("%s: %d files, want the %d pinned ones and README.md", folder, len(entries), len(pinned))
+		}
+		for name, want := range pinned {
+			content, err := os.ReadFile(filepath.Join(folder, name))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			sum := sha256.Sum256(content)
+			if got := hex.EncodeToString(sum[:]); got != want {
+				t.Errorf("%s/%s is not the pinned one: its SHA-256 is %s", folder, name, got)
+			}
 		}
 	}
 }
@@ -84,6 +95,9 @@ func TestEveryFileIsServedAsWhatItIs(t *testing.T) {
 		"/swagger/favicon-32x32.png":        "image/png",
 		"/swagger/doc.json":                 "application/json; charset=utf-8",
 		"/swagger/swagger-ui.css?version=1": "text/css; charset=utf-8",
+		"/redoc":                            "text/html; charset=utf-8",
+		"/redoc/redoc.standalone.js":        "text/javascript; charset=utf-8",
+		"/redoc/redoc-initializer.js":       "text/javascript; charset=utf-8",
 	} {
 		response := get(router, path)
 		if response.Code != http.StatusOK || response.Body.Len() == 0 {
@@ -112,10 +126,12 @@ func TestFilesAreTheVendoredOnes(t *testing.T) {
 }
 
 func TestPagesHaveTheirPolicy(t *testing.T) {
-	const want = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-		"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	const begin, end = "default-src 'self'; script-src 'self'; style-src 'self'", "; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	const swaggerUI = begin + "; img-src 'self' data:" + end
+	const reDoc = begin + " 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='" +
+		"; img-src 'self' data:; worker-src blob:" + end
 	router := newRouter()
-	for _, path := range []string{"/docs", "/swagger/index.html"} {
+	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc} {
 		if got := get(router, path).Header().Get("Content-Security-Policy"); got != want {
 			t.Errorf("%s: Content-Security-Policy is\n%q, want\n%q", path, got, want)
 		}
@@ -129,7 +145,9 @@ var (
 
 func TestPagesNameNoOtherOriginAndHaveNothingInline(t *testing.T) {
 	router := newRouter()
-	for _, path := range []string{"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js"} {
+	for _, path := range []string{
+		"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js", "/redoc", "/redoc/redoc-initializer.js",
+	} {
 		body := get(router, path).Body.String()
 		if found := elsewhere.FindString(body); found != "" {
 			t.Errorf("%s names another origin: %q", path, found)
@@ -142,7 +160,9 @@ func TestPagesNameNoOtherOriginAndHaveNothingInline(t *testing.T) {
 
 func TestFilesAreNotSentTwice(t *testing.T) {
 	router := newRouter()
-	for _, path := range []string{"/docs", "/openapi.json", "/swagger/index.css", "/swagger/swagger-ui-bundle.js"} {
+	for _, path := range []string{
+		"/docs", "/openapi.json", "/swagger/index.css", "/swagger/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js",
+	} {
 		tag := get(router, path).Header().Get("ETag")
 		if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(tag) {
 			t.Errorf("%s: ETag is %s, want a hash of the content", path, tag)
@@ -164,7 +184,7 @@ func TestStrangePathsAreNotFoundAndDoNoHarm(t *testing.T) {
 	for _, path := range []string{
 		"/swagger/x/swagger-ui.css", "/swagger//swagger-ui.css", "/swagger/swagger-ui.css/", "/swagger/../swagger-ui.css",
 		"/swagger/swagger-ui.css.map", "/swagger/nothing.js", "/swagger/README.md", "/swagger/.", "/swagger/oauth2-redirect.html",
-		"/swagger/x?/swagger/swagger-ui.css",
+		"/swagger/x?/swagger/swagger-ui.css", "/redoc/README.md", "/redoc/x/redoc.standalone.js", "/redoc/LICENSE",
 	} {
 		if response := get(router, path); response.Code != http.StatusNotFound || response.Body.Len() != 0 {
 			t.Errorf("%s: status %d with %d bytes, want 404 with none", path, response.Code, response.Body.Len())
@@ -178,10 +198,12 @@ func TestStrangePathsAreNotFoundAndDoNoHarm(t *testing.T) {
 	}
 }
 
-func TestSwaggerRootLeadsToThePage(t *testing.T) {
-	response := get(newRouter(), "/swagger/")
-	if response.Code != http.StatusFound || response.Header().Get("Location") != "/docs" {
-		t.Errorf("status %d to %q, want 302 to /docs", response.Code, response.Header().Get("Location"))
+func TestFoldersLeadToTheirPages(t *testing.T) {
+	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc"} {
+		response := get(newRouter(), folder)
+		if response.Code != http.StatusFound || response.Header().Get("Location") != page {
+			t.Errorf("%s: status %d to %q, want 302 to %s", folder, response.Code, response.Header().Get("Location"), page)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type Order struct {
 	ID        string      `json:"id" example:"ord_5HqT1bZr8w"` // names the order
 	Owner     string      `json:"-"`
 	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // how far it has come
-	Reason    *string     `json:"reason" example:"payment_declined"`                            // why it was cancelled; null before
+	Reason    *string     `json:"reason"`                                                       // why it was cancelled, such as payment_declined; null before
 	Items     []OrderItem `json:"items"`                                                        // what was bought
 	Total     Money       `json:"total"`                                                        // over all items
 	Email     string      `json:"email" example:"a@example.com"`                                // where the confirmation goes
