@@ -14,6 +14,7 @@ import (
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/quota"
+	"ratelimiter/internal/shop"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/internal/usage"
 	"ratelimiter/middleware"
@@ -32,6 +33,7 @@ type testApp struct {
 	quotas *quota.Service
 	log    *safeBuffer
 	usage  *usage.Service
+	orders *shop.Orders
 }
 
 type appOption func(*appOptions)
@@ -111,7 +113,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app.usage = parts.usage
+	app.usage, app.orders = parts.usage, parts.orders
 	app.Client = testkit.Serve(t, router)
 	return app
 }

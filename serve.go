@@ -13,6 +13,7 @@ import (
 
 	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/shop"
 	"ratelimiter/migrations"
 )
 
@@ -91,7 +92,7 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 		return nil
 	}
 	run := &running{
-		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit,
+		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit, orders: parts.orders,
 		servers: []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}},
 	}
 	return run.untilDone(ctx)
@@ -104,6 +105,7 @@ type running struct {
 	log     *slog.Logger
 	private *privatePostgres // nil with a DATABASE_URL
 	audit   *audit.Log
+	orders  *shop.Orders
 	servers []served
 }
 
@@ -122,6 +124,7 @@ func (r *running) untilDone(ctx context.Context) error {
 		group.Go(func() error { r.private.supervise(ctx); return nil })
 	}
 	group.Go(func() error { r.audit.Keep(ctx, r.log); return nil })
+	group.Go(func() error { r.orders.Keep(ctx, r.log); return nil })
 	for _, s := range r.servers {
 		group.Go(func() error {
 			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -28,6 +28,7 @@ type services struct {
 	plans   *quota.Plans
 	audit   *audit.Log
 	keys    *apikeys.Store
+	orders  *shop.Orders // made with the router
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
@@ -91,10 +92,11 @@ const usageTimeout = 5 * time.Second
 func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	groups := routeGroups()
+	s.orders = shop.NewOrders(s.db.Pool)
 	s.usage = usage.New(s.db.Pool, usage.Config{Log: to.log, NewStore: func() ratelimit.Store { return memory.New() }})
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
-		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
+		orders:   handlers.NewOrders(s.orders, cursors),
 		checks:   handlers.NewChecks(s.checks),
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
 		usage:    handlers.NewUsage(s.usage, cursors, groups),

@@ -38,7 +38,7 @@ func joinFaults(err error, faults models.Faults) error {
 	case err == nil:
 		return faults.Err()
 	case errors.As(err, &invalid):
-		return &models.InvalidError{Faults: slices.Concat(faults.List(), invalid.Faults)}
+		return &models.InvalidError{Faults: slices.Concat(faults.List(), invalid.Faults), Total: len(faults.List()) + invalid.Total}
 	default:
 		return err
 	}

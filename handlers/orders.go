@@ -15,9 +15,11 @@ import (
 
 // OrderService places and reads orders.
 type OrderService interface {
-	// Create stores a pending order and returns it. An unknown product is a
+	// Create stores a pending order and returns it, once for each idempotency
+	// key: replayed says that an earlier request has had the same outcome. An
+	// unknown product and a key that came with another order are a
 	// *models.InvalidError.
-	Create(ctx context.Context, order models.NewOrder) (models.Order, error)
+	Create(ctx context.Context, spec models.NewOrder) (order models.Order, replayed bool, err error)
 	// List returns up to limit of the owner's orders, newest first, behind
 	// after (nil: from the start).
 	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
@@ -111,14 +113,20 @@ func isEmail(s string) bool {
 //
 //	@Summary		Place an order
 //	@Description	Stores the order as pending, at today's prices. It is processed afterwards.
+//	@Description
+//	@Description	With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
 //	@Tags			orders
 //	@ID				createOrder
 //	@Accept			json
 //	@Produce		json
+//	@Param			Idempotency-Key	header	string		false	"A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID"	minlength(1)	maxlength(255)
 //	@Param			order	body		createOrder	true	"What to order"
 //	@Success		201		{object}	models.Order
 //	@Header			201		{string}	Location	"Where the order is"
+//	@Header			201		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key, and nothing was ordered again"
 //	@Failure		400		{object}	models.Problem
+//	@Failure		409		{object}	models.Problem	"Another request with this Idempotency-Key is being carried out: ask again after Retry-After."
+//	@Header			409		{integer}	Retry-After	"Seconds to wait"
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
@@ -127,11 +135,16 @@ func isEmail(s string) bool {
 //	@Router			/v1/orders [post]
 func (h *Orders) Create(c *gin.Context) {
 	var body createOrder
-	if err := readBody(c, &body); err != nil {
+	var faults models.Faults
+	key := readIdempotencyKey(c, &faults)
+	if err := joinFaults(readBody(c, &body), faults); err != nil {
 		fail(c, err)
 		return
 	}
-	order, err := h.orders.Create(c.Request.Context(), body.toModel(models.RequestFrom(c).Key.Owner))
+	spec := body.toModel(models.RequestFrom(c).Key.Owner)
+	spec.IdempotencyKey = key
+	order, replayed, err := h.orders.Create(c.Request.Context(), spec)
+	markReplayed(c, replayed)
 	if err != nil {
 		fail(c, err)
 		return

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,8 +86,12 @@ func renderError(c *gin.Context) {
 		problem.Status = http.StatusUnprocessableEntity
 		problem.Detail = faultCount(invalid)
 		problem.Errors = maskedFaults(invalid.Faults)
+		problem.RequestID = cmp.Or(invalid.RequestID, problem.RequestID)
 	case errors.As(err, &status):
 		problem.Status, problem.Detail = status.Status, withoutKeys(status.Detail)
+		if status.RetryAfter > 0 {
+			setRetryAfter(c, status.RetryAfter)
+		}
 	case errors.Is(err, models.ErrInvalidKey):
 		c.Header("WWW-Authenticate", challenge)
 		problem.Status, problem.Detail = http.StatusUnauthorized, "The API key is not valid."
