@@ -44,6 +44,7 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
+	origins  []string      // CORS
 	watching bool          // for changes by others
 	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
 }
@@ -66,6 +67,8 @@ func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.
 func withTrustedProxies(networks ...string) appOption {
 	return func(o *appOptions) { o.proxies = networks }
 }
+
+func withOrigins(origins ...string) appOption { return func(o *appOptions) { o.origins = origins } }
 
 func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.headers = fields }
@@ -95,7 +98,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
-	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
+	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers, origins: o.origins}
 	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, to.log, app.clock.Now)
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 			}
 		})
 	}
-	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, HEAD, POST" {
+	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, HEAD, OPTIONS, POST" {
 		t.Errorf("Allow %q", allow)
 	}
 }

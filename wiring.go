@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
@@ -89,7 +88,7 @@ func (s *services) close() {
 const usageTimeout = 5 * time.Second
 
 // router puts the handlers behind the gate.
-func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
+func (s *services) router(cfg *config, to *console, ready *readiness) (http.Handler, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	groups := routeGroups()
 	s.orders = shop.NewOrders(s.db.Pool)
@@ -107,7 +106,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		health:   handlers.NewHealth(ready),
 	}, &gate{
 		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, usage: s.usage, builtIn: s.builtIn,
-		fields: cfg.headers, proxies: cfg.trustedProxies,
+		fields: cfg.headers, origins: cfg.origins, proxies: cfg.trustedProxies,
 	})
 }
 

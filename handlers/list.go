@@ -54,6 +54,16 @@ func readPage(c *gin.Context, cursors *Cursors, list string, filters ...func(*pa
 
 // writePage answers with a page, and with a Link to the next one.
 func writePage[T any](c *gin.Context, cursors *Cursors, list string, page models.Page[T]) {
+	c.JSON(http.StatusOK, linkPage(c, cursors, list, page))
+}
+
+// writeTaggedPage is writePage with an entity tag: see writeTagged.
+func writeTaggedPage[T any](c *gin.Context, cursors *Cursors, list string, page models.Page[T]) {
+	writeTagged(c, linkPage(c, cursors, list, page))
+}
+
+// linkPage returns a page as it is answered, and sets the Link to the next one.
+func linkPage[T any](c *gin.Context, cursors *Cursors, list string, page models.Page[T]) List[T] {
 	body := List[T]{Data: page.Data}
 	if body.Data == nil {
 		body.Data = []T{}
@@ -67,5 +77,5 @@ func writePage[T any](c *gin.Context, cursors *Cursors, list string, page models
 		next.RawQuery = query.Encode()
 		c.Header("Link", fmt.Sprintf(`<%s>; rel="next"`, next.RequestURI()))
 	}
-	c.JSON(http.StatusOK, body)
+	return body
 }

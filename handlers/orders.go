@@ -170,7 +170,11 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 //	@Produce		json
 //	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
 //	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200		{object}	List[models.Order]
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
@@ -187,7 +191,7 @@ func (h *Orders) List(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	writePage(c, h.cursors, "orders", page)
+	writeTaggedPage(c, h.cursors, "orders", page)
 }
 
 // Get answers GET /v1/orders/{id}.
@@ -198,7 +202,11 @@ func (h *Orders) List(c *gin.Context) {
 //	@ID				getOrder
 //	@Produce		json
 //	@Param			id	path		string	true	"The order's id"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Order
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -209,5 +217,5 @@ func (h *Orders) Get(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, order)
+	writeTagged(c, order)
 }

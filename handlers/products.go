@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -37,7 +36,11 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Produce		json
 //	@Param			limit	query		int		false	"Most items on the page"	minimum(1)	maximum(100)	default(20)
 //	@Param			cursor	query		string	false	"Where the page starts: next_cursor of the page before"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200		{object}	List[models.Product]
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
@@ -54,7 +57,7 @@ func (h *Products) List(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	writePage(c, h.cursors, "products", page)
+	writeTaggedPage(c, h.cursors, "products", page)
 }
 
 // Get answers GET /v1/products/{id}.
@@ -65,7 +68,11 @@ func (h *Products) List(c *gin.Context) {
 //	@ID				getProduct
 //	@Produce		json
 //	@Param			id	path		string	true	"The product's id"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Product
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -76,5 +83,5 @@ func (h *Products) Get(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, product)
+	writeTagged(c, product)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -50,9 +51,11 @@ func NotFound(c *gin.Context) {
 // MethodNotAllowed answers for methods that a path doesn't have; gin has set
 // Allow.
 func MethodNotAllowed(c *gin.Context) {
+	allow := allowed(strings.Split(c.Writer.Header().Get("Allow"), ", "))
+	c.Header("Allow", allow)
 	Fail(c, &models.StatusError{
 		Status: http.StatusMethodNotAllowed,
-		Detail: fmt.Sprintf("This path doesn't take %s; it takes %s.", c.Request.Method, c.Writer.Header().Get("Allow")),
+		Detail: fmt.Sprintf("This path doesn't take %s; it takes %s.", c.Request.Method, allow),
 	})
 }
 

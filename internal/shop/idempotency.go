@@ -37,11 +37,11 @@ type placement struct {
 	replayed bool                 // by an earlier request
 }
 
-// outcome remembered of an earlier request with the same key.
+// remembered is what became of an earlier request with the same key.
 type remembered struct {
 	BodyHash  []byte
-	OrderID   *string
-	Refusal   *models.InvalidError
+	OrderID   *string              // nil: it was refused
+	Refusal   *models.InvalidError // nil: it was placed
 	RequestID string
 }
 
@@ -127,7 +127,7 @@ func recall(ctx context.Context, tx pgx.Tx, owner, key string) (*remembered, err
 // replay gives the first answer again: as the order was then, whatever became of
 // it since, or the faults with the request that they were found for.
 func replay(ctx context.Context, tx pgx.Tx, owner string, first *remembered) (placement, error) {
-	if first.Refusal != nil {
+	if first.OrderID == nil {
 		first.Refusal.RequestID = first.RequestID
 		return placement{refusal: first.Refusal, replayed: true}, nil
 	}
