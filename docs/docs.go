@@ -1984,6 +1984,12 @@ const docTemplate = `{
                         "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
+                        },
+                        "headers": {
+                            "Idempotency-Replayed": {
+                                "type": "string",
+                                "description": "true: this is the answer to an earlier request with the same key"
+                            }
                         }
                     }
                 }

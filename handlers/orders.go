@@ -130,6 +130,7 @@ func isEmail(s string) bool {
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
+//	@Header			422		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]

@@ -10,8 +10,8 @@ import (
 )
 
 // How answers are compressed. Below minCompressed bytes an answer fits into one
-// packet either way. Level 1 takes a fifth of the time of level 6, and leaves an
-// answer of ours a tenth larger: see BenchmarkCompress.
+// packet either way. A page of 20 products, 4,375 bytes, becomes 951 in 10 µs at
+// level 1, and 937 in 23 µs at level 6: see BenchmarkLevels.
 const (
 	minCompressed    = 1024
 	compressionLevel = 1

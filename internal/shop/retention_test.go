@@ -67,6 +67,7 @@ func TestOldIdempotencyKeysAreRemovedInBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = held.Rollback(context.Background()) }()
 	if _, err := held.Exec(t.Context(), `UPDATE idempotency_keys SET created_at = now() WHERE key = '7'`); err != nil {
 		t.Fatal(err)
 	}
