@@ -131,12 +131,16 @@ func renderLimited(c *gin.Context, problem models.Problem, err *models.LimitedEr
 	send(c, problem.Status, quota)
 }
 
-// send writes body as problem+json.
+// send writes body as problem+json, whatever the handler had begun to say of the
+// answer that it wanted to give.
 func send(c *gin.Context, status int, body any) {
 	data, err := json.Marshal(body)
 	if err != nil { // these are our own structs of strings and numbers
 		panic(err)
 	}
+	header := c.Writer.Header()
+	delete(header, "Content-Type") // gin doesn't overwrite it
+	delete(header, "Etag")
 	c.Data(status, models.ProblemMediaType, data)
 }
 
