@@ -53,7 +53,7 @@ func contentTag(content []byte) string {
 // can't be told, and counts for nothing.
 func holdsTag(lines []string, tag string) bool {
 	for _, rest := range lines {
-		if strings.TrimSpace(rest) == "*" {
+		if rest == "*" {
 			return true
 		}
 		for {

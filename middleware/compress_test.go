@@ -164,3 +164,21 @@ func TestCompressCostsNothingForWhoDoesNotAcceptIt(t *testing.T) {
 		t.Errorf("%v allocations; without it %v", with, without)
 	}
 }
+
+// A connection that is handed over, as for a WebSocket, is the caller's alone.
+func TestAConnectionIsHandedOverThroughCompress(t *testing.T) {
+	r := serveCompressed(t, func(c *gin.Context) {
+		conn, _, err := c.Writer.Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+strings.Repeat("raw ", 500))
+		_ = conn.Close()
+	}, "Accept-Encoding", "gzip")
+	header, body := roundTrip(t, r)
+	data, err := io.ReadAll(body)
+	if string(data) != strings.Repeat("raw ", 500) || header.Get("Content-Encoding") != "" || err != nil {
+		t.Errorf("%d bytes, %v, %v", len(data), header, err)
+	}
+}
