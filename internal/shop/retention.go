@@ -17,26 +17,26 @@ const (
 
 // Keep removes idempotency keys that have had their life, in small batches every
 // minute, until ctx ends. A failure is logged, and tried again the next time.
+// The schema has to be there.
 func (o *Orders) Keep(ctx context.Context, log *slog.Logger) {
 	keep(ctx, log, o.PruneIdempotencyKeys)
 }
 
-// keep waits first: at the start the table may still be in the making.
 func keep(ctx context.Context, log *slog.Logger, prune func(context.Context) (int64, error)) {
 	ticker := time.NewTicker(pruneInterval)
 	defer ticker.Stop()
 	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
 		for more := true; more && ctx.Err() == nil; {
 			removed, err := prune(ctx)
 			if err != nil && ctx.Err() == nil {
 				log.Warn("shop: old idempotency keys could not be removed; trying again later", "error", err.Error())
 			}
 			more = err == nil && removed == pruneBatch
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

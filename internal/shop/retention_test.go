@@ -36,7 +36,7 @@ func TestKeepRemovesEveryMinuteUntilItIsToldToEnd(t *testing.T) {
 			})
 		}()
 		<-done
-		want := []time.Duration{time.Minute, time.Minute, time.Minute, 2 * time.Minute, 3 * time.Minute}
+		want := []time.Duration{0, 0, 0, time.Minute, 2 * time.Minute}
 		if len(at) != len(want) {
 			t.Fatalf("it removed at %v; want %v", at, want)
 		}
