@@ -14,6 +14,7 @@ import (
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/quota"
+	"ratelimiter/internal/shop"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/internal/usage"
 	"ratelimiter/middleware"
@@ -32,6 +33,7 @@ type testApp struct {
 	quotas *quota.Service
 	log    *safeBuffer
 	usage  *usage.Service
+	orders *shop.Orders
 }
 
 type appOption func(*appOptions)
@@ -42,6 +44,7 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
+	origins  []string      // CORS
 	watching bool          // for changes by others
 	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
 }
@@ -64,6 +67,8 @@ func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.
 func withTrustedProxies(networks ...string) appOption {
 	return func(o *appOptions) { o.proxies = networks }
 }
+
+func withOrigins(origins ...string) appOption { return func(o *appOptions) { o.origins = origins } }
 
 func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.headers = fields }
@@ -93,7 +98,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	}
 	app.ready.open.Store(true)
 	to := &console{out: t.Output(), log: slog.New(slog.NewJSONHandler(app.log, nil))}
-	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers}
+	cfg := &config{peppers: peppers, trustedProxies: o.proxies, cacheTTL: o.cacheTTL, cacheStale: 10 * time.Minute, headers: o.headers, origins: o.origins}
 	parts, err := newServices(cfg, &database{Pool: cmp.Or(o.pool, db)}, to.log, app.clock.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +116,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app.usage = parts.usage
+	app.usage, app.orders = parts.usage, parts.orders
 	app.Client = testkit.Serve(t, router)
 	return app
 }

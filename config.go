@@ -27,6 +27,7 @@ type settings struct {
 	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
 	KeyPepper      string `env:"KEY_PEPPER" placeholder:"SECRET" help:"Secret that API keys are hashed with: v2:NEW,v1:OLD rotates it. Unset: the one in DATA_DIR, which dev mode makes."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is believed. Unset: none."`
+	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a quota in memory is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Which header fields tell a caller where it stands: draft11, legacy (X-RateLimit-*) or both."`
@@ -39,6 +40,7 @@ type config struct {
 	opsAddr        string
 	dataDir        string
 	trustedProxies []string
+	origins        []string // whose pages may read answers; none: no CORS
 	cacheTTL       time.Duration
 	cacheStale     time.Duration
 	headers        middleware.Fields
@@ -70,6 +72,8 @@ func (s *settings) config() (*config, error) {
 	fault("DATA_DIR", err)
 	cfg.trustedProxies, err = parseNetworks(s.TrustedProxies)
 	fault("TRUSTED_PROXIES", err)
+	cfg.origins, err = parseOrigins(s.Origins)
+	fault("CORS_ORIGINS", err)
 	cfg.cacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
 	fault("CACHE_TTL", err)
 	cfg.cacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)

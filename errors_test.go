@@ -1,10 +1,14 @@
 package main
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
@@ -48,8 +52,71 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 			}
 		})
 	}
-	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, HEAD, POST" {
+	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, HEAD, OPTIONS, POST" {
 		t.Errorf("Allow %q", allow)
+	}
+}
+
+// What else can go wrong, each in its own way, has the same shape.
+func TestEveryStatusOfAnErrorHasOneShape(t *testing.T) {
+	app := newApp(t)
+	app.plan("one", `[{"name":"one","algorithm":"fixed_window","limit":1,"period":"1h"}]`)
+	limited, admin, caller := app.caller("one"), app.admin(), app.caller("internal")
+	limited.Get("/v1/products").Want(http.StatusOK)
+	app.exec(`ALTER TABLE order_items RENAME TO hidden`)
+	answers := []*testkit.Response{
+		app.Get("/v1/products").Want(http.StatusUnauthorized),
+		app.As("rl_live_wrong").Get("/v1/products").Want(http.StatusUnauthorized),
+		caller.Get("/v1/admin/keys").Want(http.StatusForbidden),
+		app.Get("/swagger/none").Want(http.StatusNotFound),
+		app.Do(http.MethodOptions, "/none", nil).Want(http.StatusNotFound),
+		app.Do("FROB", "/docs", nil).Want(http.StatusMethodNotAllowed),
+		admin.Do(del, "/v1/admin/plans/one", nil).Want(http.StatusConflict),
+		admin.Do(put, "/v1/admin/plans/one", minutePlan(1), "If-Match", `"99"`).Want(http.StatusPreconditionFailed),
+		app.Get("/openapi.json", "If-Match", `"99"`).Want(http.StatusPreconditionFailed),
+		limited.Get("/v1/products").Want(http.StatusTooManyRequests),
+		caller.Post("/v1/orders", order1).Want(http.StatusInternalServerError),
+	}
+	app.db.Close()
+	answers = append(answers, app.Get("/readyz").Want(http.StatusServiceUnavailable))
+	for _, answer := range answers {
+		var problem models.QuotaProblem // which has every field
+		answer.JSON(&problem)
+		if answer.Header.Get("Content-Type") != models.ProblemMediaType || problem.Status != answer.Status || problem.Type == "" ||
+			problem.Title != http.StatusText(answer.Status) || problem.Detail == "" || problem.Instance == "" ||
+			problem.RequestID != answer.Header.Get("X-Request-Id") || answer.Header.Get("ETag") != "" {
+			t.Errorf("%d: %s", answer.Status, answer.Body)
+		}
+	}
+}
+
+// What is no HTTP request never reaches a handler: net/http answers it, and how
+// can't be changed. The connection is closed.
+func TestWhatIsNoRequestIsAnsweredInPlainText(t *testing.T) {
+	app := newApp(t)
+	for sent, want := range map[string]string{
+		"GET / HTTP/1.1\r\n\r\n":                                    "400 Bad Request",
+		"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n":                      "400 Bad Request",
+		"nonsense\r\n\r\n":                                          "400 Bad Request",
+		"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n": "501 Not Implemented",
+		"GET / HTTP/3.7\r\nHost: x\r\n\r\n":                         "505 HTTP Version Not Supported",
+	} {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(app.Base(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 "+want) || !strings.Contains(string(answer), "text/plain") || err != nil {
+			t.Errorf("%q: %v, %s", sent, err, answer)
+		}
 	}
 }
 

@@ -361,12 +361,12 @@ func TestSeveralServersCanStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 func TestEveryFaultOfTheSettingsIsToldBeforeAnythingStarts(t *testing.T) {
 	code, stdout, stderr := outcome(t, []string{
 		"DATABASE_URL=mysql://root:hunter2@db/x", "HTTP_ADDR=8080", "OPS_ADDR=127.0.0.1:http:1", "TRUSTED_PROXIES=10.0.0.0/8,10.0.0.0/99,me",
-		"CACHE_TTL=1", "CACHE_STALE=99h", "KEY_PEPPER=short",
+		"CORS_ORIGINS=https://a.example/,null", "CACHE_TTL=1", "CACHE_STALE=99h", "KEY_PEPPER=short",
 	}, "serve")
 	if code != exitUsage || stdout != "" {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
-	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "CACHE_TTL", "CACHE_STALE", "KEY_PEPPER"} {
+	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "https://a.example/", `"null"`, "CACHE_TTL", "CACHE_STALE", "KEY_PEPPER"} {
 		if !strings.Contains(stderr, part) {
 			t.Errorf("%s is not told:\n%s", part, stderr)
 		}

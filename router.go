@@ -20,12 +20,13 @@ type gate struct {
 	usage   middleware.Recorder
 	builtIn *ratelimit.Limiter // for routes that cost nothing and that any key may call
 	fields  middleware.Fields
+	origins []string // whose pages may read the answers; none: no CORS
 	proxies []string // networks whose X-Forwarded-For is believed
 }
 
 // newRouter puts the routes behind the gate: request id, log, recovery, error
-// rendering, authentication, limit, scope, handler.
-func newRouter(a *api, g *gate) (*gin.Engine, error) {
+// rendering, authentication, limit, scope, handler; compression around it all.
+func newRouter(a *api, g *gate) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.HandleMethodNotAllowed = true
@@ -35,11 +36,14 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 		return nil, err
 	}
 	router.Use(middleware.Begin(), middleware.Headers(), middleware.Log(g.log), middleware.Recover(g.log), middleware.RenderErrors())
+	if len(g.origins) > 0 {
+		router.Use(middleware.CORS(g.origins))
+	}
 	router.NoRoute(middleware.NotFound)
 	router.NoMethod(middleware.MethodNotAllowed)
 
 	for _, r := range a.openRoutes() {
-		handle(router, r, r.handler)
+		handle(router, r, middleware.IgnoreRange(), r.handler)
 	}
 	authenticate, builtIn := middleware.Authenticate(g.quotas, g.guard), middleware.BuiltInLimit(g.builtIn)
 	for _, r := range a.routes() {
@@ -54,7 +58,8 @@ func newRouter(a *api, g *gate) (*gin.Engine, error) {
 		}
 		handle(router, r, append(chain, middleware.Deadline(handlerTimeout), r.handler)...)
 	}
-	return router, nil
+	answerOptions(router)
+	return middleware.Compress(router), nil
 }
 
 // handlerTimeout bounds what a handler waits for. It is below the server's write
@@ -67,5 +72,16 @@ func handle(router *gin.Engine, r route, chain ...gin.HandlerFunc) {
 	router.Handle(r.method, r.path, chain...)
 	if r.method == http.MethodGet {
 		router.Handle(http.MethodHead, r.path, chain...)
+	}
+}
+
+// answerOptions lets every path say by OPTIONS what it takes.
+func answerOptions(router *gin.Engine) {
+	methods := map[string][]string{}
+	for _, r := range router.Routes() {
+		methods[r.Path] = append(methods[r.Path], r.Method)
+	}
+	for path, taken := range methods {
+		router.OPTIONS(path, middleware.Options(taken...))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/shop"
 	"ratelimiter/migrations"
 )
 
@@ -91,7 +92,7 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 		return nil
 	}
 	run := &running{
-		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit,
+		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit, orders: parts.orders,
 		servers: []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}},
 	}
 	return run.untilDone(ctx)
@@ -104,6 +105,7 @@ type running struct {
 	log     *slog.Logger
 	private *privatePostgres // nil with a DATABASE_URL
 	audit   *audit.Log
+	orders  *shop.Orders
 	servers []served
 }
 
@@ -117,7 +119,13 @@ type served struct {
 // in their order.
 func (r *running) untilDone(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.opening(ctx) })
+	group.Go(func() error {
+		if err := r.opening(ctx); err != nil {
+			return err
+		}
+		r.orders.Keep(ctx, r.log)
+		return nil
+	})
 	if r.private != nil {
 		group.Go(func() error { r.private.supervise(ctx); return nil })
 	}

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
@@ -28,6 +27,7 @@ type services struct {
 	plans   *quota.Plans
 	audit   *audit.Log
 	keys    *apikeys.Store
+	orders  *shop.Orders // made with the router
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
@@ -88,13 +88,14 @@ func (s *services) close() {
 const usageTimeout = 5 * time.Second
 
 // router puts the handlers behind the gate.
-func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engine, error) {
+func (s *services) router(cfg *config, to *console, ready *readiness) (http.Handler, error) {
 	cursors := handlers.NewCursors(cfg.peppers.Derive("cursors"))
 	groups := routeGroups()
+	s.orders = shop.NewOrders(s.db.Pool)
 	s.usage = usage.New(s.db.Pool, usage.Config{Log: to.log, NewStore: func() ratelimit.Store { return memory.New() }})
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
-		orders:   handlers.NewOrders(shop.NewOrders(s.db.Pool), cursors),
+		orders:   handlers.NewOrders(s.orders, cursors),
 		checks:   handlers.NewChecks(s.checks),
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
 		usage:    handlers.NewUsage(s.usage, cursors, groups),
@@ -105,7 +106,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (*gin.Engi
 		health:   handlers.NewHealth(ready),
 	}, &gate{
 		log: to.log, quotas: s.quotas, guard: s.guard, limiter: s.limiter, usage: s.usage, builtIn: s.builtIn,
-		fields: cfg.headers, proxies: cfg.trustedProxies,
+		fields: cfg.headers, origins: cfg.origins, proxies: cfg.trustedProxies,
 	})
 }
 

@@ -1869,6 +1869,12 @@ const docTemplate = `{
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Entity tags of answers that you have",
+                        "name": "If-None-Match",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -1876,6 +1882,21 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/handlers.List-models_Order"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                            }
+                        }
+                    },
+                    "304": {
+                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content"
+                            }
                         }
                     },
                     "400": {
@@ -1901,7 +1922,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Stores the order as pending, at today's prices. It is processed afterwards.",
+                "description": "Stores the order as pending, at today's prices. It is processed afterwards.\n\nWith an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1914,6 +1935,14 @@ const docTemplate = `{
                 "summary": "Place an order",
                 "operationId": "createOrder",
                 "parameters": [
+                    {
+                        "maxLength": 255,
+                        "minLength": 1,
+                        "type": "string",
+                        "description": "A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID",
+                        "name": "Idempotency-Key",
+                        "in": "header"
+                    },
                     {
                         "description": "What to order",
                         "name": "order",
@@ -1931,6 +1960,10 @@ const docTemplate = `{
                             "$ref": "#/definitions/models.Order"
                         },
                         "headers": {
+                            "Idempotency-Replayed": {
+                                "type": "string",
+                                "description": "true: this is the answer to an earlier request with the same key, and nothing was ordered again"
+                            },
                             "Location": {
                                 "type": "string",
                                 "description": "Where the order is"
@@ -1941,6 +1974,18 @@ const docTemplate = `{
                         "description": "Bad Request",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "Another request with this Idempotency-Key is being carried out: ask again after Retry-After.",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        },
+                        "headers": {
+                            "Retry-After": {
+                                "type": "integer",
+                                "description": "Seconds to wait"
+                            }
                         }
                     },
                     "413": {
@@ -1959,6 +2004,12 @@ const docTemplate = `{
                         "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
+                        },
+                        "headers": {
+                            "Idempotency-Replayed": {
+                                "type": "string",
+                                "description": "true: this is the answer to an earlier request with the same key"
+                            }
                         }
                     }
                 }
@@ -1990,6 +2041,12 @@ const docTemplate = `{
                         "name": "id",
                         "in": "path",
                         "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Entity tags of answers that you have",
+                        "name": "If-None-Match",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -1997,6 +2054,21 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/models.Order"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                            }
+                        }
+                    },
+                    "304": {
+                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content"
+                            }
                         }
                     },
                     "404": {
@@ -2043,6 +2115,12 @@ const docTemplate = `{
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Entity tags of answers that you have",
+                        "name": "If-None-Match",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -2050,6 +2128,21 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/handlers.List-models_Product"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                            }
+                        }
+                    },
+                    "304": {
+                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content"
+                            }
                         }
                     },
                     "400": {
@@ -2093,6 +2186,12 @@ const docTemplate = `{
                         "name": "id",
                         "in": "path",
                         "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Entity tags of answers that you have",
+                        "name": "If-None-Match",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -2100,6 +2199,21 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/models.Product"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                            }
+                        }
+                    },
+                    "304": {
+                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content"
+                            }
                         }
                     },
                     "404": {

@@ -45,13 +45,27 @@ func writePage[T any](c *gin.Context, of page, got models.Page[T], err error) {
 	writeShown(c, of, got, err, func(item T) (T, error) { return item, nil })
 }
 
+// writeTaggedPage is writePage with an entity tag: see answerTagged.
+func writeTaggedPage[T any](c *gin.Context, of page, got models.Page[T], err error) {
+	answerTagged(c, linkPage(c, of, got), err)
+}
+
 // writeShown is writePage for items that are shown in another shape.
 func writeShown[T, S any](c *gin.Context, of page, got models.Page[T], err error, show func(T) (S, error)) {
-	body := List[S]{Data: make([]S, len(got.Data))}
+	shown := models.Page[S]{Data: make([]S, len(got.Data)), Next: got.Next}
 	for i := 0; err == nil && i < len(got.Data); i++ {
-		body.Data[i], err = show(got.Data[i])
+		shown.Data[i], err = show(got.Data[i])
 	}
-	if err == nil && got.Next != nil {
+	answer(c, http.StatusOK, linkPage(c, of, shown), err)
+}
+
+// linkPage returns a page as it is answered, and sets the Link to the next one.
+func linkPage[T any](c *gin.Context, of page, got models.Page[T]) List[T] {
+	body := List[T]{Data: got.Data}
+	if body.Data == nil {
+		body.Data = []T{}
+	}
+	if got.Next != nil {
 		cursor := of.cursors.encode(of.list, *got.Next)
 		body.NextCursor = &cursor
 		next := *c.Request.URL
@@ -60,5 +74,5 @@ func writeShown[T, S any](c *gin.Context, of page, got models.Page[T], err error
 		next.RawQuery = query.Encode()
 		c.Header("Link", fmt.Sprintf(`<%s>; rel="next"`, next.RequestURI()))
 	}
-	answer(c, http.StatusOK, body, err)
+	return body
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -11,9 +10,11 @@ import (
 
 // OrderService places and reads orders.
 type OrderService interface {
-	// Create stores a pending order and returns it. An unknown product is a
+	// Create stores a pending order and returns it, once for each idempotency
+	// key: replayed says that an earlier request has had the same outcome. An
+	// unknown product and a key that came with another order are a
 	// *models.InvalidError.
-	Create(ctx context.Context, order models.NewOrder) (models.Order, error)
+	Create(ctx context.Context, spec models.NewOrder) (order models.Order, replayed bool, err error)
 	// List returns up to limit of the owner's orders, newest first, behind
 	// after (nil: from the start).
 	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
@@ -34,7 +35,8 @@ func NewOrders(orders OrderService, cursors *Cursors) *Orders {
 
 // placeOrder is what POST /v1/orders takes.
 type placeOrder struct {
-	Body createOrder `body:"required"`
+	IdempotencyKey string      `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
+	Body           createOrder `body:"required"`
 }
 
 // createOrder is the body of POST /v1/orders. An invoice of 200 lines is still a
@@ -56,33 +58,52 @@ type createItem struct {
 //
 //	@Summary		Place an order
 //	@Description	Stores the order as pending, at today's prices. It is processed afterwards.
+//	@Description
+//	@Description	With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
 //	@Tags			orders
 //	@ID				createOrder
 //	@Accept			json
 //	@Produce		json
+//	@Param			Idempotency-Key	header	string		false	"A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID"	minlength(1)	maxlength(255)
 //	@Param			order	body		createOrder	true	"What to order"
 //	@Success		201		{object}	models.Order
 //	@Header			201		{string}	Location	"Where the order is"
+//	@Header			201		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key, and nothing was ordered again"
 //	@Failure		400		{object}	models.Problem
+//	@Failure		409		{object}	models.Problem	"Another request with this Idempotency-Key is being carried out: ask again after Retry-After."
+//	@Header			409		{integer}	Retry-After	"Seconds to wait"
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
+//	@Header			422		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]
 func (h *Orders) Create(c *gin.Context) {
 	if in, ok := bind(c, placeOrder{}); ok {
-		order, err := h.orders.Create(c.Request.Context(), in.Body.toModel(keyOf(c).Owner))
+		order, replayed, err := h.orders.Create(c.Request.Context(), in.toModel(keyOf(c).Owner))
+		markReplayed(c, replayed)
 		answerCreated(c, "/v1/orders/"+order.ID, order, err)
 	}
 }
 
-func (o *createOrder) toModel(owner string) models.NewOrder {
-	items := make([]models.NewItem, len(o.Items))
-	for i, item := range o.Items {
+func (o *placeOrder) toModel(owner string) models.NewOrder {
+	items := make([]models.NewItem, len(o.Body.Items))
+	for i, item := range o.Body.Items {
 		items[i] = models.NewItem(item)
 	}
-	return models.NewOrder{Owner: owner, Items: items, Email: o.Email, PaymentToken: o.PaymentToken}
+	return models.NewOrder{
+		Owner: owner, Items: items, Email: o.Body.Email, PaymentToken: o.Body.PaymentToken, IdempotencyKey: o.IdempotencyKey,
+	}
+}
+
+// markReplayed tells the caller, and what charges it, that its request was
+// carried out before.
+func markReplayed(c *gin.Context, replayed bool) {
+	if replayed {
+		c.Header("Idempotency-Replayed", "true")
+		models.RequestFrom(c).Replayed = true
+	}
 }
 
 // List answers GET /v1/orders.
@@ -92,8 +113,12 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 //	@Tags			orders
 //	@ID				listOrders
 //	@Produce		json
-//	@Param			page	query	page	false	"Which page"
+//	@Param			page	query		page	false	"Which page"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200		{object}	List[models.Order]
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
@@ -102,7 +127,7 @@ func (o *createOrder) toModel(owner string) models.NewOrder {
 func (h *Orders) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("orders")); ok {
 		orders, err := h.orders.List(c.Request.Context(), keyOf(c).Owner, in.after, in.Limit)
-		writePage(c, in, orders, err)
+		writeTaggedPage(c, in, orders, err)
 	}
 }
 
@@ -114,7 +139,11 @@ func (h *Orders) List(c *gin.Context) {
 //	@ID				getOrder
 //	@Produce		json
 //	@Param			id	path		string	true	"The order's id"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Order
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -122,6 +151,6 @@ func (h *Orders) List(c *gin.Context) {
 func (h *Orders) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
 		order, err := h.orders.Get(c.Request.Context(), keyOf(c).Owner, in.ID)
-		answer(c, http.StatusOK, order, err)
+		answerTagged(c, order, err)
 	}
 }

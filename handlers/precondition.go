@@ -1,11 +1,15 @@
 package handlers
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	"github.com/klauspost/compress/gzhttp"
 
 	"ratelimiter/models"
 )
@@ -35,6 +39,79 @@ func (m *ifMatch) ParseLines(lines []string) (code, message string) {
 	return "", ""
 }
 
+// contentTag is the strong entity tag of a representation: half a SHA-256, which
+// no two contents share by chance.
+func contentTag(content []byte) string {
+	sum := sha256.Sum256(content)
+	var tag [2 + sha256.Size]byte
+	tag[0], tag[len(tag)-1] = '"', '"'
+	hex.Encode(tag[1:], sum[:sha256.Size/2])
+	return string(tag[:])
+}
+
+// holdsTag reports whether the lines of an If-None-Match field have an entity
+// tag in them, or are a "*" (RFC 9110, section 13.1.2). Tags are compared
+// weakly: a W/ makes no difference. What stands behind something that is no tag
+// can't be told, and counts for nothing.
+func holdsTag(lines []string, tag string) bool {
+	for _, rest := range lines {
+		if rest == "*" {
+			return true
+		}
+		for {
+			rest = strings.TrimPrefix(strings.TrimLeft(rest, " \t,"), "W/")
+			if rest == "" || rest[0] != '"' {
+				break
+			}
+			length := strings.IndexByte(rest[1:], '"') + 2
+			if length < 2 {
+				break
+			}
+			if rest[:length] == tag {
+				return true
+			}
+			rest = rest[length:]
+		}
+	}
+	return false
+}
+
+// Values of header fields, shared by all answers: not to be changed. revalidate
+// lets the caller, and nobody on the way, keep an answer if it asks each time
+// whether that is still right.
+var (
+	revalidate = []string{"private, no-cache"}
+	jsonType   = []string{"application/json; charset=utf-8"}
+)
+
+// answerTagged answers 200 with a body and the entity tag of its content, or 304
+// to a caller that has just this, unless err says that there is none. It is for
+// GET and HEAD.
+func answerTagged(c *gin.Context, body any, err error) {
+	var content []byte
+	if err == nil {
+		content, err = json.Marshal(body)
+	}
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	tag := contentTag(content)
+	header := c.Writer.Header()
+	header["Etag"] = []string{tag}
+	header["Cache-Control"] = revalidate
+	if holdsTag(c.Request.Header["If-None-Match"], tag) {
+		c.Status(http.StatusNotModified)
+		c.Writer.WriteHeaderNow()
+		return
+	}
+	header["Content-Type"] = jsonType
+	c.Status(http.StatusOK)
+	if _, err := c.Writer.Write(content); err != nil {
+		_ = c.Error(err) // for the log: the caller has hung up
+	}
+}
+
 // answerVersioned answers with a body whose entity tag is its version, unless err
 // says that there is none.
 func answerVersioned(c *gin.Context, status int, version int64, body any, err error) {
@@ -45,8 +122,12 @@ func answerVersioned(c *gin.Context, status int, version int64, body any, err er
 }
 
 // answerSecret answers with a body that holds a key, just made: it is to be kept
-// nowhere on its way.
+// nowhere on its way, and not compressed, for a size tells something about the
+// content.
 func answerSecret(c *gin.Context, version int64, body any, err error) {
 	c.Header("Cache-Control", "no-store")
+	if c.GetHeader("Accept-Encoding") != "" { // else nobody takes the field off again
+		c.Header(gzhttp.HeaderNoCompression, "true")
+	}
 	answerVersioned(c, http.StatusCreated, version, body, err)
 }

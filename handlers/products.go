@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -36,7 +35,11 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@ID				listProducts
 //	@Produce		json
 //	@Param			page	query		page	false	"Which page"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200		{object}	List[models.Product]
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
@@ -45,7 +48,7 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 func (h *Products) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("products")); ok {
 		products, err := h.products.List(c.Request.Context(), in.after, in.Limit)
-		writePage(c, in, products, err)
+		writeTaggedPage(c, in, products, err)
 	}
 }
 
@@ -62,7 +65,11 @@ type byID struct {
 //	@ID				getProduct
 //	@Produce		json
 //	@Param			id	path		string	true	"The product's id"
+//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Product
+//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -70,6 +77,6 @@ type byID struct {
 func (h *Products) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
 		product, err := h.products.Get(c.Request.Context(), in.ID)
-		answer(c, http.StatusOK, product, err)
+		answerTagged(c, product, err)
 	}
 }

@@ -97,12 +97,14 @@ func (e *exchange) WriteHeaderNow() {
 // Write sends the header, if that is still to do, and data.
 func (e *exchange) Write(data []byte) (int, error) {
 	e.settle()
+	e.varyBySize(len(data))
 	return e.ResponseWriter.Write(data)
 }
 
 // WriteString is Write for a string.
 func (e *exchange) WriteString(s string) (int, error) {
 	e.settle()
+	e.varyBySize(len(s))
 	return e.ResponseWriter.WriteString(s)
 }
 

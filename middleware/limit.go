@@ -95,13 +95,13 @@ func (e *exchange) settle() {
 	}
 	e.settled = true
 	ctx := context.Background()
-	if e.Status() >= http.StatusBadRequest {
+	if e.outcome() != ratelimit.Succeeded { // then there is something to give back
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
 		defer cancel()
 	}
 	// A failed refund leaves the caller charged; the answer stands either way.
-	_ = e.reservation.SettleUnits(ctx, outcome(e.Status()))
+	_ = e.reservation.SettleUnits(ctx, e.outcome())
 	if e.fields != FieldsLegacy {
 		e.setDraftFields()
 	}
@@ -110,13 +110,14 @@ func (e *exchange) settle() {
 	}
 }
 
-// outcome tells a status as what policies charge for: 101 to 399 are
-// successes.
-func outcome(status int) ratelimit.Outcome {
-	switch {
+// outcome tells the answer as what policies charge for: 101 to 399 are
+// successes, but for one that was given before, which is charged as a request
+// and no more.
+func (e *exchange) outcome() ratelimit.Outcome {
+	switch status := e.Status(); {
 	case status >= http.StatusInternalServerError:
 		return ratelimit.Failed
-	case status >= http.StatusBadRequest:
+	case status >= http.StatusBadRequest || e.request.Replayed:
 		return ratelimit.Rejected
 	default:
 		return ratelimit.Succeeded

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -49,9 +51,11 @@ func NotFound(c *gin.Context) {
 // MethodNotAllowed answers for methods that a path doesn't have; gin has set
 // Allow.
 func MethodNotAllowed(c *gin.Context) {
+	allow := allowed(strings.Split(c.Writer.Header().Get("Allow"), ", "))
+	c.Header("Allow", allow)
 	Fail(c, &models.StatusError{
 		Status: http.StatusMethodNotAllowed,
-		Detail: fmt.Sprintf("This path doesn't take %s; it takes %s.", c.Request.Method, c.Writer.Header().Get("Allow")),
+		Detail: fmt.Sprintf("This path doesn't take %s; it takes %s.", c.Request.Method, allow),
 	})
 }
 
@@ -85,8 +89,12 @@ func renderError(c *gin.Context) {
 		problem.Status = http.StatusUnprocessableEntity
 		problem.Detail = faultCount(invalid)
 		problem.Errors = maskedFaults(invalid.Faults)
+		problem.RequestID = cmp.Or(invalid.RequestID, problem.RequestID)
 	case errors.As(err, &status):
 		problem.Status, problem.Detail = status.Status, withoutKeys(status.Detail)
+		if status.RetryAfter > 0 {
+			setRetryAfter(c, status.RetryAfter)
+		}
 	case errors.Is(err, models.ErrInvalidKey):
 		c.Header("WWW-Authenticate", challenge)
 		problem.Status, problem.Detail = http.StatusUnauthorized, "The API key is not valid."
@@ -125,12 +133,16 @@ func renderLimited(c *gin.Context, problem models.Problem, err *models.LimitedEr
 	send(c, problem.Status, quota)
 }
 
-// send writes body as problem+json.
+// send writes body as problem+json, whatever the handler had begun to say of the
+// answer that it wanted to give.
 func send(c *gin.Context, status int, body any) {
 	data, err := json.Marshal(body)
 	if err != nil { // these are our own structs of strings and numbers
 		panic(err)
 	}
+	header := c.Writer.Header()
+	delete(header, "Content-Type") // gin doesn't overwrite it
+	delete(header, "Etag")
 	c.Data(status, models.ProblemMediaType, data)
 }
 

@@ -18,6 +18,6 @@ type Recorder interface {
 // record tells the recorder how the request ended.
 func (e *exchange) record() {
 	if e.limited && e.recorder != nil {
-		e.recorder.Record(&e.request, e.route, e.started, outcome(e.Status()), &e.reservation.Decision)
+		e.recorder.Record(&e.request, e.route, e.started, e.outcome(), &e.reservation.Decision)
 	}
 }

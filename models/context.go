@@ -11,6 +11,11 @@ type Request struct {
 	Key     *APIKey    // the authenticated key; nil on routes that need none
 	Address netip.Addr // the caller's, where a change may be audited; else the zero Addr
 	Actor   string     // who acts where no key does, such as ActorCLI; empty: nobody
+
+	// Replayed says that the answer was given before, to an earlier request
+	// with the same idempotency key: nothing is done again, so what is charged
+	// for successes is given back. Its handler sets it.
+	Replayed bool
 }
 
 // RequestKey is the key under which a context holds its *Request. It is a

@@ -35,8 +35,9 @@ func Failure(doing string, err error, unavailable bool) error {
 // StatusError is a failure that may be told as it is: an HTTP status (400 and
 // up) and a sentence for people.
 type StatusError struct {
-	Status int
-	Detail string
+	Status     int
+	Detail     string
+	RetryAfter time.Duration // when to come back; 0: nothing is said of that
 }
 
 func (e *StatusError) Error() string { return e.Detail }
@@ -62,8 +63,9 @@ type FieldError struct {
 // InvalidError lists every fault of an input that could be read but isn't
 // right (HTTP 422). Messages never repeat a secret's value.
 type InvalidError struct {
-	Faults []FieldError // at most maxFaults
-	Total  int          // how many there are; len(Faults) or more
+	Faults    []FieldError `json:"faults"` // at most maxFaults
+	Total     int          `json:"total"`  // how many there are; len(Faults) or more
+	RequestID string       `json:"-"`      // the earlier request that they were found for; empty: this one
 }
 
 // Error names the first faults; a log line has to stay a line.

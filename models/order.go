@@ -41,6 +41,13 @@ type Order struct {
 	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when it last changed
 }
 
+// AsPlaced returns the order as it was when it was placed. Only its status, the
+// reason for that and the time of its last change ever become others.
+func (o Order) AsPlaced() Order {
+	o.Status, o.Reason, o.UpdatedAt = OrderPending, nil, o.CreatedAt
+	return o
+}
+
 // OrderItem is one line of an order, at the price of the day it was placed.
 type OrderItem struct {
 	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
@@ -55,6 +62,8 @@ type NewOrder struct {
 	Items        []NewItem
 	Email        string
 	PaymentToken string // the payment provider's; a secret
+
+	IdempotencyKey string // the caller's: orders of one owner with one key are one order; empty: none
 }
 
 // NewItem is one line of a NewOrder.

@@ -30,28 +30,44 @@ const selectOrder = `
 // createTimeout bounds the placing of an order, which takes milliseconds.
 const createTimeout = 8 * time.Second
 
-// Create stores a pending order at today's prices and returns it. Errors:
-// *models.InvalidError that names every unknown product, items in several
-// currencies or a total out of range; models.ErrUnavailable.
-func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (models.Order, error) {
+// Create stores a pending order at today's prices and returns it. With an
+// idempotency key that happens once: replayed says that an earlier request has
+// had this answer, or this *models.InvalidError. Errors: *models.InvalidError
+// that names every unknown product, items in several currencies, a total out of
+// range or a key that came with another order; *models.StatusError (409) while
+// another request with the key is under way; models.ErrUnavailable.
+func (o *Orders) Create(ctx context.Context, spec models.NewOrder) (order models.Order, replayed bool, err error) {
 	// A caller who hangs up doesn't know whether the order was placed; so that
 	// we do, it is placed all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
-	var order models.Order
-	err := postgres.InTx(ctx, o.db, func(tx pgx.Tx) error {
-		items, total, err := price(ctx, tx, spec.Items)
-		if err != nil {
-			return err
+	var p placement
+	err = postgres.InTx(ctx, o.db, func(tx pgx.Tx) (err error) {
+		if spec.IdempotencyKey == "" {
+			p.order, err = place(ctx, tx, spec)
+		} else {
+			p, err = o.placeOnce(ctx, tx, spec)
 		}
-		order, err = insert(ctx, tx, spec, total)
-		if err != nil {
-			return err
-		}
-		order.Items = items
-		return insertItems(ctx, tx, order)
+		return err
 	})
-	return order, failure("place order", err)
+	if err == nil && p.refusal != nil {
+		err = p.refusal
+	}
+	return p.order, p.replayed, failure("place order", err)
+}
+
+// place writes an order and its items.
+func place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (models.Order, error) {
+	items, total, err := price(ctx, tx, spec.Items)
+	if err != nil {
+		return models.Order{}, err
+	}
+	order, err := insert(ctx, tx, spec, total)
+	if err != nil {
+		return models.Order{}, err
+	}
+	order.Items = items
+	return order, insertItems(ctx, tx, order)
 }
 
 // price looks up what every item costs today.
@@ -153,13 +169,22 @@ func (o *Orders) List(ctx context.Context, owner string, after *models.Position,
 	result := models.PageOf(orders, limit, func(last models.Order) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
 	})
-	return result, o.addItems(ctx, result.Data)
+	return result, addItems(ctx, o.db, result.Data)
 }
 
 // Get returns one of the owner's orders. Errors: models.ErrNotFound, also for
 // an order of somebody else's; models.ErrUnavailable.
 func (o *Orders) Get(ctx context.Context, owner, id string) (models.Order, error) {
-	rows, err := o.db.Query(ctx, selectOrder+`WHERE o.owner = $1 AND o.id = $2`, owner, id)
+	return get(ctx, o.db, owner, id)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func get(ctx context.Context, db querier, owner, id string) (models.Order, error) {
+	rows, err := db.Query(ctx, selectOrder+`WHERE o.owner = $1 AND o.id = $2`, owner, id)
 	if err != nil {
 		return models.Order{}, failure("read order", err)
 	}
@@ -168,19 +193,19 @@ func (o *Orders) Get(ctx context.Context, owner, id string) (models.Order, error
 		return models.Order{}, found("order", id, err)
 	}
 	one := []models.Order{order}
-	err = o.addItems(ctx, one)
+	err = addItems(ctx, db, one)
 	return one[0], err
 }
 
 // addItems reads the items of all orders in one query.
-func (o *Orders) addItems(ctx context.Context, orders []models.Order) error {
+func addItems(ctx context.Context, db querier, orders []models.Order) error {
 	byID := make(map[string]*models.Order, len(orders))
 	ids := make([]string, len(orders))
 	for i := range orders {
 		ids[i] = orders[i].ID
 		byID[orders[i].ID] = &orders[i]
 	}
-	rows, err := o.db.Query(ctx, `
+	rows, err := db.Query(ctx, `
 		SELECT order_id, product_id, quantity, unit_amount, currency
 		FROM order_items WHERE order_id = ANY ($1) ORDER BY order_id, position`, ids)
 	if err != nil {
