@@ -42,8 +42,9 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
-	watching bool          // for changes by others
-	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
+	cpu      *middleware.Pool // what invoices are drawn on; nil: the server's own
+	watching bool             // for changes by others
+	listen   *pgxpool.Pool    // where it hears of them; nil: the test's database
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -58,6 +59,8 @@ func watching() appOption { return func(o *appOptions) { o.watching = true } }
 func watchingThrough(pool *pgxpool.Pool) appOption {
 	return func(o *appOptions) { o.watching, o.listen = true, pool }
 }
+
+func withCPU(cpu *middleware.Pool) appOption { return func(o *appOptions) { o.cpu = cpu } }
 
 func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.cacheTTL = ttl } }
 
@@ -99,6 +102,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	app.quotas = parts.quotas
+	parts.cpu = cmp.Or(o.cpu, parts.cpu)
 	t.Cleanup(parts.close)
 	if o.watching {
 		parts.watcher = quota.NewWatcher(cmp.Or(o.listen, db), to.log, parts.quotas, parts.checks, parts.calm)
