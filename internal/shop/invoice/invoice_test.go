@@ -1,6 +1,7 @@
 package invoice
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -113,6 +114,39 @@ func TestTheSameInvoiceIsTheSameBytes(t *testing.T) {
 	group.Wait()
 }
 
+func TestTheOnlyTimesInADocumentAreTheOrders(t *testing.T) {
+	pdf, _ := draw(t, order(1))
+	for _, want := range []string{"/CreationDate (D:20260310123045", "/ModDate (D:20260310123145"} {
+		if !bytes.Contains(pdf, []byte(want)) {
+			t.Errorf("%s is missing in %s", want, pdf[bytes.LastIndex(pdf, []byte("/Info")):])
+		}
+	}
+	if n := bytes.Count(pdf, []byte("(D:")); n != 2 {
+		t.Errorf("%d times", n)
+	}
+}
+
+func TestALargeNumberIsSmallNotCut(t *testing.T) {
+	inv := order(1)
+	inv.Order.Items[0].Quantity = 10_000
+	inv.Order.Items[0].UnitPrice.Amount = 900_000_000_000_000
+	_, doc := draw(t, inv)
+	set := newTypesetter()
+	for text, c := range map[string]column{
+		"10,000": columns.quantity, "9,000,000,000,000.00": columns.unit, "90,000,000,000,000,000.00": columns.total,
+	} {
+		at := slices.IndexFunc(doc.words, func(w word) bool { return w.text == text })
+		if at < 0 {
+			t.Fatalf("%s is missing in\n%s", text, doc.text())
+		}
+		w := doc.words[at]
+		left := w.x * millimetresPerPoint
+		if end := left + set.width(text, w.size, false); left < c.x-c.width-0.1 || end > c.x+0.1 {
+			t.Errorf("%s stands from %.1f to %.1f; its column from %.1f to %.1f", text, left, end, c.x-c.width, c.x)
+		}
+	}
+}
+
 // drawn is the hash of what order(40) with all names looked like in a version.
 var drawn = map[int]string{1: "af02955dce0a3908"}
 
@@ -127,10 +161,15 @@ func TestAChangedDrawingHasAnotherVersion(t *testing.T) {
 	}
 }
 
+func tagOf(version int) string { return tag(version, order(2)) }
+
 func TestTheTagFollowsWhatTheInvoiceSays(t *testing.T) {
 	tag := Tag(order(2))
 	if tag != Tag(order(2)) || len(tag) != 34 || tag[0] != '"' || tag[33] != '"' {
 		t.Errorf("tag %s, and then %s", tag, Tag(order(2)))
+	}
+	if tag == tagOf(Version+1) {
+		t.Error("another version of the drawing, and the same tag")
 	}
 	for what, change := range map[string]func(*models.Invoice){
 		"status":   func(inv *models.Invoice) { inv.Order.Status = models.OrderPending },
