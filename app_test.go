@@ -24,7 +24,7 @@ import (
 // router on a free port, and a clock of the limiter's that the test can turn.
 type testApp struct {
 	*testkit.Client
-	t      *testing.T
+	t      testing.TB
 	db     *pgxpool.Pool
 	keys   *apikeys.Store
 	ready  *readiness
@@ -72,7 +72,7 @@ func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.headers = fields }
 }
 
-func newApp(t *testing.T, options ...appOption) *testApp {
+func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	o := appOptions{cacheTTL: time.Minute, headers: middleware.FieldsDraft11}
 	for _, option := range options {

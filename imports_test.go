@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"docs":                     {},
 	"scripts/openapi":          {},
 	"internal/testkit/cluster": {"internal/testkit"},
+	"internal/testkit/load":    {},
 }
 
 // postgresUsers may import internal/postgres.

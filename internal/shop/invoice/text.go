@@ -86,25 +86,11 @@ func (t *typesetter) fitting(text string, room float64) int {
 			if breakAt > 0 {
 				return breakAt
 			}
-			return wholeLetter(text, i)
+			return i
 		}
 		before = r
 	}
 	return len(text)
-}
-
-// wholeLetter moves a forced break before the marks that belong to the letter
-// there, unless the line would be empty.
-func wholeLetter(text string, at int) int {
-	for i := at; i > 0; {
-		r, _ := utf8.DecodeRuneInString(text[i:])
-		if !unicode.Is(unicode.M, r) {
-			return i
-		}
-		_, size := utf8.DecodeLastRuneInString(text[:i])
-		i -= size
-	}
-	return at
 }
 
 // mayBreak reports whether a line may end between two letters.
@@ -129,7 +115,7 @@ func (t *typesetter) cut(text string, room float64) string {
 	var used float64
 	for i, r := range text {
 		if used += t.glyph(r).width; used > room {
-			return strings.TrimRight(text[:wholeLetter(text, i)], " ") + ellipsis
+			return strings.TrimRight(text[:i], " ") + ellipsis
 		}
 	}
 	return text
