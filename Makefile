@@ -88,6 +88,10 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 	go test ./ratelimit -run '^$$' -bench DecisionParallel -cpu 1,2 -count 3
 	go test ./ratelimit/memory -run '^$$' -bench Million -benchtime 1x
 
+.PHONY: bench-cpu
+bench-cpu: ## a cheap handler's p99 beside too many invoices, with the CPU pool and without it: a ratio
+	go run ./internal/testkit/cluster -- go test -run '^$$' -bench BesideInvoices -benchtime 1x -timeout 5m .
+
 .PHONY: clean
 clean: ## remove what was built; .data, with the private Postgres, stays
 	rm -rf bin

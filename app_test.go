@@ -25,7 +25,7 @@ import (
 // router on a free port, and a clock of the limiter's that the test can turn.
 type testApp struct {
 	*testkit.Client
-	t      *testing.T
+	t      testing.TB
 	db     *pgxpool.Pool
 	keys   *apikeys.Store
 	ready  *readiness
@@ -44,9 +44,10 @@ type appOptions struct {
 	cacheTTL time.Duration
 	proxies  []string
 	headers  middleware.Fields
-	origins  []string      // CORS
-	watching bool          // for changes by others
-	listen   *pgxpool.Pool // where it hears of them; nil: the test's database
+	origins  []string         // CORS
+	cpu      *middleware.Pool // what invoices are drawn on; nil: the server's own
+	watching bool             // for changes by others
+	listen   *pgxpool.Pool    // where it hears of them; nil: the test's database
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -62,6 +63,8 @@ func watchingThrough(pool *pgxpool.Pool) appOption {
 	return func(o *appOptions) { o.watching, o.listen = true, pool }
 }
 
+func withCPU(cpu *middleware.Pool) appOption { return func(o *appOptions) { o.cpu = cpu } }
+
 func withCacheTTL(ttl time.Duration) appOption { return func(o *appOptions) { o.cacheTTL = ttl } }
 
 func withTrustedProxies(networks ...string) appOption {
@@ -74,7 +77,7 @@ func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.headers = fields }
 }
 
-func newApp(t *testing.T, options ...appOption) *testApp {
+func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	o := appOptions{cacheTTL: time.Minute, headers: middleware.FieldsDraft11}
 	for _, option := range options {
@@ -104,6 +107,7 @@ func newApp(t *testing.T, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	app.quotas = parts.quotas
+	parts.cpu = cmp.Or(o.cpu, parts.cpu)
 	t.Cleanup(parts.close)
 	if o.watching {
 		parts.watcher = quota.NewWatcher(cmp.Or(o.listen, db), to.log, parts.quotas, parts.checks, parts.calm)

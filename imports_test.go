@@ -30,13 +30,15 @@ var mayImport = map[string][]string{
 	"internal/binding":         {"models", "ratelimit"},
 	"internal/cache":           {},
 	"internal/usage":           {"models", "ratelimit", "internal/cache"},
-	"internal/shop":            {"models", "internal/queue", "internal/live", "internal/cache", "internal/audit"},
+	"internal/shop":            {"models", "internal/shop/invoice", "internal/queue", "internal/live", "internal/cache", "internal/audit"},
+	"internal/shop/invoice":    {"models"},
 	"internal/postgres":        {"internal/postgres/pgbin"},
 	"internal/postgres/pgbin":  {},
 	"migrations":               {},
 	"docs":                     {},
 	"scripts/openapi":          {},
 	"internal/testkit/cluster": {"internal/testkit"},
+	"internal/testkit/load":    {},
 }
 
 // postgresUsers may import internal/postgres.

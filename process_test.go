@@ -250,9 +250,11 @@ func TestARequestUnderWayIsFinishedAfterTheSignal(t *testing.T) {
 	answers := bufio.NewReader(conn)
 	// The server asks for the body when its handler reads it: now the request is
 	// under way.
-	if ask, err := http.ReadResponse(answers, nil); err != nil || ask.StatusCode != http.StatusContinue {
+	ask, err := http.ReadResponse(answers, nil)
+	if err != nil || ask.StatusCode != http.StatusContinue {
 		t.Fatalf("asked for the body: %v, %v", ask, err)
 	}
+	defer func() { _ = ask.Body.Close() }()
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ type listAnswer[T any] struct {
 }
 
 // everyPage follows next_cursor and Link, which have to agree, to the end.
-func everyPage[T any](t *testing.T, caller *testkit.Client, path string) []T {
+func everyPage[T any](t testing.TB, caller *testkit.Client, path string) []T {
 	t.Helper()
 	var all []T
 	for range 100 {

@@ -36,6 +36,7 @@ func (r *route) described() *models.Route {
 type api struct {
 	products *handlers.Products
 	orders   *handlers.Orders
+	invoices *handlers.Invoices
 	checks   *handlers.Checks
 	me       *handlers.Me
 	usage    *handlers.Usage
@@ -57,6 +58,7 @@ func (a *api) routes() []route {
 		{post, "/v1/orders", a.orders.Create, models.ScopeOrdersWrite, models.ScopeOrdersWrite, 5},
 		{get, "/v1/orders", a.orders.List, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
 		{get, "/v1/orders/:id", a.orders.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 1},
+		{get, "/v1/orders/:id/invoice", a.invoices.Get, models.ScopeOrdersRead, models.ScopeOrdersRead, 10},
 
 		{post, "/v1/limits/check", a.checks.Check, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},
 		{post, "/v1/limits/reserve", a.checks.Reserve, models.ScopeLimitsCheck, models.ScopeLimitsCheck, 0},

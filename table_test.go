@@ -31,6 +31,7 @@ var accessTable = []access{
 	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
+	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
 
 	// What is counted belongs to the caller's owner; another's reservation isn't there.
 	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},

@@ -31,6 +31,7 @@ type services struct {
 	limiter *ratelimit.Limiter
 	builtIn *ratelimit.Limiter
 	guard   *middleware.AddressGuard
+	cpu     *middleware.Pool
 	usage   *usage.Service // made with the router
 	others  *quota.Notifier
 	watcher *quota.Watcher
@@ -63,6 +64,7 @@ func newServices(cfg *config, db *database, log *slog.Logger, clock func() time.
 		db: db, calm: calm, quotas: quotas, checks: checks, plans: plans, audit: audit.New(db.Pool),
 		keys:    apikeys.NewStore(db.Pool, cfg.peppers, apikeys.WithQuotas(plans), apikeys.WithAnnouncer(announce)),
 		limiter: newLimiter(), builtIn: newLimiter(), guard: middleware.NewAddressGuard(newLimiter()),
+		cpu:    middleware.NewPool(),
 		others: others, watcher: quota.NewWatcher(db.Pool, log, quotas, checks, calm),
 	}, nil
 }
@@ -73,6 +75,7 @@ func (s *services) start(ctx context.Context) error { return s.watcher.Start(ctx
 
 // close ends what the services do in the background.
 func (s *services) close() {
+	s.drainCPU()
 	if s.usage != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), usageTimeout)
 		defer cancel()
@@ -83,6 +86,17 @@ func (s *services) close() {
 	s.checks.Close()
 	s.quotas.Close()
 }
+
+// drainCPU waits for what still keeps cores busy: the servers have waited for
+// its callers, unless these took too long. What remains then is at its last page.
+func (s *services) drainCPU() {
+	ctx, cancel := context.WithTimeout(context.Background(), cpuTimeout)
+	defer cancel()
+	_ = s.cpu.Drain(ctx) // when time is up, the end of the process ends it
+}
+
+// cpuTimeout bounds the wait for the last drawing, which takes milliseconds.
+const cpuTimeout = 2 * time.Second
 
 // usageTimeout bounds the last flush of usage.
 const usageTimeout = 5 * time.Second
@@ -96,6 +110,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (http.Hand
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
 		orders:   handlers.NewOrders(s.orders, cursors),
+		invoices: handlers.NewInvoices(shop.NewInvoices(s.db.Pool), s.cpu),
 		checks:   handlers.NewChecks(s.checks),
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
 		usage:    handlers.NewUsage(s.usage, cursors, groups),

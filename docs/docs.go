@@ -2080,6 +2080,75 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/orders/{id}/invoice": {
+            "get": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.",
+                "produces": [
+                    "application/pdf"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Get an order's invoice",
+                "operationId": "getInvoice",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "The order's id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "The ETag of the invoice that the caller has",
+                        "name": "If-None-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "The invoice",
+                        "schema": {
+                            "type": "file"
+                        },
+                        "headers": {
+                            "Content-Disposition": {
+                                "type": "string",
+                                "description": "inline, with a file name"
+                            },
+                            "ETag": {
+                                "type": "string",
+                                "description": "The same as long as the invoice is"
+                            }
+                        }
+                    },
+                    "304": {
+                        "description": "The caller has this invoice already"
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "503": {
+                        "description": "Service Unavailable",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/products": {
             "get": {
                 "security": [

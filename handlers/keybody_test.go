@@ -9,8 +9,7 @@ import (
 // the same.
 func TestTheDescribedPatchIsTheOneThatIsRead(t *testing.T) {
 	described, read := reflect.TypeFor[keyPatch](), reflect.TypeFor[patchKey]()
-	for i := range described.NumField() {
-		field := described.Field(i)
+	for field := range described.Fields() {
 		other, there := read.FieldByName(field.Name)
 		if !there {
 			t.Errorf("%s is described and not read", field.Name)

@@ -96,20 +96,28 @@ func answerTagged(c *gin.Context, body any, err error) {
 		fail(c, err)
 		return
 	}
-	tag := contentTag(content)
-	header := c.Writer.Header()
-	header["Etag"] = []string{tag}
-	header["Cache-Control"] = revalidate
-	if holdsTag(c.Request.Header["If-None-Match"], tag) {
-		c.Status(http.StatusNotModified)
-		c.Writer.WriteHeaderNow()
+	if notModified(c, contentTag(content)) {
 		return
 	}
-	header["Content-Type"] = jsonType
+	c.Writer.Header()["Content-Type"] = jsonType
 	c.Status(http.StatusOK)
 	if _, err := c.Writer.Write(content); err != nil {
 		_ = c.Error(err) // for the log: the caller has hung up
 	}
+}
+
+// notModified sets what lets the caller keep an answer with this entity tag, and
+// answers 304 to one that has it already.
+func notModified(c *gin.Context, tag string) bool {
+	header := c.Writer.Header()
+	header["Etag"] = []string{tag}
+	header["Cache-Control"] = revalidate
+	if !holdsTag(c.Request.Header["If-None-Match"], tag) {
+		return false
+	}
+	c.Status(http.StatusNotModified)
+	c.Writer.WriteHeaderNow()
+	return true
 }
 
 // answerVersioned answers with a body whose entity tag is its version, unless err

@@ -10,5 +10,7 @@
 //	Require      the route's scope, the key's addresses
 //	Deadline     how long the handler may wait for what it calls
 //
+// Pool is for handlers that keep a core busy: it bounds how many do at a time.
+//
 // It decides nothing about quotas itself: that is package ratelimit's.
 package middleware

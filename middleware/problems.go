@@ -67,6 +67,15 @@ const statusClientClosedRequest = 499
 // something that we need is down.
 const retryUnavailable = 2 * time.Second
 
+// retryOverloaded is the earliest that a caller who was shed is asked to come
+// back: by then the queue that it met has been worked off or given up. As many
+// are shed together, each is told to come up to spreadOverloaded later; the
+// tenth that setRetryAfter adds is nothing where seconds are few.
+const (
+	retryOverloaded  = time.Second
+	spreadOverloaded = 3 * time.Second
+)
+
 // renderError writes the last error that was reported as the answer. Only what
 // the kinds of errors are made to tell reaches the caller.
 func renderError(c *gin.Context) {
@@ -104,6 +113,10 @@ func renderError(c *gin.Context) {
 		// Nobody reads this; it is for the log, and for what is charged: the
 		// caller's own doing, not a failure of ours.
 		problem.Status, problem.Detail = statusClientClosedRequest, "The caller hung up."
+	case errors.Is(err, models.ErrOverloaded):
+		setRetryAfter(c, retryOverloaded+rand.N(spreadOverloaded))
+		problem.Type = models.ProblemReducedCapacity
+		problem.Status, problem.Detail = http.StatusServiceUnavailable, "There is more of this work than can be done just now. Please try again."
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		problem.Status, problem.Detail = http.StatusServiceUnavailable, "Something that this needs is down just now. Please try again."
 	default:

@@ -14,6 +14,7 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrInvalidKey  = errors.New("invalid API key")         // unknown, revoked, expired, mistyped: one answer for all
 	ErrUnavailable = errors.New("temporarily unavailable") // a dependency is down; trying again later helps
+	ErrOverloaded  = errors.New("overloaded")              // more work than the cores can do just now; trying again later helps
 )
 
 // Failure says what was being done when err came, and that it was ErrUnavailable

@@ -6,8 +6,9 @@ const ProblemMediaType = "application/problem+json"
 // Types of problems that have a meaning of their own; all others are
 // "about:blank", whose meaning is the status code's.
 const (
-	ProblemBlank         = "about:blank"
-	ProblemQuotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	ProblemBlank           = "about:blank"
+	ProblemQuotaExceeded   = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	ProblemReducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 )
 
 // Problem is the one shape of every error answer (RFC 9457).

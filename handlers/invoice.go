@@ -1,0 +1,108 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+)
+
+// InvoiceService makes the invoices of orders.
+type InvoiceService interface {
+	// Read returns what the invoice of one of the owner's orders says, or
+	// models.ErrNotFound.
+	Read(ctx context.Context, owner, id string) (models.Invoice, error)
+	// Tag returns the entity tag of what Draw would return, without drawing it.
+	Tag(inv models.Invoice) string
+	// Draw returns the invoice as a PDF. It keeps a core busy until then, or
+	// until soon after ctx ended.
+	Draw(ctx context.Context, inv models.Invoice) ([]byte, error)
+}
+
+// CPU bounds how much work that keeps a core busy is done at a time.
+type CPU interface {
+	// Do runs work in the caller's goroutine when its turn has come, and returns
+	// its error; models.ErrOverloaded when the turn doesn't come soon.
+	Do(ctx context.Context, work func(context.Context) error) error
+}
+
+// Invoices serves the invoices of /v1/orders.
+type Invoices struct {
+	invoices InvoiceService
+	cpu      CPU
+}
+
+// NewInvoices returns the handler of invoices, which draws them on cpu.
+func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
+	return &Invoices{invoices: invoices, cpu: cpu}
+}
+
+// Get answers GET /v1/orders/{id}/invoice. What waits, for the database, comes
+// before the place on a core is taken; what goes to the caller, after it.
+//
+//	@Summary		Get an order's invoice
+//	@Description	The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
+//	@Tags			orders
+//	@ID				getInvoice
+//	@Produce		application/pdf
+//	@Param			id				path		string	true	"The order's id"
+//	@Param			If-None-Match	header		string	false	"The ETag of the invoice that the caller has"
+//	@Success		200				{file}		file	"The invoice"
+//	@Header			200				{string}	ETag				"The same as long as the invoice is"
+//	@Header			200				{string}	Content-Disposition	"inline, with a file name"
+//	@Success		304				"The caller has this invoice already"
+//	@Failure		404				{object}	models.Problem
+//	@Failure		503				{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/orders/{id}/invoice [get]
+func (h *Invoices) Get(c *gin.Context) {
+	in, ok := bindFor(c, byID{}, pdfType)
+	if !ok {
+		return
+	}
+	inv, err := h.invoices.Read(c.Request.Context(), keyOf(c).Owner, in.ID)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	if notModified(c, h.invoices.Tag(inv)) {
+		return
+	}
+	pdf, err := h.draw(c.Request.Context(), inv)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Header("Content-Disposition", `inline; filename="`+fileName(inv.Order.ID)+`"`)
+	c.DataFromReader(http.StatusOK, int64(len(pdf)), pdfType, bytes.NewReader(pdf), nil)
+}
+
+const pdfType = "application/pdf"
+
+// draw draws an invoice when its turn on a core has come.
+func (h *Invoices) draw(ctx context.Context, inv models.Invoice) (pdf []byte, err error) {
+	err = h.cpu.Do(ctx, func(ctx context.Context) (err error) {
+		pdf, err = h.invoices.Draw(ctx, inv)
+		return err
+	})
+	return pdf, err
+}
+
+// fileName returns the name that an order's invoice is saved by: one that is
+// safe in a header field and on any file system, whatever ids look like.
+func fileName(orderID string) string {
+	safe := func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		default:
+			return '-'
+		}
+	}
+	return "invoice-" + strings.Map(safe, orderID) + ".pdf"
+}

@@ -1,0 +1,48 @@
+package invoice
+
+import (
+	"strconv"
+	"strings"
+)
+
+// minorDigits are the digits behind the point of the currencies that don't have
+// two (ISO 4217, list one: "minor units").
+var minorDigits = map[string]int{
+	"BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0,
+	"UYI": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
+	"BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3,
+	"CLF": 4, "UYW": 4,
+}
+
+// money writes an amount of minor units in major ones, thousands apart:
+// 123456 EUR is 1,234.56.
+func money(amount int64, currency string) string {
+	digits, special := minorDigits[currency]
+	if !special {
+		digits = 2
+	}
+	sign, size := "", uint64(amount)
+	if amount < 0 {
+		sign, size = "-", -size // right for the smallest int64 too
+	}
+	text := strconv.FormatUint(size, 10)
+	if missing := digits + 1 - len(text); missing > 0 {
+		text = strings.Repeat("0", missing) + text
+	}
+	whole, part := text[:len(text)-digits], text[len(text)-digits:]
+	if part != "" {
+		part = "." + part
+	}
+	return sign + grouped(whole) + part
+}
+
+// grouped sets a comma before every third digit from the end.
+func grouped(digits string) string {
+	first := (len(digits)-1)%3 + 1
+	var out strings.Builder
+	out.WriteString(digits[:first])
+	for rest := digits[first:]; rest != ""; rest = rest[3:] {
+		out.WriteString("," + rest[:3])
+	}
+	return out.String()
+}
