@@ -76,15 +76,20 @@ const (
 	spreadOverloaded = 3 * time.Second
 )
 
-// renderError writes the last error that was reported as the answer. Only what
-// the kinds of errors are made to tell reaches the caller.
-func renderError(c *gin.Context) {
-	err := c.Errors.Last().Err
-	problem := models.Problem{
-		Type:      models.ProblemBlank,
-		Instance:  withoutKeys(c.Request.URL.EscapedPath()),
-		RequestID: exchangeOf(c).request.ID,
-	}
+// told is what a caller is told of an error.
+type told struct {
+	status     int
+	kind       string // of problem; empty: ProblemBlank
+	detail     string
+	faults     []models.FieldError
+	requestID  string        // of an earlier request that failed in this way; empty: the request's own
+	retryAfter time.Duration // 0: not said
+	quota      *models.LimitedError
+}
+
+// tell is the table of errors. Only what their kinds are made to tell reaches the
+// caller. ctx is the request's.
+func tell(ctx context.Context, err error) told {
 	var (
 		status  *models.StatusError
 		invalid *models.InvalidError
@@ -92,59 +97,65 @@ func renderError(c *gin.Context) {
 	)
 	switch {
 	case errors.As(err, &limited):
-		renderLimited(c, problem, limited)
-		return
+		return told{status: http.StatusTooManyRequests, kind: models.ProblemQuotaExceeded, detail: limited.Detail, retryAfter: limited.RetryAfter, quota: limited}
 	case errors.As(err, &invalid):
-		problem.Status = http.StatusUnprocessableEntity
-		problem.Detail = faultCount(invalid)
-		problem.Errors = maskedFaults(invalid.Faults)
-		problem.RequestID = cmp.Or(invalid.RequestID, problem.RequestID)
+		return told{status: http.StatusUnprocessableEntity, detail: faultCount(invalid), faults: maskedFaults(invalid.Faults), requestID: invalid.RequestID}
 	case errors.As(err, &status):
-		problem.Status, problem.Detail = status.Status, withoutKeys(status.Detail)
-		if status.RetryAfter > 0 {
-			setRetryAfter(c, status.RetryAfter)
+		t := told{status: status.Status, detail: withoutKeys(status.Detail), retryAfter: status.RetryAfter}
+		if t.status == http.StatusServiceUnavailable && t.retryAfter == 0 {
+			t.retryAfter = retryUnavailable
 		}
+		return t
 	case errors.Is(err, models.ErrInvalidKey):
-		c.Header("WWW-Authenticate", challenge)
-		problem.Status, problem.Detail = http.StatusUnauthorized, "The API key is not valid."
+		return told{status: http.StatusUnauthorized, detail: "The API key is not valid."}
 	case errors.Is(err, models.ErrNotFound):
-		problem.Status, problem.Detail = http.StatusNotFound, "There is nothing here, or it isn't yours."
-	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
+		return told{status: http.StatusNotFound, detail: "There is nothing here, or it isn't yours."}
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		// Nobody reads this; it is for the log, and for what is charged: the
 		// caller's own doing, not a failure of ours.
-		problem.Status, problem.Detail = statusClientClosedRequest, "The caller hung up."
+		return told{status: statusClientClosedRequest, detail: "The caller hung up."}
 	case errors.Is(err, models.ErrOverloaded):
-		setRetryAfter(c, retryOverloaded+rand.N(spreadOverloaded))
-		problem.Type = models.ProblemReducedCapacity
-		problem.Status, problem.Detail = http.StatusServiceUnavailable, "There is more of this work than can be done just now. Please try again."
+		return told{
+			status: http.StatusServiceUnavailable, kind: models.ProblemReducedCapacity,
+			detail:     "There is more of this work than can be done just now. Please try again.",
+			retryAfter: retryOverloaded + rand.N(spreadOverloaded),
+		}
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		problem.Status, problem.Detail = http.StatusServiceUnavailable, "Something that this needs is down just now. Please try again."
+		return told{status: http.StatusServiceUnavailable, detail: "Something that this needs is down just now. Please try again.", retryAfter: retryUnavailable}
 	default:
-		problem.Status, problem.Detail = http.StatusInternalServerError, "Something went wrong on our side. The request id helps us to find it."
+		return told{status: http.StatusInternalServerError, detail: "Something went wrong on our side. The request id helps us to find it."}
 	}
-	if problem.Status == http.StatusUnauthorized {
-		c.Header("WWW-Authenticate", challenge)
-	}
-	if problem.Status == http.StatusServiceUnavailable && c.Writer.Header().Get("Retry-After") == "" {
-		setRetryAfter(c, retryUnavailable)
-	}
-	problem.Title = http.StatusText(problem.Status)
-	send(c, problem.Status, problem)
 }
 
-func renderLimited(c *gin.Context, problem models.Problem, err *models.LimitedError) {
-	problem.Type = models.ProblemQuotaExceeded
-	problem.Status = http.StatusTooManyRequests
-	problem.Title = http.StatusText(problem.Status)
-	problem.Detail = err.Detail
-	quota := models.QuotaProblem{Problem: problem, ViolatedPolicies: err.Violated}
-	if err.RetryAfter > 0 {
-		setRetryAfter(c, err.RetryAfter)
-		seconds := err.RetryAfter.Seconds()
-		quota.RetryAfter = &seconds
+// renderError writes the last error that was reported as the answer.
+func renderError(c *gin.Context) {
+	t := tell(c.Request.Context(), c.Errors.Last().Err)
+	problem := models.Problem{
+		Type: cmp.Or(t.kind, models.ProblemBlank), Title: http.StatusText(t.status), Status: t.status, Detail: t.detail,
+		Instance:  withoutKeys(c.Request.URL.EscapedPath()),
+		RequestID: cmp.Or(t.requestID, exchangeOf(c).request.ID), Errors: t.faults,
 	}
-	send(c, problem.Status, quota)
+	if t.status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", challenge)
+	}
+	if t.retryAfter > 0 {
+		setRetryAfter(c, t.retryAfter)
+	}
+	if t.quota == nil {
+		send(c, t.status, problem)
+		return
+	}
+	body := models.QuotaProblem{Problem: problem, ViolatedPolicies: t.quota.Violated}
+	if t.retryAfter > 0 {
+		seconds := t.retryAfter.Seconds()
+		body.RetryAfter = &seconds
+	}
+	send(c, t.status, body)
 }
+
+// ofTheAnswer are header fields of the answer that a handler wanted to give:
+// nothing of it is to be said beside an error.
+var ofTheAnswer = []string{"Content-Type", "Content-Disposition", "Etag", "Link", "Location"}
 
 // send writes body as problem+json, whatever the handler had begun to say of the
 // answer that it wanted to give.
@@ -154,8 +165,10 @@ func send(c *gin.Context, status int, body any) {
 		panic(err)
 	}
 	header := c.Writer.Header()
-	delete(header, "Content-Type") // gin doesn't overwrite it
-	delete(header, "Etag")
+	for _, name := range ofTheAnswer {
+		delete(header, name)
+	}
+	header["Cache-Control"] = noStore
 	c.Data(status, models.ProblemMediaType, data)
 }
 
