@@ -1,0 +1,44 @@
+package client
+
+// span is when the present window ends: between lo and hi, for the server's
+// clock is known only through answers, which took some time. Each answer
+// narrows it, and each new window widens it by the drift.
+type span struct {
+	period instant // 0: the calendar's, whose lengths differ
+	lo, hi instant
+}
+
+// next moves on to the window after, and when now is far past it, close to now:
+// two windows at least are left to pass, so that what was charged is forgotten.
+func (s *span) next(now instant) {
+	if s.period == 0 {
+		s.lo, s.hi = never, never // until an answer tells
+		return
+	}
+	windows, step := instant(1), longer(s.period)
+	if idle := now - s.hi; idle > 4*s.period {
+		windows = idle/step - 1
+	}
+	s.hi += windows * step
+	s.lo = max(s.lo+windows*(s.period-s.period/drift), s.hi-s.period)
+}
+
+// observe takes an answer's reset for the window's end. It may speak of
+// another window, a whole number of periods away.
+func (s *span) observe(o *observation) {
+	lo, hi := o.sent+o.resetMin, o.answered+o.resetMax
+	newLo, newHi := lo, hi
+	if s.period > 0 && s.hi < never {
+		away := (s.lo + s.hi) - (lo + hi) // twice the distance of the middles
+		periods := (away + s.period) / (2 * s.period)
+		if away < -s.period {
+			periods = (away - s.period) / (2 * s.period)
+		}
+		newLo, newHi = lo+periods*s.period, hi+periods*s.period
+	}
+	newLo, newHi = max(newLo, s.lo), min(newHi, s.hi)
+	if newLo > newHi { // a clock was set, or the calendar's next period began
+		newLo, newHi = lo, hi
+	}
+	s.lo, s.hi = newLo, newHi
+}
