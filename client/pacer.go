@@ -115,14 +115,15 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 		}
 		next := min(w.wake, w.deadline)
 		if p.queue[0] == w && !p.paused && t.op.cost > 0 {
-			if p.lookedAt+lookEvery <= now {
+			if again := p.lookedAt + lookAfter(next-now); again > now {
+				next = min(next, again)
+			} else {
 				p.lookedAt = now
 				p.mu.Unlock()
 				look(ctx)
 				p.mu.Lock()
 				continue
 			}
-			next = min(next, p.lookedAt+lookEvery)
 		}
 		p.mu.Unlock()
 		err := p.wait(ctx, w.signal, next-now)
@@ -135,10 +136,16 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 	}
 }
 
-// lookEvery is how often those who wait read where the policies stand: an
-// operator may have raised the quota, others may have spent of it, and clocks
-// drift.
-const lookEvery = 10 * time.Second
+// Those who wait read from time to time where the policies stand: an operator
+// may have raised the quota, others may have spent of it, and clocks drift.
+const (
+	lookEvery  = 10 * time.Second
+	lookSeldom = 10 * time.Minute // in a wait for days
+)
+
+// lookAfter is how long after the last look there is another, in a wait that
+// still lasts for d: after a tenth of it.
+func lookAfter(d instant) instant { return min(max(lookEvery, d/10), lookSeldom) }
 
 // wait ends at a signal, when d has passed, or with the context.
 func (p *pacer) wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
