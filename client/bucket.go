@@ -4,7 +4,8 @@ package client
 // drains evenly: what was charged drains by limit units a period.
 type bucket struct {
 	limit   int64
-	period  instant // with the drift
+	nominal instant // the period
+	period  instant // the same with the drift
 	emptyAt instant
 	// queues is true for a leaky_bucket: there the answer's remaining units
 	// are 0 as soon as its queue is too long, and only the reset tells the level.
@@ -33,8 +34,9 @@ func (b *bucket) least(o *observation) int64 {
 	if !b.queues {
 		return o.capacity - o.remaining
 	}
-	units, _ := scale(int64(o.resetMin), b.limit, int64(b.period))
-	return units
+	// Rounded up, as what is expected is: neither can be more than the
+	// server's level, rounded up.
+	return scaleUp(int64(o.resetMin), b.limit, int64(b.nominal))
 }
 
 func (b *bucket) observe(o *observation) {

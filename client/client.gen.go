@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/oapi-codegen/runtime"
-	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
 // Defines values for Algorithm.
@@ -495,8 +494,8 @@ type CreateOrder struct {
 	// Email where the confirmation goes
 	//
 	// Examples: a@example.com
-	Email openapi_types.Email `json:"email"`
-	Items []CreateItem        `json:"items"`
+	Email string       `json:"email"`
+	Items []CreateItem `json:"items"`
 
 	// PaymentToken the payment provider's; in dev mode tok_ok pays
 	//

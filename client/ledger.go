@@ -43,12 +43,12 @@ func newLedger(p Policy) (*ledger, error) {
 	unknownEnd := span{period: period, lo: never, hi: never}
 	switch p.Algorithm {
 	case TokenBucket:
-		l.counter = &bucket{limit: p.Limit, period: longer(period)}
+		l.counter = &bucket{limit: p.Limit, nominal: period, period: longer(period)}
 		if burst := orZero(p.Burst); burst > 0 {
 			l.capacity = burst
 		}
 	case LeakyBucket:
-		l.counter = &bucket{limit: p.Limit, period: longer(period), queues: true}
+		l.counter = &bucket{limit: p.Limit, nominal: period, period: longer(period), queues: true}
 		longest, err := parsePeriod(orZero(p.MaxWait))
 		if err != nil {
 			longest = time.Second // the server's default

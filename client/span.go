@@ -26,7 +26,7 @@ func (s *span) next(now instant) {
 // observe takes an answer's reset for the window's end. It may speak of
 // another window, a whole number of periods away.
 func (s *span) observe(o *observation) {
-	lo, hi := o.sent+o.resetMin, o.answered+o.resetMax
+	lo, hi := o.sent+o.resetMin-o.resetMin/drift, o.answered+longer(o.resetMax)
 	newLo, newHi := lo, hi
 	if s.period > 0 && s.hi < never {
 		away := (s.lo + s.hi) - (lo + hi) // twice the distance of the middles

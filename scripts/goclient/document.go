@@ -75,12 +75,17 @@ func eachOperation(doc *openapi3.T, do func(method, path string, op *openapi3.Op
 }
 
 // widen gives numbers that have no format one that holds them all: limits go
-// up to 10¹², and seconds are fractional. oapi-codegen would take int and float32.
+// up to 10¹², and seconds are fractional; oapi-codegen would take int and
+// float32. Texts but times become plain strings: oapi-codegen has types for some
+// formats that judge what the server has sent.
 func widen(ref *openapi3.SchemaRef) {
 	if ref == nil || ref.Value == nil || ref.Ref != "" {
 		return
 	}
 	schema := ref.Value
+	if schema.Type.Includes(openapi3.TypeString) && schema.Format != "date-time" {
+		schema.Format = "" // what an email address is, is for the server to say
+	}
 	if schema.Format == "" && schema.Type != nil {
 		switch {
 		case schema.Type.Includes(openapi3.TypeNumber):
