@@ -19,10 +19,11 @@ type ledger struct {
 	// request is sent; -1 where there is no queue.
 	queue int64
 
-	underWay  int64 // units of requests that have no answer yet
-	sent      int64 // units ever sent
-	answered  int64 // units ever answered
-	notBefore instant
+	underWay  int64   // units of requests that have no answer yet
+	sent      int64   // units ever sent
+	answered  int64   // units ever answered
+	notBefore instant // after a refusal
+	streak    int     // refusals less admissions
 }
 
 // serverQueueing is for how long the server lets a request wait in its queue at
@@ -119,6 +120,9 @@ func (l *ledger) send(now instant, cost int64) part {
 // seen is what the answer says of the policy, nil if nothing.
 func (p *part) settle(now instant, refused bool, seen *observation) {
 	l := p.ledger
+	if !refused && p.units > 0 && l.streak > 0 {
+		l.streak--
+	}
 	if !l.holds {
 		l.underWay -= p.units
 		if !refused {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -241,14 +242,23 @@ func (p *pacer) ended(t *ticket) {
 }
 
 // refuse keeps everybody from the policies that refused until the server's
-// Retry-After.
+// Retry-After, and for longer when they have refused before: somebody else
+// spends the same quota, and those who share it must not come back together.
 func (p *pacer) refuse(t *ticket, violated []string, after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, part := range t.parts {
-		if slices.Contains(violated, part.policy.Name) {
-			part.notBefore = max(part.notBefore, p.now()+after)
+	now := p.now()
+	for i := range t.parts {
+		l := t.parts[i].ledger
+		if !slices.Contains(violated, l.policy.Name) {
+			continue
 		}
+		longer := time.Duration(float64(after) * rand.Float64() * float64(int(1)<<l.streak))
+		l.streak = min(l.streak+1, longestStreak)
+		l.notBefore = max(l.notBefore, now+after+min(longer, lookEvery))
 	}
-	p.lookedAt = min(p.lookedAt, p.now()-lookEvery)
+	p.lookedAt = min(p.lookedAt, now-lookEvery)
 }
+
+// longestStreak bounds how often the pause after a refusal is doubled.
+const longestStreak = 5

@@ -163,3 +163,84 @@ func TestNoRequestIsRefusedWhateverThePoliciesAndTheJourneys(t *testing.T) {
 		}
 	})
 }
+
+// speeds is one policy of each algorithm, with journeys of up to 40 ms, and how
+// long the load takes at least by the quota alone.
+var speeds = []struct {
+	policy ratelimit.Policy
+	load   load
+	least  time.Duration
+}{
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1s", Burst: 20},
+		load:   load{costs: []int{1}, each: 150}, least: 58 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "1s"},
+		load:   load{costs: []int{1}, each: 150}, least: 59900 * time.Millisecond,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 110 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 20, Period: "1s"},
+		load:   load{costs: []int{1}, each: 150}, least: 29 * time.Second,
+	},
+	{ // what is spent at once in the first window slides out in the second
+		policy: ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 120 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.SlidingLog, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 110 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.Calendar, Limit: 100, Period: "day"},
+		load:   load{costs: []int{1}, each: 75}, least: 48 * time.Hour,
+	},
+	{ // each is on its way for 40 ms on average, and works for 50 ms
+		policy: ratelimit.Policy{Algorithm: ratelimit.Concurrency, Limit: 2},
+		load:   load{costs: []int{1}, each: 150, work: 100 * time.Millisecond}, least: 600 / 2 * 90 * time.Millisecond,
+	},
+}
+
+func TestThePacingIsAlmostAsFastAsEachAlgorithmAllows(t *testing.T) {
+	for _, speed := range speeds {
+		t.Run(string(speed.policy.Algorithm)+" "+string(speed.policy.Period), func(t *testing.T) {
+			l := speed.load
+			l.workers, l.delay, l.fast, l.seed = 4, 40*time.Millisecond, -50, 7
+			speed.policy.Name = "p"
+			l.policies = []ratelimit.Policy{speed.policy}
+			r := run(t, l)
+			ratio := speed.least.Seconds() / r.took.Seconds()
+			t.Logf("%v of %v at least: %.1f %%; %d looks", r.took, speed.least, 100*ratio, r.looks)
+			if r.err != nil || r.refused > 0 || ratio < 0.9 {
+				t.Errorf("%d refused, %v; took %v, and the quota allows %v", r.refused, r.err, r.took, speed.least)
+			}
+			if speed.policy.Algorithm == ratelimit.Concurrency && r.top > 2 {
+				t.Errorf("%d ran at once", r.top)
+			}
+		})
+	}
+}
+
+func TestSeveralClientsOfOneKeyAllGetThrough(t *testing.T) {
+	for _, speed := range speeds {
+		t.Run(string(speed.policy.Algorithm)+" "+string(speed.policy.Period), func(t *testing.T) {
+			l := speed.load
+			l.workers, l.clients, l.each, l.delay, l.seed = 2, 3, l.each/2, 40*time.Millisecond, 7
+			speed.policy.Name = "p"
+			l.policies = []ratelimit.Policy{speed.policy}
+			r := run(t, l)
+			ratio := speed.least.Seconds() * float64(6*l.each) / float64(4*speed.load.each) / r.took.Seconds()
+			t.Logf("%v (%.0f %%), %d admitted, %d refused", r.took, 100*ratio, r.allowed, r.refused)
+			if r.err != nil || r.allowed != 6*l.each {
+				t.Errorf("%d admitted; %v", r.allowed, r.err)
+			}
+			if r.refused > r.allowed/2 {
+				t.Errorf("%d refused of %d", r.refused, r.allowed+r.refused)
+			}
+		})
+	}
+}

@@ -24,17 +24,29 @@ func (s *span) next(now instant) {
 }
 
 // observe takes an answer's reset for the window's end. It may speak of
-// another window, a whole number of periods away.
+// another window, a whole number of periods away; where it isn't clear of which,
+// since it tells too little for windows so short, nothing is learnt.
 func (s *span) observe(o *observation) {
 	lo, hi := o.sent+o.resetMin-o.resetMin/drift, o.answered+longer(o.resetMax)
+	if s.hi == never {
+		s.lo, s.hi = lo, hi
+		return
+	}
 	newLo, newHi := lo, hi
-	if s.period > 0 && s.hi < never {
-		away := (s.lo + s.hi) - (lo + hi) // twice the distance of the middles
-		periods := (away + s.period) / (2 * s.period)
-		if away < -s.period {
-			periods = (away - s.period) / (2 * s.period)
+	if s.period > 0 {
+		if hi-lo+s.hi-s.lo >= s.period {
+			return
 		}
-		newLo, newHi = lo+periods*s.period, hi+periods*s.period
+		// The shift that brings the two closest: rounded, of twice the
+		// distance between their middles.
+		twice := (s.lo + s.hi) - (lo + hi)
+		if twice < 0 {
+			twice -= s.period
+		} else {
+			twice += s.period
+		}
+		shift := twice / (2 * s.period) * s.period
+		newLo, newHi = lo+shift, hi+shift
 	}
 	newLo, newHi = max(newLo, s.lo), min(newHi, s.hi)
 	if newLo > newHi { // a clock was set, or the calendar's next period began
