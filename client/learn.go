@@ -21,10 +21,10 @@ func (p *pacer) policiesChanged(t *ticket, header http.Header, seen map[string]o
 	if known {
 		return before != field
 	}
-	if len(seen) != len(t.parts) {
-		return true
+	if p.now() < p.learnedAt+learnEvery { // two instances that disagree, perhaps
+		return false
 	}
-	return slices.ContainsFunc(t.parts, func(part part) bool { _, there := seen[part.policy.Name]; return !there })
+	return len(seen) != len(t.parts) || slices.ContainsFunc(t.parts, func(part part) bool { _, there := seen[part.policy.Name]; return !there })
 }
 
 // install takes over the policies that hold now. One that is as it was keeps
@@ -87,7 +87,7 @@ func (t *Transport) learn(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.paused, p.learned = false, err == nil
+	p.paused, p.learned, p.learnedAt = false, err == nil, p.now()
 	p.admit(p.now())
 	if ctx.Err() != nil { // it is this caller's failure, and the next one tries
 		t.triedAt = 0

@@ -89,8 +89,12 @@ func (l *ledger) ready(now instant, cost int64) instant {
 		return max(now, l.notBefore)
 	}
 	most := l.capacity - l.underWay - units
-	if l.queue >= 0 {
-		most = min(most, l.queue-l.underWay)
+	switch {
+	case l.queue < 0:
+	case l.underWay == 0:
+		most = min(most, l.queue)
+	default: // they may arrive in any order, and each has its turn after all others
+		most = min(most, l.queue-l.underWay-units+1)
 	}
 	if most < 0 {
 		return never

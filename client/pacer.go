@@ -26,9 +26,10 @@ type pacer struct {
 	underWay map[*ticket]struct{}
 	// paused is true while the policies are read: nothing is sent meanwhile.
 	paused bool
-	// learned is true when the policies are known, as they were at lookedAt.
-	learned  bool
-	lookedAt instant
+	// learned is true when the policies are known, as they were at learnedAt.
+	learned   bool
+	learnedAt instant
+	lookedAt  instant
 	// fields is the RateLimit-Policy field by group: when it changes, the
 	// policies have.
 	fields map[string]string

@@ -72,7 +72,7 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	response := s.answer(r)
-	if !pause(r, s.delay()) {
+	if r.Context().Err() != nil || !pause(r, s.delay()) {
 		return nil, r.Context().Err()
 	}
 	response.Request = r

@@ -162,7 +162,7 @@ func rewound(request *http.Request) (*http.Request, error) {
 func (t *Transport) forget() {
 	t.pacer.mu.Lock()
 	defer t.pacer.mu.Unlock()
-	t.pacer.learned = false
+	t.pacer.learned, t.triedAt = false, 0
 }
 
 // lookAgain is look for those who wait: where it shows other policies than are
