@@ -34,7 +34,9 @@ var mayImport = map[string][]string{
 	"internal/postgres/pgbin":  {},
 	"migrations":               {},
 	"docs":                     {},
+	"client":                   {},
 	"scripts/openapi":          {},
+	"scripts/goclient":         {},
 	"internal/testkit/cluster": {"internal/testkit"},
 }
 
