@@ -46,12 +46,14 @@ format: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## make the OpenAPI description from the annotations
+generate: ## make the OpenAPI description from the annotations, and the Go client from that
 	go run ./scripts/openapi -dirs handlers,models,ratelimit
+	go run ./scripts/goclient
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
 	go run ./scripts/openapi -dirs handlers,models,ratelimit -check
+	go run ./scripts/goclient -check
 
 .PHONY: lint-spec
 lint-spec: ## Spectral and Redocly over the OpenAPI description

@@ -36,7 +36,9 @@ var mayImport = map[string][]string{
 	"internal/postgres/pgbin":  {},
 	"migrations":               {},
 	"docs":                     {},
+	"client":                   {},
 	"scripts/openapi":          {},
+	"scripts/goclient":         {},
 	"internal/testkit/cluster": {"internal/testkit"},
 	"internal/testkit/load":    {},
 }

@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// pacer admits requests one by one. It has no goroutine of its own: whoever
+// comes, waits, or is answered moves it on.
+type pacer struct {
+	clock   Clock
+	base    time.Time // instants count from it
+	longest time.Duration
+	most    int // requests that wait at once
+
+	mu      sync.Mutex
+	ledgers []*ledger
+	builtIn *ledger // of GET /v1/me and what is below it
+	queue   queue
+	count   uint64 // requests that ever came
+	// underWay are the requests that have no answer yet, or hold a slot.
+	underWay map[*ticket]struct{}
+	// paused is true while the policies are read: nothing is sent meanwhile.
+	paused bool
+	// learned is true when the policies are known, as they were at learnedAt.
+	learned   bool
+	learnedAt instant
+	lookedAt  instant
+	// fields is the RateLimit-Policy field by group: when it changes, the
+	// policies have.
+	fields map[string]string
+}
+
+// meBuiltIn is what the server allows on routes that cost nothing and that any
+// key may call.
+var meBuiltIn = Policy{Name: "built-in", Algorithm: TokenBucket, Limit: 50, Period: new("1s")}
+
+func newPacer(clock Clock, longest time.Duration, most int) *pacer {
+	builtIn, err := newLedger(meBuiltIn)
+	if err != nil {
+		panic(err) // the policy above is a constant
+	}
+	return &pacer{
+		clock: clock, base: clock.Now(), longest: longest, most: most, builtIn: builtIn,
+		underWay: map[*ticket]struct{}{}, fields: map[string]string{},
+	}
+}
+
+func (p *pacer) now() instant { return p.clock.Now().Sub(p.base) }
+
+// applying are the ledgers that a request of this operation counts in.
+func (p *pacer) applying(op *operation) []*ledger {
+	var applying []*ledger
+	switch {
+	case op == free:
+	case op.cost > 0:
+		for _, l := range p.ledgers {
+			if l.group == "" || l.group == op.group {
+				applying = append(applying, l)
+			}
+		}
+	case op.group == "":
+		applying = append(applying, p.builtIn)
+	}
+	return applying
+}
+
+// turn is a request's place among the others, which it keeps over its tries.
+type turn struct {
+	op        *operation
+	number    uint64
+	deadline  instant
+	notBefore instant
+}
+
+func (p *pacer) arrive(op *operation) *turn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count++
+	return &turn{op: op, number: p.count, deadline: p.now() + p.longest}
+}
+
+// acquire waits until the request may be sent. The error is the context's, or a
+// *WaitError. look reads where the policies stand; it is called by one of those
+// who wait, and not under the lock.
+func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)) (*ticket, error) {
+	w := &waiter{
+		number: t.number, op: t.op, cost: max(t.op.cost, 1), deadline: t.deadline, notBefore: t.notBefore,
+		wake: never, signal: make(chan struct{}, 1),
+	}
+	p.mu.Lock()
+	if len(p.queue) >= p.most && t.notBefore == 0 {
+		err := p.tooLong(w)
+		p.mu.Unlock()
+		return nil, err
+	}
+	w.ledgers = p.applying(t.op)
+	p.queue.add(w)
+	for {
+		now := p.now()
+		p.admit(now)
+		if w.admitted != nil {
+			w.admitted.group, w.admitted.cost = t.op.group, t.op.cost
+			p.underWay[w.admitted] = struct{}{}
+			p.mu.Unlock()
+			return w.admitted, nil
+		}
+		if w.wake < never && w.wake > w.deadline || now >= w.deadline {
+			err := p.tooLong(w)
+			p.leave(w)
+			p.mu.Unlock()
+			return nil, err
+		}
+		next := min(w.wake, w.deadline)
+		if p.queue[0] == w && !p.paused && t.op.cost > 0 {
+			if again := p.lookedAt + lookAfter(next-now); again > now {
+				next = min(next, again)
+			} else {
+				p.lookedAt = now
+				p.mu.Unlock()
+				look(ctx)
+				p.mu.Lock()
+				continue
+			}
+		}
+		p.mu.Unlock()
+		err := p.wait(ctx, w.signal, next-now)
+		p.mu.Lock()
+		if err != nil && w.admitted == nil {
+			p.leave(w)
+			p.mu.Unlock()
+			return nil, err
+		}
+	}
+}
+
+// Those who wait read from time to time where the policies stand: an operator
+// may have raised the quota, others may have spent of it, and clocks drift.
+const (
+	lookEvery  = 10 * time.Second
+	lookSeldom = 10 * time.Minute // in a wait for days
+)
+
+// lookAfter is how long after the last look there is another, in a wait that
+// still lasts for d: after a tenth of it.
+func lookAfter(d instant) instant { return min(max(lookEvery, d/10), lookSeldom) }
+
+// wait ends at a signal, when d has passed, or with the context.
+func (p *pacer) wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
+	fired, stop := p.clock.NewTimer(d)
+	defer stop()
+	select {
+	case <-signal:
+	case <-fired:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (p *pacer) admit(now instant) {
+	if !p.paused {
+		p.queue.admit(now)
+	}
+}
+
+// leave takes a waiter out; others may now go in its place.
+func (p *pacer) leave(w *waiter) {
+	p.queue.remove(w)
+	p.admit(p.now())
+}
+
+// tooLong is the error of a request that can't wait for long enough. What it
+// tells is a lower bound for all but the first.
+func (p *pacer) tooLong(w *waiter) *WaitError {
+	now := p.now()
+	at := w.wake
+	for _, other := range p.queue {
+		if at == never {
+			at = other.wake
+		}
+	}
+	if at == never {
+		at = now
+	}
+	return &WaitError{RetryAfter: max(0, at-now), Policies: w.policies(now)}
+}
+
+// answered settles a request. response is nil when there was no answer.
+func (p *pacer) answered(t *ticket, response *http.Response) (changed bool) {
+	var seen map[string]observation
+	refused := false
+	if response != nil {
+		seen, refused = limitsOf(response.Header), response.StatusCode == http.StatusTooManyRequests
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if response != nil && t.cost > 0 {
+		changed = p.policiesChanged(t, response.Header, seen)
+	}
+	p.settle(t, refused, seen)
+	return changed
+}
+
+func (p *pacer) settle(t *ticket, refused bool, seen map[string]observation) {
+	now := p.now()
+	holds := false
+	for i := range t.parts {
+		part := &t.parts[i]
+		holds = holds || part.holds
+		if o, there := seen[part.policy.Name]; there {
+			o.sent, o.answered = t.sentAt, now
+			part.settle(now, refused, &o)
+		} else {
+			part.settle(now, refused, nil)
+		}
+	}
+	if !holds {
+		delete(p.underWay, t)
+		t.ended = true
+	}
+	p.admit(now)
+}
+
+// ended frees the slots of a request whose answer was read to its end. It may
+// be called more than once.
+func (p *pacer) ended(t *ticket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.ended {
+		return
+	}
+	t.ended = true
+	delete(p.underWay, t)
+	for i := range t.parts {
+		t.parts[i].end()
+	}
+	p.admit(p.now())
+}
+
+// refuse keeps everybody from the policies that refused until the server's
+// Retry-After, and for longer when they have refused before: somebody else
+// spends the same quota, and those who share it must not come back together.
+func (p *pacer) refuse(t *ticket, violated []string, after time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	for i := range t.parts {
+		l := t.parts[i].ledger
+		if !slices.Contains(violated, l.policy.Name) {
+			continue
+		}
+		longer := time.Duration(float64(after) * rand.Float64() * float64(int(1)<<l.streak))
+		l.streak = min(l.streak+1, longestStreak)
+		l.notBefore = max(l.notBefore, now+after+min(longer, lookEvery))
+	}
+	p.lookedAt = min(p.lookedAt, now-lookEvery)
+}
+
+// longestStreak bounds how often the pause after a refusal is doubled.
+const longestStreak = 5

@@ -1,0 +1,246 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ratelimiter/client"
+	"ratelimiter/ratelimit"
+)
+
+// load is who sends what.
+type load struct {
+	policies []ratelimit.Policy
+	workers  int
+	each     int   // requests of each worker
+	costs    []int // 1 or 5, over and over
+	spent    int   // units that were spent before
+	after    time.Duration
+	fast     int64 // millionths
+	delay    time.Duration
+	work     time.Duration
+	failures bool
+	clients  int
+	seed     uint64
+}
+
+type result struct {
+	took             time.Duration
+	refused, allowed int
+	top, looks       int
+	err              error
+}
+
+// run sends a load in a bubble of synctest.
+func run(t *testing.T, l load) (r result) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		random := &safeRand{Rand: rand.New(rand.NewPCG(l.seed, 1))}
+		s, err := newServer(l.policies, l.fast)
+		if err != nil {
+			r.err = err
+			return
+		}
+		for range l.spent {
+			s.answer(request(t, http.MethodGet, "/v1/products"))
+		}
+		time.Sleep(l.after)
+		s.refused, s.admitted = 0, 0
+		s.delay = func() time.Duration { return random.upTo(l.delay) }
+		s.work = func() time.Duration { return random.upTo(l.work) }
+		if l.failures {
+			s.status = func() int { return []int{200, 200, 404, 500}[random.upTo(3)] }
+		}
+		began := time.Now()
+		var failed atomic.Pointer[error]
+		var all sync.WaitGroup
+		for range max(1, l.clients) {
+			c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithLongestWait(1000*time.Hour), client.WithMaxAttempts(50))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range l.workers {
+				all.Go(func() {
+					for i := range l.each {
+						if err := send(t.Context(), c, l.costs[i%len(l.costs)]); err != nil && !l.failures {
+							failed.CompareAndSwap(nil, &err)
+						}
+					}
+				})
+			}
+		}
+		all.Wait()
+		if err := failed.Load(); err != nil {
+			r.err = *err
+		}
+		r.took, r.refused, r.allowed, r.top, r.looks = time.Since(began), s.refused, s.admitted, s.top, s.looks
+	})
+	return r
+}
+
+func request(t *testing.T, method, path string) *http.Request {
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://api.test"+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func send(ctx context.Context, c *client.Client, cost int) error {
+	if cost == 5 {
+		_, err := c.CreateOrder(ctx, nil, client.CreateOrder{})
+		return err
+	}
+	_, err := c.ListProducts(ctx, nil)
+	return err
+}
+
+type safeRand struct {
+	mu sync.Mutex
+	*rand.Rand
+}
+
+func (r *safeRand) upTo(d time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(r.Int64N(int64(d) + 1))
+}
+
+// somePolicy draws a policy that every request can pass.
+func somePolicy(t *rapid.T, name string) ratelimit.Policy {
+	algorithms := []ratelimit.Algorithm{
+		ratelimit.TokenBucket, ratelimit.LeakyBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow, ratelimit.SlidingLog,
+		ratelimit.Calendar, ratelimit.Concurrency,
+	}
+	p := ratelimit.Policy{
+		Name: name, Algorithm: rapid.SampledFrom(algorithms).Draw(t, "algorithm"),
+		Limit: rapid.Int64Range(5, 60).Draw(t, "limit"),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "grouped") == 0 {
+		p.Group = "orders:write"
+	}
+	switch p.Algorithm {
+	case ratelimit.Calendar:
+		p.Period = ratelimit.Day
+	case ratelimit.Concurrency:
+		p.Limit = rapid.Int64Range(1, 4).Draw(t, "slots")
+	default:
+		p.Period = ratelimit.Every(time.Duration(rapid.IntRange(50, 30_000).Draw(t, "period")) * time.Millisecond)
+	}
+	if p.Algorithm == ratelimit.TokenBucket {
+		p.Burst = rapid.Int64Range(5, 100).Draw(t, "burst")
+	}
+	return p
+}
+
+func TestNoRequestIsRefusedWhateverThePoliciesAndTheJourneys(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := load{
+			workers: rapid.IntRange(1, 8).Draw(rt, "workers"), each: rapid.IntRange(1, 40).Draw(rt, "each"),
+			costs: rapid.SliceOfN(rapid.SampledFrom([]int{1, 5}), 1, 4).Draw(rt, "costs"),
+			spent: rapid.IntRange(0, 60).Draw(rt, "spent"), after: time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(rt, "after")),
+			fast:     rapid.Int64Range(-90, 90).Draw(rt, "fast"),
+			delay:    time.Duration(rapid.Int64Range(0, int64(200*time.Millisecond)).Draw(rt, "delay")),
+			work:     time.Duration(rapid.Int64Range(0, int64(200*time.Millisecond)).Draw(rt, "work")),
+			failures: rapid.Bool().Draw(rt, "failures"),
+			seed:     rapid.Uint64().Draw(rt, "seed"),
+		}
+		for i := range rapid.IntRange(1, 3).Draw(rt, "policies") {
+			l.policies = append(l.policies, somePolicy(rt, fmt.Sprintf("p%d", i)))
+		}
+		r := run(t, l)
+		if r.err != nil || r.refused > 0 || r.allowed != l.workers*l.each {
+			rt.Fatalf("%d admitted, %d refused, %v; want %d and none", r.allowed, r.refused, r.err, l.workers*l.each)
+		}
+	})
+}
+
+// speeds is one policy of each algorithm, with journeys of up to 40 ms, and how
+// long the load takes at least by the quota alone.
+var speeds = []struct {
+	policy ratelimit.Policy
+	load   load
+	least  time.Duration
+}{
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1s", Burst: 20},
+		load:   load{costs: []int{1}, each: 150}, least: 58 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "1s"},
+		load:   load{costs: []int{1}, each: 150}, least: 59900 * time.Millisecond,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 110 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 20, Period: "1s"},
+		load:   load{costs: []int{1}, each: 150}, least: 29 * time.Second,
+	},
+	{ // what is spent at once in the first window slides out in the second
+		policy: ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 120 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.SlidingLog, Limit: 50, Period: "10s"},
+		load:   load{costs: []int{1}, each: 150}, least: 110 * time.Second,
+	},
+	{
+		policy: ratelimit.Policy{Algorithm: ratelimit.Calendar, Limit: 100, Period: "day"},
+		load:   load{costs: []int{1}, each: 75}, least: 48 * time.Hour,
+	},
+	{ // each is on its way for 40 ms on average, and works for 50 ms
+		policy: ratelimit.Policy{Algorithm: ratelimit.Concurrency, Limit: 2},
+		load:   load{costs: []int{1}, each: 150, work: 100 * time.Millisecond}, least: 600 / 2 * 90 * time.Millisecond,
+	},
+}
+
+func TestThePacingIsAlmostAsFastAsEachAlgorithmAllows(t *testing.T) {
+	for _, speed := range speeds {
+		t.Run(string(speed.policy.Algorithm)+" "+string(speed.policy.Period), func(t *testing.T) {
+			l := speed.load
+			l.workers, l.delay, l.fast, l.seed = 4, 40*time.Millisecond, -50, 7
+			speed.policy.Name = "p"
+			l.policies = []ratelimit.Policy{speed.policy}
+			r := run(t, l)
+			ratio := speed.least.Seconds() / r.took.Seconds()
+			t.Logf("%v of %v at least: %.1f %%; %d looks", r.took, speed.least, 100*ratio, r.looks)
+			if r.err != nil || r.refused > 0 || ratio < 0.9 {
+				t.Errorf("%d refused, %v; took %v, and the quota allows %v", r.refused, r.err, r.took, speed.least)
+			}
+			if speed.policy.Algorithm == ratelimit.Concurrency && r.top > 2 {
+				t.Errorf("%d ran at once", r.top)
+			}
+		})
+	}
+}
+
+func TestSeveralClientsOfOneKeyAllGetThrough(t *testing.T) {
+	for _, speed := range speeds {
+		t.Run(string(speed.policy.Algorithm)+" "+string(speed.policy.Period), func(t *testing.T) {
+			l := speed.load
+			l.workers, l.clients, l.each, l.delay, l.seed = 2, 3, l.each/2, 40*time.Millisecond, 7
+			speed.policy.Name = "p"
+			l.policies = []ratelimit.Policy{speed.policy}
+			r := run(t, l)
+			ratio := speed.least.Seconds() * float64(6*l.each) / float64(4*speed.load.each) / r.took.Seconds()
+			t.Logf("%v (%.0f %%), %d admitted, %d refused", r.took, 100*ratio, r.allowed, r.refused)
+			if r.err != nil || r.allowed != 6*l.each {
+				t.Errorf("%d admitted; %v", r.allowed, r.err)
+			}
+			if r.refused > r.allowed/2 {
+				t.Errorf("%d refused of %d", r.refused, r.allowed+r.refused)
+			}
+		})
+	}
+}

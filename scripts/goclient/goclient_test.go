@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sample is a description with one operation of each kind; COST is where the
+// first one's extension stands.
+const sample = `{
+	"openapi": "3.1.0", "info": {"title": "Shop", "version": "1"},
+	"paths": {
+		"/v1/things/{id}": {
+			"get": {
+				"operationId": "getThing", "summary": "Get a thing", "security": [{"BearerAuth": []}], COST
+				"parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+				"responses": {
+					"200": {"description": "OK", "headers": {"ETag": {"schema": {"type": "string"}}},
+						"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+					"404": {"description": "None", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+				}
+			},
+			"delete": {
+				"operationId": "deleteThing", "summary": "Delete a thing", "x-ratelimit": {"scope": "things:write", "group": "things:write", "cost": 5},
+				"parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+				"responses": {"204": {"description": "Gone"}}
+			}
+		},
+		"/v1/things/{id}/picture": {
+			"get": {
+				"operationId": "getPicture", "summary": "See it", "x-ratelimit": {"scope": "", "group": "", "cost": 0},
+				"parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+				"responses": {"200": {"description": "OK", "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}}
+			}
+		},
+		"/livez": {"get": {"operationId": "livez", "summary": "Alive?", "security": [], "responses": {"204": {"description": "Yes"}}}}
+	},
+	"components": {
+		"securitySchemes": {"BearerAuth": {"type": "http", "scheme": "bearer"}},
+		"schemas": {
+			"Problem": {"type": "object", "properties": {"title": {"type": "string"}}},
+			"Thing": {"type": "object", "required": ["id", "size", "left", "sold_at", "email"], "properties": {
+				"id": {"type": "string"}, "size": {"type": "number"}, "left": {"type": "integer"},
+				"sold_at": {"type": ["string", "null"], "format": "date-time"}, "email": {"type": "string", "format": "email"}
+			}}
+		}
+	}
+}`
+
+const goodCost = `"x-ratelimit": {"scope": "things:read", "group": "things:read", "cost": 1},`
+
+func sampleFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	files, err := generate([]byte(strings.Replace(sample, "COST", goodCost, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestTheClientHasTypedMethodsAndFailuresAreNoTypes(t *testing.T) {
+	code := string(sampleFiles(t)["client.gen.go"])
+	for _, want := range []string{
+		"func (c *Client) GetThing(ctx context.Context, id string, edits ...RequestEdit) (*Thing, error) {",
+		"func (c *Client) DeleteThing(ctx context.Context, id string, edits ...RequestEdit) error {",
+		"func (c *Client) GetPicture(ctx context.Context, id string, edits ...RequestEdit) ([]byte, error) {",
+		"func (c *Raw) GetThing(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {",
+		"Size   float64    `json:\"size\"`", "Left   int64      `json:\"left\"`",
+		"SoldAt *time.Time `json:\"sold_at\"`", "Email  string     `json:\"email\"`",
+	} {
+		if !strings.Contains(code, want) {
+			t.Errorf("the code has no line %s", want)
+		}
+	}
+	for _, unwanted := range []string{"type Problem ", "ClientInterface", "Headers struct", "RequestEditorFn", "(devel)"} {
+		if strings.Contains(code, unwanted) {
+			t.Errorf("the code has %q", unwanted)
+		}
+	}
+	if _, err := parser.ParseFile(token.NewFileSet(), "", code, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheCostsAreTheDescriptions(t *testing.T) {
+	table := string(sampleFiles(t)["costs.gen.go"])
+	want := `	{method: "GET", path: "/v1/things/{id}", group: "things:read", cost: 1},
+	{method: "DELETE", path: "/v1/things/{id}", group: "things:write", cost: 5},
+	{method: "GET", path: "/v1/things/{id}/picture", group: "", cost: 0},
+}`
+	if !strings.Contains(table, want) || strings.Contains(table, "livez") {
+		t.Errorf("table is\n%s\nwant\n%s", table, want)
+	}
+}
+
+func TestACostThatIsNotKnownIsAnErrorThatNamesTheOperation(t *testing.T) {
+	for _, bad := range []string{
+		"", `"x-ratelimit": 5,`, `"x-ratelimit": {"group": "things:read"},`, `"x-ratelimit": {"cost": 1.5},`,
+		`"x-ratelimit": {"cost": -1},`, `"x-ratelimit": {"cost": "1"},`, `"x-ratelimit": {"cost": 1, "group": 7},`,
+	} {
+		_, err := generate([]byte(strings.Replace(sample, "COST", bad, 1)))
+		if err == nil || !strings.Contains(err.Error(), "GET /v1/things/{id}") || !strings.Contains(err.Error(), "x-ratelimit") {
+			t.Errorf("%s: error %v", bad, err)
+		}
+	}
+}
+
+func TestTheCheckFindsWhatIsOutOfDate(t *testing.T) {
+	dir := t.TempDir()
+	spec := filepath.Join(dir, "openapi.json")
+	if err := os.WriteFile(spec, []byte(strings.Replace(sample, "COST", goodCost, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(spec, dir, true); err == nil {
+		t.Error("files that are missing are taken for up to date")
+	}
+	if err := run(spec, dir, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(spec, dir, true); err != nil {
+		t.Errorf("what was just written is out of date: %v", err)
+	}
+	path := filepath.Join(dir, "client.gen.go")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(content, []byte("GetThing"), []byte("GetThat"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(spec, dir, true); err == nil || !strings.Contains(err.Error(), "client.gen.go is out of date") || strings.Contains(err.Error(), "costs") {
+		t.Errorf("after a change by hand: %v", err)
+	}
+}
