@@ -1685,6 +1685,12 @@ const docTemplate = `{
                 "operationId": "rotateMe",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Rotate only this version, as an ETag told it",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
                         "description": "How long this key works on",
                         "name": "rotate",
                         "in": "body",
@@ -1708,6 +1714,12 @@ const docTemplate = `{
                     },
                     "409": {
                         "description": "The key was rotated already",
+                        "schema": {
+                            "$ref": "#/definitions/models.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
                         "schema": {
                             "$ref": "#/definitions/models.Problem"
                         }

@@ -97,10 +97,12 @@ func (h *Me) Limits(c *gin.Context) { writeLimits(c, h.limiter, h.quotaOf(c)) }
 //	@ID				rotateMe
 //	@Accept			json
 //	@Produce		json
+//	@Param			If-Match	header	string	false	"Rotate only this version, as an ETag told it"
 //	@Param			rotate	body		rotateKey	false	"How long this key works on"
 //	@Success		201		{object}	OwnKeyWithSecret
 //	@Failure		400		{object}	models.Problem
 //	@Failure		409		{object}	models.Problem	"The key was rotated already"
+//	@Failure		412		{object}	models.Problem
 //	@Failure		413		{object}	models.Problem
 //	@Failure		415		{object}	models.Problem
 //	@Failure		422		{object}	models.Problem
