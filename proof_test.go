@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -119,4 +120,45 @@ func (op operation) takesBody() bool {
 // elsewhere is the operation's path with a thing that there is none of.
 func (op operation) elsewhere() string {
 	return parameterInBraces.ReplaceAllString(op.path, "none")
+}
+
+// unusable are the examples of requests that can't succeed by themselves, with
+// what they need first.
+var unusable = map[string]string{
+	"commitLimit":  "names a reservation, which has to be made first",
+	"releaseLimit": "names a reservation, which has to be made first",
+}
+
+// Whoever tries an operation on the docs page sends its example as it stands.
+func TestEveryRequestsExampleIsAccepted(t *testing.T) {
+	var spec struct {
+		Paths map[string]map[string]struct {
+			OperationID string
+			RequestBody struct {
+				Content map[string]struct{ Example json.RawMessage }
+			}
+		}
+	}
+	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(t)
+	p := &proof{testApp: app, t: t}
+	for path, methods := range spec.Paths {
+		for method, described := range methods {
+			example := described.RequestBody.Content["application/json"].Example
+			if described.RequestBody.Content == nil || unusable[described.OperationID] != "" {
+				continue
+			}
+			op := p.operation(described.OperationID, strings.ToUpper(method), path)
+			at := app.things(op.route.path)
+			if strings.HasPrefix(path, "/v1/admin/keys/{id}") { // an ordinary key, with policies
+				at = strings.Replace(path, "{id}", made(t, app.admin(), `{"name":"ordinary"}`).ID, 1)
+			}
+			answer := app.admin().Do(op.method, at, []byte(example))
+			if len(example) == 0 || answer.Status >= 300 {
+				t.Errorf("%s: the example %s gets %d: %s", op.id, example, answer.Status, answer.Body)
+			}
+		}
+	}
 }

@@ -2115,7 +2115,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2221,7 +2221,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "from then on the plan counts again; null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
                     "description": "what holds in place of the plan's policy of this name",
@@ -2249,7 +2249,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2355,7 +2355,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2631,7 +2631,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key",
@@ -2711,7 +2711,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key",
@@ -3145,7 +3145,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
                     "description": "default: anywhere",
@@ -3250,7 +3250,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
                     "type": "array",
@@ -3436,8 +3436,7 @@ const docTemplate = `{
                     "description": "a day before to if left out",
                     "type": "string",
                     "format": "date-time",
-                    "x-nullable": true,
-                    "example": "2026-01-15T00:00:00Z"
+                    "x-nullable": true
                 },
                 "policies": {
                     "description": "the quota to try",
@@ -3450,8 +3449,7 @@ const docTemplate = `{
                     "description": "now if left out",
                     "type": "string",
                     "format": "date-time",
-                    "x-nullable": true,
-                    "example": "2026-01-16T00:00:00Z"
+                    "x-nullable": true
                 }
             }
         },
@@ -3466,7 +3464,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
                     "description": "what holds in place of the plan's policy of this name",

@@ -20,7 +20,7 @@ type createKey struct {
 	Plan      optional[string]         `json:"plan" swaggertype:"string" example:"free"`                                                                  // default: free
 	Scopes    optional[[]models.Scope] `json:"scopes" swaggertype:"array,string" example:"products:read,orders:read"`                                     // default: products:read, orders:read, orders:write
 	Owner     optional[string]         `json:"owner" swaggertype:"string" maxLength:"100" example:"own_5HqT1bZr8wYk"`                                     // default: a new one
-	ExpiresAt *timestamp               `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
+	ExpiresAt *timestamp               `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // null: never
 	IPAllow   []network                `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                               // default: anywhere
 	Metadata  map[string]string        `json:"metadata"`                                                                                                  // labels, for the operator's own use
 	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                   // policies of its own, laid over the plan's by name
@@ -31,7 +31,7 @@ type createKey struct {
 // writeOverride is an override in a body.
 type writeOverride struct {
 	Policy    ratelimit.Policy `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
-	ExpiresAt *timestamp       `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
+	ExpiresAt *timestamp       `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // null: never
 	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
 }
 
@@ -58,7 +58,7 @@ type keyPatch struct {
 	Plan      string          `json:"plan" example:"pro"`                                            // whose policies it has
 	Scopes    []string        `json:"scopes" example:"products:read"`                                // what it may do
 	Owner     string          `json:"owner" maxLength:"100" example:"own_5HqT1bZr8wYk"`              // another one: needs the scope admin
-	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`
+	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`
 	IPAllow   []string        `json:"ip_allow" extensions:"x-nullable" example:"203.0.113.0/24"`
 	Metadata  map[string]any  `json:"metadata" extensions:"x-nullable"`  // strings; null removes one
 	Overrides []writeOverride `json:"overrides" extensions:"x-nullable"` // policies of its own; null: none
