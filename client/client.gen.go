@@ -477,7 +477,7 @@ type CreateItem struct {
 type CreateKey struct {
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// IPAllow default: anywhere
@@ -545,7 +545,7 @@ type Key struct {
 
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// ID names the key; it is the middle part of its text too
@@ -624,7 +624,7 @@ type KeyList struct {
 type KeyOverride struct {
 	// ExpiresAt from then on the plan counts again; null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// Policy what holds in place of the plan's policy of this name
@@ -640,7 +640,7 @@ type KeyOverride struct {
 type KeyPatch struct {
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// IPAllow where it may be used; empty: anywhere
@@ -687,7 +687,7 @@ type KeyWithQuota struct {
 
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// ID names the key; it is the middle part of its text too
@@ -759,7 +759,7 @@ type KeyWithSecret struct {
 
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// ID names the key; it is the middle part of its text too
@@ -978,7 +978,7 @@ type OwnKeyWithQuota struct {
 
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// ID names the key
@@ -1034,7 +1034,7 @@ type OwnKeyWithSecret struct {
 
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
 	// ID names the key
@@ -1455,16 +1455,12 @@ type Simulation struct {
 // SimulationRequest SimulationRequest is the body of POST /v1/admin/keys/{id}/simulate.
 type SimulationRequest struct {
 	// From a day before to if left out
-	//
-	// Examples: 2026-01-15T00:00:00Z
 	From *time.Time `json:"from,omitempty"`
 
 	// Policies the quota to try
 	Policies []Policy `json:"policies"`
 
 	// To now if left out
-	//
-	// Examples: 2026-01-16T00:00:00Z
 	To *time.Time `json:"to,omitempty"`
 }
 
@@ -1514,7 +1510,7 @@ type UsageHistory struct {
 type WriteOverride struct {
 	// ExpiresAt null: never
 	//
-	// Examples: 2027-01-15T09:30:00Z
+	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// Policy what holds in place of the plan's policy of this name

@@ -2307,7 +2307,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2413,7 +2413,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "from then on the plan counts again; null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
                     "description": "what holds in place of the plan's policy of this name",
@@ -2441,7 +2441,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2547,7 +2547,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key; it is the middle part of its text too",
@@ -2823,7 +2823,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key",
@@ -2903,7 +2903,7 @@ const docTemplate = `{
                 "expires_at": {
                     "description": "null: never",
                     "type": "string",
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
                     "description": "names the key",
@@ -3344,7 +3344,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
                     "description": "default: anywhere",
@@ -3451,7 +3451,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
                     "type": "array",
@@ -3638,8 +3638,7 @@ const docTemplate = `{
                     "description": "a day before to if left out",
                     "type": "string",
                     "format": "date-time",
-                    "x-nullable": true,
-                    "example": "2026-01-15T00:00:00Z"
+                    "x-nullable": true
                 },
                 "policies": {
                     "description": "the quota to try",
@@ -3652,8 +3651,7 @@ const docTemplate = `{
                     "description": "now if left out",
                     "type": "string",
                     "format": "date-time",
-                    "x-nullable": true,
-                    "example": "2026-01-16T00:00:00Z"
+                    "x-nullable": true
                 }
             }
         },
@@ -3668,7 +3666,7 @@ const docTemplate = `{
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
-                    "example": "2027-01-15T09:30:00Z"
+                    "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
                     "description": "what holds in place of the plan's policy of this name",

@@ -26,7 +26,7 @@ type createKey struct {
 	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                    // whose policies it has
 	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                         // default: products:read, orders:read, orders:write
 	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"` // default: a new one
-	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`                  // null: never
+	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                  // null: never
 	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                                                // default: anywhere
 	Metadata  map[string]string        `json:"metadata" maxItems:"50"`                                                                                                     // labels, for the operator's own use
 	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                    // policies of its own, laid over the plan's by name
@@ -37,7 +37,7 @@ type createKey struct {
 // writeOverride is an override in a body.
 type writeOverride struct {
 	Policy    ratelimit.Policy `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
-	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"` // null: never
+	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // null: never
 	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
 }
 
@@ -71,7 +71,7 @@ type keyPatch struct {
 	Plan      string          `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                      // whose policies it has
 	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`                                  // what it may do
 	Owner     string          `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
-	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2027-01-15T09:30:00Z"`
+	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`
 	IPAllow   []string        `json:"ip_allow" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`
 	Metadata  map[string]any  `json:"metadata" maxItems:"50" extensions:"x-nullable"`  // strings; null removes one
 	Overrides []writeOverride `json:"overrides" maxItems:"16" extensions:"x-nullable"` // policies of its own; null: none

@@ -23,7 +23,7 @@ type Key struct {
 	Metadata   map[string]string `json:"metadata"`                                                     // labels, for the operator's own use
 	Overrides  []KeyOverride     `json:"overrides"`                                                    // policies of its own, laid over the plan's by name
 	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
-	ExpiresAt  *time.Time        `json:"expires_at" example:"2027-01-15T09:30:00Z"`                    // null: never
+	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // null: never
 	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                  // when it was last used, to the minute or so; null: never
 	Version    int64             `json:"version" example:"1"`                                          // raised by operators' writes; it is the ETag
 }
@@ -32,7 +32,7 @@ type Key struct {
 // or adds one.
 type KeyOverride struct {
 	Policy    ratelimit.Policy `json:"policy"`                                    // what holds in place of the plan's policy of this name
-	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"` // from then on the plan counts again; null: never
+	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
 	Reason    string           `json:"reason" example:"Launch week"`              // why, for whoever looks later
 }
 

@@ -37,7 +37,7 @@ type OwnKey struct {
 	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`                       // whether it works
 	IPAllow   []netip.Prefix   `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
 	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
-	ExpiresAt *time.Time       `json:"expires_at" example:"2027-01-15T09:30:00Z"`                    // null: never
+	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // null: never
 }
 
 // OwnKeyWithQuota is one's own key with what holds for it now.

@@ -20,9 +20,9 @@ type simulateKey struct {
 
 // simulation is the body of POST /v1/admin/keys/{id}/simulate.
 type simulation struct {
-	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                                                          // the quota to try
-	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-15T00:00:00Z"` // a day before to if left out
-	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2026-01-16T00:00:00Z"`   // now if left out
+	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
+	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // a day before to if left out
+	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // now if left out
 
 	groups []string
 	now    time.Time

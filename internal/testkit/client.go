@@ -14,13 +14,15 @@ import (
 // callTimeout bounds one call: an answer that never comes fails the test.
 const callTimeout = 30 * time.Second
 
-// Client calls a server as a caller with an API key does. It may be used from
-// any goroutine of its test.
+// Client calls a server as a caller with an API key does. It checks every
+// exchange against the API's description: what isn't described fails the test.
+// It may be used from any goroutine of its test.
 type Client struct {
-	t    testing.TB
-	base string
-	key  string
-	http *http.Client
+	t       testing.TB
+	base    string
+	key     string
+	http    *http.Client
+	outside string // why exchanges aren't checked; "": they are
 }
 
 // Serve runs handler on a free port of the loopback interface until the test
@@ -53,6 +55,19 @@ func (c *Client) As(key string) *Client {
 	return &other
 }
 
+// Undescribed returns a client whose exchanges aren't checked against the
+// description, for the reason given: a server that isn't the API, or answers
+// that another party makes.
+func (c *Client) Undescribed(reason string) *Client {
+	c.t.Helper()
+	if reason == "" {
+		c.t.Fatal("say why the exchanges are none of the description's")
+	}
+	other := *c
+	other.outside = reason
+	return &other
+}
+
 // Get calls GET path.
 func (c *Client) Get(path string, header ...string) *Response {
 	c.t.Helper()
@@ -70,7 +85,8 @@ func (c *Client) Post(path string, body any, header ...string) *Response {
 // again. A body is sent as JSON unless header says otherwise.
 func (c *Client) Do(method, path string, body any, header ...string) *Response {
 	c.t.Helper()
-	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, c.reader(body))
+	sent := c.bytes(body)
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, reader(sent))
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -95,23 +111,34 @@ func (c *Client) Do(method, path string, body any, header ...string) *Response {
 	if err != nil {
 		c.t.Fatalf("%s %s: read the answer: %v", method, path, err)
 	}
-	return &Response{t: c.t, call: method + " " + path, Status: response.StatusCode, Header: response.Header, Body: data}
+	answer := &Response{t: c.t, call: method + " " + path, Status: response.StatusCode, Header: response.Header, Body: data}
+	c.check(request, sent, answer)
+	return answer
 }
 
-func (c *Client) reader(body any) io.Reader {
+// bytes is a body as it is sent; nil for none.
+func (c *Client) bytes(body any) []byte {
 	switch body := body.(type) {
 	case nil:
 		return nil
 	case string:
-		return strings.NewReader(body)
+		return append([]byte{}, body...)
 	case []byte:
-		return bytes.NewReader(body)
+		return body
 	}
 	data, err := json.Marshal(body)
 	if err != nil {
 		c.t.Fatalf("marshal the body: %v", err)
 	}
-	return bytes.NewReader(data)
+	return data
+}
+
+// reader is nil for no body: an empty one would be announced.
+func reader(body []byte) io.Reader {
+	if body == nil {
+		return nil
+	}
+	return bytes.NewReader(body)
 }
 
 // Response is what came back.

@@ -6,6 +6,21 @@
 // operation's scope, group and cost from the route table in routes.go (docs/openapi.json).
 // It reads annotations, types and literals only; it never runs the API.
 //
+// # Parameters in structs
+//
+// A struct that a handler binds may hold all of a request. Two lines describe it, the second where it has a body:
+//
+//	@Param	request	query	changeKey	true	"Path, query and headers"
+//	@Param	key		body	changeKey	true	"The changes"
+//
+// The first stands for every field with a tag uri:"id" (path), form:"limit" (query) or header:"If-Match" (header), whichever
+// of query, path and header it names; those of embedded structs come first. The second stands for the fields with a json
+// tag. A field's comment, before it or behind it, is its description. These tags of a field reach the description:
+// validate:"required" (or binding), default, example, enums, format, pattern, minLength, maxLength, minimum, maximum,
+// minItems and maxItems; of a list, the last two are about the list and the others about each item. A named text type has
+// its constants as enums. A type that isn't text, number, truth, time or a list of these, or a wrapper with a type
+// argument, needs swaggertype:"string".
+//
 //	go run ./scripts/openapi          # write the four files
 //	go run ./scripts/openapi -check   # fail when a committed file is out of date
 package main

@@ -108,6 +108,19 @@ func ChangeProduct() {}
 //	@Router		/v1/products/{id} [get]
 func GetProduct() {}
 
+// GetProductSheet gives a product's data sheet.
+//
+//	@Summary	Get a product's data sheet
+//	@ID			getProductSheet
+//	@Tags		products
+//	@Produce	application/pdf
+//	@Param		id	path	string	true	"The product's id"
+//	@Success	200	{file}	file
+//	@Failure	404
+//	@Security	BearerAuth
+//	@Router		/v1/products/{id}/sheet [get]
+func GetProductSheet() {}
+
 // Livez says that the process runs.
 //
 //	@Summary	Say whether the process runs

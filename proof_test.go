@@ -1,0 +1,164 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"ratelimiter/docs"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/internal/testkit/contract"
+)
+
+// The proof: every status that the description names is what the server
+// answers in some case. The client checks each answer's shape; here is the case.
+
+// producer brings an operation to answer with a status.
+type producer func(p *proof, op operation) *testkit.Response
+
+// operation is one of the description's, as the route table has it.
+type operation struct {
+	id, method, path string
+	route            route
+	scoped           bool   // needs a scope
+	secured          bool   // needs a key
+	body             string // a right one; "": it takes none
+}
+
+// pending are statuses that are described and not produced yet, with what they
+// wait for. One that is produced must be taken out here.
+var pending = map[int]string{
+	http.StatusNotAcceptable: "no part of the server reads Accept yet",
+}
+
+func TestEveryDescribedStatusIsProduced(t *testing.T) {
+	description, err := contract.Load(docs.OpenAPI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProof(t)
+	unused := maps.Clone(special)
+	statuses := description.Statuses()
+	cases := 0
+	for _, id := range slices.Sorted(maps.Keys(statuses)) {
+		method, path := description.Route(id)
+		op := p.operation(id, method, path)
+		for _, status := range statuses[id] {
+			name := fmt.Sprintf("%s %d", id, status)
+			produce := special[name]
+			delete(unused, name)
+			if produce == nil {
+				produce = producerOf(status)
+			}
+			if produce == nil {
+				t.Errorf("%s: nothing here produces it", name)
+				continue
+			}
+			cases++
+			t.Run(name, func(t *testing.T) { p.check(t, op, status, produce) })
+		}
+	}
+	for name := range unused {
+		t.Errorf("%s has a producer, and isn't described", name)
+	}
+	t.Logf("%d statuses of %d operations", cases, len(statuses))
+}
+
+// producerOf is the producer of a status for any operation; nil if there is
+// none.
+func producerOf(status int) producer {
+	if status >= 200 && status < 300 {
+		return succeed
+	}
+	return generic[status]
+}
+
+func (p *proof) check(t *testing.T, op operation, status int, produce producer) {
+	answer := produce(p, op)
+	why, waits := pending[status]
+	switch {
+	case answer.Status == status && waits:
+		t.Errorf("%d is produced now: take it out of pending (%s)", status, why)
+	case answer.Status == status:
+	case waits:
+		t.Skipf("answers %d: %s", answer.Status, why)
+	default:
+		t.Errorf("answers %d: %s", answer.Status, answer.Body)
+	}
+}
+
+// operation finds an operation's line in the route table, and the body that
+// the table of accesses has for it.
+func (p *proof) operation(id, method, path string) operation {
+	op := operation{id: id, method: method, path: path}
+	a := &api{}
+	for _, r := range append(a.routes(), a.openRoutes()...) {
+		if r.method == method && parameter.ReplaceAllString(r.path, "{$1}") == path {
+			op.route = r
+		}
+	}
+	for _, line := range accessTable {
+		if line.route == method+" "+op.route.path {
+			op.secured, op.scoped, op.body = true, line.scope != "", line.body
+		}
+	}
+	if op.secured != strings.HasPrefix(path, "/v1/") {
+		p.t.Fatalf("%s has no line in the table of accesses", id)
+	}
+	return op
+}
+
+// takesBody reports whether the operation reads a body, be it optional.
+func (op operation) takesBody() bool {
+	return op.body != "" || strings.HasSuffix(op.path, "/rotate") || strings.HasSuffix(op.path, "/reset")
+}
+
+// elsewhere is the operation's path with a thing that there is none of.
+func (op operation) elsewhere() string {
+	return parameterInBraces.ReplaceAllString(op.path, "none")
+}
+
+// unusable are the examples of requests that can't succeed by themselves, with
+// what they need first.
+var unusable = map[string]string{
+	"commitLimit":  "names a reservation, which has to be made first",
+	"releaseLimit": "names a reservation, which has to be made first",
+}
+
+// Whoever tries an operation on the docs page sends its example as it stands.
+func TestEveryRequestsExampleIsAccepted(t *testing.T) {
+	var spec struct {
+		Paths map[string]map[string]struct {
+			OperationID string
+			RequestBody struct {
+				Content map[string]struct{ Example json.RawMessage }
+			}
+		}
+	}
+	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(t)
+	p := &proof{testApp: app, t: t}
+	for path, methods := range spec.Paths {
+		for method, described := range methods {
+			example := described.RequestBody.Content["application/json"].Example
+			if described.RequestBody.Content == nil || unusable[described.OperationID] != "" {
+				continue
+			}
+			op := p.operation(described.OperationID, strings.ToUpper(method), path)
+			at := app.things(op.route.path)
+			if strings.HasPrefix(path, "/v1/admin/keys/{id}") { // an ordinary key, with policies
+				at = strings.Replace(path, "{id}", made(t, app.admin(), `{"name":"ordinary"}`).ID, 1)
+			}
+			answer := app.admin().Do(op.method, at, []byte(example))
+			if len(example) == 0 || answer.Status >= 300 {
+				t.Errorf("%s: the example %s gets %d: %s", op.id, example, answer.Status, answer.Body)
+			}
+		}
+	}
+}
