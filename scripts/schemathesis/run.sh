@@ -45,5 +45,7 @@ done
 API_KEY=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["admin"])' "$work/data/dev-keys.json")
 export API_KEY
 
-SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here "$tools/bin/python" -m schemathesis.cli --config-file $here/schemathesis.toml \
-  run "$API_URL/openapi.json" --max-examples "${EXAMPLES:-300}" "$@" || { cp "$work/log" "${LOG:-/dev/null}"; exit 1; }
+root=$PWD
+cd "$work" # what it remembers goes with it
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH="$root/$here" "$root/$tools/bin/python" -m schemathesis.cli \
+  --config-file "$root/$here/schemathesis.toml" run "$API_URL/openapi.json" --max-examples "${EXAMPLES:-300}" "$@" || { cp "$work/log" "${LOG:-/dev/null}"; exit 1; }
