@@ -6,28 +6,32 @@ import (
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/testkit"
-	"ratelimiter/models"
 )
 
 // special produce what an operation has of its own: by operationId and status.
 var special = map[string]producer{
-	"getOrder 200": func(p *proof, op operation) *testkit.Response {
-		var placed models.Order
-		p.admin.Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&placed)
-		return p.admin.Get("/v1/orders/" + placed.ID)
-	},
 	"commitLimit 204":  reserved,
 	"releaseLimit 204": reserved,
 	"putPlan 201": func(p *proof, op operation) *testkit.Response {
 		return p.admin.Do(op.method, "/v1/admin/plans/new", op.body)
 	},
 
+	"createOrder 409": func(p *proof, op operation) *testkit.Response {
+		locked, unlock := p.lock("order_items")
+		first := make(chan int)
+		go func() { first <- p.admin.Post(op.path, op.body, idempotencyKey, "proof").Status }()
+		locked() // the first request hangs with its key in hand
+		answer := p.admin.Post(op.path, op.body, idempotencyKey, "proof")
+		unlock()
+		<-first
+		return answer
+	},
 	"patchKey 409": func(p *proof, op operation) *testkit.Response {
 		return p.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},
 	"revokeKey 409": func(p *proof, op operation) *testkit.Response { return p.toLastAdmin(op, "") },
 	"rotateKey 409": func(p *proof, op operation) *testkit.Response {
-		path := p.things(op.route.path)
+		path := p.own(op)
 		p.admin.Do(op.method, path, nil).Want(http.StatusCreated)
 		return p.admin.Do(op.method, path, nil)
 	},

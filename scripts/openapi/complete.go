@@ -107,7 +107,7 @@ func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
 		delete(op.RequestBody.Value.Extensions, "x-originalParamName") // a trace of the conversion
 		declareErrors(op, bodyErrors)
 	}
-	if answersWithBody(op) {
+	if secured && answersWithBody(op) { // probers are answered whatever they accept
 		declareErrors(op, answerErrors)
 	}
 
