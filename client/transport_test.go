@@ -193,7 +193,7 @@ func TestALoweredQuotaIsNoticedByTheNextAnswer(t *testing.T) {
 
 // script answers requests one after the other.
 type script struct {
-	answers []*http.Response
+	answers []func() *http.Response
 	got     []*http.Request
 	bodies  []string
 }
@@ -214,7 +214,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(s.answers) > 1 {
 		s.answers = s.answers[1:]
 	}
-	return answer, nil
+	return answer(), nil
 }
 
 func TestWhatIsSentAgain(t *testing.T) {
@@ -223,6 +223,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 	never := func() *http.Response { return reply(429, nil, map[string]any{"retry_after": nil}) }
 	down := func() *http.Response { return reply(503, http.Header{"Retry-After": {"2"}}, nil) }
+	far := func() *http.Response { return reply(503, http.Header{"Retry-After": {"3600"}}, nil) }
 	ok := func() *http.Response { return reply(200, nil, map[string]any{}) }
 	get := func(ctx context.Context, c *client.Client) error { _, err := c.ListProducts(ctx, nil); return err }
 	order := func(ctx context.Context, c *client.Client) error {
@@ -235,19 +236,19 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name    string
-		answers []*http.Response
+		answers []func() *http.Response
 		call    func(context.Context, *client.Client) error
 		tries   int
 		took    time.Duration
 		status  int // of the problem at the end; 0: none
 	}{
-		{name: "a refusal, after what the body says", answers: []*http.Response{limited(), ok()}, call: check, tries: 2, took: 2500 * time.Millisecond},
-		{name: "what never passes isn't", answers: []*http.Response{never(), ok()}, call: get, tries: 1, status: 429},
-		{name: "a refusal not for ever", answers: []*http.Response{limited(), limited(), limited(), ok()}, call: get, tries: 3, took: 5 * time.Second, status: 429},
-		{name: "503 of a read", answers: []*http.Response{down(), ok()}, call: get, tries: 2, took: 2 * time.Second},
-		{name: "503 of an order, by its key", answers: []*http.Response{down(), limited(), ok()}, call: order, tries: 3, took: 4500 * time.Millisecond},
-		{name: "503 of what isn't safe", answers: []*http.Response{down(), ok()}, call: check, tries: 1, status: 503},
-		{name: "not after the longest wait", answers: []*http.Response{reply(503, http.Header{"Retry-After": {"3600"}}, nil), ok()}, call: get, tries: 1, status: 503},
+		{name: "a refusal, after what the body says", answers: []func() *http.Response{limited, ok}, call: check, tries: 2, took: 2500 * time.Millisecond},
+		{name: "what never passes isn't", answers: []func() *http.Response{never, ok}, call: get, tries: 1, status: 429},
+		{name: "a refusal not for ever", answers: []func() *http.Response{limited, limited, limited, ok}, call: get, tries: 3, took: 5 * time.Second, status: 429},
+		{name: "503 of a read", answers: []func() *http.Response{down, ok}, call: get, tries: 2, took: 2 * time.Second},
+		{name: "503 of an order, by its key", answers: []func() *http.Response{down, limited, ok}, call: order, tries: 3, took: 4500 * time.Millisecond},
+		{name: "503 of what isn't safe", answers: []func() *http.Response{down, ok}, call: check, tries: 1, status: 503},
+		{name: "not after the longest wait", answers: []func() *http.Response{far, ok}, call: get, tries: 1, status: 503},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -317,10 +318,12 @@ func TestTheKeyIsForOneHostOnly(t *testing.T) {
 }
 
 func TestAProblemSaysAllThatTheAPISays(t *testing.T) {
-	s := &script{answers: []*http.Response{reply(422, http.Header{"X-Request-Id": {"req_1"}}, map[string]any{
-		"type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": "There is 1 fault.", "instance": "/v1/orders",
-		"request_id": "req_1", "errors": []map[string]any{{"location": "body", "pointer": "/items", "code": "required", "message": "is missing"}},
-	})}}
+	s := &script{answers: []func() *http.Response{func() *http.Response {
+		return reply(422, http.Header{"X-Request-Id": {"req_1"}}, map[string]any{
+			"type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": "There is 1 fault.", "instance": "/v1/orders",
+			"request_id": "req_1", "errors": []map[string]any{{"location": "body", "pointer": "/items", "code": "required", "message": "is missing"}},
+		})
+	}}}
 	c, err := client.New("http://api.test", "key", client.WithBase(s))
 	if err != nil {
 		t.Fatal(err)
