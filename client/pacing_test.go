@@ -232,3 +232,33 @@ func TestSeveralClientsOfOneKeyAllGetThrough(t *testing.T) {
 		})
 	}
 }
+
+// TestJourneysThatRefusedOnce are those that an earlier pacing took wrongly, and
+// some where windows end while requests are under way.
+func TestJourneysThatRefusedOnce(t *testing.T) {
+	fixed := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "f", Algorithm: ratelimit.FixedWindow, Limit: limit, Period: period}
+	}
+	leaky := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "l", Algorithm: ratelimit.LeakyBucket, Limit: limit, Period: period}
+	}
+	sliding := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: limit, Period: period}
+	}
+	loads := map[string]load{
+		"windows shorter than the journey": {policies: []ratelimit.Policy{fixed(5, "110ms")}, workers: 6, each: 13, costs: []int{5}, delay: 135 * time.Millisecond, failures: true},
+		"orders and reads in a queue":      {policies: []ratelimit.Policy{leaky(6, "2638ms")}, workers: 8, each: 20, costs: []int{5, 5, 1}, delay: time.Millisecond, failures: true},
+		"answers around a window's end":    {policies: []ratelimit.Policy{fixed(6, "1s")}, workers: 3, each: 20, costs: []int{1}, delay: 200 * time.Millisecond},
+		"answers around a sliding end":     {policies: []ratelimit.Policy{sliding(6, "1s")}, workers: 3, each: 20, costs: []int{1}, delay: 200 * time.Millisecond},
+	}
+	for name, l := range loads {
+		t.Run(name, func(t *testing.T) {
+			for l.seed = range 40 {
+				l.after = time.Duration(l.seed) * 37 * time.Millisecond
+				if r := run(t, l); r.err != nil || r.refused > 0 {
+					t.Fatalf("seed %d: %d refused; %v", l.seed, r.refused, r.err)
+				}
+			}
+		})
+	}
+}
