@@ -116,15 +116,15 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 		}
 		next := min(w.wake, w.deadline)
 		if p.queue[0] == w && !p.paused && t.op.cost > 0 {
-			if again := p.lookedAt + lookAfter(next-now); again > now {
-				next = min(next, again)
-			} else {
+			again := p.lookedAt + lookAfter(next-now)
+			if again <= now {
 				p.lookedAt = now
 				p.mu.Unlock()
 				look(ctx)
 				p.mu.Lock()
 				continue
 			}
+			next = min(next, again)
 		}
 		p.mu.Unlock()
 		err := wait(ctx, w.signal, next-now)
