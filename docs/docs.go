@@ -1940,7 +1940,6 @@ const docTemplate = `{
                         "minLength": 1,
                         "pattern": "^[!-~]*$",
                         "type": "string",
-                        "x-example": "5d7c2a8e-order-17",
                         "description": "A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.",
                         "name": "Idempotency-Key",
                         "in": "header"

@@ -37,7 +37,7 @@ func NewOrders(orders OrderService, cursors *Cursors) *Orders {
 type placeOrder struct {
 	// A text of your own for this order, such as a UUID: sent again with the
 	// same order within 24 hours, it gets the first answer once more.
-	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces" example:"5d7c2a8e-order-17"`
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
 
 	Body createOrder `body:"required"`
 }
