@@ -11,10 +11,10 @@ import (
 
 // special produce what an operation has of its own: by operationId and status.
 var special = map[string]producer{
-	"getOrder 200":   ownOrder,
-	"getOrder 304":   ownOrderAgain,
-	"getInvoice 200": ownOrder,
-	"getInvoice 304": ownOrderAgain,
+	"getOrder 200":     ownOrder,
+	"getOrder 304":     ownOrderAgain,
+	"getInvoice 200":   ownOrder,
+	"getInvoice 304":   ownOrderAgain,
 	"commitLimit 204":  reserved,
 	"releaseLimit 204": reserved,
 	"putPlan 201": func(p *proof, op operation) *testkit.Response {

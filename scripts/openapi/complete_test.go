@@ -52,7 +52,7 @@ func TestStatusesAndTheirShapes(t *testing.T) {
 		"createProduct": "201 400 401 403 406 409 413 415 422 429 500 503",
 		"changeProduct": "204 400 401 403 413 415 422 429 500 503",
 		"getProduct":    "200 400 401 403 404 406 429 500 503",
-		"livez":         "200 406 503",
+		"livez":         "200 503",
 
 		"getProductSheet": "200 400 401 403 404 406 429 500 503",
 	}
