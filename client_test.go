@@ -7,71 +7,43 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ratelimiter/client"
 	"ratelimiter/internal/apikeys"
 )
 
-// pacedClock is the server's clock for a client too. It moves when everybody
-// who works by it waits, and then to when the first of them is woken: a time in
-// which nothing happens passes at once, and in no other does any time pass.
-type pacedClock struct {
-	*testClock
-	mu      sync.Mutex
-	timers  map[chan time.Time]time.Time
-	working int
-}
-
-func newPacedClock(server *testClock, workers int) *pacedClock {
-	return &pacedClock{testClock: server, timers: map[chan time.Time]time.Time{}, working: workers}
-}
-
-func (c *pacedClock) NewTimer(d time.Duration) (<-chan time.Time, func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fired := make(chan time.Time, 1)
-	c.timers[fired] = c.Now().Add(d)
-	c.turn()
-	return fired, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.timers, fired)
-	}
-}
-
-// done takes one out of those who work.
-func (c *pacedClock) done() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.working--
-	c.turn()
-}
-
-func (c *pacedClock) turn() {
-	if c.working == 0 || len(c.timers) < c.working {
-		return
-	}
-	var first chan time.Time
-	for fired, at := range c.timers {
-		if first == nil || at.Before(c.timers[first]) {
-			first = fired
-		}
-	}
-	if wait := c.timers[first].Sub(c.Now()); wait > 0 {
-		c.Advance(wait)
-	}
-	delete(c.timers, first)
-	first <- c.Now()
-}
-
-// counted counts what the server answers, below the pacing.
+// counted sends, below the pacing, and counts what the server answers. It runs in
+// a bubble of synctest, whose time passes only when nobody does anything, a
+// request under way included; the server's clock follows it.
 type counted struct {
+	base         *http.Transport
+	clock        *testClock
+	began        time.Time
+	mu           sync.Mutex
+	told         time.Duration // of the time since began, what the server's clock knows
 	all, refused atomic.Int64
 	running, top atomic.Int64
 }
 
+func newCounted(clock *testClock) *counted {
+	// A connection that is kept would be read from all the time: then no time passes.
+	return &counted{base: &http.Transport{DisableKeepAlives: true}, clock: clock, began: time.Now()}
+}
+
+func (c *counted) tell() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if since := time.Since(c.began); since > c.told {
+		c.clock.Advance(since - c.told)
+		c.told = since
+	}
+	return c.told
+}
+
 func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.tell()
 	for now := c.running.Add(1); ; {
 		top := c.top.Load()
 		if now <= top || c.top.CompareAndSwap(top, now) {
@@ -79,7 +51,7 @@ func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	defer c.running.Add(-1)
-	response, err := http.DefaultTransport.RoundTrip(r)
+	response, err := c.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +68,16 @@ var placed = client.CreateOrder{
 }
 
 // drive sends requests of these costs from several goroutines, and returns how
-// long it took by the server's clock.
-func drive(t *testing.T, c *client.Client, clock *pacedClock, each int, costs ...int) time.Duration {
+// long it took.
+func drive(t *testing.T, base, key string, counts *counted, each int, costs []int) time.Duration {
 	t.Helper()
-	began := clock.Now()
-	var workers sync.WaitGroup
-	for range clock.working {
-		workers.Go(func() {
-			defer clock.done()
+	c, err := client.New(base, key, client.WithBase(counts), client.WithLongestWait(48*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
 			for i := range each {
 				if err := call(t.Context(), c, costs[i%len(costs)]); err != nil {
 					t.Errorf("request %d: %v", i, err)
@@ -112,8 +86,8 @@ func drive(t *testing.T, c *client.Client, clock *pacedClock, each int, costs ..
 			}
 		})
 	}
-	workers.Wait()
-	return clock.Now().Sub(began)
+	all.Wait()
+	return time.Since(counts.began)
 }
 
 func call(ctx context.Context, c *client.Client, cost int) error {
@@ -150,7 +124,7 @@ var pacedPlans = []struct {
 	},
 	{
 		name: "leaky bucket", policies: `[{"name":"p","algorithm":"leaky_bucket","limit":10,"period":"1s","max_wait":"40ms"}]`,
-		each: 50, costs: []int{1},
+		each: 20, costs: []int{1},
 	},
 	{
 		name: "calendar", policies: `[{"name":"p","algorithm":"calendar","limit":100,"period":"day"}]`,
@@ -174,12 +148,12 @@ func TestThePacedClientIsNeverRefusedAndAlmostAsFastAsTheQuotaAllows(t *testing.
 				t.Fatal("without the pacing the load isn't refused: it shows nothing")
 			}
 			app, key := pacedApp(t, plan.policies)
-			clock, counts := newPacedClock(app.clock, workers), &counted{}
-			c, err := client.New(app.Base(), key, client.WithBase(counts), client.WithClock(clock), client.WithLongestWait(48*time.Hour))
-			if err != nil {
-				t.Fatal(err)
-			}
-			took := drive(t, c, clock, plan.each, plan.costs...)
+			var counts *counted
+			var took time.Duration
+			synctest.Test(t, func(t *testing.T) {
+				counts = newCounted(app.clock)
+				took = drive(t, app.Base(), key, counts, plan.each, plan.costs)
+			})
 			if refused := counts.refused.Load(); refused != 0 {
 				t.Errorf("%d of %d requests were refused", refused, counts.all.Load())
 			}
@@ -234,4 +208,50 @@ func pacedApp(t *testing.T, policies string) (app *testApp, key string) {
 		app.plan(plan, policies)
 	}
 	return app, app.key(apikeys.NewKey{Plan: plan})
+}
+
+func TestThePacedClientRunsNoMoreAtOnceThanAConcurrencyPolicyAllows(t *testing.T) {
+	app := newApp(t)
+	app.plan("parallel", `[{"name":"parallel","algorithm":"concurrency","limit":2}]`)
+	key := app.key(apikeys.NewKey{Plan: "parallel"})
+
+	// Without the pacing, all but two of eight are refused.
+	locked, unlock := app.lock("products")
+	defer unlock()
+	statuses := make(chan int)
+	for range 8 {
+		go func() { statuses <- app.As(key).Get("/v1/products").Status }()
+	}
+	for range 6 {
+		if status := <-statuses; status != http.StatusTooManyRequests {
+			t.Errorf("status %d", status)
+		}
+	}
+	locked()
+	unlock()
+	for range 2 {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+
+	counts := newCounted(app.clock)
+	c, err := client.New(app.Base(), key, client.WithBase(counts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 25 {
+				if err := call(t.Context(), c, 1); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if counts.refused.Load() > 0 || counts.top.Load() > 2 {
+		t.Errorf("%d of %d were refused; %d ran at once", counts.refused.Load(), counts.all.Load(), counts.top.Load())
+	}
 }

@@ -182,3 +182,24 @@ func TestRefundsAreSettledBeforeWhatIsCompressed(t *testing.T) {
 		t.Errorf("header %v", answer.Header)
 	}
 }
+
+// What keeps a secret from being compressed is between the handler and the
+// compression: a caller who names no encoding doesn't see it either.
+func TestTheMarkOfASecretIsTakenOff(t *testing.T) {
+	app := newApp(t)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, app.Base()+"/v1/me/rotate", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-API-Key", app.key(apikeys.NewKey{Plan: "internal"}))
+	transport := &http.Transport{DisableCompression: true} // and so sends no Accept-Encoding
+	defer transport.CloseIdleConnections()
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated || answer.Header.Get("No-Gzip-Compression") != "" {
+		t.Errorf("%s, %v", answer.Status, answer.Header)
+	}
+}

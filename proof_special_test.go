@@ -6,10 +6,15 @@ import (
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
 )
 
 // special produce what an operation has of its own: by operationId and status.
 var special = map[string]producer{
+	"getOrder 200":     ownOrder,
+	"getOrder 304":     ownOrderAgain,
+	"getInvoice 200":   ownOrder,
+	"getInvoice 304":   ownOrderAgain,
 	"commitLimit 204":  reserved,
 	"releaseLimit 204": reserved,
 	"putPlan 201": func(p *proof, op operation) *testkit.Response {
@@ -18,20 +23,21 @@ var special = map[string]producer{
 
 	"createOrder 409": func(p *proof, op operation) *testkit.Response {
 		locked, unlock := p.lock("order_items")
-		first := make(chan int)
-		go func() { first <- p.admin.Post(op.path, op.body, idempotencyKey, "proof").Status }()
-		locked() // the first request hangs with its key in hand
-		answer := p.admin.Post(op.path, op.body, idempotencyKey, "proof")
+		defer unlock()
+		first := make(chan struct{})
+		go func() { defer close(first); p.admin.Do(op.method, op.path, op.body, idempotencyKey, "k") }()
+		locked()
+		second := p.admin.Do(op.method, op.path, op.body, idempotencyKey, "k")
 		unlock()
 		<-first
-		return answer
+		return second
 	},
 	"patchKey 409": func(p *proof, op operation) *testkit.Response {
 		return p.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},
 	"revokeKey 409": func(p *proof, op operation) *testkit.Response { return p.toLastAdmin(op, "") },
 	"rotateKey 409": func(p *proof, op operation) *testkit.Response {
-		path := p.own(op)
+		path := p.things(op.route.path)
 		p.admin.Do(op.method, path, nil).Want(http.StatusCreated)
 		return p.admin.Do(op.method, path, nil)
 	},
@@ -66,6 +72,24 @@ var special = map[string]producer{
 
 func panics(p *proof, op operation) *testkit.Response {
 	return p.broken.Do(op.method, op.elsewhere(), bodyOf(op.body))
+}
+
+// ownOrder asks for something of an order that the caller has placed.
+func ownOrder(p *proof, op operation) *testkit.Response {
+	return p.admin.Do(op.method, p.placedIn(op.path), nil)
+}
+
+func ownOrderAgain(p *proof, op operation) *testkit.Response {
+	path := p.placedIn(op.path)
+	first := p.admin.Do(op.method, path, nil).Want(http.StatusOK)
+	return p.admin.Do(op.method, path, nil, "If-None-Match", first.Header.Get("ETag"))
+}
+
+// placedIn returns a path with the id of a new order of the admin's.
+func (p *proof) placedIn(path string) string {
+	var placed models.Order
+	p.admin.Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&placed)
+	return parameterInBraces.ReplaceAllString(path, placed.ID)
 }
 
 // reserved ends a reservation that was made just before.

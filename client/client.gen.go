@@ -1695,7 +1695,7 @@ type ListOrdersParams struct {
 
 // CreateOrderParams defines parameters for CreateOrder.
 type CreateOrderParams struct {
-	// IdempotencyKey A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID
+	// IdempotencyKey A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 

@@ -42,7 +42,6 @@ type Option func(*settings)
 type settings struct {
 	base         http.RoundTripper
 	transport    *Transport
-	clock        Clock
 	userAgent    string
 	timeout      time.Duration
 	longestWait  time.Duration
@@ -61,7 +60,7 @@ const (
 
 func newSettings(options []Option) settings {
 	s := settings{
-		base: http.DefaultTransport, clock: systemClock{}, userAgent: defaultUserAgent, timeout: defaultTimeout,
+		base: http.DefaultTransport, userAgent: defaultUserAgent, timeout: defaultTimeout,
 		longestWait: defaultLongestWait, longestQueue: defaultLongestQueue, attempts: defaultAttempts,
 	}
 	for _, option := range options {
@@ -97,6 +96,3 @@ func WithLongestQueue(n int) Option { return func(s *settings) { s.longestQueue 
 // WithMaxAttempts bounds how often a request is sent, the first time included;
 // default 5.
 func WithMaxAttempts(n int) Option { return func(s *settings) { s.attempts = n } }
-
-// WithClock sets what time the pacing goes by; for tests.
-func WithClock(clock Clock) Option { return func(s *settings) { s.clock = clock } }

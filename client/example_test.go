@@ -47,8 +47,7 @@ func ExampleProblem() {
 	}
 
 	_, err = c.CreateOrder(context.Background(), nil, client.CreateOrder{Email: "nobody"})
-	var problem *client.Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		fmt.Println(problem.Status, problem.RequestID)
 		for _, fault := range problem.Errors {
 			fmt.Println(fault.Location, fault.Pointer, fault.Message)
@@ -102,8 +101,7 @@ func ExampleWaitError() {
 	for range 6 { // there is room for 5 at once
 		_, err = c.ListProducts(context.Background(), nil)
 	}
-	var wait *client.WaitError
-	if errors.As(err, &wait) {
+	if wait, ok := errors.AsType[*client.WaitError](err); ok {
 		fmt.Println("come back later:", strings.Join(wait.Policies, ", "), wait.RetryAfter.Round(time.Minute))
 	}
 	// Output:

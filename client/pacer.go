@@ -12,7 +12,6 @@ import (
 // pacer admits requests one by one. It has no goroutine of its own: whoever
 // comes, waits, or is answered moves it on.
 type pacer struct {
-	clock   Clock
 	base    time.Time // instants count from it
 	longest time.Duration
 	most    int // requests that wait at once
@@ -39,18 +38,18 @@ type pacer struct {
 // key may call.
 var meBuiltIn = Policy{Name: "built-in", Algorithm: TokenBucket, Limit: 50, Period: new("1s")}
 
-func newPacer(clock Clock, longest time.Duration, most int) *pacer {
+func newPacer(longest time.Duration, most int) *pacer {
 	builtIn, err := newLedger(meBuiltIn)
 	if err != nil {
 		panic(err) // the policy above is a constant
 	}
 	return &pacer{
-		clock: clock, base: clock.Now(), longest: longest, most: most, builtIn: builtIn,
+		base: time.Now(), longest: longest, most: most, builtIn: builtIn,
 		underWay: map[*ticket]struct{}{}, fields: map[string]string{},
 	}
 }
 
-func (p *pacer) now() instant { return p.clock.Now().Sub(p.base) }
+func (p *pacer) now() instant { return time.Since(p.base) }
 
 // applying are the ledgers that a request of this operation counts in.
 func (p *pacer) applying(op *operation) []*ledger {
@@ -117,18 +116,18 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 		}
 		next := min(w.wake, w.deadline)
 		if p.queue[0] == w && !p.paused && t.op.cost > 0 {
-			if again := p.lookedAt + lookAfter(next-now); again > now {
-				next = min(next, again)
-			} else {
+			again := p.lookedAt + lookAfter(next-now)
+			if again <= now {
 				p.lookedAt = now
 				p.mu.Unlock()
 				look(ctx)
 				p.mu.Lock()
 				continue
 			}
+			next = min(next, again)
 		}
 		p.mu.Unlock()
-		err := p.wait(ctx, w.signal, next-now)
+		err := wait(ctx, w.signal, next-now)
 		p.mu.Lock()
 		if err != nil && w.admitted == nil {
 			p.leave(w)
@@ -150,12 +149,12 @@ const (
 func lookAfter(d instant) instant { return min(max(lookEvery, d/10), lookSeldom) }
 
 // wait ends at a signal, when d has passed, or with the context.
-func (p *pacer) wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
-	fired, stop := p.clock.NewTimer(d)
-	defer stop()
+func wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-signal:
-	case <-fired:
+	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
 	}

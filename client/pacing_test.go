@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,11 +49,8 @@ func run(t *testing.T, l load) (r result) {
 			r.err = err
 			return
 		}
-		for range l.spent {
-			s.answer(request(t, http.MethodGet, "/v1/products"))
-		}
+		s.spend(t.Context(), l.spent)
 		time.Sleep(l.after)
-		s.refused, s.admitted = 0, 0
 		s.delay = func() time.Duration { return random.upTo(l.delay) }
 		s.work = func() time.Duration { return random.upTo(l.work) }
 		if l.failures {
@@ -84,14 +80,6 @@ func run(t *testing.T, l load) (r result) {
 		}
 		r.took, r.refused, r.allowed, r.top, r.looks = time.Since(began), s.refused, s.admitted, s.top, s.looks
 	})
-	return r
-}
-
-func request(t *testing.T, method, path string) *http.Request {
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://api.test"+path, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
 	return r
 }
 
@@ -130,7 +118,7 @@ func somePolicy(t *rapid.T, name string) ratelimit.Policy {
 	}
 	switch p.Algorithm {
 	case ratelimit.Calendar:
-		p.Period = ratelimit.Day
+		p.Period, p.Limit = ratelimit.Day, 10*p.Limit // a look each ten minutes of a wait for days adds up
 	case ratelimit.Concurrency:
 		p.Limit = rapid.Int64Range(1, 4).Draw(t, "slots")
 	default:
@@ -145,7 +133,7 @@ func somePolicy(t *rapid.T, name string) ratelimit.Policy {
 func TestNoRequestIsRefusedWhateverThePoliciesAndTheJourneys(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := load{
-			workers: rapid.IntRange(1, 8).Draw(rt, "workers"), each: rapid.IntRange(1, 40).Draw(rt, "each"),
+			workers: rapid.IntRange(1, 8).Draw(rt, "workers"), each: rapid.IntRange(1, 30).Draw(rt, "each"),
 			costs: rapid.SliceOfN(rapid.SampledFrom([]int{1, 5}), 1, 4).Draw(rt, "costs"),
 			spent: rapid.IntRange(0, 60).Draw(rt, "spent"), after: time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(rt, "after")),
 			fast:     rapid.Int64Range(-90, 90).Draw(rt, "fast"),
@@ -240,6 +228,36 @@ func TestSeveralClientsOfOneKeyAllGetThrough(t *testing.T) {
 			}
 			if r.refused > r.allowed/2 {
 				t.Errorf("%d refused of %d", r.refused, r.allowed+r.refused)
+			}
+		})
+	}
+}
+
+// TestJourneysThatRefusedOnce are those that an earlier pacing took wrongly, and
+// some where windows end while requests are under way.
+func TestJourneysThatRefusedOnce(t *testing.T) {
+	fixed := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "f", Algorithm: ratelimit.FixedWindow, Limit: limit, Period: period}
+	}
+	leaky := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "l", Algorithm: ratelimit.LeakyBucket, Limit: limit, Period: period}
+	}
+	sliding := func(limit int64, period ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: limit, Period: period}
+	}
+	loads := map[string]load{
+		"windows shorter than the journey": {policies: []ratelimit.Policy{fixed(5, "110ms")}, workers: 6, each: 13, costs: []int{5}, delay: 135 * time.Millisecond, failures: true},
+		"orders and reads in a queue":      {policies: []ratelimit.Policy{leaky(6, "2638ms")}, workers: 8, each: 20, costs: []int{5, 5, 1}, delay: time.Millisecond, failures: true},
+		"answers around a window's end":    {policies: []ratelimit.Policy{fixed(6, "1s")}, workers: 3, each: 20, costs: []int{1}, delay: 200 * time.Millisecond},
+		"answers around a sliding end":     {policies: []ratelimit.Policy{sliding(6, "1s")}, workers: 3, each: 20, costs: []int{1}, delay: 200 * time.Millisecond},
+	}
+	for name, l := range loads {
+		t.Run(name, func(t *testing.T) {
+			for l.seed = range 40 {
+				l.after = time.Duration(l.seed) * 37 * time.Millisecond
+				if r := run(t, l); r.err != nil || r.refused > 0 {
+					t.Fatalf("seed %d: %d refused; %v", l.seed, r.refused, r.err)
+				}
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"time"
 )
 
 // again says whether a request is to be sent again, and notes in turn from when
@@ -15,7 +16,7 @@ func (t *Transport) again(request *http.Request, response *http.Response, turn *
 	if !limited && (response.StatusCode != http.StatusServiceUnavailable || !repeatable(request)) {
 		return false
 	}
-	after, told := retryAfter(response.Header, t.clock.Now())
+	after, told := retryAfter(response.Header, time.Now())
 	if !told {
 		return false // waiting doesn't help, or nobody knows
 	}
@@ -44,7 +45,7 @@ func repeatable(request *http.Request) bool {
 // peekProblem reads a failure and leaves its body to be read again.
 func peekProblem(response *http.Response) *Problem {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, longestProblem)) // what was read is all that is known
-	response.Body.Close()
+	_ = response.Body.Close()                                            // as above
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	return parseProblem(response, body)
 }

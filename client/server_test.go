@@ -2,10 +2,10 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -53,6 +53,17 @@ func newServer(policies []ratelimit.Policy, fast int64) (*server, error) {
 		limiter: ratelimit.New(memory.New(), ratelimit.WithClock(now)), policies: policies, quota: quota,
 		delay: none, work: none, status: func() int { return http.StatusOK },
 	}, nil
+}
+
+// spend takes units as somebody else would.
+func (s *server) spend(ctx context.Context, units int) {
+	var reservation ratelimit.Reservation
+	for range units {
+		if s.limiter.Reserve(ctx, &reservation, s.quota, "products:read", 1) == nil { // what is refused isn't spent
+			_ = reservation.SettleUnits(ctx, ratelimit.Succeeded)
+			_ = reservation.Release(ctx) // the slot
+		}
+	}
 }
 
 // set changes the quota.
@@ -189,14 +200,4 @@ func reply(status int, header http.Header, body any) *http.Response {
 		StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(data)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(data)),
 	}
-}
-
-// names are those of a quota's policies, for messages.
-func names(policies []ratelimit.Policy) []string {
-	var list []string
-	for _, p := range policies {
-		list = append(list, string(p.Algorithm))
-	}
-	slices.Sort(list)
-	return list
 }

@@ -40,7 +40,7 @@ func NewTransport(baseURL, key string, options ...Option) (*Transport, error) {
 		return nil, errors.New("no API key")
 	}
 	t := &Transport{server: server, key: key, settings: newSettings(options), learning: make(chan struct{}, 1)}
-	t.pacer = newPacer(t.clock, t.longestWait, t.longestQueue)
+	t.pacer = newPacer(t.longestWait, t.longestQueue)
 	return t, nil
 }
 
@@ -85,7 +85,7 @@ func (t *Transport) paced(request *http.Request) (*http.Response, error) {
 		if attempt >= t.attempts || !t.again(request, response, turn, ticket) {
 			return response, nil
 		}
-		response.Body.Close()
+		_ = response.Body.Close() // nobody reads it
 		if request, err = rewound(request); err != nil {
 			return nil, err
 		}
@@ -117,13 +117,21 @@ const idempotencyKey = "Idempotency-Key"
 // and is cut off after the time-out, unless it is a stream of events.
 func (t *Transport) send(request *http.Request, ticket *ticket) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	timer := time.AfterFunc(t.timeout, func() { cancel(errTimeout) })
+	ended := func() {
+		if ticket != nil {
+			t.pacer.ended(ticket)
+		}
+	}
+	timer := time.AfterFunc(t.timeout, func() {
+		cancel(errTimeout)
+		ended() // also when nobody closes the body
+	})
 	request = request.Clone(ctx)
 	request.Header.Set("Authorization", "Bearer "+t.key)
 	response, err := t.base.RoundTrip(request)
 	if err != nil {
 		timer.Stop()
-		if context.Cause(ctx) == errTimeout {
+		if errors.Is(context.Cause(ctx), errTimeout) {
 			err = errTimeout
 		}
 		cancel(nil)
@@ -135,9 +143,7 @@ func (t *Transport) send(request *http.Request, ticket *ticket) (*http.Response,
 	response.Body = watch(response.Body, func() {
 		timer.Stop()
 		cancel(nil)
-		if ticket != nil {
-			t.pacer.ended(ticket)
-		}
+		ended()
 	})
 	return response, nil
 }

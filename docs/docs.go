@@ -1938,8 +1938,9 @@ const docTemplate = `{
                     {
                         "maxLength": 255,
                         "minLength": 1,
+                        "pattern": "^[!-~]*$",
                         "type": "string",
-                        "description": "A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID",
+                        "description": "A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.",
                         "name": "Idempotency-Key",
                         "in": "header"
                     },

@@ -70,7 +70,8 @@ func (h *Invoices) Get(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	if notModified(c, h.invoices.Tag(inv)) {
+	tag := h.invoices.Tag(inv)
+	if notModified(c, tag) {
 		return
 	}
 	pdf, err := h.draw(c.Request.Context(), inv)
@@ -78,6 +79,7 @@ func (h *Invoices) Get(c *gin.Context) {
 		fail(c, err)
 		return
 	}
+	keepWithTag(c, tag)
 	c.Header("Content-Disposition", `inline; filename="`+fileName(inv.Order.ID)+`"`)
 	c.DataFromReader(http.StatusOK, int64(len(pdf)), pdfType, bytes.NewReader(pdf), nil)
 }

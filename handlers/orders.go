@@ -35,8 +35,11 @@ func NewOrders(orders OrderService, cursors *Cursors) *Orders {
 
 // placeOrder is what POST /v1/orders takes.
 type placeOrder struct {
-	IdempotencyKey string      `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
-	Body           createOrder `body:"required"`
+	// A text of your own for this order, such as a UUID: sent again with the
+	// same order within 24 hours, it gets the first answer once more.
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
+
+	Body createOrder `body:"required"`
 }
 
 // createOrder is the body of POST /v1/orders. An invoice of 200 lines is still a
@@ -64,7 +67,7 @@ type createItem struct {
 //	@ID				createOrder
 //	@Accept			json
 //	@Produce		json
-//	@Param			Idempotency-Key	header	string		false	"A text of your own for this order, of 1 to 255 visible ASCII characters, such as a UUID"	minlength(1)	maxlength(255)
+//	@Param			request	header		placeOrder	false	"How"
 //	@Param			order	body		createOrder	true	"What to order"
 //	@Success		201		{object}	models.Order
 //	@Header			201		{string}	Location	"Where the order is"

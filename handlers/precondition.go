@@ -96,9 +96,11 @@ func answerTagged(c *gin.Context, body any, err error) {
 		fail(c, err)
 		return
 	}
-	if notModified(c, contentTag(content)) {
+	tag := contentTag(content)
+	if notModified(c, tag) {
 		return
 	}
+	keepWithTag(c, tag)
 	c.Writer.Header()["Content-Type"] = jsonType
 	c.Status(http.StatusOK)
 	if _, err := c.Writer.Write(content); err != nil {
@@ -106,15 +108,20 @@ func answerTagged(c *gin.Context, body any, err error) {
 	}
 }
 
-// notModified sets what lets the caller keep an answer with this entity tag, and
-// answers 304 to one that has it already.
-func notModified(c *gin.Context, tag string) bool {
+// keepWithTag lets the caller keep an answer with this entity tag.
+func keepWithTag(c *gin.Context, tag string) {
 	header := c.Writer.Header()
 	header["Etag"] = []string{tag}
 	header["Cache-Control"] = revalidate
+}
+
+// notModified answers 304 to a caller that has the content with this entity tag
+// already, and reports whether it has.
+func notModified(c *gin.Context, tag string) bool {
 	if !holdsTag(c.Request.Header["If-None-Match"], tag) {
 		return false
 	}
+	keepWithTag(c, tag)
 	c.Status(http.StatusNotModified)
 	c.Writer.WriteHeaderNow()
 	return true

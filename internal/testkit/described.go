@@ -1,6 +1,10 @@
 package testkit
 
 import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,11 +37,28 @@ func (c *Client) check(request *http.Request, sent []byte, answer *Response) {
 		c.t.Errorf("the API's description: %v", err)
 		return
 	}
+	body, err := plain(answer)
+	if err != nil {
+		c.t.Errorf("%s: %v", answer.call, err)
+		return
+	}
 	err = description.Check(contract.Exchange{
 		Method: request.Method, URL: request.URL, RequestHeader: request.Header, RequestBody: sent,
-		Status: answer.Status, Header: answer.Header, Body: answer.Body,
+		Status: answer.Status, Header: answer.Header, Body: body,
 	})
 	if err != nil {
 		c.t.Errorf("%s: status %d: not as described: %v", answer.call, answer.Status, err)
 	}
+}
+
+// plain is an answer's body without its compression.
+func plain(answer *Response) ([]byte, error) {
+	if answer.Header.Get("Content-Encoding") != "gzip" || len(answer.Body) == 0 {
+		return answer.Body, nil
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(answer.Body))
+	if err != nil {
+		return nil, fmt.Errorf("no gzip: %w", err)
+	}
+	return io.ReadAll(reader)
 }

@@ -41,7 +41,7 @@ var errorResponses = map[int]string{
 }
 
 // Errors that an operation may give without saying so: a query string can be encoded wrongly wherever a key is needed, and
-// whoever accepts only what an operation doesn't give is told so.
+// whoever sends a key and accepts only what the operation doesn't give is told so.
 var (
 	securedErrors = []int{400, 401, 403, 429, 500, 503}
 	bodyErrors    = []int{400, 413, 415, 422}
@@ -107,7 +107,7 @@ func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
 		delete(op.RequestBody.Value.Extensions, "x-originalParamName") // a trace of the conversion
 		declareErrors(op, bodyErrors)
 	}
-	if secured && answersWithBody(op) { // probers are answered whatever they accept
+	if secured && answersWithBody(op) { // what says how the server is answers everybody
 		declareErrors(op, answerErrors)
 	}
 
