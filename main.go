@@ -9,7 +9,15 @@
 //	@description
 //	@description	**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.
 //	@description
-//	@description	**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.
+//	@description	**Errors** are `application/problem+json` (RFC 9457); a 422 lists every fault at once, with its place. Every answer has an `X-Request-Id`, which also stands in the log.
+//	@description
+//	@description	**Lists** come in pages: `next_cursor`, and `Link`, lead to the next one; on the last it is null.
+//	@description
+//	@description	**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key`. After a 429 or 503, wait for `Retry-After`.
+//	@description
+//	@description	**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has; `If-Match` lets a change pass only if nobody else has made one since.
+//	@description
+//	@description	In Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.
 //	@BasePath		/
 //
 //	@tag.name			products

@@ -481,8 +481,6 @@ type CreateKey struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// IPAllow default: anywhere
-	//
-	// Examples: ["203.0.113.0/24"]
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
 	// Metadata labels, for the operator's own use
@@ -497,8 +495,6 @@ type CreateKey struct {
 	Overrides *[]WriteOverride `json:"overrides,omitempty"`
 
 	// Owner default: a new one
-	//
-	// Examples: own_5HqT1bZr8wYk
 	Owner *string `json:"owner,omitempty"`
 
 	// Plan whose policies it has
@@ -1882,7 +1878,7 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 
 // ListAudit List the audit
 //
-// Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.
+// Who changed which key or plan, when, from where, and what was there before and after; newest first.
 //
 // **Scope:** `admin:audit` · **Cost:** 0
 //
@@ -1901,7 +1897,7 @@ func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors
 
 // ListKeys List keys
 //
-// Newest first, a page at a time. Needs the scope admin:keys.
+// Newest first, a page at a time.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1920,7 +1916,7 @@ func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors .
 
 // CreateKeyWithBody Create a key
 //
-// The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.
+// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1941,7 +1937,7 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 
 // CreateKey Create a key
 //
-// The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.
+// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1962,7 +1958,7 @@ func (c *Raw) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, reqE
 
 // GetKey Get a key
 //
-// One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.
+// One key with its quota: the policies that hold for it now, from its plan and its overrides.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1981,7 +1977,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 
 // PatchKeyWithBody Change a key
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2002,7 +1998,7 @@ func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyP
 
 // PatchKey Change a key
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2023,7 +2019,7 @@ func (c *Raw) PatchKey(ctx context.Context, id string, params *PatchKeyParams, b
 
 // PatchKeyWithApplicationMergePatchPlusJSONBody Change a key
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2044,7 +2040,7 @@ func (c *Raw) PatchKeyWithApplicationMergePatchPlusJSONBody(ctx context.Context,
 
 // GetKeyLimits See where a key stands
 //
-// What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.
+// What is left of every policy of the key. Looking costs nothing.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2063,7 +2059,7 @@ func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...Request
 
 // ListKeyRefusals See why a key was refused
 //
-// What a key was refused, as it sees it at /v1/me/refusals. Needs the scope admin:keys.
+// What a key was refused, as it sees it at /v1/me/refusals.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2082,7 +2078,7 @@ func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRef
 
 // ResetKeyWithBody Reset a key's counters
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.
+// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2103,7 +2099,7 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 
 // ResetKey Reset a key's counters
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.
+// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2124,7 +2120,7 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyJSONRequestB
 
 // RevokeKey Revoke a key
 //
-// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.
+// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2143,7 +2139,7 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 
 // RotateKeyWithBody Rotate a key
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.
+// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2164,7 +2160,7 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 
 // RotateKey Rotate a key
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.
+// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2185,7 +2181,7 @@ func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams,
 
 // SimulateKeyWithBody Try a quota on what a key sent
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.
+// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2206,7 +2202,7 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 
 // SimulateKey Try a quota on what a key sent
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.
+// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2227,7 +2223,7 @@ func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyJSONRe
 
 // GetKeyUsage See what a key used
 //
-// What a key has used, as it sees it at /v1/me/usage. Needs the scope admin:keys.
+// What a key has used, as it sees it at /v1/me/usage.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2246,7 +2242,7 @@ func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsagePar
 
 // GetLimiter See the limiter's mode
 //
-// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.
+// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2265,7 +2261,7 @@ func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.
 
 // PutLimiterWithBody Switch all limits off, or on again
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.
+// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2286,7 +2282,7 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 
 // PutLimiter Switch all limits off, or on again
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.
+// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2307,7 +2303,7 @@ func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody, re
 
 // ListPlans List plans
 //
-// Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.
+// Every plan with its policies, by name, a page at a time.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2326,7 +2322,7 @@ func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors
 
 // DeletePlan Delete a plan
 //
-// Only a plan that no key uses can be deleted. Needs the scope admin:plans.
+// Only a plan that no key uses can be deleted.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2345,7 +2341,7 @@ func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanPar
 
 // GetPlan Get a plan
 //
-// One plan with its policies. Needs the scope admin:plans.
+// One plan with its policies.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2364,7 +2360,7 @@ func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdi
 
 // PutPlanWithBody Create or replace a plan
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.
+// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2385,7 +2381,7 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 
 // PutPlan Create or replace a plan
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.
+// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -4828,7 +4824,7 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 
 // ListAudit: List the audit (GET /v1/admin/audit)
 //
-// Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.**Scope:** `admin:audit` · **Cost:** 0
+// Who changed which key or plan, when, from where, and what was there before and after; newest first.**Scope:** `admin:audit` · **Cost:** 0
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
 	response, err := c.Raw.ListAudit(ctx, params, edits...)
 	return decode[AuditEntryList](response, err)
@@ -4836,7 +4832,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits .
 
 // ListKeys: List keys (GET /v1/admin/keys)
 //
-// Newest first, a page at a time. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// Newest first, a page at a time.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...RequestEdit) (*KeyList, error) {
 	response, err := c.Raw.ListKeys(ctx, params, edits...)
 	return decode[KeyList](response, err)
@@ -4844,7 +4840,7 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 
 // CreateKey: Create a key (POST /v1/admin/keys)
 //
-// The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
+// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
@@ -4852,7 +4848,7 @@ func (c *Client) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, e
 
 // GetKey: Get a key (GET /v1/admin/keys/{id})
 //
-// One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// One key with its quota: the policies that hold for it now, from its plan and its overrides.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*KeyWithQuota, error) {
 	response, err := c.Raw.GetKey(ctx, id, edits...)
 	return decode[KeyWithQuota](response, err)
@@ -4860,7 +4856,7 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 
 // PatchKey: Change a key (PATCH /v1/admin/keys/{id})
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
+// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body PatchKeyJSONRequestBody, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.PatchKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
@@ -4868,7 +4864,7 @@ func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams
 
 // GetKeyLimits: See where a key stands (GET /v1/admin/keys/{id}/limits)
 //
-// What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// What is left of every policy of the key. Looking costs nothing.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEdit) (*KeyLimits, error) {
 	response, err := c.Raw.GetKeyLimits(ctx, id, edits...)
 	return decode[KeyLimits](response, err)
@@ -4876,7 +4872,7 @@ func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEd
 
 // ListKeyRefusals: See why a key was refused (GET /v1/admin/keys/{id}/refusals)
 //
-// What a key was refused, as it sees it at /v1/me/refusals. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// What a key was refused, as it sees it at /v1/me/refusals.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
 	response, err := c.Raw.ListKeyRefusals(ctx, id, params, edits...)
 	return decode[RefusalList](response, err)
@@ -4884,7 +4880,7 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 
 // ResetKey: Reset a key's counters (POST /v1/admin/keys/{id}/reset)
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.**Scope:** `admin:keys` · **Cost:** 0
+// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyJSONRequestBody, edits ...RequestEdit) error {
 	response, err := c.Raw.ResetKey(ctx, id, body, edits...)
 	return nothing(response, err)
@@ -4892,7 +4888,7 @@ func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyJSONReque
 
 // RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
 //
-// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.**Scope:** `admin:keys` · **Cost:** 0
+// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.RevokeKey(ctx, id, params, edits...)
 	return decode[Key](response, err)
@@ -4900,7 +4896,7 @@ func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyPara
 
 // RotateKey: Rotate a key (POST /v1/admin/keys/{id}/rotate)
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.**Scope:** `admin:keys` · **Cost:** 0
+// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyJSONRequestBody, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.RotateKey(ctx, id, params, body, edits...)
 	return decode[KeyWithSecret](response, err)
@@ -4908,7 +4904,7 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 
 // SimulateKey: Try a quota on what a key sent (POST /v1/admin/keys/{id}/simulate)
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyJSONRequestBody, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
@@ -4916,7 +4912,7 @@ func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyJSO
 
 // GetKeyUsage: See what a key used (GET /v1/admin/keys/{id}/usage)
 //
-// What a key has used, as it sees it at /v1/me/usage. Needs the scope admin:keys.**Scope:** `admin:keys` · **Cost:** 0
+// What a key has used, as it sees it at /v1/me/usage.**Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
 	response, err := c.Raw.GetKeyUsage(ctx, id, params, edits...)
 	return decode[UsageHistory](response, err)
@@ -4924,7 +4920,7 @@ func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsage
 
 // GetLimiter: See the limiter's mode (GET /v1/admin/limiter)
 //
-// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.GetLimiter(ctx, edits...)
 	return decode[LimiterMode](response, err)
@@ -4932,7 +4928,7 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 
 // PutLimiter: Switch all limits off, or on again (PUT /v1/admin/limiter)
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.PutLimiter(ctx, body, edits...)
 	return decode[LimiterMode](response, err)
@@ -4940,7 +4936,7 @@ func (c *Client) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody,
 
 // ListPlans: List plans (GET /v1/admin/plans)
 //
-// Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// Every plan with its policies, by name, a page at a time.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits ...RequestEdit) (*PlanList, error) {
 	response, err := c.Raw.ListPlans(ctx, params, edits...)
 	return decode[PlanList](response, err)
@@ -4948,7 +4944,7 @@ func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits .
 
 // DeletePlan: Delete a plan (DELETE /v1/admin/plans/{name})
 //
-// Only a plan that no key uses can be deleted. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// Only a plan that no key uses can be deleted.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, edits ...RequestEdit) error {
 	response, err := c.Raw.DeletePlan(ctx, name, params, edits...)
 	return nothing(response, err)
@@ -4956,7 +4952,7 @@ func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlan
 
 // GetPlan: Get a plan (GET /v1/admin/plans/{name})
 //
-// One plan with its policies. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// One plan with its policies.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.GetPlan(ctx, name, edits...)
 	return decode[Plan](response, err)
@@ -4964,7 +4960,7 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 
 // PutPlan: Create or replace a plan (PUT /v1/admin/plans/{name})
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.**Scope:** `admin:plans` · **Cost:** 0
+// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.**Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanJSONRequestBody, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)

@@ -73,7 +73,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.",
+                "description": "Who changed which key or plan, when, from where, and what was there before and after; newest first.",
                 "produces": [
                     "application/json"
                 ],
@@ -167,7 +167,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Newest first, a page at a time. Needs the scope admin:keys.",
+                "description": "Newest first, a page at a time.",
                 "produces": [
                     "application/json"
                 ],
@@ -256,7 +256,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.",
+                "description": "The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
                 ],
@@ -333,7 +333,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.",
+                "description": "One key with its quota: the policies that hold for it now, from its plan and its overrides.",
                 "produces": [
                     "application/json"
                 ],
@@ -381,7 +381,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.",
+                "description": "A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
                 ],
@@ -485,7 +485,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.",
+                "description": "What is left of every policy of the key. Looking costs nothing.",
                 "produces": [
                     "application/json"
                 ],
@@ -529,7 +529,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What a key was refused, as it sees it at /v1/me/refusals. Needs the scope admin:keys.",
+                "description": "What a key was refused, as it sees it at /v1/me/refusals.",
                 "produces": [
                     "application/json"
                 ],
@@ -608,7 +608,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.",
+                "description": "Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.",
                 "consumes": [
                     "application/json"
                 ],
@@ -684,7 +684,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.",
+                "description": "Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.",
                 "produces": [
                     "application/json"
                 ],
@@ -752,7 +752,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.",
+                "description": "Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.",
                 "consumes": [
                     "application/json"
                 ],
@@ -859,7 +859,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.",
+                "description": "Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.",
                 "consumes": [
                     "application/json"
                 ],
@@ -939,7 +939,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What a key has used, as it sees it at /v1/me/usage. Needs the scope admin:keys.",
+                "description": "What a key has used, as it sees it at /v1/me/usage.",
                 "produces": [
                     "application/json"
                 ],
@@ -1035,7 +1035,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.",
+                "description": "Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.",
                 "produces": [
                     "application/json"
                 ],
@@ -1062,7 +1062,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.",
+                "description": "With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1129,7 +1129,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.",
+                "description": "Every plan with its policies, by name, a page at a time.",
                 "produces": [
                     "application/json"
                 ],
@@ -1188,7 +1188,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One plan with its policies. Needs the scope admin:plans.",
+                "description": "One plan with its policies.",
                 "produces": [
                     "application/json"
                 ],
@@ -1236,7 +1236,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.",
+                "description": "A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1340,7 +1340,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Only a plan that no key uses can be deleted. Needs the scope admin:plans.",
+                "description": "Only a plan that no key uses can be deleted.",
                 "produces": [
                     "application/json"
                 ],
@@ -3352,10 +3352,7 @@ const docTemplate = `{
                     "type": "array",
                     "items": {
                         "type": "string"
-                    },
-                    "example": [
-                        "203.0.113.0/24"
-                    ]
+                    }
                 },
                 "metadata": {
                     "description": "labels, for the operator's own use",
@@ -3382,8 +3379,7 @@ const docTemplate = `{
                     "description": "default: a new one",
                     "type": "string",
                     "maxLength": 100,
-                    "minLength": 1,
-                    "example": "own_5HqT1bZr8wYk"
+                    "minLength": 1
                 },
                 "plan": {
                     "description": "whose policies it has",
@@ -4293,7 +4289,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). Every answer has an `X-Request-Id`, which also stands in the log.",
+	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457); a 422 lists every fault at once, with its place. Every answer has an `X-Request-Id`, which also stands in the log.\n\n**Lists** come in pages: `next_cursor`, and `Link`, lead to the next one; on the last it is null.\n\n**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key`. After a 429 or 503, wait for `Retry-After`.\n\n**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has; `If-Match` lets a change pass only if nobody else has made one since.\n\nIn Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

@@ -30,7 +30,7 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 // List answers GET /v1/admin/audit.
 //
 //	@Summary		List the audit
-//	@Description	Who changed which key or plan, when, from where, and what was there before and after; newest first. Needs the scope admin:audit.
+//	@Description	Who changed which key or plan, when, from where, and what was there before and after; newest first.
 //	@Tags			audit
 //	@ID				listAudit
 //	@Produce		json

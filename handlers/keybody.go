@@ -22,14 +22,14 @@ type makeKey struct {
 
 // createKey is the body of POST /v1/admin/keys. Metadata is for a few labels.
 type createKey struct {
-	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`   // what operators call it
-	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                    // whose policies it has
-	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                         // default: products:read, orders:read, orders:write
-	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"` // default: a new one
-	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                  // null: never
-	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100" example:"203.0.113.0/24"`                                                // default: anywhere
-	Metadata  map[string]string        `json:"metadata" maxItems:"50"`                                                                                                     // labels, for the operator's own use
-	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                    // policies of its own, laid over the plan's by name
+	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"` // what operators call it
+	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                  // whose policies it has
+	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                       // default: products:read, orders:read, orders:write
+	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // default: a new one
+	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // null: never
+	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // default: anywhere
+	Metadata  map[string]string        `json:"metadata" maxItems:"50"`                                                                                                   // labels, for the operator's own use
+	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies of its own, laid over the plan's by name
 
 	groups []string
 }

@@ -64,7 +64,7 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 // Create answers POST /v1/admin/keys.
 //
 //	@Summary		Create a key
-//	@Description	The answer is the only place where the key is shown. Needs the scope admin:keys, every scope that the key gets, and admin to give it to another owner.
+//	@Description	The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
 //	@Tags			keys
 //	@ID				createKey
 //	@Accept			json
@@ -103,7 +103,7 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string, err error) {
 // List answers GET /v1/admin/keys.
 //
 //	@Summary		List keys
-//	@Description	Newest first, a page at a time. Needs the scope admin:keys.
+//	@Description	Newest first, a page at a time.
 //	@Tags			keys
 //	@ID				listKeys
 //	@Produce		json
@@ -126,7 +126,7 @@ func (h *Keys) List(c *gin.Context) {
 // Get answers GET /v1/admin/keys/{id}.
 //
 //	@Summary		Get a key
-//	@Description	One key with its quota: the policies that hold for it now, from its plan and its overrides. Needs the scope admin:keys.
+//	@Description	One key with its quota: the policies that hold for it now, from its plan and its overrides.
 //	@Tags			keys
 //	@ID				getKey
 //	@Produce		json
@@ -158,7 +158,7 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 // Patch answers PATCH /v1/admin/keys/{id}.
 //
 //	@Summary		Change a key
-//	@Description	A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs the scope admin:keys, every scope that the key has before and after, and admin to give it to another owner.
+//	@Description	A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
 //	@Tags			keys
 //	@ID				patchKey
 //	@Accept			json
@@ -203,7 +203,7 @@ type versionedKey struct {
 // Revoke answers POST /v1/admin/keys/{id}/revoke.
 //
 //	@Summary		Revoke a key
-//	@Description	Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs the scope admin:keys and every scope of the key.
+//	@Description	Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
 //	@Tags			keys
 //	@ID				revokeKey
 //	@Produce		json
@@ -227,7 +227,7 @@ func (h *Keys) Revoke(c *gin.Context) {
 // Limits answers GET /v1/admin/keys/{id}/limits.
 //
 //	@Summary		See where a key stands
-//	@Description	What is left of every policy of the key. Looking costs nothing. Needs the scope admin:keys.
+//	@Description	What is left of every policy of the key. Looking costs nothing.
 //	@Tags			keys
 //	@ID				getKeyLimits
 //	@Produce		json
@@ -287,7 +287,7 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 // Reset answers POST /v1/admin/keys/{id}/reset.
 //
 //	@Summary		Reset a key's counters
-//	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs the scope admin:keys and every scope of the key.
+//	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
 //	@Tags			keys
 //	@ID				resetKey
 //	@Accept			json

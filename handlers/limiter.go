@@ -39,7 +39,7 @@ func writeMode(c *gin.Context, mode models.LimiterMode, err error) {
 // Get answers GET /v1/admin/limiter.
 //
 //	@Summary		See the limiter's mode
-//	@Description	Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything. Needs the scope admin:plans.
+//	@Description	Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
 //	@Tags			limiter
 //	@ID				getLimiter
 //	@Produce		json
@@ -67,7 +67,7 @@ type putLimiter struct {
 // Put answers PUT /v1/admin/limiter.
 //
 //	@Summary		Switch all limits off, or on again
-//	@Description	With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds. Needs the scope admin:plans.
+//	@Description	With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
 //	@Tags			limiter
 //	@ID				putLimiter
 //	@Accept			json

@@ -86,7 +86,7 @@ func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 // Put answers PUT /v1/admin/plans/{name}.
 //
 //	@Summary		Create or replace a plan
-//	@Description	A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent. Needs the scope admin:plans.
+//	@Description	A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
 //	@Tags			plans
 //	@ID				putPlan
 //	@Accept			json
@@ -133,7 +133,7 @@ func (h *Plans) put(ctx context.Context, in replacePlan) (plan Plan, created boo
 // List answers GET /v1/admin/plans.
 //
 //	@Summary		List plans
-//	@Description	Every plan with its policies, by name, a page at a time. Needs the scope admin:plans.
+//	@Description	Every plan with its policies, by name, a page at a time.
 //	@Tags			plans
 //	@ID				listPlans
 //	@Produce		json
@@ -159,7 +159,7 @@ type byName struct {
 // Get answers GET /v1/admin/plans/{name}.
 //
 //	@Summary		Get a plan
-//	@Description	One plan with its policies. Needs the scope admin:plans.
+//	@Description	One plan with its policies.
 //	@Tags			plans
 //	@ID				getPlan
 //	@Produce		json
@@ -194,7 +194,7 @@ type versionedPlan struct {
 // Delete answers DELETE /v1/admin/plans/{name}.
 //
 //	@Summary		Delete a plan
-//	@Description	Only a plan that no key uses can be deleted. Needs the scope admin:plans.
+//	@Description	Only a plan that no key uses can be deleted.
 //	@Tags			plans
 //	@ID				deletePlan
 //	@Produce		json

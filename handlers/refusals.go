@@ -69,7 +69,7 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 // RefusalsOfKey answers GET /v1/admin/keys/{id}/refusals.
 //
 //	@Summary		See why a key was refused
-//	@Description	What a key was refused, as it sees it at /v1/me/refusals. Needs the scope admin:keys.
+//	@Description	What a key was refused, as it sees it at /v1/me/refusals.
 //	@Tags			keys
 //	@ID				listKeyRefusals
 //	@Produce		json

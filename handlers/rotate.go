@@ -70,7 +70,7 @@ func ParseGrace(text string) (period time.Duration, message string) {
 // Rotate answers POST /v1/admin/keys/{id}/rotate.
 //
 //	@Summary		Rotate a key
-//	@Description	Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs the scope admin:keys and every scope of the key.
+//	@Description	Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
 //	@Tags			keys
 //	@ID				rotateKey
 //	@Accept			json

@@ -70,7 +70,7 @@ const resolution = "1s"
 // Simulate answers POST /v1/admin/keys/{id}/simulate.
 //
 //	@Summary		Try a quota on what a key sent
-//	@Description	Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing. Needs the scope admin:keys.
+//	@Description	Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
 //	@Tags			keys
 //	@ID				simulateKey
 //	@Accept			json

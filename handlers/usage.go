@@ -129,7 +129,7 @@ type historyOfKey struct {
 // OfKey answers GET /v1/admin/keys/{id}/usage.
 //
 //	@Summary		See what a key used
-//	@Description	What a key has used, as it sees it at /v1/me/usage. Needs the scope admin:keys.
+//	@Description	What a key has used, as it sees it at /v1/me/usage.
 //	@Tags			keys
 //	@ID				getKeyUsage
 //	@Produce		json

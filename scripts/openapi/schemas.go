@@ -94,6 +94,11 @@ func (t *goTypes) applyTags(schema *openapi3.Schema, field fieldInfo) error {
 	if pattern := field.tag.Get("pattern"); pattern != "" {
 		value.Pattern = pattern
 	}
+	return applyItems(schema, field)
+}
+
+// applyItems adds how many items a list, or members a map, may have.
+func applyItems(schema *openapi3.Schema, field fieldInfo) error {
 	least, err := intTag(field.tag, "minItems")
 	if err != nil {
 		return err
@@ -102,11 +107,16 @@ func (t *goTypes) applyTags(schema *openapi3.Schema, field fieldInfo) error {
 	if err != nil {
 		return err
 	}
+	from, to := &schema.MinItems, &schema.MaxItems
+	if schema.Type.Includes(openapi3.TypeObject) {
+		schema.MaxItems = nil // swag says that of a map too
+		from, to = &schema.MinProps, &schema.MaxProps
+	}
 	if least != nil {
-		schema.MinItems = uint64(*least)
+		*from = uint64(*least)
 	}
 	if most != nil {
-		schema.MaxItems = new(uint64(*most))
+		*to = new(uint64(*most))
 	}
 	return nil
 }

@@ -95,12 +95,15 @@ func TestARequestBodysPointerMayBeAbsentAndNotNull(t *testing.T) {
 
 func TestWhatSwagDoesNotKnowIsTakenFromTheTags(t *testing.T) {
 	body := sampleSpec(t).Components.Schemas["ChangeProduct"].Value
-	if got := slices.Sorted(maps.Keys(body.Properties)); !slices.Equal(got, []string{"labels", "name"}) || !slices.Equal(body.Required, []string{"name"}) {
+	if got := slices.Sorted(maps.Keys(body.Properties)); !slices.Equal(got, []string{"extra", "labels", "name"}) || !slices.Equal(body.Required, []string{"name"}) {
 		t.Errorf("properties %q, required %q: want those of the body only", got, body.Required)
 	}
 	labels, name := body.Properties["labels"].Value, body.Properties["name"].Value
 	if name.Pattern != "^[A-Z]" || labels.Items.Value.Pattern != "^[a-z]+$" || labels.MinItems != 1 || labels.MaxItems == nil || *labels.MaxItems != 5 {
 		t.Errorf("name %+v, labels %+v", name, labels)
+	}
+	if extra := body.Properties["extra"].Value; extra.MaxItems != nil || extra.MaxProps == nil || *extra.MaxProps != 3 {
+		t.Errorf("extra %+v", extra)
 	}
 	if name.Description != "what it is called" || body.Description != "ChangeProduct is a whole request: path, query, headers and body." {
 		t.Errorf("descriptions %q, %q", name.Description, body.Description)

@@ -78,6 +78,7 @@ type changeProduct struct {
 	Sort     string            `form:"sort" enums:"name,price" default:"name" validate:"required"`              // by what
 	IfMatch  string            `header:"If-Match" maxLength:"40"`                                               // only this version
 	Name     string            `json:"name" validate:"required" pattern:"^[A-Z]" maxLength:"120" example:"Mug"` // what it is called
+	Extra    map[string]string `json:"extra" maxItems:"3"`                                                      // what else there is to say
 	Labels   []string          `json:"labels" minItems:"1" maxItems:"5" pattern:"^[a-z]+$" maxLength:"10"`      // what it is found by
 }
 
