@@ -1,0 +1,118 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Where a key's counters stand, and how they are made fresh.
+
+// Limits answers GET /v1/admin/keys/{id}/limits.
+//
+//	@Summary		See where a key stands
+//	@Description	What is left of every policy of the key. Looking costs nothing.
+//	@Tags			keys
+//	@ID				getKeyLimits
+//	@Produce		json
+//	@Param			id	path		string	true	"The key's id"
+//	@Success		200	{object}	KeyLimits
+//	@Failure		404	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/limits [get]
+func (h *Keys) Limits(c *gin.Context) {
+	if in, ok := bind(c, byID{}); ok {
+		limits, err := h.standing(c.Request.Context(), in.ID)
+		answer(c, http.StatusOK, limits, err)
+	}
+}
+
+// standing tells where a key's policies stand.
+func (h *Keys) standing(ctx context.Context, id string) (KeyLimits, error) {
+	_, quota, err := h.quotas.Quota(ctx, id)
+	if err != nil {
+		return KeyLimits{}, err
+	}
+	return standing(ctx, h.limiter, quota)
+}
+
+// standing tells where a quota stands.
+func standing(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (KeyLimits, error) {
+	decision, err := limiter.PeekAll(ctx, quota)
+	if err != nil {
+		return KeyLimits{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+	}
+	return showLimits(&decision), nil
+}
+
+// counterReset is what POST /v1/admin/keys/{id}/reset takes.
+type counterReset struct {
+	ID   string   `uri:"id"`
+	Body resetKey `body:"optional"`
+}
+
+// resetKey is the body of POST /v1/admin/keys/{id}/reset.
+type resetKey struct {
+	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // default: all
+}
+
+// unknownPolicies checks that a quota has the policies that are named.
+func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
+	var faults models.Faults
+	for i, name := range r.Policies {
+		if !slices.ContainsFunc(quota.Policies(), func(p ratelimit.Policy) bool { return p.Name == name }) {
+			faults.Body("/policies/"+strconv.Itoa(i), "unknown", "is no policy of this key's quota")
+		}
+	}
+	return faults.Err()
+}
+
+// Reset answers POST /v1/admin/keys/{id}/reset.
+//
+//	@Summary		Reset a key's counters
+//	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+//	@Tags			keys
+//	@ID				resetKey
+//	@Accept			json
+//	@Produce		json
+//	@Param			id		path	string		true	"The key's id"
+//	@Param			reset	body	resetKey	false	"Which policies"
+//	@Success		204
+//	@Failure		400	{object}	models.Problem
+//	@Failure		404	{object}	models.Problem
+//	@Failure		413	{object}	models.Problem
+//	@Failure		415	{object}	models.Problem
+//	@Failure		422	{object}	models.Problem
+//	@Security		BearerAuth
+//	@Security		ApiKeyAuth
+//	@Router			/v1/admin/keys/{id}/reset [post]
+func (h *Keys) Reset(c *gin.Context) {
+	if in, ok := bindFor(c, counterReset{}); ok {
+		answerEmpty(c, h.reset(c.Request.Context(), in))
+	}
+}
+
+func (h *Keys) reset(ctx context.Context, in counterReset) error {
+	_, quota, err := h.quotas.Quota(ctx, in.ID)
+	if err != nil {
+		return err
+	}
+	policies := in.Body.Policies
+	if err := in.Body.unknownPolicies(quota); err != nil {
+		return err
+	}
+	return h.keys.Reset(ctx, in.ID, policies, func(ctx context.Context) error {
+		if err := h.limiter.Reset(ctx, quota, policies...); err != nil {
+			return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		}
+		return nil
+	})
+}
