@@ -65,8 +65,8 @@ go-test: ## all tests, on one throw-away Postgres
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 
 .PHONY: api-fuzz
-api-fuzz: ## a server of its own under inputs generated from the API's description; EXAMPLES=n an operation
-	scripts/schemathesis/run.sh --workers 2
+api-fuzz: ## a server of its own under inputs generated from the API's description; REQUESTS=n of them
+	scripts/schemathesis/run.sh
 
 .PHONY: bench-cache
 bench-cache: ## the cache strategies on one load; what recording usage costs a request
