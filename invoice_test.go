@@ -63,7 +63,7 @@ func TestEveryStateOfAnOrderHasItsInvoice(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"Content-Type":        "application/pdf",
-			"Content-Disposition": `inline; filename="invoice-` + placed.ID + `.pdf"`,
+			"Content-Disposition": `attachment; filename="invoice-` + placed.ID + `.pdf"`,
 			"Content-Length":      strconv.Itoa(len(answer.Body)),
 			"Cache-Control":       "private, no-cache",
 		} {

@@ -325,6 +325,21 @@ func (e GetKeyUsageParamsBucket) Valid() bool {
 	}
 }
 
+// Defines values for PutPlanParamsIfNoneMatch.
+const (
+	Asterisk PutPlanParamsIfNoneMatch = "*"
+)
+
+// Valid indicates whether the value is a known member of the PutPlanParamsIfNoneMatch enum.
+func (e PutPlanParamsIfNoneMatch) Valid() bool {
+	switch e {
+	case Asterisk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetMyUsageParamsBucket.
 const (
 	GetMyUsageParamsBucketDay    GetMyUsageParamsBucket = "day"
@@ -1636,7 +1651,13 @@ type DeletePlanParams struct {
 type PutPlanParams struct {
 	// IfMatch Replace only this version, as an ETag told it
 	IfMatch *string `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Create only: never replace
+	IfNoneMatch *PutPlanParamsIfNoneMatch `json:"If-None-Match,omitempty"`
 }
+
+// PutPlanParamsIfNoneMatch defines parameters for PutPlan.
+type PutPlanParamsIfNoneMatch string
 
 // ListMyRefusalsParams defines parameters for ListMyRefusals.
 type ListMyRefusalsParams struct {
@@ -3972,6 +3993,17 @@ func NewPutPlanRequestWithBody(server string, name string, params *PutPlanParams
 			}
 
 			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
 		}
 
 	}

@@ -1265,6 +1265,15 @@ const docTemplate = `{
                         "in": "header"
                     },
                     {
+                        "enum": [
+                            "*"
+                        ],
+                        "type": "string",
+                        "description": "Create only: never replace",
+                        "name": "If-None-Match",
+                        "in": "header"
+                    },
+                    {
                         "description": "What the plan shall be",
                         "name": "plan",
                         "in": "body",
@@ -1567,6 +1576,12 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/handlers.OwnKeyWithQuota"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            }
                         }
                     }
                 }
@@ -2124,7 +2139,7 @@ const docTemplate = `{
                         "headers": {
                             "Content-Disposition": {
                                 "type": "string",
-                                "description": "inline, with a file name"
+                                "description": "attachment, with a file name"
                             },
                             "ETag": {
                                 "type": "string",

@@ -127,6 +127,19 @@ func notModified(c *gin.Context, tag string) bool {
 	return true
 }
 
+// ifNoneMatch is an If-None-Match field of a change (RFC 9110, section 13.1.2).
+type ifNoneMatch struct{ any bool }
+
+// ParseLines reads the field. Of a change only * makes sense: it may only make
+// something new.
+func (m *ifNoneMatch) ParseLines(lines []string) (code, message string) {
+	if len(lines) != 1 || strings.TrimSpace(lines[0]) != "*" {
+		return "enum", "must be *, for what may not be there yet; to change a version that you know, send If-Match"
+	}
+	m.any = true
+	return "", ""
+}
+
 // answerVersioned answers with a body whose entity tag is its version, unless err
 // says that there is none.
 func answerVersioned(c *gin.Context, status int, version int64, body any, err error) {
