@@ -22,8 +22,10 @@ type ledger struct {
 	underWay  int64   // units of requests that have no answer yet
 	sent      int64   // units ever sent
 	answered  int64   // units ever answered
-	notBefore instant // after a refusal
-	streak    int     // refusals less admissions
+	notBefore instant // after a refusal, or to give way
+	streak    int     // refusals since the last admission, bounded
+	// sharedUntil is until when others are taken to spend of the same quota.
+	sharedUntil instant
 }
 
 // serverQueueing is for how long the server lets a request wait in its queue at
@@ -124,8 +126,8 @@ func (l *ledger) send(now instant, cost int64) part {
 // seen is what the answer says of the policy, nil if nothing.
 func (p *part) settle(now instant, refused bool, seen *observation) {
 	l := p.ledger
-	if !refused && p.units > 0 && l.streak > 0 {
-		l.streak--
+	if !refused && p.units > 0 {
+		l.streak = 0
 	}
 	if !l.holds {
 		l.underWay -= p.units
@@ -141,10 +143,14 @@ func (p *part) settle(now instant, refused bool, seen *observation) {
 		}
 		if others := l.least(seen) - expected; others > 0 {
 			l.charge(now, others)
+			if p.units > 0 {
+				l.sharedUntil = now + sharedFor
+			}
 		}
 		l.observe(seen)
 	}
 	l.answered += p.units
+	l.giveWay(now)
 }
 
 // end frees the slot of a request that has ended.
