@@ -26,6 +26,7 @@ type ledger struct {
 	streak    int     // refusals since the last admission, bounded
 	// sharedUntil is until when others are taken to spend of the same quota.
 	sharedUntil instant
+	told        int64 // units that remained by the last answer, less those sent since
 }
 
 // serverQueueing is for how long the server lets a request wait in its queue at
@@ -98,7 +99,7 @@ func (l *ledger) ready(now instant, cost int64) instant {
 	default: // they may arrive in any order, and each has its turn after all others
 		most = min(most, l.queue-l.underWay-units+1)
 	}
-	if most < 0 {
+	if most < 0 || l.mustAsk(now, units) {
 		return never
 	}
 	return max(l.notBefore, l.room(now, most))
@@ -118,6 +119,7 @@ func (l *ledger) send(now instant, cost int64) part {
 	units := l.units(cost)
 	l.underWay += units
 	l.sent += units
+	l.told -= units
 	return part{ledger: l, units: units, total: l.used(now) + l.underWay, sent: l.sent, answered: l.answered}
 }
 
@@ -148,6 +150,7 @@ func (p *part) settle(now instant, refused bool, seen *observation) {
 			}
 		}
 		l.observe(seen)
+		l.told = seen.remaining - (l.sent - p.sent)
 	}
 	l.answered += p.units
 	l.giveWay(now)

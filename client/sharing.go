@@ -64,6 +64,12 @@ func (l *ledger) giveWay(now instant) {
 	}
 }
 
+// mustAsk says whether another answer must come first: what has come in since
+// the last one, others may have spent, so it is asked for by one request.
+func (l *ledger) mustAsk(now instant, units int64) bool {
+	return !l.holds && now < l.sharedUntil && l.underWay > 0 && units > l.told
+}
+
 func (l *ledger) randomPause() time.Duration {
 	spread := longestSpread
 	if period, err := parsePeriod(orZero(l.policy.Period)); err == nil {
