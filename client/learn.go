@@ -52,6 +52,7 @@ func (p *pacer) install(policies []Policy) error {
 		ledgers = append(ledgers, fresh)
 	}
 	p.ledgers = ledgers
+	p.closedUntil = 0 // what it stood for may be among them
 	clear(p.fields)
 	return nil
 }
