@@ -1296,6 +1296,10 @@ const docTemplate = `{
                             "ETag": {
                                 "type": "string",
                                 "description": "The plan's version"
+                            },
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the plan is"
                             }
                         }
                     },
@@ -2306,7 +2310,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2392,6 +2396,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2440,7 +2445,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2533,6 +2538,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2546,7 +2552,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2637,6 +2643,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2665,6 +2672,7 @@ const docTemplate = `{
                 "limit": {
                     "description": "the capacity, in units",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 300
                 },
                 "mode": {
@@ -2684,16 +2692,19 @@ const docTemplate = `{
                 "remaining": {
                     "description": "units that can be spent now",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 299
                 },
                 "reset_after": {
                     "description": "until it is full, or its window ends",
                     "type": "number",
+                    "minimum": 0,
                     "example": 59.5
                 },
                 "retry_after": {
                     "description": "until this cost, or one unit, would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -2702,12 +2713,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "changed_at": {
-                    "description": "null: never",
+                    "description": "when it was last changed; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "mode": {
-                    "description": "enforce: each policy's own mode holds; shadow: none refuses",
+                    "description": "with enforce each policy's own mode holds; with shadow none refuses",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -2728,7 +2739,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2744,7 +2755,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2760,7 +2771,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2776,7 +2787,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2792,7 +2803,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2808,7 +2819,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -3004,6 +3015,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by each change; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -3107,7 +3119,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
+                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -3125,7 +3137,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "at": {
-                    "description": "when",
+                    "description": "when it was refused",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -3164,19 +3176,21 @@ const docTemplate = `{
                 "by_policy": {
                     "description": "how many each refuses, or would in shadow mode; one request can be refused by several",
                     "type": "object",
+                    "minimum": 0,
                     "additionalProperties": {
                         "type": "integer",
                         "format": "int64"
                     }
                 },
                 "first_refusal_at": {
-                    "description": "to the second; null: none",
+                    "description": "when the first would have been refused, to the second; null: none",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "requests": {
                     "description": "in all, those included that were refused when they were sent",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 10432
                 },
                 "resolution": {
@@ -3192,8 +3206,9 @@ const docTemplate = `{
                     }
                 },
                 "would_refuse": {
-                    "description": "how many of them",
+                    "description": "how many of them would have been refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 312
                 }
             }
@@ -3242,6 +3257,7 @@ const docTemplate = `{
                 "retry_after": {
                     "description": "until this cost would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
@@ -3254,6 +3270,7 @@ const docTemplate = `{
                 "wait": {
                     "description": "how long to queue first, by leaky_bucket policies",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -3341,14 +3358,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
-                    "description": "default: anywhere",
+                    "description": "where it may be used: networks and addresses; by default anywhere",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3357,6 +3374,7 @@ const docTemplate = `{
                 "metadata": {
                     "description": "labels, for the operator's own use",
                     "type": "object",
+                    "maxLength": 500,
                     "additionalProperties": {
                         "type": "string"
                     }
@@ -3376,7 +3394,7 @@ const docTemplate = `{
                     }
                 },
                 "owner": {
-                    "description": "default: a new one",
+                    "description": "groups keys; orders belong to it; by default a new one",
                     "type": "string",
                     "maxLength": 100,
                     "minLength": 1
@@ -3388,10 +3406,10 @@ const docTemplate = `{
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "default: products:read, orders:read, orders:write",
+                    "description": "what it may do; by default products:read, orders:read and orders:write",
                     "type": "array",
                     "items": {
-                        "type": "string"
+                        "$ref": "#/definitions/models.Scope"
                     },
                     "example": [
                         "products:read",
@@ -3461,9 +3479,12 @@ const docTemplate = `{
                     ]
                 },
                 "metadata": {
-                    "description": "strings; null removes one",
+                    "description": "labels, for the operator's own use; null removes one",
                     "type": "object",
-                    "additionalProperties": true,
+                    "maxLength": 500,
+                    "additionalProperties": {
+                        "type": "string"
+                    },
                     "x-nullable": true
                 },
                 "name": {
@@ -3497,7 +3518,7 @@ const docTemplate = `{
                     "description": "what it may do",
                     "type": "array",
                     "items": {
-                        "type": "string"
+                        "$ref": "#/definitions/models.Scope"
                     },
                     "example": [
                         "products:read"
@@ -3512,7 +3533,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "mode": {
-                    "description": "shadow: nothing is refused",
+                    "description": "with shadow nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -3534,7 +3555,7 @@ const docTemplate = `{
                     "example": "For trying things out."
                 },
                 "policies": {
-                    "description": "an empty list limits nothing",
+                    "description": "what keys on it may do; an empty list limits nothing",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
@@ -3584,6 +3605,7 @@ const docTemplate = `{
                 "retry_after": {
                     "description": "until this cost would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
@@ -3596,6 +3618,7 @@ const docTemplate = `{
                 "wait": {
                     "description": "how long to queue first, by leaky_bucket policies",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -3604,7 +3627,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "policies": {
-                    "description": "default: all",
+                    "description": "those of which policies; by default of all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3619,8 +3642,9 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "grace": {
-                    "description": "how long the old key works on: 0s to 7d; default 24h",
+                    "description": "how long the old key works on: 0s to 7d",
                     "type": "string",
+                    "default": "24h",
                     "example": "24h"
                 }
             }
@@ -3632,7 +3656,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "from": {
-                    "description": "a day before to if left out",
+                    "description": "from when on; a day before to if left out",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
@@ -3645,7 +3669,7 @@ const docTemplate = `{
                     }
                 },
                 "to": {
-                    "description": "now if left out",
+                    "description": "until when; now if left out",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
@@ -3659,7 +3683,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "from then on the plan counts again; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
@@ -3695,32 +3719,32 @@ const docTemplate = `{
                     "example": "3mBz8VqKt1Wd"
                 },
                 "after": {
-                    "description": "null: it is gone",
+                    "description": "what it became; null when it is gone",
                     "type": "object",
                     "x-nullable": true
                 },
                 "at": {
-                    "description": "when",
+                    "description": "when it happened",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "before": {
-                    "description": "null: it wasn't there",
+                    "description": "what it was; null when it wasn't there",
                     "type": "object",
                     "x-nullable": true
                 },
                 "id": {
-                    "description": "the entry's, rising with time",
+                    "description": "names the entry; rising with time",
                     "type": "string",
                     "example": "4711"
                 },
                 "ip": {
-                    "description": "null: not over the network",
+                    "description": "from which address; null: not over the network",
                     "type": "string",
                     "example": "203.0.113.7"
                 },
                 "request_id": {
-                    "description": "null: not over the network",
+                    "description": "the request that did it; null: not over the network",
                     "type": "string",
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
@@ -3777,8 +3801,9 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "amount": {
-                    "description": "minor units",
+                    "description": "in minor units",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 1999
                 },
                 "currency": {
@@ -3857,6 +3882,7 @@ const docTemplate = `{
                 "quantity": {
                     "description": "how many of it",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 2
                 },
                 "unit_price": {
@@ -3963,6 +3989,7 @@ const docTemplate = `{
                 "stock": {
                     "description": "units that can be ordered now",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 1000
                 },
                 "updated_at": {
@@ -4005,6 +4032,7 @@ const docTemplate = `{
                 "requests": {
                     "description": "how many came",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 120
                 },
                 "start": {
@@ -4013,8 +4041,9 @@ const docTemplate = `{
                     "example": "2026-01-15T09:00:00Z"
                 },
                 "would_refuse": {
-                    "description": "how many of them",
+                    "description": "how many of them would have been refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 12
                 }
             }
@@ -4025,21 +4054,25 @@ const docTemplate = `{
                 "allowed": {
                     "description": "those that passed",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 100
                 },
                 "cost": {
                     "description": "units charged",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 140
                 },
                 "refused": {
                     "description": "those that got 429",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 20
                 },
                 "requests": {
                     "description": "allowed and refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 120
                 },
                 "start": {
@@ -4202,7 +4235,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
+                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
