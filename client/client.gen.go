@@ -361,547 +361,551 @@ func (e GetMyUsageParamsBucket) Valid() bool {
 	}
 }
 
-// Algorithm Algorithm names a way of counting; each has a file of its own name.
+// Algorithm A way of counting.
 type Algorithm string
 
-// AuditEntry AuditEntry is one change that somebody made: what was there before and what after, without secrets.
+// AuditEntry One change that somebody made: what was there before and what after, without secrets.
 type AuditEntry struct {
-	// Action what was done, noun.verb
+	// Action What was done, noun.verb
 	//
 	// Examples: key.revoke
 	Action string `json:"action"`
 
-	// Actor the id of the key that acted; cli for the command line
+	// Actor The id of the key that acted; cli for the command line
 	//
 	// Examples: 3mBz8VqKt1Wd
 	Actor string `json:"actor"`
 
-	// After null: it is gone
+	// After What it became; null when it is gone
 	After *map[string]interface{} `json:"after"`
 
-	// At when
+	// At When it happened
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	At time.Time `json:"at"`
 
-	// Before null: it wasn't there
+	// Before What it was; null when it wasn't there
 	Before *map[string]interface{} `json:"before"`
 
-	// ID the entry's, rising with time
+	// ID Names the entry; rising with time
 	//
 	// Examples: 4711
 	ID string `json:"id"`
 
-	// IP null: not over the network
+	// IP From which address; null: not over the network
 	//
 	// Examples: 203.0.113.7
 	IP *string `json:"ip"`
 
-	// RequestID null: not over the network
+	// RequestID The request that did it; null: not over the network
 	//
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID *string `json:"request_id"`
 
-	// Target the key's id, or the plan's name
+	// Target The key's id, or the plan's name
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Target string `json:"target"`
 }
 
-// AuditEntryList AuditEntryList is the shape of every list.
+// AuditEntryList One page of a list.
 type AuditEntryList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []AuditEntry `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Charge Charge says which outcomes of a request cost; see [Reservation.Settle].
+// Charge Which outcomes of a request cost.
 type Charge string
 
-// CheckAnswer CheckAnswer is a decision about a check. Times are in seconds.
+// CheckAnswer A decision about a check. Times are in seconds.
 type CheckAnswer struct {
-	// Allowed whether the cost was taken
+	// Allowed Whether the cost was taken
 	//
 	// Examples: true
 	Allowed bool `json:"allowed"`
 
-	// Limits where each policy stands now
+	// Limits Where each policy stands now
 	Limits []Limit `json:"limits"`
 
-	// RetryAfter until this cost would pass; null where it never can
+	// RetryAfter Until this cost would pass; null where it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 
-	// ViolatedPolicies those that refuse
+	// ViolatedPolicies Those that refuse
 	ViolatedPolicies []string `json:"violated_policies"`
 
-	// Wait how long to queue first, by leaky_bucket policies
+	// Wait How long to queue first, by leaky_bucket policies
 	//
 	// Examples: 0
 	Wait float64 `json:"wait"`
 }
 
-// CheckBody CheckBody is the body of POST /v1/limits/check and /v1/limits/reserve.
+// CheckBody What to take, and from whose counters.
 type CheckBody struct {
-	// Cost units to take; 0 peeks
+	// Cost Units to take; 0 peeks
 	//
 	// Examples: 1
 	Cost *int64 `json:"cost,omitempty"`
 
-	// Plan whose policies decide
+	// Plan Whose policies decide
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Subject whatever is counted for
+	// Subject Whatever is counted for
 	//
 	// Examples: tenant-42
 	Subject string `json:"subject"`
 }
 
-// CommitBody CommitBody is the body of POST /v1/limits/commit.
+// CommitBody What the work of a reservation really cost.
 type CommitBody struct {
-	// Cost what the work really cost: at most what was reserved
+	// Cost What the work really cost: at most what was reserved
 	//
 	// Examples: 1
 	Cost int64 `json:"cost"`
 
-	// Reservation which one, as POST /v1/limits/reserve told it
+	// Reservation Which one, as POST /v1/limits/reserve told it
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation string `json:"reservation"`
 }
 
-// CreateItem CreateItem is one line of an order.
+// CreateItem One line of an order.
 type CreateItem struct {
-	// ProductID which product
+	// ProductID Which product
 	//
 	// Examples: prd_0y5apuf8zs
 	ProductID string `json:"product_id"`
 
-	// Quantity how many of it
+	// Quantity How many of it
 	//
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
 }
 
-// CreateKey CreateKey is the body of POST /v1/admin/keys. Metadata is for a few labels.
+// CreateKey What a new key shall be; only its name is required.
 type CreateKey struct {
-	// ExpiresAt null: never
+	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// IPAllow default: anywhere
+	// IPAllow Where it may be used: networks and addresses; by default anywhere
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
-	// Metadata labels, for the operator's own use
+	// Metadata Labels, for the operator's own use
+	//
+	// Examples: {"team":"checkout"}
 	Metadata *map[string]string `json:"metadata,omitempty"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides policies of its own, laid over the plan's by name
+	// Overrides Policies of its own, laid over the plan's by name
 	Overrides *[]WriteOverride `json:"overrides,omitempty"`
 
-	// Owner default: a new one
+	// Owner Groups keys; orders belong to it; by default a new one
 	Owner *string `json:"owner,omitempty"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan *string `json:"plan,omitempty"`
 
-	// Scopes default: products:read, orders:read, orders:write
+	// Scopes What it may do; by default products:read, orders:read and orders:write
 	//
 	// Examples: ["products:read","orders:read"]
-	Scopes *[]string `json:"scopes,omitempty"`
+	Scopes *[]Scope `json:"scopes,omitempty"`
 }
 
-// CreateOrder CreateOrder is the body of POST /v1/orders. An invoice of 200 lines is still a document; 254 characters is the longest address that mail servers take (RFC 5321, erratum 1690).
+// CreateOrder An order to place.
 type CreateOrder struct {
-	// Email where the confirmation goes
+	// Email Where the confirmation goes
 	//
 	// Examples: a@example.com
 	Email string `json:"email"`
 
-	// Items what to order
+	// Items What to order
 	Items []CreateItem `json:"items"`
 
-	// PaymentToken the payment provider's; in dev mode tok_ok pays
+	// PaymentToken The payment provider's; in dev mode tok_ok pays
 	//
 	// Examples: tok_ok
 	PaymentToken string `json:"payment_token"`
 }
 
-// HealthStatus HealthStatus says that all is well.
+// HealthStatus The answer of a probe when all is well.
 type HealthStatus struct {
-	// Status always ok: what is not ok is told as a problem
+	// Status Always ok: what is not ok is told as a problem
 	//
 	// Examples: ok
 	Status string `json:"status"`
 }
 
-// Key Key is an API key as operators see it: all but its secret.
+// Key An API key as operators see it: all but its secret.
 type Key struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt null: never
+	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID names the key; it is the middle part of its text too
+	// ID Names the key; it is the middle part of its text too
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// LastUsedAt when it was last used, to the minute or so; null: never
+	// LastUsedAt When it was last used, to the minute or so; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata labels, for the operator's own use
+	// Metadata Labels, for the operator's own use
 	Metadata map[string]string `json:"metadata"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides policies of its own, laid over the plan's by name
+	// Overrides Policies of its own, laid over the plan's by name
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner groups keys; orders belong to it
+	// Owner Groups keys; orders belong to it
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status whether it works
+	// Status Whether it works
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Whose counters it spends; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version raised by operators' writes; it is the ETag
+	// Version Raised by operators' writes; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// KeyLimits KeyLimits is where all policies of a key stand.
+// KeyLimits Where all policies of a key stand.
 type KeyLimits struct {
-	// Data one entry for each policy
+	// Data One entry for each policy
 	Data []Limit `json:"data"`
 }
 
-// KeyList KeyList is the shape of every list.
+// KeyList One page of a list.
 type KeyList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []Key `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// KeyOverride KeyOverride is a policy of a key's own: it replaces the plan's of that name, or adds one.
+// KeyOverride A policy of a key's own: it replaces the plan's of that name, or adds one.
 type KeyOverride struct {
-	// ExpiresAt from then on the plan counts again; null: never
+	// ExpiresAt From then on the plan counts again; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// Policy what holds in place of the plan's policy of this name
+	// Policy What holds in place of the plan's policy of this name
 	Policy Policy `json:"policy"`
 
-	// Reason why, for whoever looks later
+	// Reason Why, for whoever looks later
 	//
 	// Examples: Launch week
 	Reason string `json:"reason"`
 }
 
-// KeyPatch KeyPatch is what a JSON merge patch (RFC 7396) may change of a key. What it doesn't name stays; null takes a value away; lists are replaced whole.
+// KeyPatch What a JSON merge patch (RFC 7396) may change of a key. What it doesn't name stays; null takes a value away; lists are replaced whole.
 type KeyPatch struct {
-	// ExpiresAt null: never
+	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
-	// Metadata strings; null removes one
-	Metadata *map[string]interface{} `json:"metadata,omitempty"`
+	// Metadata Labels, for the operator's own use; null removes one
+	//
+	// Examples: {"team":"checkout"}
+	Metadata *map[string]*string `json:"metadata,omitempty"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name *string `json:"name,omitempty"`
 
-	// Overrides policies of its own; null: none
+	// Overrides Policies of its own; null: none
 	Overrides *[]WriteOverride `json:"overrides,omitempty"`
 
-	// Owner another one: needs the scope admin
+	// Owner Another one: needs the scope admin
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner *string `json:"owner,omitempty"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: pro
 	Plan *string `json:"plan,omitempty"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read"]
-	Scopes *[]string `json:"scopes,omitempty"`
+	Scopes *[]Scope `json:"scopes,omitempty"`
 }
 
-// KeyStatus KeyStatus says whether a key can be used.
+// KeyStatus Whether a key can be used.
 type KeyStatus string
 
-// KeyWithQuota KeyWithQuota is a key with what holds for it now.
+// KeyWithQuota A key with what holds for it now.
 type KeyWithQuota struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt null: never
+	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID names the key; it is the middle part of its text too
+	// ID Names the key; it is the middle part of its text too
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// LastUsedAt when it was last used, to the minute or so; null: never
+	// LastUsedAt When it was last used, to the minute or so; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata labels, for the operator's own use
+	// Metadata Labels, for the operator's own use
 	Metadata map[string]string `json:"metadata"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides policies of its own, laid over the plan's by name
+	// Overrides Policies of its own, laid over the plan's by name
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner groups keys; orders belong to it
+	// Owner Groups keys; orders belong to it
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Quota the policies that hold now
+	// Quota The policies that hold now
 	Quota []QuotaPolicy `json:"quota"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status whether it works
+	// Status Whether it works
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Whose counters it spends; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version raised by operators' writes; it is the ETag
+	// Version Raised by operators' writes; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// KeyWithSecret KeyWithSecret is a new key with its text, which stands nowhere else.
+// KeyWithSecret A new key with its text, which stands nowhere else.
 type KeyWithSecret struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt null: never
+	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID names the key; it is the middle part of its text too
+	// ID Names the key; it is the middle part of its text too
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Key shown this once
+	// Key Shown this once
 	//
 	// Examples: rl_live_9Kx2mV4tQaLp_…
 	Key string `json:"key"`
 
-	// LastUsedAt when it was last used, to the minute or so; null: never
+	// LastUsedAt When it was last used, to the minute or so; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata labels, for the operator's own use
+	// Metadata Labels, for the operator's own use
 	Metadata map[string]string `json:"metadata"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides policies of its own, laid over the plan's by name
+	// Overrides Policies of its own, laid over the plan's by name
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner groups keys; orders belong to it
+	// Owner Groups keys; orders belong to it
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status whether it works
+	// Status Whether it works
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Whose counters it spends; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version raised by operators' writes; it is the ETag
+	// Version Raised by operators' writes; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// Limit Limit is where one policy's counter stands. Times are in seconds.
+// Limit Where one policy's counter stands. Times are in seconds.
 type Limit struct {
-	// Algorithm how it counts
+	// Algorithm How it counts
 	//
 	// Examples: sliding_window
 	Algorithm Algorithm `json:"algorithm"`
 
-	// Charge which requests it counts
+	// Charge Which requests it counts
 	//
 	// Examples: requests
 	Charge Charge `json:"charge"`
 
-	// Limit the capacity, in units
+	// Limit The capacity, in units
 	//
 	// Examples: 300
 	Limit int64 `json:"limit"`
 
-	// Mode whether it refuses
+	// Mode Whether it refuses
 	//
 	// Examples: enforce
 	Mode Mode `json:"mode"`
 
-	// Policy the policy's name
+	// Policy The policy's name
 	//
 	// Examples: minute
 	Policy string `json:"policy"`
 
-	// Remaining units that can be spent now
+	// Remaining Units that can be spent now
 	//
 	// Examples: 299
 	Remaining int64 `json:"remaining"`
 
-	// ResetAfter until it is full, or its window ends
+	// ResetAfter Until it is full, or its window ends
 	//
 	// Examples: 59.5
 	ResetAfter float64 `json:"reset_after"`
 
-	// RetryAfter until this cost, or one unit, would pass; null where it never can
+	// RetryAfter Until this cost, or one unit, would pass; null where it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 }
 
-// LimiterMode LimiterMode is the limiter's mode as it is shown.
+// LimiterMode Whether policies refuse, all over.
 type LimiterMode struct {
-	// ChangedAt null: never
+	// ChangedAt When it was last changed; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	ChangedAt *time.Time `json:"changed_at"`
 
-	// Mode enforce: each policy's own mode holds; shadow: none refuses
+	// Mode With enforce each policy's own mode holds; with shadow none refuses
 	//
 	// Examples: enforce
 	Mode LimiterModeMode `json:"mode"`
 }
 
-// LimiterModeMode enforce: each policy's own mode holds; shadow: none refuses
+// LimiterModeMode With enforce each policy's own mode holds; with shadow none refuses
 //
 // Examples: enforce
 type LimiterModeMode string
 
-// Mode Mode says whether a policy refuses.
+// Mode Whether a policy refuses.
 type Mode string
 
-// Money Money is an amount in the minor units of a currency: 1999 EUR is 19.99 €.
+// Money An amount in the minor units of a currency: 1999 EUR is 19.99 €.
 type Money struct {
-	// Amount minor units
+	// Amount In minor units
 	//
 	// Examples: 1999
 	Amount int64 `json:"amount"`
@@ -912,232 +916,234 @@ type Money struct {
 	Currency string `json:"currency"`
 }
 
-// Order Order is what a caller ordered and how far it got. The email address and the items are the caller's; prices and total are fixed when the order is placed.
+// Order What a caller ordered and how far it got. The email address and the items are the caller's; prices and total are fixed when the order is placed.
 type Order struct {
-	// CreatedAt when it was placed
+	// CreatedAt When it was placed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// Email where the confirmation goes
+	// Email Where the confirmation goes
 	//
 	// Examples: a@example.com
 	Email string `json:"email"`
 
-	// ID names the order
+	// ID Names the order
 	//
 	// Examples: ord_5HqT1bZr8w
 	ID string `json:"id"`
 
-	// Items what was bought
+	// Items What was bought
 	Items []OrderItem `json:"items"`
 
-	// Reason why it was cancelled, such as payment_declined; null before
+	// Reason Why it was cancelled, such as payment_declined; null before
 	Reason *string `json:"reason"`
 
-	// Status how far it has come
+	// Status How far it has come
 	//
 	// Examples: pending
 	Status OrderStatus `json:"status"`
 
-	// Total over all items
+	// Total Over all items
+	//
+	// Examples: {"amount":3998,"currency":"EUR"}
 	Total Money `json:"total"`
 
-	// UpdatedAt when it last changed
+	// UpdatedAt When it last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// OrderItem OrderItem is one line of an order, at the price of the day it was placed.
+// OrderItem One line of an order, at the price of the day it was placed.
 type OrderItem struct {
-	// ProductID which product
+	// ProductID Which product
 	//
 	// Examples: prd_0y5apuf8zs
 	ProductID string `json:"product_id"`
 
-	// Quantity how many of it
+	// Quantity How many of it
 	//
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
 
-	// UnitPrice of one, when it was ordered
+	// UnitPrice Of one, when it was ordered
 	UnitPrice Money `json:"unit_price"`
 }
 
-// OrderList OrderList is the shape of every list.
+// OrderList One page of a list.
 type OrderList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []Order `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// OrderStatus OrderStatus is a state of an order.
+// OrderStatus A state of an order.
 type OrderStatus string
 
-// Origin Origin says where a policy of a quota comes from.
+// Origin Where a policy of a quota comes from.
 type Origin string
 
-// OwnKeyWithQuota OwnKeyWithQuota is one's own key with what holds for it now.
+// OwnKeyWithQuota One's own key with what holds for it now.
 type OwnKeyWithQuota struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt null: never
+	// ExpiresAt Null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID names the key
+	// ID Names the key
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Owner groups keys; orders belong to it
+	// Owner Groups keys; orders belong to it
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Quota the policies that hold now
+	// Quota The policies that hold now
 	Quota []QuotaPolicy `json:"quota"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status whether it works
+	// Status Whether it works
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject whose counters it spends
+	// Subject Whose counters it spends
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 }
 
-// OwnKeyWithSecret OwnKeyWithSecret is one's own new key with its text, which stands nowhere else.
+// OwnKeyWithSecret One's own new key with its text, which stands nowhere else.
 type OwnKeyWithSecret struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt null: never
+	// ExpiresAt Null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID names the key
+	// ID Names the key
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow where it may be used; empty: anywhere
+	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Key shown this once
+	// Key Shown this once
 	//
 	// Examples: rl_live_9Kx2mV4tQaLp_…
 	Key string `json:"key"`
 
-	// Name what operators call it
+	// Name What operators call it
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Owner groups keys; orders belong to it
+	// Owner Groups keys; orders belong to it
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan whose policies it has
+	// Plan Whose policies it has
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes what it may do
+	// Scopes What it may do
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status whether it works
+	// Status Whether it works
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject whose counters it spends
+	// Subject Whose counters it spends
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 }
 
-// Per Per says whose counter a policy spends.
+// Per Whose counter a policy spends.
 type Per string
 
-// Plan Plan is a plan as it is shown.
+// Plan A named list of policies.
 type Plan struct {
-	// CreatedAt when it was made
+	// CreatedAt When it was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// Description what it is for
+	// Description What it is for
 	//
 	// Examples: For trying things out.
 	Description string `json:"description"`
 
-	// Name names the plan
+	// Name Names the plan
 	//
 	// Examples: free
 	Name string `json:"name"`
 
-	// Policies what keys on it may do
+	// Policies What keys on it may do
 	Policies []Policy `json:"policies"`
 
-	// UpdatedAt when it was last changed
+	// UpdatedAt When it was last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Version raised by each change; it is the ETag
+	// Version Raised by each change; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// PlanList PlanList is the shape of every list.
+// PlanList One page of a list.
 type PlanList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []Plan `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Policy Policy is one named rule of a plan. The zero value of an optional field stands for its default; defaults are resolved when a quota is compiled, so that a policy is stored as it was written.
+// Policy One named rule of a plan.
 type Policy struct {
 	// Algorithm How units are counted.
 	//
@@ -1183,83 +1189,83 @@ type Policy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter; by default auto. A store of one process has no use for it.
+	// Sharing How several instances share the counter; by default auto.
 	Sharing *Sharing `json:"sharing,omitempty"`
 
 	// TimeZone The IANA time zone of a calendar period; by default UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
 }
 
-// Product Product is an article that the shop sells.
+// Product An article that the shop sells.
 type Product struct {
-	// Description what it is like
+	// Description What it is like
 	//
 	// Examples: Porcelain, 80 ml, with saucers.
 	Description string `json:"description"`
 
-	// ID names the product
+	// ID Names the product
 	//
 	// Examples: prd_0y5apuf8zs
 	ID string `json:"id"`
 
-	// Name what it is called
+	// Name What it is called
 	//
 	// Examples: Espresso cups, set of two
 	Name string `json:"name"`
 
-	// Price of one
+	// Price Of one
 	Price Money `json:"price"`
 
-	// Sku the shop's own number for it
+	// Sku The shop's own number for it
 	//
 	// Examples: CUP-ESP-2
 	Sku string `json:"sku"`
 
-	// Stock units that can be ordered now
+	// Stock Units that can be ordered now
 	//
 	// Examples: 1000
 	Stock int64 `json:"stock"`
 
-	// UpdatedAt when it last changed
+	// UpdatedAt When it last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// ProductList ProductList is the shape of every list.
+// ProductList One page of a list.
 type ProductList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []Product `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// PutLimiter PutLimiter is the body of PUT /v1/admin/limiter.
+// PutLimiter What the limiter's mode shall be.
 type PutLimiter struct {
-	// Mode shadow: nothing is refused
+	// Mode With shadow nothing is refused
 	//
 	// Examples: shadow
 	Mode PutLimiterMode `json:"mode"`
 }
 
-// PutLimiterMode shadow: nothing is refused
+// PutLimiterMode With shadow nothing is refused
 //
 // Examples: shadow
 type PutLimiterMode string
 
-// PutPlan PutPlan is the body of PUT /v1/admin/plans/{name}.
+// PutPlan What a plan shall be.
 type PutPlan struct {
-	// Description what it is for
+	// Description What it is for
 	//
 	// Examples: For trying things out.
 	Description *string `json:"description,omitempty"`
 
-	// Policies an empty list limits nothing
+	// Policies What keys on it may do; an empty list limits nothing
 	Policies []Policy `json:"policies"`
 }
 
-// QuotaPolicy QuotaPolicy is one policy of a key's quota.
+// QuotaPolicy One policy of a key's quota.
 type QuotaPolicy struct {
 	// Algorithm How units are counted.
 	//
@@ -1297,7 +1303,7 @@ type QuotaPolicy struct {
 	// Examples: minute
 	Name string `json:"name"`
 
-	// Origin where the policy comes from
+	// Origin Where the policy comes from
 	//
 	// Examples: plan
 	Origin Origin `json:"origin"`
@@ -1310,224 +1316,226 @@ type QuotaPolicy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter; by default auto. A store of one process has no use for it.
+	// Sharing How several instances share the counter; by default auto.
 	Sharing *Sharing `json:"sharing,omitempty"`
 
 	// TimeZone The IANA time zone of a calendar period; by default UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
 }
 
-// Refusal Refusal is a request that a policy refused, or in shadow mode would have, with where the policies stood then.
+// Refusal A request that a policy refused, or in shadow mode would have, with where the policies stood then.
 type Refusal struct {
-	// At when
+	// At When it was refused
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	At time.Time `json:"at"`
 
-	// Limits as they stood then; a shadow with a retry_after other than 0 would have refused
+	// Limits As they stood then; a shadow with a retry_after other than 0 would have refused
 	Limits []Limit `json:"limits"`
 
-	// RequestID the X-Request-Id of the answer
+	// RequestID The X-Request-Id of the answer
 	//
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID string `json:"request_id"`
 
-	// Route method and path pattern
+	// Route Method and path pattern
 	//
 	// Examples: POST /v1/orders
 	Route string `json:"route"`
 
-	// ViolatedPolicies those that refused; empty where only shadow policies would have
+	// ViolatedPolicies Those that refused; empty where only shadow policies would have
 	//
 	// Examples: ["burst"]
 	ViolatedPolicies []string `json:"violated_policies"`
 }
 
-// RefusalList RefusalList is the shape of every list.
+// RefusalList One page of a list.
 type RefusalList struct {
-	// Data the items of this page
+	// Data The items of this page
 	Data []Refusal `json:"data"`
 
-	// NextCursor null on the last page
+	// NextCursor Where the next page starts; null on the last one
 	NextCursor *string `json:"next_cursor"`
 }
 
-// ReleaseBody ReleaseBody is the body of POST /v1/limits/release.
+// ReleaseBody The reservation to give back.
 type ReleaseBody struct {
-	// Reservation which one, as POST /v1/limits/reserve told it
+	// Reservation Which one, as POST /v1/limits/reserve told it
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation string `json:"reservation"`
 }
 
-// ReserveAnswer ReserveAnswer is a decision about a reservation.
+// ReserveAnswer A decision about a reservation.
 type ReserveAnswer struct {
-	// Allowed whether the cost was taken
+	// Allowed Whether the cost was taken
 	//
 	// Examples: true
 	Allowed bool `json:"allowed"`
 
-	// ExpiresAt until then; null when refused
+	// ExpiresAt Until then; null when refused
 	//
 	// Examples: 2026-01-15T09:31:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// Limits where each policy stands now
+	// Limits Where each policy stands now
 	Limits []Limit `json:"limits"`
 
-	// Reservation to commit or release; null when refused
+	// Reservation To commit or release; null when refused
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation *string `json:"reservation"`
 
-	// RetryAfter until this cost would pass; null where it never can
+	// RetryAfter Until this cost would pass; null where it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 
-	// ViolatedPolicies those that refuse
+	// ViolatedPolicies Those that refuse
 	ViolatedPolicies []string `json:"violated_policies"`
 
-	// Wait how long to queue first, by leaky_bucket policies
+	// Wait How long to queue first, by leaky_bucket policies
 	//
 	// Examples: 0
 	Wait float64 `json:"wait"`
 }
 
-// ResetKey ResetKey is the body of POST /v1/admin/keys/{id}/reset.
+// ResetKey Which counters to make fresh.
 type ResetKey struct {
-	// Policies default: all
+	// Policies Those of which policies; by default of all
 	//
 	// Examples: ["burst"]
 	Policies *[]string `json:"policies,omitempty"`
 }
 
-// RotateKey RotateKey is the body of a rotation.
+// RotateKey How a key is rotated.
 type RotateKey struct {
-	// Grace how long the old key works on: 0s to 7d; default 24h
+	// Grace How long the old key works on: 0s to 7d
 	//
 	// Examples: 24h
 	Grace *string `json:"grace,omitempty"`
 }
 
-// Scope Scope names one thing that a key may do. A route's scope is also the group by which a policy can be limited to some routes.
+// Scope One thing that a key may do. A route's scope is also the group by which a policy can be limited to some routes.
 type Scope string
 
-// Sharing Sharing says how a shared store may spread a counter over instances.
+// Sharing How a shared store may spread a counter over instances.
 type Sharing string
 
-// SimulatedUsage SimulatedUsage is one bucket of a Simulation's timeline.
+// SimulatedUsage One bucket of a simulation's timeline.
 type SimulatedUsage struct {
-	// Requests how many came
+	// Requests How many came
 	//
 	// Examples: 120
 	Requests int64 `json:"requests"`
 
-	// Start when the bucket begins
+	// Start When the bucket begins
 	//
 	// Examples: 2026-01-15T09:00:00Z
 	Start time.Time `json:"start"`
 
-	// WouldRefuse how many of them
+	// WouldRefuse How many of them would have been refused
 	//
 	// Examples: 12
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// Simulation Simulation is what other policies would have done with what a key sent.
+// Simulation What other policies would have done with what a key sent.
 type Simulation struct {
-	// ByPolicy how many each refuses, or would in shadow mode; one request can be refused by several
+	// ByPolicy How many each refuses, or would in shadow mode; one request can be refused by several
+	//
+	// Examples: {"burst":312}
 	ByPolicy map[string]int64 `json:"by_policy"`
 
-	// FirstRefusalAt to the second; null: none
+	// FirstRefusalAt When the first would have been refused, to the second; null: none
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	FirstRefusalAt *time.Time `json:"first_refusal_at"`
 
-	// Requests in all, those included that were refused when they were sent
+	// Requests In all, those included that were refused when they were sent
 	//
 	// Examples: 10432
 	Requests int64 `json:"requests"`
 
-	// Resolution how exactly it is known when a request came
+	// Resolution How exactly it is known when a request came
 	//
 	// Examples: 1s
 	Resolution string `json:"resolution"`
 
-	// Timeline the buckets with requests, oldest first
+	// Timeline The buckets with requests, oldest first
 	Timeline []SimulatedUsage `json:"timeline"`
 
-	// WouldRefuse how many of them
+	// WouldRefuse How many of them would have been refused
 	//
 	// Examples: 312
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// SimulationRequest SimulationRequest is the body of POST /v1/admin/keys/{id}/simulate.
+// SimulationRequest A quota to try, and on what.
 type SimulationRequest struct {
-	// From a day before to if left out
+	// From From when on; a day before to if left out
 	From *time.Time `json:"from,omitempty"`
 
-	// Policies the quota to try
+	// Policies The quota to try
 	Policies []Policy `json:"policies"`
 
-	// To now if left out
+	// To Until when; now if left out
 	To *time.Time `json:"to,omitempty"`
 }
 
-// Usage Usage is what a key has used in one bucket. Cost is in units: refused requests and those that ended with a 5xx have none.
+// Usage What a key has used in one bucket. Cost is in units: refused requests and those that ended with a 5xx have none.
 type Usage struct {
-	// Allowed those that passed
+	// Allowed Those that passed
 	//
 	// Examples: 100
 	Allowed int64 `json:"allowed"`
 
-	// Cost units charged
+	// Cost Units charged
 	//
 	// Examples: 140
 	Cost int64 `json:"cost"`
 
-	// Refused those that got 429
+	// Refused Those that got 429
 	//
 	// Examples: 20
 	Refused int64 `json:"refused"`
 
-	// Requests allowed and refused
+	// Requests Allowed and refused
 	//
 	// Examples: 120
 	Requests int64 `json:"requests"`
 
-	// Start when the bucket begins
+	// Start When the bucket begins
 	//
 	// Examples: 2026-01-15T09:00:00Z
 	Start time.Time `json:"start"`
 }
 
-// UsageBucket UsageBucket is how wide the buckets of a history are; they begin at whole ones in UTC.
+// UsageBucket How wide the buckets of a history are; they begin at whole ones in UTC.
 type UsageBucket string
 
-// UsageHistory UsageHistory is what a key has used, bucket by bucket.
+// UsageHistory What a key has used, bucket by bucket.
 type UsageHistory struct {
-	// Bucket how wide each bucket is
+	// Bucket How wide each bucket is
 	//
 	// Examples: hour
 	Bucket UsageBucket `json:"bucket"`
 
-	// Data oldest first; buckets without requests are left out
+	// Data Oldest first; buckets without requests are left out
 	Data []Usage `json:"data"`
 }
 
-// WriteOverride WriteOverride is an override in a body.
+// WriteOverride A policy of a key's own: it replaces the plan's of that name, or adds one.
 type WriteOverride struct {
-	// ExpiresAt null: never
+	// ExpiresAt From then on the plan counts again; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Policy what holds in place of the plan's policy of this name
+	// Policy What holds in place of the plan's policy of this name
 	Policy Policy `json:"policy"`
 
-	// Reason why, for whoever looks later
+	// Reason Why, for whoever looks later
 	//
 	// Examples: Launch week
 	Reason *string `json:"reason,omitempty"`

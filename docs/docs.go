@@ -1305,6 +1305,10 @@ const docTemplate = `{
                             "ETag": {
                                 "type": "string",
                                 "description": "The plan's version"
+                            },
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the plan is"
                             }
                         }
                     },
@@ -2321,7 +2325,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2407,6 +2411,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2455,7 +2460,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2548,6 +2553,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2561,7 +2567,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
@@ -2652,6 +2658,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by operators' writes; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -2680,6 +2687,7 @@ const docTemplate = `{
                 "limit": {
                     "description": "the capacity, in units",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 300
                 },
                 "mode": {
@@ -2699,16 +2707,19 @@ const docTemplate = `{
                 "remaining": {
                     "description": "units that can be spent now",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 299
                 },
                 "reset_after": {
                     "description": "until it is full, or its window ends",
                     "type": "number",
+                    "minimum": 0,
                     "example": 59.5
                 },
                 "retry_after": {
                     "description": "until this cost, or one unit, would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -2717,12 +2728,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "changed_at": {
-                    "description": "null: never",
+                    "description": "when it was last changed; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "mode": {
-                    "description": "enforce: each policy's own mode holds; shadow: none refuses",
+                    "description": "with enforce each policy's own mode holds; with shadow none refuses",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -2743,7 +2754,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2759,7 +2770,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2775,7 +2786,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2791,7 +2802,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2807,7 +2818,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -2823,7 +2834,7 @@ const docTemplate = `{
                     }
                 },
                 "next_cursor": {
-                    "description": "null on the last page",
+                    "description": "where the next page starts; null on the last one",
                     "type": "string"
                 }
             }
@@ -3019,6 +3030,7 @@ const docTemplate = `{
                 "version": {
                     "description": "raised by each change; it is the ETag",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 1
                 }
             }
@@ -3122,7 +3134,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
+                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -3140,7 +3152,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "at": {
-                    "description": "when",
+                    "description": "when it was refused",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
@@ -3179,19 +3191,21 @@ const docTemplate = `{
                 "by_policy": {
                     "description": "how many each refuses, or would in shadow mode; one request can be refused by several",
                     "type": "object",
+                    "minimum": 0,
                     "additionalProperties": {
                         "type": "integer",
                         "format": "int64"
                     }
                 },
                 "first_refusal_at": {
-                    "description": "to the second; null: none",
+                    "description": "when the first would have been refused, to the second; null: none",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "requests": {
                     "description": "in all, those included that were refused when they were sent",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 10432
                 },
                 "resolution": {
@@ -3207,8 +3221,9 @@ const docTemplate = `{
                     }
                 },
                 "would_refuse": {
-                    "description": "how many of them",
+                    "description": "how many of them would have been refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 312
                 }
             }
@@ -3257,6 +3272,7 @@ const docTemplate = `{
                 "retry_after": {
                     "description": "until this cost would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
@@ -3269,6 +3285,7 @@ const docTemplate = `{
                 "wait": {
                     "description": "how long to queue first, by leaky_bucket policies",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -3356,14 +3373,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
-                    "description": "default: anywhere",
+                    "description": "where it may be used: networks and addresses; by default anywhere",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3372,6 +3389,7 @@ const docTemplate = `{
                 "metadata": {
                     "description": "labels, for the operator's own use",
                     "type": "object",
+                    "maxLength": 500,
                     "additionalProperties": {
                         "type": "string"
                     }
@@ -3391,7 +3409,7 @@ const docTemplate = `{
                     }
                 },
                 "owner": {
-                    "description": "default: a new one",
+                    "description": "groups keys; orders belong to it; by default a new one",
                     "type": "string",
                     "maxLength": 100,
                     "minLength": 1
@@ -3403,10 +3421,10 @@ const docTemplate = `{
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "default: products:read, orders:read, orders:write",
+                    "description": "what it may do; by default products:read, orders:read and orders:write",
                     "type": "array",
                     "items": {
-                        "type": "string"
+                        "$ref": "#/definitions/models.Scope"
                     },
                     "example": [
                         "products:read",
@@ -3476,9 +3494,12 @@ const docTemplate = `{
                     ]
                 },
                 "metadata": {
-                    "description": "strings; null removes one",
+                    "description": "labels, for the operator's own use; null removes one",
                     "type": "object",
-                    "additionalProperties": true,
+                    "maxLength": 500,
+                    "additionalProperties": {
+                        "type": "string"
+                    },
                     "x-nullable": true
                 },
                 "name": {
@@ -3512,7 +3533,7 @@ const docTemplate = `{
                     "description": "what it may do",
                     "type": "array",
                     "items": {
-                        "type": "string"
+                        "$ref": "#/definitions/models.Scope"
                     },
                     "example": [
                         "products:read"
@@ -3527,7 +3548,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "mode": {
-                    "description": "shadow: nothing is refused",
+                    "description": "with shadow nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -3549,7 +3570,7 @@ const docTemplate = `{
                     "example": "For trying things out."
                 },
                 "policies": {
-                    "description": "an empty list limits nothing",
+                    "description": "what keys on it may do; an empty list limits nothing",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
@@ -3599,6 +3620,7 @@ const docTemplate = `{
                 "retry_after": {
                     "description": "until this cost would pass; null where it never can",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
@@ -3611,6 +3633,7 @@ const docTemplate = `{
                 "wait": {
                     "description": "how long to queue first, by leaky_bucket policies",
                     "type": "number",
+                    "minimum": 0,
                     "example": 0
                 }
             }
@@ -3619,7 +3642,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "policies": {
-                    "description": "default: all",
+                    "description": "those of which policies; by default of all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3634,8 +3657,9 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "grace": {
-                    "description": "how long the old key works on: 0s to 7d; default 24h",
+                    "description": "how long the old key works on: 0s to 7d",
                     "type": "string",
+                    "default": "24h",
                     "example": "24h"
                 }
             }
@@ -3647,7 +3671,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "from": {
-                    "description": "a day before to if left out",
+                    "description": "from when on; a day before to if left out",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
@@ -3660,7 +3684,7 @@ const docTemplate = `{
                     }
                 },
                 "to": {
-                    "description": "now if left out",
+                    "description": "until when; now if left out",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
@@ -3674,7 +3698,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "from then on the plan counts again; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
@@ -3710,32 +3734,32 @@ const docTemplate = `{
                     "example": "3mBz8VqKt1Wd"
                 },
                 "after": {
-                    "description": "null: it is gone",
+                    "description": "what it became; null when it is gone",
                     "type": "object",
                     "x-nullable": true
                 },
                 "at": {
-                    "description": "when",
+                    "description": "when it happened",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "before": {
-                    "description": "null: it wasn't there",
+                    "description": "what it was; null when it wasn't there",
                     "type": "object",
                     "x-nullable": true
                 },
                 "id": {
-                    "description": "the entry's, rising with time",
+                    "description": "names the entry; rising with time",
                     "type": "string",
                     "example": "4711"
                 },
                 "ip": {
-                    "description": "null: not over the network",
+                    "description": "from which address; null: not over the network",
                     "type": "string",
                     "example": "203.0.113.7"
                 },
                 "request_id": {
-                    "description": "null: not over the network",
+                    "description": "the request that did it; null: not over the network",
                     "type": "string",
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
@@ -3792,8 +3816,9 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "amount": {
-                    "description": "minor units",
+                    "description": "in minor units",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 1999
                 },
                 "currency": {
@@ -3872,6 +3897,7 @@ const docTemplate = `{
                 "quantity": {
                     "description": "how many of it",
                     "type": "integer",
+                    "minimum": 1,
                     "example": 2
                 },
                 "unit_price": {
@@ -3978,6 +4004,7 @@ const docTemplate = `{
                 "stock": {
                     "description": "units that can be ordered now",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 1000
                 },
                 "updated_at": {
@@ -4020,6 +4047,7 @@ const docTemplate = `{
                 "requests": {
                     "description": "how many came",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 120
                 },
                 "start": {
@@ -4028,8 +4056,9 @@ const docTemplate = `{
                     "example": "2026-01-15T09:00:00Z"
                 },
                 "would_refuse": {
-                    "description": "how many of them",
+                    "description": "how many of them would have been refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 12
                 }
             }
@@ -4040,21 +4069,25 @@ const docTemplate = `{
                 "allowed": {
                     "description": "those that passed",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 100
                 },
                 "cost": {
                     "description": "units charged",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 140
                 },
                 "refused": {
                     "description": "those that got 429",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 20
                 },
                 "requests": {
                     "description": "allowed and refused",
                     "type": "integer",
+                    "minimum": 0,
                     "example": 120
                 },
                 "start": {
@@ -4217,7 +4250,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto. A store of one\nprocess has no use for it.",
+                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"

@@ -38,7 +38,9 @@ type check struct {
 	Body checkBody `body:"required"`
 }
 
-// checkBody is the body of POST /v1/limits/check and /v1/limits/reserve.
+// checkBody is what to take, and from whose counters.
+//
+// It is the body of POST /v1/limits/check and /v1/limits/reserve.
 type checkBody struct {
 	Subject string `json:"subject" validate:"required" minLength:"1" maxLength:"128" example:"tenant-42"` // whatever is counted for
 	Plan    string `json:"plan" validate:"required" minLength:"1" maxLength:"32" example:"free"`          // whose policies decide
@@ -51,11 +53,11 @@ func (b *checkBody) toModel(c *gin.Context) models.Check {
 
 // checkAnswer is a decision about a check. Times are in seconds.
 type checkAnswer struct {
-	Allowed          bool     `json:"allowed" example:"true"`  // whether the cost was taken
-	Limits           []Limit  `json:"limits"`                  // where each policy stands now
-	ViolatedPolicies []string `json:"violated_policies"`       // those that refuse
-	RetryAfter       *float64 `json:"retry_after" example:"0"` // until this cost would pass; null where it never can
-	Wait             float64  `json:"wait" example:"0"`        // how long to queue first, by leaky_bucket policies
+	Allowed          bool     `json:"allowed" example:"true"`              // whether the cost was taken
+	Limits           []Limit  `json:"limits"`                              // where each policy stands now
+	ViolatedPolicies []string `json:"violated_policies"`                   // those that refuse
+	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"0"` // until this cost would pass; null where it never can
+	Wait             float64  `json:"wait" minimum:"0" example:"0"`        // how long to queue first, by leaky_bucket policies
 }
 
 func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
@@ -134,7 +136,9 @@ type commit struct {
 	Body commitBody `body:"required"`
 }
 
-// commitBody is the body of POST /v1/limits/commit.
+// commitBody says what the work of a reservation really cost.
+//
+// It is the body of POST /v1/limits/commit.
 type commitBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
 	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
@@ -163,7 +167,9 @@ type release struct {
 	Body releaseBody `body:"required"`
 }
 
-// releaseBody is the body of POST /v1/limits/release.
+// releaseBody names the reservation to give back.
+//
+// It is the body of POST /v1/limits/release.
 type releaseBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
 }

@@ -28,7 +28,7 @@ func NewHealth(readiness Readiness) *Health { return &Health{readiness: readines
 // up.
 const readyTimeout = 2 * time.Second
 
-// healthStatus says that all is well.
+// healthStatus is the answer of a probe when all is well.
 type healthStatus struct {
 	Status string `json:"status" example:"ok"` // always ok: what is not ok is told as a problem
 }

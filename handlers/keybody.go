@@ -20,24 +20,27 @@ type makeKey struct {
 	Body createKey `body:"required"`
 }
 
-// createKey is the body of POST /v1/admin/keys. Metadata is for a few labels.
+// createKey is what a new key shall be; only its name is required.
+//
+// It is the body of POST /v1/admin/keys.
 type createKey struct {
 	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"` // what operators call it
 	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                  // whose policies it has
-	Scopes    []models.Scope           `json:"scopes" swaggertype:"array,string" minItems:"1" example:"products:read,orders:read"`                                       // default: products:read, orders:read, orders:write
-	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // default: a new one
-	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // null: never
-	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // default: anywhere
-	Metadata  map[string]string        `json:"metadata" maxItems:"50"`                                                                                                   // labels, for the operator's own use
+	Scopes    []models.Scope           `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read,orders:read"`                                               // what it may do; by default products:read, orders:read and orders:write
+	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // groups keys; orders belong to it; by default a new one
+	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // until when it works; null: for good
+	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // where it may be used: networks and addresses; by default anywhere
+	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for the operator's own use
 	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies of its own, laid over the plan's by name
 
 	groups []string
 }
 
-// writeOverride is an override in a body.
+// writeOverride is a policy of a key's own: it replaces the plan's of that name, or
+// adds one.
 type writeOverride struct {
 	Policy    ratelimit.Policy `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
-	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // null: never
+	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
 	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
 }
 
@@ -67,14 +70,14 @@ type patchKey struct {
 // What it doesn't name stays; null takes a value away; lists are replaced
 // whole.
 type keyPatch struct {
-	Name      string          `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`  // what operators call it
-	Plan      string          `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                      // whose policies it has
-	Scopes    []string        `json:"scopes" minItems:"1" example:"products:read"`                                  // what it may do
-	Owner     string          `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
-	ExpiresAt string          `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`
-	IPAllow   []string        `json:"ip_allow" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`
-	Metadata  map[string]any  `json:"metadata" maxItems:"50" extensions:"x-nullable"`  // strings; null removes one
-	Overrides []writeOverride `json:"overrides" maxItems:"16" extensions:"x-nullable"` // policies of its own; null: none
+	Name      string             `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`  // what operators call it
+	Plan      string             `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                      // whose policies it has
+	Scopes    []models.Scope     `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read"`               // what it may do
+	Owner     string             `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
+	ExpiresAt string             `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`
+	IPAllow   []string           `json:"ip_allow" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`
+	Metadata  map[string]*string `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for the operator's own use; null removes one
+	Overrides []writeOverride    `json:"overrides" maxItems:"16" extensions:"x-nullable"`                                                                               // policies of its own; null: none
 }
 
 var _ keyPatch // the description alone uses it

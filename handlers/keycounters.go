@@ -59,9 +59,11 @@ type counterReset struct {
 	Body resetKey `body:"optional"`
 }
 
-// resetKey is the body of POST /v1/admin/keys/{id}/reset.
+// resetKey says which counters to make fresh.
+//
+// It is the body of POST /v1/admin/keys/{id}/reset.
 type resetKey struct {
-	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // default: all
+	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // those of which policies; by default of all
 }
 
 // unknownPolicies checks that a quota has the policies that are named.

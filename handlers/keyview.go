@@ -23,9 +23,9 @@ type Key struct {
 	Metadata   map[string]string `json:"metadata"`                                                     // labels, for the operator's own use
 	Overrides  []KeyOverride     `json:"overrides"`                                                    // policies of its own, laid over the plan's by name
 	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
-	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // null: never
+	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // until when it works; null: for good
 	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                  // when it was last used, to the minute or so; null: never
-	Version    int64             `json:"version" example:"1"`                                          // raised by operators' writes; it is the ETag
+	Version    int64             `json:"version" minimum:"1" example:"1"`                              // raised by operators' writes; it is the ETag
 }
 
 // KeyOverride is a policy of a key's own: it replaces the plan's of that name,

@@ -26,10 +26,10 @@ type Limiter struct {
 // NewLimiter returns the handlers of /v1/admin/limiter.
 func NewLimiter(mode ModeService) *Limiter { return &Limiter{mode: mode} }
 
-// LimiterMode is the limiter's mode as it is shown.
+// LimiterMode says whether policies refuse, all over.
 type LimiterMode struct {
-	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"` // enforce: each policy's own mode holds; shadow: none refuses
-	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // null: never
+	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"` // with enforce each policy's own mode holds; with shadow none refuses
+	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // when it was last changed; null: never
 }
 
 func writeMode(c *gin.Context, mode models.LimiterMode, err error) {
@@ -59,9 +59,11 @@ type switchLimiter struct {
 	Body putLimiter `body:"required"`
 }
 
-// putLimiter is the body of PUT /v1/admin/limiter.
+// putLimiter is what the limiter's mode shall be.
+//
+// It is the body of PUT /v1/admin/limiter.
 type putLimiter struct {
-	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // shadow: nothing is refused
+	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // with shadow nothing is refused
 }
 
 // Put answers PUT /v1/admin/limiter.

@@ -9,10 +9,10 @@ import (
 	"ratelimiter/models"
 )
 
-// List is the shape of every list.
+// List is one page of a list.
 type List[T any] struct {
 	Data       []T     `json:"data"`        // the items of this page
-	NextCursor *string `json:"next_cursor"` // null on the last page
+	NextCursor *string `json:"next_cursor"` // where the next page starts; null on the last one
 }
 
 // page is which part of a list is asked for.

@@ -42,7 +42,9 @@ type placeOrder struct {
 	Body createOrder `body:"required"`
 }
 
-// createOrder is the body of POST /v1/orders. An invoice of 200 lines is still a
+// createOrder is an order to place.
+//
+// It is the body of POST /v1/orders. An invoice of 200 lines is still a
 // document; 254 characters is the longest address that mail servers take (RFC
 // 5321, erratum 1690).
 type createOrder struct {

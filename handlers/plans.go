@@ -38,12 +38,12 @@ func NewPlans(plans PlanService, cursors *Cursors, groups []string) *Plans {
 	return &Plans{plans: plans, cursors: cursors, groups: groups}
 }
 
-// Plan is a plan as it is shown.
+// Plan is a named list of policies.
 type Plan struct {
 	Name        string             `json:"name" example:"free"`                          // names the plan
 	Description string             `json:"description" example:"For trying things out."` // what it is for
 	Policies    []ratelimit.Policy `json:"policies"`                                     // what keys on it may do
-	Version     int64              `json:"version" example:"1"`                          // raised by each change; it is the ETag
+	Version     int64              `json:"version" minimum:"1" example:"1"`              // raised by each change; it is the ETag
 	CreatedAt   time.Time          `json:"created_at" example:"2026-01-15T09:30:00Z"`    // when it was made
 	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`    // when it was last changed
 }
@@ -68,10 +68,12 @@ type replacePlan struct {
 	Body        putPlan     `body:"required"`
 }
 
-// putPlan is the body of PUT /v1/admin/plans/{name}.
+// putPlan is what a plan shall be.
+//
+// It is the body of PUT /v1/admin/plans/{name}.
 type putPlan struct {
 	Description string             `json:"description" maxLength:"500" example:"For trying things out."`
-	Policies    []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"` // an empty list limits nothing
+	Policies    []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"` // what keys on it may do; an empty list limits nothing
 
 	groups []string
 }
@@ -98,7 +100,8 @@ func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 //	@Param			plan		body		putPlan	true	"What the plan shall be"
 //	@Success		200			{object}	Plan	"It was replaced"
 //	@Success		201			{object}	Plan	"It was created"
-//	@Header			all			{string}	ETag	"The plan's version"
+//	@Header			all			{string}	ETag		"The plan's version"
+//	@Header			201			{string}	Location	"Where the plan is"
 //	@Failure		400			{object}	models.Problem
 //	@Failure		412			{object}	models.Problem
 //	@Failure		413			{object}	models.Problem

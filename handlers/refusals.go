@@ -15,7 +15,7 @@ import (
 // with where the policies stood then.
 type Refusal struct {
 	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // the X-Request-Id of the answer
-	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when
+	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when it was refused
 	Route            string    `json:"route" example:"POST /v1/orders"`           // method and path pattern
 	ViolatedPolicies []string  `json:"violated_policies" example:"burst"`         // those that refused; empty where only shadow policies would have
 	Limits           []Limit   `json:"limits"`                                    // as they stood then; a shadow with a retry_after other than 0 would have refused

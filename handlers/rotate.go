@@ -8,12 +8,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 )
-
-// defaultGrace lets a caller change over within a day.
-const defaultGrace = 24 * time.Hour
 
 // rotation is what a rotation of a named key takes.
 type rotation struct {
@@ -22,18 +18,16 @@ type rotation struct {
 	Body    rotateKey `body:"optional"`
 }
 
-// rotateKey is the body of a rotation.
+// rotateKey says how a key is rotated.
+//
+// It is the body of a rotation. By default a caller can change over within a
+// day.
 type rotateKey struct {
-	Grace binding.Optional[grace] `json:"grace" swaggertype:"string" example:"24h"` // how long the old key works on: 0s to 7d; default 24h
+	Grace grace `json:"grace" swaggertype:"string" pattern:"^[0-9]{1,9}(s|m|h|d)$" default:"24h" example:"24h"` // how long the old key works on: 0s to 7d
 }
 
 // duration is how long the old key is to work on.
-func (r *rotateKey) duration() time.Duration {
-	if r.Grace.Present {
-		return time.Duration(r.Grace.Value)
-	}
-	return defaultGrace
-}
+func (r *rotateKey) duration() time.Duration { return time.Duration(r.Grace) }
 
 // grace is a time from now, spelled as periods of policies are.
 type grace time.Duration

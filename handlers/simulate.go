@@ -18,11 +18,13 @@ type simulateKey struct {
 	Body simulation `body:"required"`
 }
 
-// simulation is the body of POST /v1/admin/keys/{id}/simulate.
+// simulation is a quota to try, and on what.
+//
+// It is the body of POST /v1/admin/keys/{id}/simulate.
 type simulation struct {
 	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
-	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // a day before to if left out
-	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // now if left out
+	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // from when on; a day before to if left out
+	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // until when; now if left out
 
 	groups []string
 	now    time.Time
@@ -56,12 +58,12 @@ func (s *simulation) timeRange() (from, to time.Time) {
 
 // Simulation is what other policies would have done with what a key sent.
 type Simulation struct {
-	Requests       int64                   `json:"requests" example:"10432"`                        // in all, those included that were refused when they were sent
-	WouldRefuse    int64                   `json:"would_refuse" example:"312"`                      // how many of them
-	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"` // to the second; null: none
-	ByPolicy       map[string]int64        `json:"by_policy"`                                       // how many each refuses, or would in shadow mode; one request can be refused by several
-	Timeline       []models.SimulatedUsage `json:"timeline"`                                        // the buckets with requests, oldest first
-	Resolution     string                  `json:"resolution" example:"1s"`                         // how exactly it is known when a request came
+	Requests       int64                   `json:"requests" minimum:"0" example:"10432"`                // in all, those included that were refused when they were sent
+	WouldRefuse    int64                   `json:"would_refuse" minimum:"0" example:"312"`              // how many of them would have been refused
+	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"`     // when the first would have been refused, to the second; null: none
+	ByPolicy       map[string]int64        `json:"by_policy" minimum:"0" exampleJSON:"{\"burst\":312}"` // how many each refuses, or would in shadow mode; one request can be refused by several
+	Timeline       []models.SimulatedUsage `json:"timeline"`                                            // the buckets with requests, oldest first
+	Resolution     string                  `json:"resolution" example:"1s"`                             // how exactly it is known when a request came
 }
 
 // resolution is how exactly usage is recorded.

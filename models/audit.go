@@ -8,15 +8,15 @@ import (
 // AuditEntry is one change that somebody made: what was there before and what
 // after, without secrets.
 type AuditEntry struct {
-	ID        string          `json:"id" example:"4711"`                                   // the entry's, rising with time
-	At        time.Time       `json:"at" example:"2026-01-15T09:30:00Z"`                   // when
+	ID        string          `json:"id" example:"4711"`                                   // names the entry; rising with time
+	At        time.Time       `json:"at" example:"2026-01-15T09:30:00Z"`                   // when it happened
 	Actor     string          `json:"actor" example:"3mBz8VqKt1Wd"`                        // the id of the key that acted; cli for the command line
 	Action    string          `json:"action" example:"key.revoke"`                         // what was done, noun.verb
 	Target    string          `json:"target" example:"9Kx2mV4tQaLp"`                       // the key's id, or the plan's name
-	Before    json.RawMessage `json:"before" swaggertype:"object" extensions:"x-nullable"` // null: it wasn't there
-	After     json.RawMessage `json:"after" swaggertype:"object" extensions:"x-nullable"`  // null: it is gone
-	IP        *string         `json:"ip" example:"203.0.113.7"`                            // null: not over the network
-	RequestID *string         `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"`           // null: not over the network
+	Before    json.RawMessage `json:"before" swaggertype:"object" extensions:"x-nullable"` // what it was; null when it wasn't there
+	After     json.RawMessage `json:"after" swaggertype:"object" extensions:"x-nullable"`  // what it became; null when it is gone
+	IP        *string         `json:"ip" example:"203.0.113.7"`                            // from which address; null: not over the network
+	RequestID *string         `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"`           // the request that did it; null: not over the network
 }
 
 // Change is what a service tells the audit about one change. Before and After

@@ -35,7 +35,7 @@ type Order struct {
 	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // how far it has come
 	Reason    *string     `json:"reason"`                                                       // why it was cancelled, such as payment_declined; null before
 	Items     []OrderItem `json:"items"`                                                        // what was bought
-	Total     Money       `json:"total"`                                                        // over all items
+	Total     Money       `json:"total" exampleJSON:"{\"amount\":3998,\"currency\":\"EUR\"}"`   // over all items
 	Email     string      `json:"email" example:"a@example.com"`                                // where the confirmation goes
 	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was placed
 	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when it last changed
@@ -53,8 +53,8 @@ type OrderItem struct {
 	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
 	SKU       string `json:"-"`                                   // what the product was called on that day, for the invoice
 	Name      string `json:"-"`
-	Quantity  int64  `json:"quantity" example:"2"` // how many of it
-	UnitPrice Money  `json:"unit_price"`           // of one, when it was ordered
+	Quantity  int64  `json:"quantity" minimum:"1" example:"2"` // how many of it
+	UnitPrice Money  `json:"unit_price"`                       // of one, when it was ordered
 }
 
 // NewOrder is what an owner asks for. Whether it has the right form is checked

@@ -44,10 +44,10 @@ func (b UsageBucket) Duration() time.Duration {
 // requests and those that ended with a 5xx have none.
 type Usage struct {
 	Start    time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
-	Requests int64     `json:"requests" example:"120"`               // allowed and refused
-	Allowed  int64     `json:"allowed" example:"100"`                // those that passed
-	Refused  int64     `json:"refused" example:"20"`                 // those that got 429
-	Cost     int64     `json:"cost" example:"140"`                   // units charged
+	Requests int64     `json:"requests" minimum:"0" example:"120"`   // allowed and refused
+	Allowed  int64     `json:"allowed" minimum:"0" example:"100"`    // those that passed
+	Refused  int64     `json:"refused" minimum:"0" example:"20"`     // those that got 429
+	Cost     int64     `json:"cost" minimum:"0" example:"140"`       // units charged
 }
 
 // RefusalQuery says which of a key's refusals are asked for.
@@ -76,9 +76,9 @@ type Simulation struct {
 	Timeline       []SimulatedUsage // the buckets with requests
 }
 
-// SimulatedUsage is one bucket of a Simulation's timeline.
+// SimulatedUsage is one bucket of a simulation's timeline.
 type SimulatedUsage struct {
-	Start       time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
-	Requests    int64     `json:"requests" example:"120"`               // how many came
-	WouldRefuse int64     `json:"would_refuse" example:"12"`            // how many of them
+	Start       time.Time `json:"start" example:"2026-01-15T09:00:00Z"`  // when the bucket begins
+	Requests    int64     `json:"requests" minimum:"0" example:"120"`    // how many came
+	WouldRefuse int64     `json:"would_refuse" minimum:"0" example:"12"` // how many of them would have been refused
 }

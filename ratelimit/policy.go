@@ -14,7 +14,9 @@ const (
 	MaxPolicies = 16
 )
 
-// Policy is one named rule of a plan. The zero value of an optional field
+// Policy is one named rule of a plan.
+//
+// The zero value of an optional field
 // stands for its default; defaults are resolved when a quota is compiled, so
 // that a policy is stored as it was written.
 type Policy struct {
@@ -48,12 +50,15 @@ type Policy struct {
 	Charge Charge `json:"charge,omitempty"`
 	// Whether the policy refuses; by default enforce.
 	Mode Mode `json:"mode,omitempty"`
-	// How several instances share the counter; by default auto. A store of one
-	// process has no use for it.
+	// How several instances share the counter; by default auto.
+	//
+	// A store of one process has no use for it.
 	Sharing Sharing `json:"sharing,omitempty"`
 }
 
-// Algorithm names a way of counting; each has a file of its own name.
+// Algorithm names a way of counting.
+//
+// Each has a file of its own name.
 type Algorithm string
 
 // The algorithms.
@@ -78,7 +83,9 @@ const (
 	PerOwner Per = "owner"
 )
 
-// Charge says which outcomes of a request cost; see [Reservation.Settle].
+// Charge says which outcomes of a request cost.
+//
+// See [Reservation.Settle].
 type Charge string
 
 // What is charged.

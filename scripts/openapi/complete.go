@@ -48,9 +48,6 @@ var (
 	answerErrors  = []int{406}
 )
 
-// optionalHeaders are those of successes that aren't always there; all others that an operation declares are.
-var optionalHeaders = []string{"Link", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed", "Retry-After"}
-
 // loadShared returns the components of shared.json.
 func loadShared() (*openapi3.Components, error) {
 	loader := openapi3.NewLoader()
@@ -58,6 +55,7 @@ func loadShared() (*openapi3.Components, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shared.json: %w", err)
 	}
+	addLimitFields(doc.Components)
 	return doc.Components, nil
 }
 
@@ -117,16 +115,10 @@ func completeOperation(op *openapi3.Operation, shared *openapi3.Components) {
 			continue
 		}
 		if status >= http.StatusBadRequest {
-			op.Responses.Set(code, errorResponse(status, ref, shared))
+			op.Responses.Set(code, errorResponse(status, ref, secured, shared))
 			continue
 		}
-		for name, header := range ref.Value.Headers {
-			header.Value.Required = !slices.Contains(optionalHeaders, name)
-		}
-		addHeaders(ref.Value, shared, "X-Request-Id")
-		if secured {
-			addHeaders(ref.Value, shared, "RateLimit", "RateLimit-Policy")
-		}
+		addSuccessHeaders(op, code, ref.Value, shared)
 	}
 }
 
@@ -150,35 +142,33 @@ func declareErrors(op *openapi3.Operation, statuses []int) {
 }
 
 // errorResponse returns a reference to the status's shared response or, where the handler says something of its own
-// about the error, the shared response with that description and the handler's headers.
-func errorResponse(status int, declared *openapi3.ResponseRef, shared *openapi3.Components) *openapi3.ResponseRef {
+// about the error, the shared response with that description and the handler's headers. Who needs no key has no limits.
+func errorResponse(status int, declared *openapi3.ResponseRef, secured bool, shared *openapi3.Components) *openapi3.ResponseRef {
 	name, known := errorResponses[status]
 	if !known {
 		name = errorResponses[http.StatusInternalServerError]
 	}
+	common := shared.Responses[name].Value
 	own := declared.Value.Description
-	if known && (own == nil || *own == "" || *own == http.StatusText(status)) && len(declared.Value.Headers) == 0 {
-		return &openapi3.ResponseRef{Ref: "#/components/responses/" + name, Value: shared.Responses[name].Value}
+	plain := known && (own == nil || *own == "" || *own == http.StatusText(status)) && len(declared.Value.Headers) == 0
+	if plain && (secured || common.Headers[limitFields[0]] == nil) {
+		return &openapi3.ResponseRef{Ref: "#/components/responses/" + name, Value: common}
 	}
 
-	response := *shared.Responses[name].Value
-	if own != nil && *own != "" {
+	response := *common
+	if own != nil && *own != "" && *own != http.StatusText(status) {
 		response.Description = own
 	}
 	response.Headers = maps.Clone(response.Headers)
-	maps.Copy(response.Headers, declared.Value.Headers)
-	response.Content = openapi3.Content{problemType: {Schema: response.Content[problemType].Schema}}
+	maps.DeleteFunc(response.Headers, func(name string, _ *openapi3.HeaderRef) bool {
+		return !secured && slices.Contains(limitFields, name)
+	})
+	for name, header := range declared.Value.Headers {
+		specify(name, header, shared)
+		response.Headers[name] = header
+	}
+	response.Content = openapi3.Content{problemType: {
+		Schema: common.Content[problemType].Schema, Example: common.Content[problemType].Example,
+	}}
 	return &openapi3.ResponseRef{Value: &response}
-}
-
-// addHeaders references shared headers; one that the handler declares itself stays.
-func addHeaders(response *openapi3.Response, shared *openapi3.Components, names ...string) {
-	if response.Headers == nil {
-		response.Headers = openapi3.Headers{}
-	}
-	for _, name := range names {
-		if response.Headers[name] == nil {
-			response.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: shared.Headers[name].Value}
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,14 +14,18 @@ const exampleDepth = 8
 
 // addExamples gives every JSON body that has none an example, composed of its fields' examples.
 func addExamples(doc *openapi3.T) {
-	for _, item := range doc.Paths.Map() {
+	for path, item := range doc.Paths.Map() {
 		for _, op := range item.Operations() {
 			if op.RequestBody != nil && op.RequestBody.Value != nil {
 				addBodyExamples(op.RequestBody.Value.Content)
 			}
 			for code, response := range op.Responses.Map() {
-				if strings.HasPrefix(code, "2") && response.Value != nil {
+				switch {
+				case response.Value == nil:
+				case strings.HasPrefix(code, "2"):
 					addBodyExamples(response.Value.Content)
+				case response.Ref == "":
+					ownErrorExample(op, path, code, response.Value)
 				}
 			}
 		}
@@ -36,6 +41,30 @@ func addBodyExamples(content openapi3.Content) {
 			media.Example = example
 		}
 	}
+}
+
+// ownErrorExample makes the shared example of an error that the operation describes itself one of this operation: with
+// its path, and what it says. What is wrong with an input is told the same way everywhere.
+func ownErrorExample(op *openapi3.Operation, path, code string, response *openapi3.Response) {
+	media := response.Content[problemType]
+	if media == nil {
+		return
+	}
+	common, ok := media.Example.(map[string]any)
+	if !ok {
+		return
+	}
+	for _, param := range op.Parameters {
+		if param.Value != nil && param.Value.In == openapi3.ParameterInPath {
+			path = strings.ReplaceAll(path, "{"+param.Value.Name+"}", fmt.Sprint(param.Value.Example))
+		}
+	}
+	example := maps.Clone(common)
+	example["instance"] = path
+	if code != "422" && response.Description != nil {
+		example["detail"] = strings.TrimSuffix(*response.Description, ".") + "."
+	}
+	media.Example = example
 }
 
 // exampleOf composes an example of a schema; ok is false where nothing says what a value looks like. Objects have the

@@ -17,9 +17,15 @@
 // of query, path and header it names; those of embedded structs come first. The second stands for the fields with a json
 // tag. A field's comment, before it or behind it, is its description. These tags of a field reach the description:
 // validate:"required" (or binding), default, example, enums, format, pattern, minLength, maxLength, minimum, maximum,
-// minItems and maxItems; of a list, the last two are about the list and the others about each item. A named text type has
-// its constants as enums. A type that isn't text, number, truth, time or a list of these, or a wrapper with a type
+// minItems, maxItems and, in bodies, uniqueItems:"true"; of a list or a map, the last three are about the whole and the
+// others about each item. minName and maxName are the lengths of a map's names, and exampleJSON is an example of an
+// object. A named text type has its constants as enums. A type that isn't text, number, truth, time or a list of these, or a wrapper with a type
 // argument, needs swaggertype:"string".
+//
+// # Comments
+//
+// The first paragraph of a type's or a field's comment is for readers of the API, further ones are for readers of the
+// source. Of a type's, "Name is", "Name says" and the like are left out.
 //
 //	go run ./scripts/openapi          # write the four files
 //	go run ./scripts/openapi -check   # fail when a committed file is out of date

@@ -84,7 +84,10 @@ func (t *goTypes) parameter(field fieldInfo) (param spec.Parameter, ok bool, err
 	if !known || k.items != nil && k.items.items != nil {
 		return param, false, fmt.Errorf(`parameter %s: say what its type is in JSON by swaggertype:"string"`, name)
 	}
-	param.Name, param.In, param.Description = name, in, field.doc
+	param.Name, param.In = name, in
+	if param.Description, err = readable(field.doc); err != nil {
+		return param, false, fmt.Errorf("parameter %s: %w", name, err)
+	}
 	param.Required = in == "path" || field.required()
 	param.Type, param.Format = k.name, k.format
 	value := &k

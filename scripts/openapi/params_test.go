@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,14 +13,14 @@ import (
 func TestAStructsTagsDescribeItsParameters(t *testing.T) {
 	params := operations(sampleSpec(t))["changeProduct"].Parameters
 	want := `[
-		{"name":"id","in":"path","description":"the product's id","required":true,"schema":{"type":"string","minLength":3,"maxLength":64},"example":"prd_1"},
-		{"name":"limit","in":"query","description":"how many","schema":{"type":"integer","format":"int64","minimum":1,"maximum":100,"default":20,"examples":[20]}},
-		{"name":"cursor","in":"query","description":"where the last page ended","schema":{"type":"string","pattern":"^[a-z]*$","examples":["abc"]}},
-		{"name":"since","in":"query","description":"only if it changed since","schema":{"type":"string","format":"date-time","examples":["2026-01-15T09:30:00Z"]}},
-		{"name":"currency","in":"query","description":"in which currencies","style":"form","explode":true,
+		{"name":"id","in":"path","description":"The product's id","required":true,"schema":{"type":"string","minLength":3,"maxLength":64},"example":"prd_1"},
+		{"name":"limit","in":"query","description":"How many","schema":{"type":"integer","format":"int64","minimum":1,"maximum":100,"default":20,"examples":[20]}},
+		{"name":"cursor","in":"query","description":"Where the last page ended","schema":{"type":"string","pattern":"^[a-z]*$","examples":["abc"]}},
+		{"name":"since","in":"query","description":"Only if it changed since","schema":{"type":"string","format":"date-time","examples":["2026-01-15T09:30:00Z"]}},
+		{"name":"currency","in":"query","description":"In which currencies","style":"form","explode":true,
 			"schema":{"type":"array","minItems":1,"maxItems":2,"items":{"type":"string","enum":["EUR","USD"]}}},
-		{"name":"sort","in":"query","description":"by what","required":true,"schema":{"type":"string","enum":["name","price"],"default":"name","examples":["name"]}},
-		{"name":"If-Match","in":"header","description":"only this version","schema":{"type":"string","maxLength":40}}
+		{"name":"sort","in":"query","description":"By what","required":true,"schema":{"type":"string","enum":["name","price"],"default":"name","examples":["name"]}},
+		{"name":"If-Match","in":"header","description":"Only this version","schema":{"type":"string","maxLength":40}}
 	]`
 	if got, wanted := decoded(t, params), decoded(t, json.RawMessage(want)); !reflect.DeepEqual(got, wanted) {
 		t.Errorf("parameters are\n%v, want\n%v", got, wanted)
@@ -58,11 +59,30 @@ func TestExamplesAreComposedOfTheFields(t *testing.T) {
 	if _, there := product["badge"]; there || product["name"] != "" || product["old_price"] == nil {
 		t.Errorf("the product's example is %v: want what is required, and what has an example", product)
 	}
+	made, _ := ops["createProduct"].RequestBody.Value.Content["application/json"].Example.(map[string]any)
+	if want := map[string]any{"amount": 250.0, "currency": "USD"}; !reflect.DeepEqual(made["price"], want) {
+		t.Errorf("the price's example is %v, want its own: %v", made["price"], want)
+	}
 	for id, op := range ops {
 		for code, response := range op.Responses.Map() {
-			if media := response.Value.Content["application/json"]; media != nil && media.Example == nil {
-				t.Errorf("%s %s has no example", id, code)
+			for mediaType, media := range response.Value.Content {
+				if strings.HasSuffix(mediaType, "json") && media.Example == nil {
+					t.Errorf("%s %s has no example", id, code)
+				}
 			}
+		}
+	}
+}
+
+func TestAnErrorsExampleSaysWhatTheOperationSays(t *testing.T) {
+	ops := operations(sampleSpec(t))
+	for where, want := range map[string]string{
+		"changeProduct 409": "It is sold out. /v1/products/prd_1", "createProduct 409": "The name is taken. /v1/products",
+	} {
+		id, code, _ := strings.Cut(where, " ")
+		example, _ := ops[id].Responses.Value(code).Value.Content[problemType].Example.(map[string]any)
+		if got := fmt.Sprint(example["detail"], " ", example["instance"]); got != want || example["status"] != 409.0 {
+			t.Errorf("%s: the example says %q, want %q", where, got, want)
 		}
 	}
 }

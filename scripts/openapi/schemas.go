@@ -22,7 +22,12 @@ func describeSchemas(doc *openapi3.T, types *goTypes, oldNames map[string]string
 			continue
 		}
 		if ref.Value.Description == "" {
-			ref.Value.Description = namedAs(cmp.Or(info.doc, types.docs[goName]), goName, name)
+			_, typ, _ := strings.Cut(goName, ".")
+			description, err := typeDescription(cmp.Or(info.doc, types.docs[goName]), typ)
+			if err != nil {
+				return fmt.Errorf("%s: %w", goName, err)
+			}
+			ref.Value.Description = description
 		}
 		if !known {
 			continue
@@ -38,15 +43,6 @@ func describeSchemas(doc *openapi3.T, types *goTypes, oldNames map[string]string
 	return nil
 }
 
-// namedAs is a type's comment, which begins with its Go name, with the schema's name in its place.
-func namedAs(doc, goName, name string) string {
-	_, typ, _ := strings.Cut(goName, ".")
-	if rest, ok := strings.CutPrefix(doc, typ+" "); ok {
-		return name + " " + rest
-	}
-	return doc
-}
-
 // closeObject refuses properties that aren't described: the server refuses those of requests, and sends no others.
 func closeObject(schema *openapi3.Schema) {
 	rest := &schema.AdditionalProperties
@@ -59,6 +55,10 @@ func (t *goTypes) describeField(schema *openapi3.Schema, field fieldInfo, sentBy
 	property := schema.Properties[field.name]
 	if property == nil {
 		return nil
+	}
+	if property.Ref != "" && field.tag.Get(exampleTag) != "" { // a reference alone has no place for it
+		property = openapi3.NewSchemaRef("", &openapi3.Schema{AllOf: openapi3.SchemaRefs{property}})
+		schema.Properties[field.name] = property
 	}
 	if property.Ref == "" && property.Value != nil {
 		if err := t.applyTags(property.Value, field); err != nil {
@@ -73,50 +73,6 @@ func (t *goTypes) describeField(schema *openapi3.Schema, field fieldInfo, sentBy
 	}
 	if !slices.Contains(schema.Required, field.name) {
 		schema.Required = append(schema.Required, field.name)
-	}
-	return nil
-}
-
-// applyTags adds what swag leaves out of one property: its comment in one line, the width of numbers, and the tags
-// pattern, minItems and maxItems. Of a list, pattern is about each item.
-func (t *goTypes) applyTags(schema *openapi3.Schema, field fieldInfo) error {
-	if field.doc != "" {
-		schema.Description = field.doc
-	}
-	k, known := t.kindOf(field)
-	value, kindOfValue := schema, &k
-	if schema.Items != nil && schema.Items.Ref == "" && k.items != nil {
-		value, kindOfValue = schema.Items.Value, k.items
-	}
-	if known && value.Format == "" && !value.Type.IsEmpty() {
-		value.Format = kindOfValue.format
-	}
-	if pattern := field.tag.Get("pattern"); pattern != "" {
-		value.Pattern = pattern
-	}
-	return applyItems(schema, field)
-}
-
-// applyItems adds how many items a list, or members a map, may have.
-func applyItems(schema *openapi3.Schema, field fieldInfo) error {
-	least, err := intTag(field.tag, "minItems")
-	if err != nil {
-		return err
-	}
-	most, err := intTag(field.tag, "maxItems")
-	if err != nil {
-		return err
-	}
-	from, to := &schema.MinItems, &schema.MaxItems
-	if schema.Type.Includes(openapi3.TypeObject) {
-		schema.MaxItems = nil // swag says that of a map too
-		from, to = &schema.MinProps, &schema.MaxProps
-	}
-	if least != nil {
-		*from = uint64(*least)
-	}
-	if most != nil {
-		*to = new(uint64(*most))
 	}
 	return nil
 }

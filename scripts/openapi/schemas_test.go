@@ -51,7 +51,7 @@ func TestReadableNames(t *testing.T) {
 
 func TestWhatTheServerSendsIsDescribedAsItIs(t *testing.T) {
 	product := sampleSpec(t).Components.Schemas["Product"].Value
-	if product.Description != "Product is one thing that the shop sells." {
+	if product.Description != "One thing that the shop sells." {
 		t.Errorf("description is %q, want the type's comment", product.Description)
 	}
 	want := []string{"id", "name", "note", "old_price", "price", "sold_out_at", "tags", "updated_at"}
@@ -95,18 +95,38 @@ func TestARequestBodysPointerMayBeAbsentAndNotNull(t *testing.T) {
 
 func TestWhatSwagDoesNotKnowIsTakenFromTheTags(t *testing.T) {
 	body := sampleSpec(t).Components.Schemas["ChangeProduct"].Value
-	if got := slices.Sorted(maps.Keys(body.Properties)); !slices.Equal(got, []string{"extra", "labels", "name"}) || !slices.Equal(body.Required, []string{"name"}) {
+	if got := slices.Sorted(maps.Keys(body.Properties)); !slices.Equal(got, []string{"counts", "extra", "labels", "name"}) || !slices.Equal(body.Required, []string{"name"}) {
 		t.Errorf("properties %q, required %q: want those of the body only", got, body.Required)
 	}
 	labels, name := body.Properties["labels"].Value, body.Properties["name"].Value
 	if name.Pattern != "^[A-Z]" || labels.Items.Value.Pattern != "^[a-z]+$" || labels.MinItems != 1 || labels.MaxItems == nil || *labels.MaxItems != 5 {
 		t.Errorf("name %+v, labels %+v", name, labels)
 	}
-	if extra := body.Properties["extra"].Value; extra.MaxItems != nil || extra.MaxProps == nil || *extra.MaxProps != 3 {
-		t.Errorf("extra %+v", extra)
+	if !labels.UniqueItems || name.UniqueItems {
+		t.Errorf("labels are unique: %v, and the name: %v", labels.UniqueItems, name.UniqueItems)
 	}
-	if name.Description != "what it is called" || body.Description != "ChangeProduct is a whole request: path, query, headers and body." {
+	if name.Description != "What it is called" || body.Description != "A whole request: path, query, headers and body." {
 		t.Errorf("descriptions %q, %q", name.Description, body.Description)
+	}
+}
+
+func TestAMapsNamesAndValuesAreBounded(t *testing.T) {
+	body := sampleSpec(t).Components.Schemas["ChangeProduct"].Value
+	extra := body.Properties["extra"].Value
+	if extra.MaxItems != nil || extra.MaxLength != nil || extra.MaxProps == nil || *extra.MaxProps != 3 {
+		t.Errorf("extra is %+v: want at most 3 members, and nothing else about itself", extra)
+	}
+	if names := extra.PropertyNames; names == nil || names.Value.MinLength != 1 || names.Value.MaxLength == nil || *names.Value.MaxLength != 8 {
+		t.Errorf("its names are %+v: want 1 to 8 characters", names)
+	}
+	value := extra.AdditionalProperties.Schema.Value
+	if value.MaxLength == nil || *value.MaxLength != 20 || !value.Type.Includes("string") || !value.Type.Includes("null") {
+		t.Errorf("its values are %+v: want a string of at most 20 characters, or null", value)
+	}
+	counts := body.Properties["counts"].Value
+	number := counts.AdditionalProperties.Schema.Value
+	if number.Min == nil || *number.Min != 0 || number.Type.Includes("null") || counts.PropertyNames != nil {
+		t.Errorf("counts are %+v of %+v: want numbers from 0, under any name", counts, number)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 type goTypes struct {
 	structs    map[string]structInfo
 	underlying map[string]ast.Expr // of named types that are no structs, such as type Scope string
-	docs       map[string]string   // their comments
+	docs       map[string]string   // the first paragraphs of their comments
 	constants  map[string]string   // of named types, by name: "models.ScopeAdmin" is "admin"
 	enums      map[string][]any    // the same by type: what a models.Scope can be
 	operations []annotated
@@ -25,7 +25,7 @@ type goTypes struct {
 
 // structInfo is what swag leaves out about one Go struct.
 type structInfo struct {
-	doc    string      // the type's comment, without line breaks
+	doc    string      // the first paragraph of the type's comment
 	fields []fieldInfo // in the order of the source
 	embeds []string    // names of the structs whose fields are written as if they were its own
 }
@@ -36,7 +36,7 @@ type fieldInfo struct {
 	pkg     string // where it is declared, for types named without a package
 	typ     ast.Expr
 	tag     reflect.StructTag
-	doc     string // its comment, in one line
+	doc     string // the first paragraph of its comment
 	pointer bool
 	always  bool // always written, because it lacks omitempty and omitzero
 	time    bool // a time.Time or a pointer to one
@@ -96,10 +96,10 @@ func (t *goTypes) addType(typ *ast.TypeSpec, groupDoc *ast.CommentGroup, pkg str
 	}
 	body, ok := typ.Type.(*ast.StructType)
 	if !ok {
-		t.underlying[name], t.docs[name] = typ.Type, oneLine(doc.Text())
+		t.underlying[name], t.docs[name] = typ.Type, firstParagraph(doc.Text())
 		return
 	}
-	info := structInfo{doc: oneLine(doc.Text())}
+	info := structInfo{doc: firstParagraph(doc.Text())}
 	for _, field := range body.Fields.List {
 		info.add(field, pkg)
 	}
@@ -154,7 +154,7 @@ func (info *structInfo) add(field *ast.Field, pkg string) {
 		doc = field.Comment.Text()
 	}
 	one := fieldInfo{
-		name: name, pkg: pkg, typ: typ, tag: tag, doc: oneLine(doc), pointer: pointer,
+		name: name, pkg: pkg, typ: typ, tag: tag, doc: firstParagraph(doc), pointer: pointer,
 		always: !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero"),
 		time:   qualifiedName(typ, pkg) == "time.Time",
 	}
@@ -219,6 +219,3 @@ func (f fieldInfo) key() string {
 	name, in := f.parameter()
 	return f.name + "|" + in + "|" + name
 }
-
-// oneLine is a comment without its line breaks.
-func oneLine(comment string) string { return strings.Join(strings.Fields(comment), " ") }

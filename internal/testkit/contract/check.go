@@ -12,13 +12,7 @@ import (
 
 // check returns what in an answer its description doesn't say.
 func (r response) check(e Exchange) []error {
-	var faults []error
-	for _, header := range r.headers {
-		values := e.Header.Values(header.name)
-		if err := header.check(values); err != nil {
-			faults = append(faults, fmt.Errorf("answer's header %w", err))
-		}
-	}
+	faults := r.checkHeaders(e.Header)
 	if e.Method == http.MethodHead {
 		return faults
 	}

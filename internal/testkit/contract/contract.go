@@ -171,11 +171,14 @@ func (c *Contract) checkNowhere(e Exchange) error {
 	if e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
 		return fmt.Errorf("there is no operation, and the answer is %d", e.Status)
 	}
-	faults := response{content: map[string]*jsonschema.Schema{"application/problem+json": c.problem}}.check(e)
-	if e.Status == http.StatusMethodNotAllowed && e.Header.Get("Allow") == "" {
-		faults = append(faults, errors.New("a 405 without Allow"))
+	answer := response{
+		headers: []parameter{{name: "X-Request-Id"}},
+		content: map[string]*jsonschema.Schema{"application/problem+json": c.problem},
 	}
-	return errors.Join(faults...)
+	if e.Status == http.StatusMethodNotAllowed {
+		answer.headers = append(answer.headers, parameter{name: "Allow", required: true})
+	}
+	return errors.Join(answer.check(e)...)
 }
 
 // object is a JSON object; nil for anything else.

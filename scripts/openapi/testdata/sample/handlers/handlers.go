@@ -13,7 +13,7 @@ type List[T any] struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Problem shares its last name with models.Problem.
+// Problem is what models.Problem is called too.
 type Problem struct {
 	Title string `json:"title"`
 }
@@ -21,7 +21,7 @@ type Problem struct {
 // NewProduct is what a caller sends to create a product.
 type NewProduct struct {
 	Name  string       `json:"name" binding:"required,max=120" example:"Blue mug"`
-	Price models.Money `json:"price"`
+	Price models.Money `json:"price" exampleJSON:"{\"amount\":250,\"currency\":\"USD\"}"`
 	Note  *string      `json:"note"`
 }
 
@@ -34,7 +34,10 @@ type NewProduct struct {
 //	@Produce		json
 //	@Param			limit	query		int		false	"How many"	minimum(1)	maximum(100)	default(20)
 //	@Param			cursor	query		string	false	"Where the last page ended"
+//	@Param			If-None-Match	header	string	false	"What you have"
 //	@Success		200		{object}	List[models.Product]
+//	@Header			200		{string}	ETag	"Of this page"
+//	@Success		304
 //	@Failure		422		{object}	models.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -70,16 +73,19 @@ type wrapped[T any] struct {
 }
 
 // changeProduct is a whole request: path, query, headers and body.
+//
+// What stands here is for readers of [changeProduct] alone.
 type changeProduct struct {
 	page
-	ID       string            `uri:"id" minLength:"3" maxLength:"64" example:"prd_1"`                          // the product's id
-	Since    *time.Time        `form:"since"`                                                                   // only if it changed since
-	Currency []models.Currency `form:"currency" minItems:"1" maxItems:"2"`                                      // in which currencies
-	Sort     string            `form:"sort" enums:"name,price" default:"name" validate:"required"`              // by what
-	IfMatch  string            `header:"If-Match" maxLength:"40"`                                               // only this version
-	Name     string            `json:"name" validate:"required" pattern:"^[A-Z]" maxLength:"120" example:"Mug"` // what it is called
-	Extra    map[string]string `json:"extra" maxItems:"3"`                                                      // what else there is to say
-	Labels   []string          `json:"labels" minItems:"1" maxItems:"5" pattern:"^[a-z]+$" maxLength:"10"`      // what it is found by
+	ID       string             `uri:"id" minLength:"3" maxLength:"64" example:"prd_1"`                                        // the product's id
+	Since    *time.Time         `form:"since"`                                                                                 // only if it changed since
+	Currency []models.Currency  `form:"currency" minItems:"1" maxItems:"2"`                                                    // in which currencies
+	Sort     string             `form:"sort" enums:"name,price" default:"name" validate:"required"`                            // by what
+	IfMatch  string             `header:"If-Match" maxLength:"40"`                                                             // only this version
+	Name     string             `json:"name" validate:"required" pattern:"^[A-Z]" maxLength:"120" example:"Mug"`               // what it is called
+	Extra    map[string]*string `json:"extra" maxItems:"3" minName:"1" maxName:"8" maxLength:"20"`                             // what else there is to say
+	Counts   map[string]int64   `json:"counts" minimum:"0"`                                                                    // how many of each
+	Labels   []string           `json:"labels" minItems:"1" maxItems:"5" uniqueItems:"true" pattern:"^[a-z]+$" maxLength:"10"` // what it is found by
 }
 
 // ChangeProduct changes a product.
@@ -93,6 +99,7 @@ type changeProduct struct {
 //	@Param		product	body		changeProduct	true	"The changes"
 //	@Success	204
 //	@Security	BearerAuth
+//	@Failure	409		{object}	models.Problem	"It is sold out"
 //	@Router		/v1/products/{id} [patch]
 func ChangeProduct() {}
 
