@@ -1,9 +1,9 @@
 package client_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +69,7 @@ func share(t *testing.T, policies []ratelimit.Policy, processes int, lasts time.
 
 func TestProcessesThatShareAKeyAllGetThroughAndNoneStarves(t *testing.T) {
 	for _, processes := range []int{2, 3, 6} {
-		t.Run(fmt.Sprint(processes), func(t *testing.T) {
+		t.Run(strconv.Itoa(processes), func(t *testing.T) {
 			for seed := range uint64(10) {
 				r := share(t, free, processes, 15*time.Second, seed)
 				sum := 0
