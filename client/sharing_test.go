@@ -3,7 +3,6 @@ package client_test
 import (
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,18 +66,34 @@ func share(t *testing.T, policies []ratelimit.Policy, processes int, lasts time.
 	return r
 }
 
+// TestProcessesThatShareAKeyAllGetThroughAndNoneStarves asks for a third of an
+// equal share: the pauses are random, and these runs are long enough for that
+// to be five standard deviations away.
 func TestProcessesThatShareAKeyAllGetThroughAndNoneStarves(t *testing.T) {
-	for _, processes := range []int{2, 3, 6} {
-		t.Run(strconv.Itoa(processes), func(t *testing.T) {
-			for seed := range uint64(10) {
-				r := share(t, free, processes, 15*time.Second, seed)
+	for _, test := range []struct {
+		name      string
+		policies  []ratelimit.Policy
+		processes int
+		lasts     time.Duration
+	}{
+		{name: "two", policies: free, processes: 2, lasts: 15 * time.Second},
+		{name: "two for minutes", policies: free, processes: 2, lasts: 3 * time.Minute},
+		{name: "three", policies: free, processes: 3, lasts: 25 * time.Second},
+		{name: "six", policies: free[:1], processes: 6, lasts: time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for seed := range uint64(5) {
+				r := share(t, test.policies, test.processes, test.lasts, seed)
 				sum := 0
 				for _, n := range r.answers {
 					sum += n
 				}
 				t.Logf("%v answers, %d in all; %d refused", r.answers, sum, r.refused)
-				if least := slices.Min(r.answers); least*processes*3 < sum {
-					t.Errorf("one of %d has %d of %d answers: less than a third of its share", processes, least, sum)
+				if least := slices.Min(r.answers); least*test.processes*3 < sum {
+					t.Errorf("one of %d has %d of %d answers: less than a third of its share", test.processes, least, sum)
+				}
+				if r.refused*4 > sum*test.processes {
+					t.Errorf("%d were refused for %d answers", r.refused, sum)
 				}
 			}
 		})
