@@ -13,8 +13,17 @@ import (
 	"ratelimiter/internal/testkit/contract"
 )
 
-// The proof: every status that the description names is what the server
-// answers in some case. The client checks each answer's shape; here is the case.
+// The proof: every status that the description names is what the server answers
+// for some cause, one cause a status and operation: most 422 here are a body or
+// a parameter of a wrong form, most 503 a database that is gone. That no other
+// status is answered is for the client to see, which checks each answer of every
+// test against the description, its header fields and its body included.
+//
+// A status has other causes than the one here, and these stand with what they
+// are about: what is wrong with an input in internal/binding and keys_test.go,
+// conflicts and keys that may not do something in keys_test.go and plans_test.go,
+// idempotency keys in idempotency_test.go, stale and held tags in etag_test.go,
+// policies that refuse in limits_test.go, overload in invoice_test.go.
 
 // producer brings an operation to answer with a status.
 type producer func(p *proof, op operation) *testkit.Response
