@@ -134,8 +134,12 @@ func TestAGraceIsSpelledAsDescribed(t *testing.T) {
 	} {
 		key := made(t, admin, `{"name":"old"}`)
 		answer := admin.Post("/v1/admin/keys/"+key.ID+"/rotate", map[string]any{"grace": grace})
-		if right := pattern.MatchString(grace); right != (answer.Status == http.StatusCreated) {
-			t.Errorf("grace %q gets %d; described as right: %v", grace, answer.Status, right)
+		want := http.StatusUnprocessableEntity
+		if pattern.MatchString(grace) {
+			want = http.StatusCreated
+		}
+		if answer.Status != want {
+			t.Errorf("grace %q gets %d; as it is described, it should get %d", grace, answer.Status, want)
 		}
 	}
 }

@@ -118,6 +118,23 @@ func TestWhatIsAlwaysThereIsRequired(t *testing.T) {
 	}
 }
 
+func TestWhatIsChangedUnderIfMatchAnswersWithItsTag(t *testing.T) {
+	shared, err := loadShared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for header, want := range map[string]bool{"If-Match": true, "if-match": true, "X-Other": false} {
+		op := &openapi3.Operation{Parameters: openapi3.Parameters{{Value: openapi3.NewHeaderParameter(header)}}}
+		full := openapi3.NewResponse().WithContent(openapi3.NewContentWithJSONSchema(openapi3.NewObjectSchema()))
+		empty := openapi3.NewResponse()
+		addSuccessHeaders(op, "200", full, shared)
+		addSuccessHeaders(op, "204", empty, shared)
+		if got := full.Headers["ETag"] != nil; got != want || empty.Headers["ETag"] != nil || full.Headers["Cache-Control"] != nil {
+			t.Errorf("%s: ETag is described: %v", header, got)
+		}
+	}
+}
+
 func TestAMergePatchIsTakenWherePatchIs(t *testing.T) {
 	content := operations(sampleSpec(t))["changeProduct"].RequestBody.Value.Content
 	if got := slices.Sorted(maps.Keys(content)); !slices.Equal(got, []string{"application/json", "application/merge-patch+json"}) {
