@@ -55,7 +55,7 @@ func TestWithoutTheSettingThereIsNoCORS(t *testing.T) {
 func TestAListedOriginMaySendAndRead(t *testing.T) {
 	app := newApp(t, withOrigins(page, "http://localhost:3000"))
 	const headers = "Authorization, X-API-Key, Content-Type, Accept, If-Match, If-None-Match, Idempotency-Key, X-Request-Id"
-	const exposed = "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, ETag, Link, Location, Idempotency-Replayed"
+	const exposed = "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, ETag, Link, Location, Allow, WWW-Authenticate, Content-Disposition, Idempotency-Replayed"
 	for _, asked := range []string{"authorization,content-type,idempotency-key", "Idempotency-Key, Authorization", ""} {
 		answer := preflight(app.Client, "/v1/orders", page, "Access-Control-Request-Headers", asked).Want(http.StatusNoContent)
 		if answer.Header.Get(allowOrigin) != page || answer.Header.Get(allowHeaders) != headers || len(answer.Body) != 0 ||

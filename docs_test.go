@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -199,6 +200,21 @@ func TestTheRootLeadsToTheDocsAndTheyToEachOther(t *testing.T) {
 		}
 	}
 	app.Get("/redoc/no-such-file").Want(http.StatusNotFound)
+}
+
+func TestADocsReaderCanDownloadAnInvoice(t *testing.T) {
+	browser := testkit.NewBrowser(t)
+	app := newApp(t)
+	key := app.key(apikeys.NewKey{Plan: "internal"})
+	var placed models.Order
+	app.As(key).Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&placed)
+	browser.OpenDocs(app.Base())
+	browser.Authorize(testkit.BearerAuth, key)
+	browser.Fill("getInvoice", "id", placed.ID)
+	want := app.As(key).Get("/v1/orders/" + placed.ID + "/invoice").Want(http.StatusOK).Body
+	if got := browser.Download("getInvoice"); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes that begin with %.8q; want the PDF of %d bytes", len(got), got, len(want))
+	}
 }
 
 func TestTheDescriptionIsServedAsItStands(t *testing.T) {

@@ -49,6 +49,18 @@ func drawn(t *testing.T, caller *testkit.Client, id string) []byte {
 	return pdf
 }
 
+func TestAnInvoiceNamesProductsAsTheyWereCalledWhenOrdered(t *testing.T) {
+	app := newApp(t)
+	caller := app.caller("internal")
+	path := "/v1/orders/" + place(caller, cups, filters).ID + "/invoice"
+	before := caller.Get(path).Want(http.StatusOK)
+	app.exec(`UPDATE products SET name = 'renamed', sku = 'NEW-' || id`)
+	after := caller.Get(path).Want(http.StatusOK)
+	if !bytes.Equal(before.Body, after.Body) || before.Header.Get("ETag") != after.Header.Get("ETag") {
+		t.Error("an invoice changes with its products' names")
+	}
+}
+
 func TestEveryStateOfAnOrderHasItsInvoice(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
@@ -63,7 +75,7 @@ func TestEveryStateOfAnOrderHasItsInvoice(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"Content-Type":        "application/pdf",
-			"Content-Disposition": `inline; filename="invoice-` + placed.ID + `.pdf"`,
+			"Content-Disposition": `attachment; filename="invoice-` + placed.ID + `.pdf"`,
 			"Content-Length":      strconv.Itoa(len(answer.Body)),
 			"Cache-Control":       "private, no-cache",
 		} {
@@ -95,9 +107,9 @@ func TestAnInvoiceIsSentOnlyWhenItChanged(t *testing.T) {
 	if head := caller.Do(http.MethodHead, path, nil).Want(http.StatusOK); head.Header.Get("ETag") != tag || len(head.Body) != 0 {
 		t.Errorf("HEAD: %v", head.Header)
 	}
-	app.exec(`UPDATE products SET name = 'Кофейные чашки' WHERE id = $1`, cups)
-	if renamed := caller.Get(path, "If-None-Match", tag).Want(http.StatusOK); renamed.Header.Get("ETag") == tag {
-		t.Error("the product has another name, and the invoice the same tag")
+	app.exec(`UPDATE orders SET status = 'confirmed'`)
+	if paid := caller.Get(path, "If-None-Match", tag).Want(http.StatusOK); paid.Header.Get("ETag") == tag {
+		t.Error("the order is paid, and the invoice has the same tag")
 	}
 }
 

@@ -115,6 +115,11 @@ func TestAStaleIfMatchChangesNoPlan(t *testing.T) {
 		admin.Do(del, "/v1/admin/plans/team", nil, "If-Match", stale).Want(http.StatusPreconditionFailed)
 	}
 	admin.Do(put, "/v1/admin/plans/team", minutePlan(3), "If-Match", "*").Want(http.StatusOK)
+	admin.Do(put, "/v1/admin/plans/team", minutePlan(4), "If-None-Match", "*").Want(http.StatusPreconditionFailed)
+	admin.Do(put, "/v1/admin/plans/fresh", minutePlan(4), "If-None-Match", "*").Want(http.StatusCreated)
+	if got := faultsOf(admin.Do(put, "/v1/admin/plans/team", minutePlan(4), "If-None-Match", `"1"`)); got != "If-None-Match:enum" {
+		t.Errorf("faults %s", got)
+	}
 	admin.Do(del, "/v1/admin/plans/team", nil, "If-Match", `"3"`).Want(http.StatusNoContent)
 }
 

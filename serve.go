@@ -123,13 +123,13 @@ func (r *running) untilDone(ctx context.Context) error {
 		if err := r.opening(ctx); err != nil {
 			return err
 		}
-		r.orders.Keep(ctx, r.log)
+		group.Go(func() error { r.orders.Keep(ctx, r.log); return nil })
+		r.audit.Keep(ctx, r.log)
 		return nil
 	})
 	if r.private != nil {
 		group.Go(func() error { r.private.supervise(ctx); return nil })
 	}
-	group.Go(func() error { r.audit.Keep(ctx, r.log); return nil })
 	for _, s := range r.servers {
 		group.Go(func() error {
 			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -110,7 +110,7 @@ func (s *services) router(cfg *config, to *console, ready *readiness) (http.Hand
 	return newRouter(&api{
 		products: handlers.NewProducts(shop.NewProducts(s.db.Pool), cursors),
 		orders:   handlers.NewOrders(s.orders, cursors),
-		invoices: handlers.NewInvoices(shop.NewInvoices(s.db.Pool), s.cpu),
+		invoices: handlers.NewInvoices(shop.NewInvoices(s.orders), s.cpu),
 		checks:   handlers.NewChecks(s.checks),
 		me:       handlers.NewMe(s.keys, s.limiter, middleware.QuotaOf),
 		usage:    handlers.NewUsage(s.usage, cursors, groups),

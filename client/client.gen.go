@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oapi-codegen/nullable"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -88,36 +89,18 @@ func (e KeyStatus) Valid() bool {
 	}
 }
 
-// Defines values for LimiterModeMode.
-const (
-	LimiterModeModeEnforce LimiterModeMode = "enforce"
-	LimiterModeModeShadow  LimiterModeMode = "shadow"
-)
-
-// Valid indicates whether the value is a known member of the LimiterModeMode enum.
-func (e LimiterModeMode) Valid() bool {
-	switch e {
-	case LimiterModeModeEnforce:
-		return true
-	case LimiterModeModeShadow:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for Mode.
 const (
-	ModeEnforce Mode = "enforce"
-	ModeShadow  Mode = "shadow"
+	Enforce Mode = "enforce"
+	Shadow  Mode = "shadow"
 )
 
 // Valid indicates whether the value is a known member of the Mode enum.
 func (e Mode) Valid() bool {
 	switch e {
-	case ModeEnforce:
+	case Enforce:
 		return true
-	case ModeShadow:
+	case Shadow:
 		return true
 	default:
 		return false
@@ -175,24 +158,6 @@ func (e Per) Valid() bool {
 	case PerKey:
 		return true
 	case PerOwner:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for PutLimiterMode.
-const (
-	PutLimiterModeEnforce PutLimiterMode = "enforce"
-	PutLimiterModeShadow  PutLimiterMode = "shadow"
-)
-
-// Valid indicates whether the value is a known member of the PutLimiterMode enum.
-func (e PutLimiterMode) Valid() bool {
-	switch e {
-	case PutLimiterModeEnforce:
-		return true
-	case PutLimiterModeShadow:
 		return true
 	default:
 		return false
@@ -283,63 +248,15 @@ func (e UsageBucket) Valid() bool {
 	}
 }
 
-// Defines values for ListKeysParamsStatus.
+// Defines values for PutPlanParamsIfNoneMatch.
 const (
-	Active  ListKeysParamsStatus = "active"
-	Expired ListKeysParamsStatus = "expired"
-	Revoked ListKeysParamsStatus = "revoked"
+	Asterisk PutPlanParamsIfNoneMatch = "*"
 )
 
-// Valid indicates whether the value is a known member of the ListKeysParamsStatus enum.
-func (e ListKeysParamsStatus) Valid() bool {
+// Valid indicates whether the value is a known member of the PutPlanParamsIfNoneMatch enum.
+func (e PutPlanParamsIfNoneMatch) Valid() bool {
 	switch e {
-	case Active:
-		return true
-	case Expired:
-		return true
-	case Revoked:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for GetKeyUsageParamsBucket.
-const (
-	GetKeyUsageParamsBucketDay    GetKeyUsageParamsBucket = "day"
-	GetKeyUsageParamsBucketHour   GetKeyUsageParamsBucket = "hour"
-	GetKeyUsageParamsBucketMinute GetKeyUsageParamsBucket = "minute"
-)
-
-// Valid indicates whether the value is a known member of the GetKeyUsageParamsBucket enum.
-func (e GetKeyUsageParamsBucket) Valid() bool {
-	switch e {
-	case GetKeyUsageParamsBucketDay:
-		return true
-	case GetKeyUsageParamsBucketHour:
-		return true
-	case GetKeyUsageParamsBucketMinute:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for GetMyUsageParamsBucket.
-const (
-	GetMyUsageParamsBucketDay    GetMyUsageParamsBucket = "day"
-	GetMyUsageParamsBucketHour   GetMyUsageParamsBucket = "hour"
-	GetMyUsageParamsBucketMinute GetMyUsageParamsBucket = "minute"
-)
-
-// Valid indicates whether the value is a known member of the GetMyUsageParamsBucket enum.
-func (e GetMyUsageParamsBucket) Valid() bool {
-	switch e {
-	case GetMyUsageParamsBucketDay:
-		return true
-	case GetMyUsageParamsBucketHour:
-		return true
-	case GetMyUsageParamsBucketMinute:
+	case Asterisk:
 		return true
 	default:
 		return false
@@ -639,17 +556,17 @@ type KeyPatch struct {
 	// ExpiresAt Until when it works; null: for good
 	//
 	// Examples: 2037-01-15T09:30:00Z
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
 	// IPAllow Where it may be used; empty: anywhere
 	//
 	// Examples: ["203.0.113.0/24"]
-	IPAllow *[]string `json:"ip_allow,omitempty"`
+	IPAllow nullable.Nullable[[]string] `json:"ip_allow,omitempty"`
 
 	// Metadata Labels, for the operator's own use; null removes one
 	//
 	// Examples: {"team":"checkout"}
-	Metadata *map[string]*string `json:"metadata,omitempty"`
+	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
 
 	// Name What operators call it
 	//
@@ -657,7 +574,7 @@ type KeyPatch struct {
 	Name *string `json:"name,omitempty"`
 
 	// Overrides Policies of its own; null: none
-	Overrides *[]WriteOverride `json:"overrides,omitempty"`
+	Overrides nullable.Nullable[[]WriteOverride] `json:"overrides,omitempty"`
 
 	// Owner Another one: needs the scope admin
 	//
@@ -877,13 +794,8 @@ type LimiterMode struct {
 	// Mode With enforce each policy's own mode holds; with shadow none refuses
 	//
 	// Examples: enforce
-	Mode LimiterModeMode `json:"mode"`
+	Mode Mode `json:"mode"`
 }
-
-// LimiterModeMode With enforce each policy's own mode holds; with shadow none refuses
-//
-// Examples: enforce
-type LimiterModeMode string
 
 // Mode Whether a policy refuses.
 type Mode string
@@ -1231,13 +1143,8 @@ type PutLimiter struct {
 	// Mode With shadow nothing is refused
 	//
 	// Examples: shadow
-	Mode PutLimiterMode `json:"mode"`
+	Mode Mode `json:"mode"`
 }
-
-// PutLimiterMode With shadow nothing is refused
-//
-// Examples: shadow
-type PutLimiterMode string
 
 // PutPlan What a plan shall be.
 type PutPlan struct {
@@ -1559,7 +1466,7 @@ type ListKeysParams struct {
 	Plan *string `form:"plan,omitempty" json:"plan,omitempty"`
 
 	// Status Only in this state
-	Status *ListKeysParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Status *KeyStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Q Only with this in name or owner, whatever the case, or with this id
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
@@ -1570,9 +1477,6 @@ type ListKeysParams struct {
 	// Cursor Where the page starts: next_cursor of the page before
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
-
-// ListKeysParamsStatus defines parameters for ListKeys.
-type ListKeysParamsStatus string
 
 // PatchKeyParams defines parameters for PatchKey.
 type PatchKeyParams struct {
@@ -1613,7 +1517,7 @@ type GetKeyUsageParams struct {
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Bucket How wide the buckets are
-	Bucket *GetKeyUsageParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
+	Bucket *UsageBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 
 	// Group Only routes of this group, such as orders:write
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
@@ -1621,9 +1525,6 @@ type GetKeyUsageParams struct {
 	// Policy Count as refused what this policy refused, or would have in shadow mode
 	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
-
-// GetKeyUsageParamsBucket defines parameters for GetKeyUsage.
-type GetKeyUsageParamsBucket string
 
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
@@ -1644,7 +1545,13 @@ type DeletePlanParams struct {
 type PutPlanParams struct {
 	// IfMatch Replace only this version, as an ETag told it
 	IfMatch *string `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Create only: never replace
+	IfNoneMatch *PutPlanParamsIfNoneMatch `json:"If-None-Match,omitempty"`
 }
+
+// PutPlanParamsIfNoneMatch defines parameters for PutPlan.
+type PutPlanParamsIfNoneMatch string
 
 // ListMyRefusalsParams defines parameters for ListMyRefusals.
 type ListMyRefusalsParams struct {
@@ -1673,7 +1580,7 @@ type GetMyUsageParams struct {
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Bucket How wide the buckets are
-	Bucket *GetMyUsageParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
+	Bucket *UsageBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 
 	// Group Only routes of this group, such as orders:write
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
@@ -1681,9 +1588,6 @@ type GetMyUsageParams struct {
 	// Policy Count as refused what this policy refused, or would have in shadow mode
 	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
-
-// GetMyUsageParamsBucket defines parameters for GetMyUsage.
-type GetMyUsageParamsBucket string
 
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
@@ -1732,48 +1636,6 @@ type GetProductParams struct {
 	// IfNoneMatch Entity tags of answers that you have
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
-
-// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
-type CreateKeyJSONRequestBody = CreateKey
-
-// PatchKeyJSONRequestBody defines body for PatchKey for application/json ContentType.
-type PatchKeyJSONRequestBody = KeyPatch
-
-// PatchKeyApplicationMergePatchPlusJSONRequestBody defines body for PatchKey for application/merge-patch+json ContentType.
-type PatchKeyApplicationMergePatchPlusJSONRequestBody = KeyPatch
-
-// ResetKeyJSONRequestBody defines body for ResetKey for application/json ContentType.
-type ResetKeyJSONRequestBody = ResetKey
-
-// RotateKeyJSONRequestBody defines body for RotateKey for application/json ContentType.
-type RotateKeyJSONRequestBody = RotateKey
-
-// SimulateKeyJSONRequestBody defines body for SimulateKey for application/json ContentType.
-type SimulateKeyJSONRequestBody = SimulationRequest
-
-// PutLimiterJSONRequestBody defines body for PutLimiter for application/json ContentType.
-type PutLimiterJSONRequestBody = PutLimiter
-
-// PutPlanJSONRequestBody defines body for PutPlan for application/json ContentType.
-type PutPlanJSONRequestBody = PutPlan
-
-// CheckLimitJSONRequestBody defines body for CheckLimit for application/json ContentType.
-type CheckLimitJSONRequestBody = CheckBody
-
-// CommitLimitJSONRequestBody defines body for CommitLimit for application/json ContentType.
-type CommitLimitJSONRequestBody = CommitBody
-
-// ReleaseLimitJSONRequestBody defines body for ReleaseLimit for application/json ContentType.
-type ReleaseLimitJSONRequestBody = ReleaseBody
-
-// ReserveLimitJSONRequestBody defines body for ReserveLimit for application/json ContentType.
-type ReserveLimitJSONRequestBody = CheckBody
-
-// RotateMeJSONRequestBody defines body for RotateMe for application/json ContentType.
-type RotateMeJSONRequestBody = RotateKey
-
-// CreateOrderJSONRequestBody defines body for CreateOrder for application/json ContentType.
-type CreateOrderJSONRequestBody = CreateOrder
 
 // RequestEdit is the function signature for the RequestEditor callback function
 type RequestEdit func(ctx context.Context, req *http.Request) error
@@ -1854,7 +1716,7 @@ func WithRequestEdit(fn RequestEdit) RawOption {
 //
 // Corresponds with GET /livez (the `Livez` operationId).
 func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewLivezRequest(c.Server)
+	req, err := newLivezRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1873,7 +1735,7 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewReadyzRequest(c.Server)
+	req, err := newReadyzRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1892,7 +1754,7 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 //
 // Corresponds with GET /v1/admin/audit (the `ListAudit` operationId).
 func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListAuditRequest(c.Server, params)
+	req, err := newListAuditRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1911,7 +1773,7 @@ func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors
 //
 // Corresponds with GET /v1/admin/keys (the `ListKeys` operationId).
 func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListKeysRequest(c.Server, params)
+	req, err := newListKeysRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1932,7 +1794,7 @@ func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors .
 //
 // Corresponds with POST /v1/admin/keys (the `CreateKey` operationId).
 func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCreateKeyRequestWithBody(c.Server, contentType, body)
+	req, err := newCreateKeyRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1952,8 +1814,8 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys (the `CreateKey` operationId).
-func (c *Raw) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCreateKeyRequest(c.Server, body)
+func (c *Raw) CreateKey(ctx context.Context, body CreateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateKeyRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1972,7 +1834,7 @@ func (c *Raw) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, reqE
 //
 // Corresponds with GET /v1/admin/keys/{id} (the `GetKey` operationId).
 func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetKeyRequest(c.Server, id)
+	req, err := newGetKeyRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -1993,7 +1855,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 //
 // Corresponds with PATCH /v1/admin/keys/{id} (the `PatchKey` operationId).
 func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPatchKeyRequestWithBody(c.Server, id, params, contentType, body)
+	req, err := newPatchKeyRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2013,29 +1875,8 @@ func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyP
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/admin/keys/{id} (the `PatchKey` operationId).
-func (c *Raw) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body PatchKeyJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPatchKeyRequest(c.Server, id, params, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// PatchKeyWithApplicationMergePatchPlusJSONBody Change a key
-//
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
-//
-// **Scope:** `admin:keys` · **Cost:** 0
-//
-// Takes a body of the `application/merge-patch+json` content type.
-//
-// Corresponds with PATCH /v1/admin/keys/{id} (the `PatchKey` operationId).
-func (c *Raw) PatchKeyWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *PatchKeyParams, body PatchKeyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPatchKeyRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, params, body)
+func (c *Raw) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body KeyPatch, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newPatchKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2054,7 +1895,7 @@ func (c *Raw) PatchKeyWithApplicationMergePatchPlusJSONBody(ctx context.Context,
 //
 // Corresponds with GET /v1/admin/keys/{id}/limits (the `GetKeyLimits` operationId).
 func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetKeyLimitsRequest(c.Server, id)
+	req, err := newGetKeyLimitsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -2073,7 +1914,7 @@ func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...Request
 //
 // Corresponds with GET /v1/admin/keys/{id}/refusals (the `ListKeyRefusals` operationId).
 func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListKeyRefusalsRequest(c.Server, id, params)
+	req, err := newListKeyRefusalsRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2094,7 +1935,7 @@ func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRef
 //
 // Corresponds with POST /v1/admin/keys/{id}/reset (the `ResetKey` operationId).
 func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewResetKeyRequestWithBody(c.Server, id, contentType, body)
+	req, err := newResetKeyRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2114,8 +1955,8 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/reset (the `ResetKey` operationId).
-func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewResetKeyRequest(c.Server, id, body)
+func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKey, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newResetKeyRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2134,7 +1975,7 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyJSONRequestB
 //
 // Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
 func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewRevokeKeyRequest(c.Server, id, params)
+	req, err := newRevokeKeyRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2155,7 +1996,7 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 //
 // Corresponds with POST /v1/admin/keys/{id}/rotate (the `RotateKey` operationId).
 func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewRotateKeyRequestWithBody(c.Server, id, params, contentType, body)
+	req, err := newRotateKeyRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2175,8 +2016,8 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/rotate (the `RotateKey` operationId).
-func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewRotateKeyRequest(c.Server, id, params, body)
+func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRotateKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2197,7 +2038,7 @@ func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams,
 //
 // Corresponds with POST /v1/admin/keys/{id}/simulate (the `SimulateKey` operationId).
 func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewSimulateKeyRequestWithBody(c.Server, id, contentType, body)
+	req, err := newSimulateKeyRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2217,8 +2058,8 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/simulate (the `SimulateKey` operationId).
-func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewSimulateKeyRequest(c.Server, id, body)
+func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulationRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newSimulateKeyRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2237,7 +2078,7 @@ func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyJSONRe
 //
 // Corresponds with GET /v1/admin/keys/{id}/usage (the `GetKeyUsage` operationId).
 func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetKeyUsageRequest(c.Server, id, params)
+	req, err := newGetKeyUsageRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2256,7 +2097,7 @@ func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsagePar
 //
 // Corresponds with GET /v1/admin/limiter (the `GetLimiter` operationId).
 func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetLimiterRequest(c.Server)
+	req, err := newGetLimiterRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2277,7 +2118,7 @@ func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.
 //
 // Corresponds with PUT /v1/admin/limiter (the `PutLimiter` operationId).
 func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPutLimiterRequestWithBody(c.Server, contentType, body)
+	req, err := newPutLimiterRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2297,8 +2138,8 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/admin/limiter (the `PutLimiter` operationId).
-func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPutLimiterRequest(c.Server, body)
+func (c *Raw) PutLimiter(ctx context.Context, body PutLimiter, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newPutLimiterRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2317,7 +2158,7 @@ func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody, re
 //
 // Corresponds with GET /v1/admin/plans (the `ListPlans` operationId).
 func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListPlansRequest(c.Server, params)
+	req, err := newListPlansRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2336,7 +2177,7 @@ func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors
 //
 // Corresponds with DELETE /v1/admin/plans/{name} (the `DeletePlan` operationId).
 func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewDeletePlanRequest(c.Server, name, params)
+	req, err := newDeletePlanRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2355,7 +2196,7 @@ func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanPar
 //
 // Corresponds with GET /v1/admin/plans/{name} (the `GetPlan` operationId).
 func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetPlanRequest(c.Server, name)
+	req, err := newGetPlanRequest(c.Server, name)
 	if err != nil {
 		return nil, err
 	}
@@ -2376,7 +2217,7 @@ func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdi
 //
 // Corresponds with PUT /v1/admin/plans/{name} (the `PutPlan` operationId).
 func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPutPlanRequestWithBody(c.Server, name, params, contentType, body)
+	req, err := newPutPlanRequestWithBody(c.Server, name, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2396,8 +2237,8 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/admin/plans/{name} (the `PutPlan` operationId).
-func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewPutPlanRequest(c.Server, name, params, body)
+func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlan, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newPutPlanRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2418,7 +2259,7 @@ func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, b
 //
 // Corresponds with POST /v1/limits/check (the `CheckLimit` operationId).
 func (c *Raw) CheckLimitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCheckLimitRequestWithBody(c.Server, contentType, body)
+	req, err := newCheckLimitRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2438,8 +2279,8 @@ func (c *Raw) CheckLimitWithBody(ctx context.Context, contentType string, body i
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/check (the `CheckLimit` operationId).
-func (c *Raw) CheckLimit(ctx context.Context, body CheckLimitJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCheckLimitRequest(c.Server, body)
+func (c *Raw) CheckLimit(ctx context.Context, body CheckBody, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCheckLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2460,7 +2301,7 @@ func (c *Raw) CheckLimit(ctx context.Context, body CheckLimitJSONRequestBody, re
 //
 // Corresponds with POST /v1/limits/commit (the `CommitLimit` operationId).
 func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCommitLimitRequestWithBody(c.Server, contentType, body)
+	req, err := newCommitLimitRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2480,8 +2321,8 @@ func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/commit (the `CommitLimit` operationId).
-func (c *Raw) CommitLimit(ctx context.Context, body CommitLimitJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCommitLimitRequest(c.Server, body)
+func (c *Raw) CommitLimit(ctx context.Context, body CommitBody, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCommitLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2502,7 +2343,7 @@ func (c *Raw) CommitLimit(ctx context.Context, body CommitLimitJSONRequestBody, 
 //
 // Corresponds with POST /v1/limits/release (the `ReleaseLimit` operationId).
 func (c *Raw) ReleaseLimitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewReleaseLimitRequestWithBody(c.Server, contentType, body)
+	req, err := newReleaseLimitRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2522,8 +2363,8 @@ func (c *Raw) ReleaseLimitWithBody(ctx context.Context, contentType string, body
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/release (the `ReleaseLimit` operationId).
-func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseLimitJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewReleaseLimitRequest(c.Server, body)
+func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseBody, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newReleaseLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2544,7 +2385,7 @@ func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseLimitJSONRequestBody
 //
 // Corresponds with POST /v1/limits/reserve (the `ReserveLimit` operationId).
 func (c *Raw) ReserveLimitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewReserveLimitRequestWithBody(c.Server, contentType, body)
+	req, err := newReserveLimitRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2564,8 +2405,8 @@ func (c *Raw) ReserveLimitWithBody(ctx context.Context, contentType string, body
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/reserve (the `ReserveLimit` operationId).
-func (c *Raw) ReserveLimit(ctx context.Context, body ReserveLimitJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewReserveLimitRequest(c.Server, body)
+func (c *Raw) ReserveLimit(ctx context.Context, body CheckBody, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newReserveLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2584,7 +2425,7 @@ func (c *Raw) ReserveLimit(ctx context.Context, body ReserveLimitJSONRequestBody
 //
 // Corresponds with GET /v1/me (the `GetMe` operationId).
 func (c *Raw) GetMe(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetMeRequest(c.Server)
+	req, err := newGetMeRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2603,7 +2444,7 @@ func (c *Raw) GetMe(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 //
 // Corresponds with GET /v1/me/limits (the `GetMyLimits` operationId).
 func (c *Raw) GetMyLimits(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetMyLimitsRequest(c.Server)
+	req, err := newGetMyLimitsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2622,7 +2463,7 @@ func (c *Raw) GetMyLimits(ctx context.Context, reqEditors ...RequestEdit) (*http
 //
 // Corresponds with GET /v1/me/refusals (the `ListMyRefusals` operationId).
 func (c *Raw) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListMyRefusalsRequest(c.Server, params)
+	req, err := newListMyRefusalsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2643,7 +2484,7 @@ func (c *Raw) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, 
 //
 // Corresponds with POST /v1/me/rotate (the `RotateMe` operationId).
 func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewRotateMeRequestWithBody(c.Server, params, contentType, body)
+	req, err := newRotateMeRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2663,8 +2504,8 @@ func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, cont
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/me/rotate (the `RotateMe` operationId).
-func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateMeJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewRotateMeRequest(c.Server, params, body)
+func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRotateMeRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2683,7 +2524,7 @@ func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateM
 //
 // Corresponds with GET /v1/me/usage (the `GetMyUsage` operationId).
 func (c *Raw) GetMyUsage(ctx context.Context, params *GetMyUsageParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetMyUsageRequest(c.Server, params)
+	req, err := newGetMyUsageRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2702,7 +2543,7 @@ func (c *Raw) GetMyUsage(ctx context.Context, params *GetMyUsageParams, reqEdito
 //
 // Corresponds with GET /v1/orders (the `ListOrders` operationId).
 func (c *Raw) ListOrders(ctx context.Context, params *ListOrdersParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListOrdersRequest(c.Server, params)
+	req, err := newListOrdersRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2725,7 +2566,7 @@ func (c *Raw) ListOrders(ctx context.Context, params *ListOrdersParams, reqEdito
 //
 // Corresponds with POST /v1/orders (the `CreateOrder` operationId).
 func (c *Raw) CreateOrderWithBody(ctx context.Context, params *CreateOrderParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCreateOrderRequestWithBody(c.Server, params, contentType, body)
+	req, err := newCreateOrderRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2747,8 +2588,8 @@ func (c *Raw) CreateOrderWithBody(ctx context.Context, params *CreateOrderParams
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/orders (the `CreateOrder` operationId).
-func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrderJSONRequestBody, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewCreateOrderRequest(c.Server, params, body)
+func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrder, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateOrderRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2767,7 +2608,7 @@ func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body C
 //
 // Corresponds with GET /v1/orders/{id} (the `GetOrder` operationId).
 func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetOrderRequest(c.Server, id, params)
+	req, err := newGetOrderRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2786,7 +2627,7 @@ func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, r
 //
 // Corresponds with GET /v1/orders/{id}/invoice (the `GetInvoice` operationId).
 func (c *Raw) GetInvoice(ctx context.Context, id string, params *GetInvoiceParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetInvoiceRequest(c.Server, id, params)
+	req, err := newGetInvoiceRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2805,7 +2646,7 @@ func (c *Raw) GetInvoice(ctx context.Context, id string, params *GetInvoiceParam
 //
 // Corresponds with GET /v1/products (the `ListProducts` operationId).
 func (c *Raw) ListProducts(ctx context.Context, params *ListProductsParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewListProductsRequest(c.Server, params)
+	req, err := newListProductsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2824,7 +2665,7 @@ func (c *Raw) ListProducts(ctx context.Context, params *ListProductsParams, reqE
 //
 // Corresponds with GET /v1/products/{id} (the `GetProduct` operationId).
 func (c *Raw) GetProduct(ctx context.Context, id string, params *GetProductParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := NewGetProductRequest(c.Server, id, params)
+	req, err := newGetProductRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2835,8 +2676,8 @@ func (c *Raw) GetProduct(ctx context.Context, id string, params *GetProductParam
 	return c.Client.Do(req)
 }
 
-// NewLivezRequest constructs an http.Request for the Livez method
-func NewLivezRequest(server string) (*http.Request, error) {
+// newLivezRequest constructs an http.Request for the Livez method
+func newLivezRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2862,8 +2703,8 @@ func NewLivezRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewReadyzRequest constructs an http.Request for the Readyz method
-func NewReadyzRequest(server string) (*http.Request, error) {
+// newReadyzRequest constructs an http.Request for the Readyz method
+func newReadyzRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2889,8 +2730,8 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewListAuditRequest constructs an http.Request for the ListAudit method
-func NewListAuditRequest(server string, params *ListAuditParams) (*http.Request, error) {
+// newListAuditRequest constructs an http.Request for the ListAudit method
+func newListAuditRequest(server string, params *ListAuditParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3015,8 +2856,8 @@ func NewListAuditRequest(server string, params *ListAuditParams) (*http.Request,
 	return req, nil
 }
 
-// NewListKeysRequest constructs an http.Request for the ListKeys method
-func NewListKeysRequest(server string, params *ListKeysParams) (*http.Request, error) {
+// newListKeysRequest constructs an http.Request for the ListKeys method
+func newListKeysRequest(server string, params *ListKeysParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3129,19 +2970,19 @@ func NewListKeysRequest(server string, params *ListKeysParams) (*http.Request, e
 	return req, nil
 }
 
-// NewCreateKeyRequest calls the generic CreateKey builder with application/json body
-func NewCreateKeyRequest(server string, body CreateKeyJSONRequestBody) (*http.Request, error) {
+// newCreateKeyRequest calls the generic CreateKey builder with application/json body
+func newCreateKeyRequest(server string, body CreateKey) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateKeyRequestWithBody(server, "application/json", bodyReader)
+	return newCreateKeyRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewCreateKeyRequestWithBody constructs an http.Request for the CreateKey method, with any body, and a specified content type
-func NewCreateKeyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newCreateKeyRequestWithBody constructs an http.Request for the CreateKey method, with any body, and a specified content type
+func newCreateKeyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3169,8 +3010,8 @@ func NewCreateKeyRequestWithBody(server string, contentType string, body io.Read
 	return req, nil
 }
 
-// NewGetKeyRequest constructs an http.Request for the GetKey method
-func NewGetKeyRequest(server string, id string) (*http.Request, error) {
+// newGetKeyRequest constructs an http.Request for the GetKey method
+func newGetKeyRequest(server string, id string) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3203,30 +3044,19 @@ func NewGetKeyRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewPatchKeyRequest calls the generic PatchKey builder with application/json body
-func NewPatchKeyRequest(server string, id string, params *PatchKeyParams, body PatchKeyJSONRequestBody) (*http.Request, error) {
+// newPatchKeyRequest calls the generic PatchKey builder with application/json body
+func newPatchKeyRequest(server string, id string, params *PatchKeyParams, body KeyPatch) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPatchKeyRequestWithBody(server, id, params, "application/json", bodyReader)
+	return newPatchKeyRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
-// NewPatchKeyRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchKey builder with application/merge-patch+json body
-func NewPatchKeyRequestWithApplicationMergePatchPlusJSONBody(server string, id string, params *PatchKeyParams, body PatchKeyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
-	var bodyReader io.Reader
-	buf, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	bodyReader = bytes.NewReader(buf)
-	return NewPatchKeyRequestWithBody(server, id, params, "application/merge-patch+json", bodyReader)
-}
-
-// NewPatchKeyRequestWithBody constructs an http.Request for the PatchKey method, with any body, and a specified content type
-func NewPatchKeyRequestWithBody(server string, id string, params *PatchKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+// newPatchKeyRequestWithBody constructs an http.Request for the PatchKey method, with any body, and a specified content type
+func newPatchKeyRequestWithBody(server string, id string, params *PatchKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3276,8 +3106,8 @@ func NewPatchKeyRequestWithBody(server string, id string, params *PatchKeyParams
 	return req, nil
 }
 
-// NewGetKeyLimitsRequest constructs an http.Request for the GetKeyLimits method
-func NewGetKeyLimitsRequest(server string, id string) (*http.Request, error) {
+// newGetKeyLimitsRequest constructs an http.Request for the GetKeyLimits method
+func newGetKeyLimitsRequest(server string, id string) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3310,8 +3140,8 @@ func NewGetKeyLimitsRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewListKeyRefusalsRequest constructs an http.Request for the ListKeyRefusals method
-func NewListKeyRefusalsRequest(server string, id string, params *ListKeyRefusalsParams) (*http.Request, error) {
+// newListKeyRefusalsRequest constructs an http.Request for the ListKeyRefusals method
+func newListKeyRefusalsRequest(server string, id string, params *ListKeyRefusalsParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3395,19 +3225,19 @@ func NewListKeyRefusalsRequest(server string, id string, params *ListKeyRefusals
 	return req, nil
 }
 
-// NewResetKeyRequest calls the generic ResetKey builder with application/json body
-func NewResetKeyRequest(server string, id string, body ResetKeyJSONRequestBody) (*http.Request, error) {
+// newResetKeyRequest calls the generic ResetKey builder with application/json body
+func newResetKeyRequest(server string, id string, body ResetKey) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewResetKeyRequestWithBody(server, id, "application/json", bodyReader)
+	return newResetKeyRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewResetKeyRequestWithBody constructs an http.Request for the ResetKey method, with any body, and a specified content type
-func NewResetKeyRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+// newResetKeyRequestWithBody constructs an http.Request for the ResetKey method, with any body, and a specified content type
+func newResetKeyRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3442,8 +3272,8 @@ func NewResetKeyRequestWithBody(server string, id string, contentType string, bo
 	return req, nil
 }
 
-// NewRevokeKeyRequest constructs an http.Request for the RevokeKey method
-func NewRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*http.Request, error) {
+// newRevokeKeyRequest constructs an http.Request for the RevokeKey method
+func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3491,19 +3321,19 @@ func NewRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*ht
 	return req, nil
 }
 
-// NewRotateKeyRequest calls the generic RotateKey builder with application/json body
-func NewRotateKeyRequest(server string, id string, params *RotateKeyParams, body RotateKeyJSONRequestBody) (*http.Request, error) {
+// newRotateKeyRequest calls the generic RotateKey builder with application/json body
+func newRotateKeyRequest(server string, id string, params *RotateKeyParams, body RotateKey) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRotateKeyRequestWithBody(server, id, params, "application/json", bodyReader)
+	return newRotateKeyRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
-// NewRotateKeyRequestWithBody constructs an http.Request for the RotateKey method, with any body, and a specified content type
-func NewRotateKeyRequestWithBody(server string, id string, params *RotateKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+// newRotateKeyRequestWithBody constructs an http.Request for the RotateKey method, with any body, and a specified content type
+func newRotateKeyRequestWithBody(server string, id string, params *RotateKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3553,19 +3383,19 @@ func NewRotateKeyRequestWithBody(server string, id string, params *RotateKeyPara
 	return req, nil
 }
 
-// NewSimulateKeyRequest calls the generic SimulateKey builder with application/json body
-func NewSimulateKeyRequest(server string, id string, body SimulateKeyJSONRequestBody) (*http.Request, error) {
+// newSimulateKeyRequest calls the generic SimulateKey builder with application/json body
+func newSimulateKeyRequest(server string, id string, body SimulationRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSimulateKeyRequestWithBody(server, id, "application/json", bodyReader)
+	return newSimulateKeyRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewSimulateKeyRequestWithBody constructs an http.Request for the SimulateKey method, with any body, and a specified content type
-func NewSimulateKeyRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+// newSimulateKeyRequestWithBody constructs an http.Request for the SimulateKey method, with any body, and a specified content type
+func newSimulateKeyRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3600,8 +3430,8 @@ func NewSimulateKeyRequestWithBody(server string, id string, contentType string,
 	return req, nil
 }
 
-// NewGetKeyUsageRequest constructs an http.Request for the GetKeyUsage method
-func NewGetKeyUsageRequest(server string, id string, params *GetKeyUsageParams) (*http.Request, error) {
+// newGetKeyUsageRequest constructs an http.Request for the GetKeyUsage method
+func newGetKeyUsageRequest(server string, id string, params *GetKeyUsageParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3709,8 +3539,8 @@ func NewGetKeyUsageRequest(server string, id string, params *GetKeyUsageParams) 
 	return req, nil
 }
 
-// NewGetLimiterRequest constructs an http.Request for the GetLimiter method
-func NewGetLimiterRequest(server string) (*http.Request, error) {
+// newGetLimiterRequest constructs an http.Request for the GetLimiter method
+func newGetLimiterRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3736,19 +3566,19 @@ func NewGetLimiterRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewPutLimiterRequest calls the generic PutLimiter builder with application/json body
-func NewPutLimiterRequest(server string, body PutLimiterJSONRequestBody) (*http.Request, error) {
+// newPutLimiterRequest calls the generic PutLimiter builder with application/json body
+func newPutLimiterRequest(server string, body PutLimiter) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPutLimiterRequestWithBody(server, "application/json", bodyReader)
+	return newPutLimiterRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewPutLimiterRequestWithBody constructs an http.Request for the PutLimiter method, with any body, and a specified content type
-func NewPutLimiterRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newPutLimiterRequestWithBody constructs an http.Request for the PutLimiter method, with any body, and a specified content type
+func newPutLimiterRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3776,8 +3606,8 @@ func NewPutLimiterRequestWithBody(server string, contentType string, body io.Rea
 	return req, nil
 }
 
-// NewListPlansRequest constructs an http.Request for the ListPlans method
-func NewListPlansRequest(server string, params *ListPlansParams) (*http.Request, error) {
+// newListPlansRequest constructs an http.Request for the ListPlans method
+func newListPlansRequest(server string, params *ListPlansParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3842,8 +3672,8 @@ func NewListPlansRequest(server string, params *ListPlansParams) (*http.Request,
 	return req, nil
 }
 
-// NewDeletePlanRequest constructs an http.Request for the DeletePlan method
-func NewDeletePlanRequest(server string, name string, params *DeletePlanParams) (*http.Request, error) {
+// newDeletePlanRequest constructs an http.Request for the DeletePlan method
+func newDeletePlanRequest(server string, name string, params *DeletePlanParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3891,8 +3721,8 @@ func NewDeletePlanRequest(server string, name string, params *DeletePlanParams) 
 	return req, nil
 }
 
-// NewGetPlanRequest constructs an http.Request for the GetPlan method
-func NewGetPlanRequest(server string, name string) (*http.Request, error) {
+// newGetPlanRequest constructs an http.Request for the GetPlan method
+func newGetPlanRequest(server string, name string) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3925,19 +3755,19 @@ func NewGetPlanRequest(server string, name string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewPutPlanRequest calls the generic PutPlan builder with application/json body
-func NewPutPlanRequest(server string, name string, params *PutPlanParams, body PutPlanJSONRequestBody) (*http.Request, error) {
+// newPutPlanRequest calls the generic PutPlan builder with application/json body
+func newPutPlanRequest(server string, name string, params *PutPlanParams, body PutPlan) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPutPlanRequestWithBody(server, name, params, "application/json", bodyReader)
+	return newPutPlanRequestWithBody(server, name, params, "application/json", bodyReader)
 }
 
-// NewPutPlanRequestWithBody constructs an http.Request for the PutPlan method, with any body, and a specified content type
-func NewPutPlanRequestWithBody(server string, name string, params *PutPlanParams, contentType string, body io.Reader) (*http.Request, error) {
+// newPutPlanRequestWithBody constructs an http.Request for the PutPlan method, with any body, and a specified content type
+func newPutPlanRequestWithBody(server string, name string, params *PutPlanParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3982,24 +3812,35 @@ func NewPutPlanRequestWithBody(server string, name string, params *PutPlanParams
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
 	}
 
 	return req, nil
 }
 
-// NewCheckLimitRequest calls the generic CheckLimit builder with application/json body
-func NewCheckLimitRequest(server string, body CheckLimitJSONRequestBody) (*http.Request, error) {
+// newCheckLimitRequest calls the generic CheckLimit builder with application/json body
+func newCheckLimitRequest(server string, body CheckBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCheckLimitRequestWithBody(server, "application/json", bodyReader)
+	return newCheckLimitRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewCheckLimitRequestWithBody constructs an http.Request for the CheckLimit method, with any body, and a specified content type
-func NewCheckLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newCheckLimitRequestWithBody constructs an http.Request for the CheckLimit method, with any body, and a specified content type
+func newCheckLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4027,19 +3868,19 @@ func NewCheckLimitRequestWithBody(server string, contentType string, body io.Rea
 	return req, nil
 }
 
-// NewCommitLimitRequest calls the generic CommitLimit builder with application/json body
-func NewCommitLimitRequest(server string, body CommitLimitJSONRequestBody) (*http.Request, error) {
+// newCommitLimitRequest calls the generic CommitLimit builder with application/json body
+func newCommitLimitRequest(server string, body CommitBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCommitLimitRequestWithBody(server, "application/json", bodyReader)
+	return newCommitLimitRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewCommitLimitRequestWithBody constructs an http.Request for the CommitLimit method, with any body, and a specified content type
-func NewCommitLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newCommitLimitRequestWithBody constructs an http.Request for the CommitLimit method, with any body, and a specified content type
+func newCommitLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4067,19 +3908,19 @@ func NewCommitLimitRequestWithBody(server string, contentType string, body io.Re
 	return req, nil
 }
 
-// NewReleaseLimitRequest calls the generic ReleaseLimit builder with application/json body
-func NewReleaseLimitRequest(server string, body ReleaseLimitJSONRequestBody) (*http.Request, error) {
+// newReleaseLimitRequest calls the generic ReleaseLimit builder with application/json body
+func newReleaseLimitRequest(server string, body ReleaseBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReleaseLimitRequestWithBody(server, "application/json", bodyReader)
+	return newReleaseLimitRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewReleaseLimitRequestWithBody constructs an http.Request for the ReleaseLimit method, with any body, and a specified content type
-func NewReleaseLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newReleaseLimitRequestWithBody constructs an http.Request for the ReleaseLimit method, with any body, and a specified content type
+func newReleaseLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4107,19 +3948,19 @@ func NewReleaseLimitRequestWithBody(server string, contentType string, body io.R
 	return req, nil
 }
 
-// NewReserveLimitRequest calls the generic ReserveLimit builder with application/json body
-func NewReserveLimitRequest(server string, body ReserveLimitJSONRequestBody) (*http.Request, error) {
+// newReserveLimitRequest calls the generic ReserveLimit builder with application/json body
+func newReserveLimitRequest(server string, body CheckBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReserveLimitRequestWithBody(server, "application/json", bodyReader)
+	return newReserveLimitRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewReserveLimitRequestWithBody constructs an http.Request for the ReserveLimit method, with any body, and a specified content type
-func NewReserveLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// newReserveLimitRequestWithBody constructs an http.Request for the ReserveLimit method, with any body, and a specified content type
+func newReserveLimitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4147,8 +3988,8 @@ func NewReserveLimitRequestWithBody(server string, contentType string, body io.R
 	return req, nil
 }
 
-// NewGetMeRequest constructs an http.Request for the GetMe method
-func NewGetMeRequest(server string) (*http.Request, error) {
+// newGetMeRequest constructs an http.Request for the GetMe method
+func newGetMeRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4174,8 +4015,8 @@ func NewGetMeRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewGetMyLimitsRequest constructs an http.Request for the GetMyLimits method
-func NewGetMyLimitsRequest(server string) (*http.Request, error) {
+// newGetMyLimitsRequest constructs an http.Request for the GetMyLimits method
+func newGetMyLimitsRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4201,8 +4042,8 @@ func NewGetMyLimitsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewListMyRefusalsRequest constructs an http.Request for the ListMyRefusals method
-func NewListMyRefusalsRequest(server string, params *ListMyRefusalsParams) (*http.Request, error) {
+// newListMyRefusalsRequest constructs an http.Request for the ListMyRefusals method
+func newListMyRefusalsRequest(server string, params *ListMyRefusalsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4279,19 +4120,19 @@ func NewListMyRefusalsRequest(server string, params *ListMyRefusalsParams) (*htt
 	return req, nil
 }
 
-// NewRotateMeRequest calls the generic RotateMe builder with application/json body
-func NewRotateMeRequest(server string, params *RotateMeParams, body RotateMeJSONRequestBody) (*http.Request, error) {
+// newRotateMeRequest calls the generic RotateMe builder with application/json body
+func newRotateMeRequest(server string, params *RotateMeParams, body RotateKey) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRotateMeRequestWithBody(server, params, "application/json", bodyReader)
+	return newRotateMeRequestWithBody(server, params, "application/json", bodyReader)
 }
 
-// NewRotateMeRequestWithBody constructs an http.Request for the RotateMe method, with any body, and a specified content type
-func NewRotateMeRequestWithBody(server string, params *RotateMeParams, contentType string, body io.Reader) (*http.Request, error) {
+// newRotateMeRequestWithBody constructs an http.Request for the RotateMe method, with any body, and a specified content type
+func newRotateMeRequestWithBody(server string, params *RotateMeParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4334,8 +4175,8 @@ func NewRotateMeRequestWithBody(server string, params *RotateMeParams, contentTy
 	return req, nil
 }
 
-// NewGetMyUsageRequest constructs an http.Request for the GetMyUsage method
-func NewGetMyUsageRequest(server string, params *GetMyUsageParams) (*http.Request, error) {
+// newGetMyUsageRequest constructs an http.Request for the GetMyUsage method
+func newGetMyUsageRequest(server string, params *GetMyUsageParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4436,8 +4277,8 @@ func NewGetMyUsageRequest(server string, params *GetMyUsageParams) (*http.Reques
 	return req, nil
 }
 
-// NewListOrdersRequest constructs an http.Request for the ListOrders method
-func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Request, error) {
+// newListOrdersRequest constructs an http.Request for the ListOrders method
+func newListOrdersRequest(server string, params *ListOrdersParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4517,19 +4358,19 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 	return req, nil
 }
 
-// NewCreateOrderRequest calls the generic CreateOrder builder with application/json body
-func NewCreateOrderRequest(server string, params *CreateOrderParams, body CreateOrderJSONRequestBody) (*http.Request, error) {
+// newCreateOrderRequest calls the generic CreateOrder builder with application/json body
+func newCreateOrderRequest(server string, params *CreateOrderParams, body CreateOrder) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateOrderRequestWithBody(server, params, "application/json", bodyReader)
+	return newCreateOrderRequestWithBody(server, params, "application/json", bodyReader)
 }
 
-// NewCreateOrderRequestWithBody constructs an http.Request for the CreateOrder method, with any body, and a specified content type
-func NewCreateOrderRequestWithBody(server string, params *CreateOrderParams, contentType string, body io.Reader) (*http.Request, error) {
+// newCreateOrderRequestWithBody constructs an http.Request for the CreateOrder method, with any body, and a specified content type
+func newCreateOrderRequestWithBody(server string, params *CreateOrderParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4572,8 +4413,8 @@ func NewCreateOrderRequestWithBody(server string, params *CreateOrderParams, con
 	return req, nil
 }
 
-// NewGetOrderRequest constructs an http.Request for the GetOrder method
-func NewGetOrderRequest(server string, id string, params *GetOrderParams) (*http.Request, error) {
+// newGetOrderRequest constructs an http.Request for the GetOrder method
+func newGetOrderRequest(server string, id string, params *GetOrderParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -4621,8 +4462,8 @@ func NewGetOrderRequest(server string, id string, params *GetOrderParams) (*http
 	return req, nil
 }
 
-// NewGetInvoiceRequest constructs an http.Request for the GetInvoice method
-func NewGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*http.Request, error) {
+// newGetInvoiceRequest constructs an http.Request for the GetInvoice method
+func newGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -4670,8 +4511,8 @@ func NewGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*
 	return req, nil
 }
 
-// NewListProductsRequest constructs an http.Request for the ListProducts method
-func NewListProductsRequest(server string, params *ListProductsParams) (*http.Request, error) {
+// newListProductsRequest constructs an http.Request for the ListProducts method
+func newListProductsRequest(server string, params *ListProductsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -4751,8 +4592,8 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 	return req, nil
 }
 
-// NewGetProductRequest constructs an http.Request for the GetProduct method
-func NewGetProductRequest(server string, id string, params *GetProductParams) (*http.Request, error) {
+// newGetProductRequest constructs an http.Request for the GetProduct method
+func newGetProductRequest(server string, id string, params *GetProductParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -4816,7 +4657,9 @@ func (c *Raw) applyEditors(ctx context.Context, req *http.Request, additionalEdi
 
 // Livez: Is the process alive? (GET /livez)
 //
-// Answers as long as the process runs. If it doesn't, restart the process.**Open** to everybody, and costs nothing.
+// Answers as long as the process runs. If it doesn't, restart the process.
+//
+// **Open** to everybody, and costs nothing.
 func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
 	response, err := c.Raw.Livez(ctx, edits...)
 	return decode[HealthStatus](response, err)
@@ -4824,7 +4667,9 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 
 // Readyz: Is the service ready? (GET /readyz)
 //
-// 503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.**Open** to everybody, and costs nothing.
+// 503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
+//
+// **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
 	response, err := c.Raw.Readyz(ctx, edits...)
 	return decode[HealthStatus](response, err)
@@ -4832,7 +4677,9 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 
 // ListAudit: List the audit (GET /v1/admin/audit)
 //
-// Who changed which key or plan, when, from where, and what was there before and after; newest first.**Scope:** `admin:audit` · **Cost:** 0
+// Who changed which key or plan, when, from where, and what was there before and after; newest first.
+//
+// **Scope:** `admin:audit` · **Cost:** 0
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
 	response, err := c.Raw.ListAudit(ctx, params, edits...)
 	return decode[AuditEntryList](response, err)
@@ -4840,7 +4687,9 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits .
 
 // ListKeys: List keys (GET /v1/admin/keys)
 //
-// Newest first, a page at a time.**Scope:** `admin:keys` · **Cost:** 0
+// Newest first, a page at a time.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...RequestEdit) (*KeyList, error) {
 	response, err := c.Raw.ListKeys(ctx, params, edits...)
 	return decode[KeyList](response, err)
@@ -4848,15 +4697,19 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 
 // CreateKey: Create a key (POST /v1/admin/keys)
 //
-// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) CreateKey(ctx context.Context, body CreateKeyJSONRequestBody, edits ...RequestEdit) (*KeyWithSecret, error) {
+// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
+func (c *Client) CreateKey(ctx context.Context, body CreateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
 }
 
 // GetKey: Get a key (GET /v1/admin/keys/{id})
 //
-// One key with its quota: the policies that hold for it now, from its plan and its overrides.**Scope:** `admin:keys` · **Cost:** 0
+// One key with its quota: the policies that hold for it now, from its plan and its overrides.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*KeyWithQuota, error) {
 	response, err := c.Raw.GetKey(ctx, id, edits...)
 	return decode[KeyWithQuota](response, err)
@@ -4864,15 +4717,19 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 
 // PatchKey: Change a key (PATCH /v1/admin/keys/{id})
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.**Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body PatchKeyJSONRequestBody, edits ...RequestEdit) (*Key, error) {
+// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
+func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body KeyPatch, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.PatchKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
 }
 
 // GetKeyLimits: See where a key stands (GET /v1/admin/keys/{id}/limits)
 //
-// What is left of every policy of the key. Looking costs nothing.**Scope:** `admin:keys` · **Cost:** 0
+// What is left of every policy of the key. Looking costs nothing.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEdit) (*KeyLimits, error) {
 	response, err := c.Raw.GetKeyLimits(ctx, id, edits...)
 	return decode[KeyLimits](response, err)
@@ -4880,7 +4737,9 @@ func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEd
 
 // ListKeyRefusals: See why a key was refused (GET /v1/admin/keys/{id}/refusals)
 //
-// What a key was refused, as it sees it at /v1/me/refusals.**Scope:** `admin:keys` · **Cost:** 0
+// What a key was refused, as it sees it at /v1/me/refusals.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
 	response, err := c.Raw.ListKeyRefusals(ctx, id, params, edits...)
 	return decode[RefusalList](response, err)
@@ -4888,15 +4747,19 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 
 // ResetKey: Reset a key's counters (POST /v1/admin/keys/{id}/reset)
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyJSONRequestBody, edits ...RequestEdit) error {
+// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
+func (c *Client) ResetKey(ctx context.Context, id string, body ResetKey, edits ...RequestEdit) error {
 	response, err := c.Raw.ResetKey(ctx, id, body, edits...)
 	return nothing(response, err)
 }
 
 // RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
 //
-// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
+// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.RevokeKey(ctx, id, params, edits...)
 	return decode[Key](response, err)
@@ -4904,23 +4767,29 @@ func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyPara
 
 // RotateKey: Rotate a key (POST /v1/admin/keys/{id}/rotate)
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.**Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyJSONRequestBody, edits ...RequestEdit) (*KeyWithSecret, error) {
+// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
+func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.RotateKey(ctx, id, params, body, edits...)
 	return decode[KeyWithSecret](response, err)
 }
 
 // SimulateKey: Try a quota on what a key sent (POST /v1/admin/keys/{id}/simulate)
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.**Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyJSONRequestBody, edits ...RequestEdit) (*Simulation, error) {
+// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
+func (c *Client) SimulateKey(ctx context.Context, id string, body SimulationRequest, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
 }
 
 // GetKeyUsage: See what a key used (GET /v1/admin/keys/{id}/usage)
 //
-// What a key has used, as it sees it at /v1/me/usage.**Scope:** `admin:keys` · **Cost:** 0
+// What a key has used, as it sees it at /v1/me/usage.
+//
+// **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
 	response, err := c.Raw.GetKeyUsage(ctx, id, params, edits...)
 	return decode[UsageHistory](response, err)
@@ -4928,7 +4797,9 @@ func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsage
 
 // GetLimiter: See the limiter's mode (GET /v1/admin/limiter)
 //
-// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.**Scope:** `admin:plans` · **Cost:** 0
+// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.GetLimiter(ctx, edits...)
 	return decode[LimiterMode](response, err)
@@ -4936,15 +4807,19 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 
 // PutLimiter: Switch all limits off, or on again (PUT /v1/admin/limiter)
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.**Scope:** `admin:plans` · **Cost:** 0
-func (c *Client) PutLimiter(ctx context.Context, body PutLimiterJSONRequestBody, edits ...RequestEdit) (*LimiterMode, error) {
+// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
+func (c *Client) PutLimiter(ctx context.Context, body PutLimiter, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.PutLimiter(ctx, body, edits...)
 	return decode[LimiterMode](response, err)
 }
 
 // ListPlans: List plans (GET /v1/admin/plans)
 //
-// Every plan with its policies, by name, a page at a time.**Scope:** `admin:plans` · **Cost:** 0
+// Every plan with its policies, by name, a page at a time.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits ...RequestEdit) (*PlanList, error) {
 	response, err := c.Raw.ListPlans(ctx, params, edits...)
 	return decode[PlanList](response, err)
@@ -4952,7 +4827,9 @@ func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits .
 
 // DeletePlan: Delete a plan (DELETE /v1/admin/plans/{name})
 //
-// Only a plan that no key uses can be deleted.**Scope:** `admin:plans` · **Cost:** 0
+// Only a plan that no key uses can be deleted.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, edits ...RequestEdit) error {
 	response, err := c.Raw.DeletePlan(ctx, name, params, edits...)
 	return nothing(response, err)
@@ -4960,7 +4837,9 @@ func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlan
 
 // GetPlan: Get a plan (GET /v1/admin/plans/{name})
 //
-// One plan with its policies.**Scope:** `admin:plans` · **Cost:** 0
+// One plan with its policies.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.GetPlan(ctx, name, edits...)
 	return decode[Plan](response, err)
@@ -4968,47 +4847,59 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 
 // PutPlan: Create or replace a plan (PUT /v1/admin/plans/{name})
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.**Scope:** `admin:plans` · **Cost:** 0
-func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanJSONRequestBody, edits ...RequestEdit) (*Plan, error) {
+// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
+//
+// **Scope:** `admin:plans` · **Cost:** 0
+func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlan, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)
 }
 
 // CheckLimit: Check a limit (POST /v1/limits/check)
 //
-// Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.**Scope:** `limits:check` · **Cost:** 0
-func (c *Client) CheckLimit(ctx context.Context, body CheckLimitJSONRequestBody, edits ...RequestEdit) (*CheckAnswer, error) {
+// Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
+//
+// **Scope:** `limits:check` · **Cost:** 0
+func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*CheckAnswer, error) {
 	response, err := c.Raw.CheckLimit(ctx, body, edits...)
 	return decode[CheckAnswer](response, err)
 }
 
 // CommitLimit: Commit a reservation (POST /v1/limits/commit)
 //
-// Ends a reservation at what the work really cost, and gives the rest back.**Scope:** `limits:check` · **Cost:** 0
-func (c *Client) CommitLimit(ctx context.Context, body CommitLimitJSONRequestBody, edits ...RequestEdit) error {
+// Ends a reservation at what the work really cost, and gives the rest back.
+//
+// **Scope:** `limits:check` · **Cost:** 0
+func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...RequestEdit) error {
 	response, err := c.Raw.CommitLimit(ctx, body, edits...)
 	return nothing(response, err)
 }
 
 // ReleaseLimit: Release a reservation (POST /v1/limits/release)
 //
-// Gives all of a reservation back, once.**Scope:** `limits:check` · **Cost:** 0
-func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseLimitJSONRequestBody, edits ...RequestEdit) error {
+// Gives all of a reservation back, once.
+//
+// **Scope:** `limits:check` · **Cost:** 0
+func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseBody, edits ...RequestEdit) error {
 	response, err := c.Raw.ReleaseLimit(ctx, body, edits...)
 	return nothing(response, err)
 }
 
 // ReserveLimit: Reserve units (POST /v1/limits/reserve)
 //
-// A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.**Scope:** `limits:check` · **Cost:** 0
-func (c *Client) ReserveLimit(ctx context.Context, body ReserveLimitJSONRequestBody, edits ...RequestEdit) (*ReserveAnswer, error) {
+// A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
+//
+// **Scope:** `limits:check` · **Cost:** 0
+func (c *Client) ReserveLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*ReserveAnswer, error) {
 	response, err := c.Raw.ReserveLimit(ctx, body, edits...)
 	return decode[ReserveAnswer](response, err)
 }
 
 // GetMe: See my key (GET /v1/me)
 //
-// What the key of this request is and may do, and its quota. Costs nothing.**Scope:** any key · **Cost:** 0, within 50 requests a second
+// What the key of this request is and may do, and its quota. Costs nothing.
+//
+// **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMe(ctx context.Context, edits ...RequestEdit) (*OwnKeyWithQuota, error) {
 	response, err := c.Raw.GetMe(ctx, edits...)
 	return decode[OwnKeyWithQuota](response, err)
@@ -5016,7 +4907,9 @@ func (c *Client) GetMe(ctx context.Context, edits ...RequestEdit) (*OwnKeyWithQu
 
 // GetMyLimits: See where I stand (GET /v1/me/limits)
 //
-// What is left of every policy of the key. Looking costs nothing.**Scope:** any key · **Cost:** 0, within 50 requests a second
+// What is left of every policy of the key. Looking costs nothing.
+//
+// **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMyLimits(ctx context.Context, edits ...RequestEdit) (*KeyLimits, error) {
 	response, err := c.Raw.GetMyLimits(ctx, edits...)
 	return decode[KeyLimits](response, err)
@@ -5024,7 +4917,9 @@ func (c *Client) GetMyLimits(ctx context.Context, edits ...RequestEdit) (*KeyLim
 
 // ListMyRefusals: See why I was refused (GET /v1/me/refusals)
 //
-// Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.**Scope:** any key · **Cost:** 0, within 50 requests a second
+// Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.
+//
+// **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
 	response, err := c.Raw.ListMyRefusals(ctx, params, edits...)
 	return decode[RefusalList](response, err)
@@ -5032,15 +4927,19 @@ func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParam
 
 // RotateMe: Rotate my key (POST /v1/me/rotate)
 //
-// Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.**Scope:** any key · **Cost:** 0, within 50 requests a second
-func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateMeJSONRequestBody, edits ...RequestEdit) (*OwnKeyWithSecret, error) {
+// Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+//
+// **Scope:** any key · **Cost:** 0, within 50 requests a second
+func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKey, edits ...RequestEdit) (*OwnKeyWithSecret, error) {
 	response, err := c.Raw.RotateMe(ctx, params, body, edits...)
 	return decode[OwnKeyWithSecret](response, err)
 }
 
 // GetMyUsage: See my usage (GET /v1/me/usage)
 //
-// What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.**Scope:** any key · **Cost:** 0, within 50 requests a second
+// What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.
+//
+// **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
 	response, err := c.Raw.GetMyUsage(ctx, params, edits...)
 	return decode[UsageHistory](response, err)
@@ -5048,7 +4947,9 @@ func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits
 
 // ListOrders: List orders (GET /v1/orders)
 //
-// The orders of the key's owner, newest first, a page at a time.**Scope:** `orders:read` · **Cost:** 1
+// The orders of the key's owner, newest first, a page at a time.
+//
+// **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits ...RequestEdit) (*OrderList, error) {
 	response, err := c.Raw.ListOrders(ctx, params, edits...)
 	return decode[OrderList](response, err)
@@ -5056,15 +4957,21 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits
 
 // CreateOrder: Place an order (POST /v1/orders)
 //
-// Stores the order as pending, at today's prices. It is processed afterwards.With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.**Scope:** `orders:write` · **Cost:** 5
-func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrderJSONRequestBody, edits ...RequestEdit) (*Order, error) {
+// Stores the order as pending, at today's prices. It is processed afterwards.
+//
+// With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
+//
+// **Scope:** `orders:write` · **Cost:** 5
+func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrder, edits ...RequestEdit) (*Order, error) {
 	response, err := c.Raw.CreateOrder(ctx, params, body, edits...)
 	return decode[Order](response, err)
 }
 
 // GetOrder: Get an order (GET /v1/orders/{id})
 //
-// One order of the key's owner. Somebody else's is not found.**Scope:** `orders:read` · **Cost:** 1
+// One order of the key's owner. Somebody else's is not found.
+//
+// **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams, edits ...RequestEdit) (*Order, error) {
 	response, err := c.Raw.GetOrder(ctx, id, params, edits...)
 	return decode[Order](response, err)
@@ -5072,7 +4979,9 @@ func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams
 
 // GetInvoice: Get an order's invoice (GET /v1/orders/{id}/invoice)
 //
-// The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.**Scope:** `orders:read` · **Cost:** 10
+// The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
+//
+// **Scope:** `orders:read` · **Cost:** 10
 func (c *Client) GetInvoice(ctx context.Context, id string, params *GetInvoiceParams, edits ...RequestEdit) ([]byte, error) {
 	response, err := c.Raw.GetInvoice(ctx, id, params, edits...)
 	return content(response, err)
@@ -5080,7 +4989,9 @@ func (c *Client) GetInvoice(ctx context.Context, id string, params *GetInvoicePa
 
 // ListProducts: List products (GET /v1/products)
 //
-// The shop's products, in a stable order, a page at a time.**Scope:** `products:read` · **Cost:** 1
+// The shop's products, in a stable order, a page at a time.
+//
+// **Scope:** `products:read` · **Cost:** 1
 func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, edits ...RequestEdit) (*ProductList, error) {
 	response, err := c.Raw.ListProducts(ctx, params, edits...)
 	return decode[ProductList](response, err)
@@ -5088,7 +4999,9 @@ func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, e
 
 // GetProduct: Get a product (GET /v1/products/{id})
 //
-// One product, with the stock that can be ordered now.**Scope:** `products:read` · **Cost:** 1
+// One product, with the stock that can be ordered now.
+//
+// **Scope:** `products:read` · **Cost:** 1
 func (c *Client) GetProduct(ctx context.Context, id string, params *GetProductParams, edits ...RequestEdit) (*Product, error) {
 	response, err := c.Raw.GetProduct(ctx, id, params, edits...)
 	return decode[Product](response, err)

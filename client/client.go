@@ -93,6 +93,7 @@ func WithLongestWait(d time.Duration) Option { return func(s *settings) { s.long
 // ones fail with a *WaitError.
 func WithLongestQueue(n int) Option { return func(s *settings) { s.longestQueue = n } }
 
-// WithMaxAttempts bounds how often a request is sent, the first time included;
-// default 5.
+// WithMaxAttempts bounds how often a request is sent that fails (503, or no
+// answer), the first time included; default 5. Refusals don't count: nothing was
+// done, and WithLongestWait bounds them.
 func WithMaxAttempts(n int) Option { return func(s *settings) { s.attempts = n } }

@@ -5,9 +5,10 @@
 //	products, err := c.ListProducts(ctx, nil)
 //
 // Every operation of the API is a method that takes and returns the API's own
-// shapes. A failure that the API reports is a [*Problem]; a request that would
-// have to wait for longer than [WithLongestWait] is a [*WaitError], which says
-// when to come back.
+// shapes; where null says something else than leaving out, as in [KeyPatch], a
+// field is a nullable.Nullable. A failure that the API reports is a [*Problem]; a
+// request that would have to wait for longer than [WithLongestWait] is a
+// [*WaitError], which says when to come back.
 //
 // # Pacing
 //
@@ -20,9 +21,37 @@
 // applies to it. The RateLimit fields of every answer correct the picture, so
 // that others who spend the same quota are noticed.
 //
-// With one process on a key, no request is refused. With several, some may
-// be, and are sent again when the server says so: after 429 always, for
-// nothing was done; after 503 where doing it twice does no harm.
+// With one process on a key, no request is refused. Several that share one know
+// of each other only by the answers, so some of their requests are refused, and
+// sent again when the server says so; callers see only that it takes longer.
+// They give way to each other by random pauses: none is kept waiting for good,
+// but their shares are equal only on average. A process with more requests under
+// way than another may get more where a policy's units come many at once.
+//
+// # Failures
+//
+// What did no harm is tried again. A refusal (429) wasn't done, so it is sent
+// again as often as it takes, until [WithLongestWait]: then the caller gets the
+// refusal, or a [*WaitError]. A 503 or a request without an answer may have been
+// done: such a request is sent again, at most [WithMaxAttempts] times in all,
+// where doing it twice leaves things as doing it once (GET, PUT, DELETE), or
+// with an Idempotency-Key, which every order is given. A DELETE, or a change
+// with If-Match, that was done at the first try may so be answered 404 or 412 by
+// the second.
+//
+// When no answer comes even so, the error is an [*UnansweredError]. An order may
+// have been placed then: whoever goes on sends the same order under the same
+// key, which gets the first answer once more and places no second one. A call
+// without that key is a new order.
+//
+//	var silence *client.UnansweredError
+//	if errors.As(err, &silence) {
+//		order, err = c.CreateOrder(ctx, &client.CreateOrderParams{IdempotencyKey: &silence.IdempotencyKey}, body)
+//	}
+//
+// The same holds for a [*Problem] of status 500 and above, which tells the key too.
+// Who must go on after a restart of the program chooses the key, and keeps it
+// before the first call.
 //
 // It is not a limiter for your own callers (that is package ratelimit), and it
 // keeps nothing between runs.

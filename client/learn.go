@@ -33,7 +33,7 @@ func (p *pacer) policiesChanged(t *ticket, header http.Header, seen map[string]o
 func (p *pacer) install(policies []Policy) error {
 	var ledgers []*ledger
 	for _, policy := range policies {
-		if orZero(policy.Mode) == ModeShadow {
+		if orZero(policy.Mode) == Shadow {
 			continue
 		}
 		fresh, err := newLedger(policy)
@@ -52,6 +52,7 @@ func (p *pacer) install(policies []Policy) error {
 		ledgers = append(ledgers, fresh)
 	}
 	p.ledgers = ledgers
+	p.closedUntil = 0 // what it stood for may be among them
 	clear(p.fields)
 	return nil
 }
@@ -139,7 +140,7 @@ func (t *Transport) look(ctx context.Context) (changed bool, err error) {
 	capacities := make(map[string]int64, len(limits.Data))
 	for _, l := range limits.Data {
 		capacities[l.Policy] = l.Limit
-		if l.Mode == ModeEnforce {
+		if l.Mode == Enforce {
 			reset := time.Duration(min(l.ResetAfter, never.Seconds()) * float64(time.Second))
 			seen[l.Policy] = observation{remaining: l.Remaining, resetMin: max(0, reset-1), resetMax: reset + 1} // a float's rounding
 		}

@@ -22,8 +22,11 @@ type ledger struct {
 	underWay  int64   // units of requests that have no answer yet
 	sent      int64   // units ever sent
 	answered  int64   // units ever answered
-	notBefore instant // after a refusal
-	streak    int     // refusals less admissions
+	notBefore instant // after a refusal, or to give way
+	streak    int     // refusals since the last admission, bounded
+	// sharedUntil is until when others are taken to spend of the same quota.
+	sharedUntil instant
+	told        int64 // units that remained by the last answer, less those sent since
 }
 
 // serverQueueing is for how long the server lets a request wait in its queue at
@@ -96,7 +99,7 @@ func (l *ledger) ready(now instant, cost int64) instant {
 	default: // they may arrive in any order, and each has its turn after all others
 		most = min(most, l.queue-l.underWay-units+1)
 	}
-	if most < 0 {
+	if most < 0 || l.mustAsk(now, units) {
 		return never
 	}
 	return max(l.notBefore, l.room(now, most))
@@ -116,6 +119,7 @@ func (l *ledger) send(now instant, cost int64) part {
 	units := l.units(cost)
 	l.underWay += units
 	l.sent += units
+	l.told -= units
 	return part{ledger: l, units: units, total: l.used(now) + l.underWay, sent: l.sent, answered: l.answered}
 }
 
@@ -124,8 +128,8 @@ func (l *ledger) send(now instant, cost int64) part {
 // seen is what the answer says of the policy, nil if nothing.
 func (p *part) settle(now instant, refused bool, seen *observation) {
 	l := p.ledger
-	if !refused && p.units > 0 && l.streak > 0 {
-		l.streak--
+	if !refused && p.units > 0 {
+		l.streak = 0
 	}
 	if !l.holds {
 		l.underWay -= p.units
@@ -141,10 +145,15 @@ func (p *part) settle(now instant, refused bool, seen *observation) {
 		}
 		if others := l.least(seen) - expected; others > 0 {
 			l.charge(now, others)
+			if p.units > 0 {
+				l.sharedUntil = now + sharedFor
+			}
 		}
 		l.observe(seen)
+		l.told = seen.remaining - (l.sent - p.sent)
 	}
 	l.answered += p.units
+	l.giveWay(now)
 }
 
 // end frees the slot of a request that has ended.

@@ -2,9 +2,7 @@ package client
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -29,6 +27,9 @@ type pacer struct {
 	learned   bool
 	learnedAt instant
 	lookedAt  instant
+	// closedUntil is until when nothing that needs the key is sent, after a
+	// refusal by something else than the policies that are known.
+	closedUntil instant
 	// fields is the RateLimit-Policy field by group: when it changes, the
 	// policies have.
 	fields map[string]string
@@ -74,6 +75,11 @@ type turn struct {
 	number    uint64
 	deadline  instant
 	notBefore instant
+	// failures counts the tries that count as attempts: refusals don't.
+	failures int
+	// unanswered is true once a try had no answer: it may have been done.
+	unanswered bool
+	again      bool // after the last try: there is to be another
 }
 
 func (p *pacer) arrive(op *operation) *turn {
@@ -92,10 +98,9 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 		wake: never, signal: make(chan struct{}, 1),
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.queue) >= p.most && t.notBefore == 0 {
-		err := p.tooLong(w)
-		p.mu.Unlock()
-		return nil, err
+		return nil, p.tooLong(w)
 	}
 	w.ledgers = p.applying(t.op)
 	p.queue.add(w)
@@ -105,36 +110,39 @@ func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)
 		if w.admitted != nil {
 			w.admitted.group, w.admitted.cost = t.op.group, t.op.cost
 			p.underWay[w.admitted] = struct{}{}
-			p.mu.Unlock()
 			return w.admitted, nil
 		}
 		if w.wake < never && w.wake > w.deadline || now >= w.deadline {
 			err := p.tooLong(w)
 			p.leave(w)
-			p.mu.Unlock()
 			return nil, err
 		}
-		next := min(w.wake, w.deadline)
-		if p.queue[0] == w && !p.paused && t.op.cost > 0 {
-			again := p.lookedAt + lookAfter(next-now)
-			if again <= now {
-				p.lookedAt = now
-				p.mu.Unlock()
-				look(ctx)
-				p.mu.Lock()
-				continue
-			}
-			next = min(next, again)
-		}
-		p.mu.Unlock()
-		err := wait(ctx, w.signal, next-now)
-		p.mu.Lock()
-		if err != nil && w.admitted == nil {
+		if err := p.pause(ctx, w, now, look); err != nil && w.admitted == nil {
 			p.leave(w)
-			p.mu.Unlock()
 			return nil, err
 		}
 	}
+}
+
+// pause lets go of the lock while w has nothing to do, or while it looks for
+// all. The error is the context's.
+func (p *pacer) pause(ctx context.Context, w *waiter, now instant, look func(context.Context)) error {
+	next := min(w.wake, w.deadline)
+	looks := false
+	if p.queue[0] == w && !p.paused && w.op.cost > 0 {
+		again := p.lookedAt + lookAfter(next-now)
+		if looks = again <= now; looks {
+			p.lookedAt = now
+		}
+		next = min(next, again)
+	}
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	if looks {
+		look(ctx)
+		return nil // a context that ended meanwhile is seen by the next pause
+	}
+	return wait(ctx, w.signal, next-now)
 }
 
 // Those who wait read from time to time where the policies stand: an operator
@@ -163,7 +171,7 @@ func wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
 
 func (p *pacer) admit(now instant) {
 	if !p.paused {
-		p.queue.admit(now)
+		p.queue.admit(now, p.closedUntil)
 	}
 }
 
@@ -240,25 +248,3 @@ func (p *pacer) ended(t *ticket) {
 	}
 	p.admit(p.now())
 }
-
-// refuse keeps everybody from the policies that refused until the server's
-// Retry-After, and for longer when they have refused before: somebody else
-// spends the same quota, and those who share it must not come back together.
-func (p *pacer) refuse(t *ticket, violated []string, after time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	for i := range t.parts {
-		l := t.parts[i].ledger
-		if !slices.Contains(violated, l.policy.Name) {
-			continue
-		}
-		longer := time.Duration(float64(after) * rand.Float64() * float64(int(1)<<l.streak))
-		l.streak = min(l.streak+1, longestStreak)
-		l.notBefore = max(l.notBefore, now+after+min(longer, lookEvery))
-	}
-	p.lookedAt = min(p.lookedAt, now-lookEvery)
-}
-
-// longestStreak bounds how often the pause after a refusal is doubled.
-const longestStreak = 5

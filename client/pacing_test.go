@@ -29,8 +29,12 @@ type load struct {
 	work     time.Duration
 	failures bool
 	clients  int
+	options  []client.Option
 	seed     uint64
 }
+
+// forEver is to wait for as long as it takes.
+var forEver = []client.Option{client.WithLongestWait(1000 * time.Hour)}
 
 type result struct {
 	took             time.Duration
@@ -60,7 +64,7 @@ func run(t *testing.T, l load) (r result) {
 		var failed atomic.Pointer[error]
 		var all sync.WaitGroup
 		for range max(1, l.clients) {
-			c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithLongestWait(1000*time.Hour), client.WithMaxAttempts(50))
+			c, err := client.New("http://api.test", "key", append([]client.Option{client.WithBase(s)}, l.options...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,6 +137,7 @@ func somePolicy(t *rapid.T, name string) ratelimit.Policy {
 func TestNoRequestIsRefusedWhateverThePoliciesAndTheJourneys(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := load{
+			options: forEver,
 			workers: rapid.IntRange(1, 8).Draw(rt, "workers"), each: rapid.IntRange(1, 30).Draw(rt, "each"),
 			costs: rapid.SliceOfN(rapid.SampledFrom([]int{1, 5}), 1, 4).Draw(rt, "costs"),
 			spent: rapid.IntRange(0, 60).Draw(rt, "spent"), after: time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(rt, "after")),
@@ -199,7 +204,7 @@ func TestThePacingIsAlmostAsFastAsEachAlgorithmAllows(t *testing.T) {
 			l := speed.load
 			l.workers, l.delay, l.fast, l.seed = 4, 40*time.Millisecond, -50, 7
 			speed.policy.Name = "p"
-			l.policies = []ratelimit.Policy{speed.policy}
+			l.policies, l.options = []ratelimit.Policy{speed.policy}, forEver
 			r := run(t, l)
 			ratio := speed.least.Seconds() / r.took.Seconds()
 			t.Logf("%v of %v at least: %.1f %%; %d looks", r.took, speed.least, 100*ratio, r.looks)
@@ -220,6 +225,9 @@ func TestSeveralClientsOfOneKeyAllGetThrough(t *testing.T) {
 			l.workers, l.clients, l.each, l.delay, l.seed = 2, 3, l.each/2, 40*time.Millisecond, 7
 			speed.policy.Name = "p"
 			l.policies = []ratelimit.Policy{speed.policy}
+			if speed.policy.Algorithm == ratelimit.Calendar {
+				l.options = forEver // else with the defaults
+			}
 			r := run(t, l)
 			ratio := speed.least.Seconds() * float64(6*l.each) / float64(4*speed.load.each) / r.took.Seconds()
 			t.Logf("%v (%.0f %%), %d admitted, %d refused", r.took, 100*ratio, r.allowed, r.refused)
@@ -254,6 +262,7 @@ func TestJourneysThatRefusedOnce(t *testing.T) {
 	for name, l := range loads {
 		t.Run(name, func(t *testing.T) {
 			for l.seed = range 40 {
+				l.options = forEver
 				l.after = time.Duration(l.seed) * 37 * time.Millisecond
 				if r := run(t, l); r.err != nil || r.refused > 0 {
 					t.Fatalf("seed %d: %d refused; %v", l.seed, r.refused, r.err)

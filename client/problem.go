@@ -33,6 +33,10 @@ type Problem struct {
 	// RetryAfter is how long to wait before the request would pass, with 429
 	// and 503; nil where that isn't known or waiting doesn't help.
 	RetryAfter *time.Duration `json:"-"`
+	// IdempotencyKey is the one under which the request was sent, "" if it had
+	// none. After a 5xx the request may have been done: to go on, send it again
+	// under the same key.
+	IdempotencyKey string `json:"-"`
 }
 
 // FieldError is one fault of a request's input.
@@ -80,10 +84,13 @@ func content(response *http.Response, err error) ([]byte, error) {
 		return nil, problemOf(response)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, longestBody+1))
-	if err == nil && len(body) > longestBody {
-		err = errors.New("the answer is too long")
+	if err != nil {
+		return nil, &UnansweredError{IdempotencyKey: keyOf(response), Err: err}
 	}
-	return body, err
+	if len(body) > longestBody {
+		return nil, errors.New("the answer is too long")
+	}
+	return body, nil
 }
 
 // nothing is content for answers without one.
@@ -123,7 +130,7 @@ func parseProblem(response *http.Response, body []byte) *Problem {
 			*problem = Problem{}
 		}
 	}
-	problem.Status = response.StatusCode
+	problem.Status, problem.IdempotencyKey = response.StatusCode, keyOf(response)
 	if problem.Title == "" {
 		problem.Title = http.StatusText(response.StatusCode)
 	}

@@ -45,14 +45,14 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// admit sends all that can go now. In the order of arrival: whoever has to wait
+// admit sends all that can go now, but before closedUntil only what needs no key. In the order of arrival: whoever has to wait
 // for a policy keeps all later ones from it, so nobody is overtaken where it
 // matters, and a big request isn't starved by small ones.
-func (q *queue) admit(now instant) {
+func (q *queue) admit(now, closedUntil instant) {
 	kept := map[*ledger]bool{}
 	waiting := (*q)[:0]
 	for _, w := range *q {
-		if w.tryNow(now, kept) {
+		if w.tryNow(now, closedUntil, kept) {
 			w.poke()
 			continue
 		}
@@ -66,8 +66,11 @@ func (q *queue) admit(now instant) {
 }
 
 // tryNow sends the request if it can go, and else says when it may.
-func (w *waiter) tryNow(now instant, kept map[*ledger]bool) bool {
+func (w *waiter) tryNow(now, closedUntil instant, kept map[*ledger]bool) bool {
 	ready, behind := max(now, w.notBefore), false
+	if w.op != free {
+		ready = max(ready, closedUntil)
+	}
 	for _, l := range w.ledgers {
 		if kept[l] {
 			behind = true

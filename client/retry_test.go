@@ -13,7 +13,7 @@ import (
 	"ratelimiter/client"
 )
 
-// script answers requests one after the other.
+// script answers requests one after the other; nil is no answer.
 type script struct {
 	answers []func() *http.Response
 	got     []*http.Request
@@ -36,8 +36,13 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(s.answers) > 1 {
 		s.answers = s.answers[1:]
 	}
-	return answer(), nil
+	if response := answer(); response != nil {
+		return response, nil
+	}
+	return nil, errCut
 }
+
+var errCut = errors.New("the connection was cut")
 
 func TestWhatIsSentAgain(t *testing.T) {
 	limited := func() *http.Response {
@@ -45,6 +50,9 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 	never := func() *http.Response { return reply(429, nil, map[string]any{"retry_after": nil}) }
 	down := func() *http.Response { return reply(503, http.Header{"Retry-After": {"2"}}, nil) }
+	atOnce := func() *http.Response { return reply(429, http.Header{"Retry-After": {"0"}}, nil) }
+	placing := func() *http.Response { return reply(409, http.Header{"Retry-After": {"1"}}, nil) }
+	conflict := func() *http.Response { return reply(409, nil, nil) }
 	far := func() *http.Response { return reply(503, http.Header{"Retry-After": {"3600"}}, nil) }
 	ok := func() *http.Response { return reply(200, nil, map[string]any{}) }
 	get := func(ctx context.Context, c *client.Client) error { _, err := c.ListProducts(ctx, nil); return err }
@@ -66,7 +74,12 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}{
 		{name: "a refusal, after what the body says", answers: []func() *http.Response{limited, ok}, call: check, tries: 2, took: 2500 * time.Millisecond},
 		{name: "what never passes isn't", answers: []func() *http.Response{never, ok}, call: get, tries: 1, status: 429},
-		{name: "a refusal not for ever", answers: []func() *http.Response{limited, limited, limited, ok}, call: get, tries: 3, took: 5 * time.Second, status: 429},
+		{name: "a refusal more often than there are attempts", answers: []func() *http.Response{limited, limited, limited, limited, ok}, call: check, tries: 5, took: 10 * time.Second},
+		{name: "a refusal until the longest wait", answers: []func() *http.Response{limited}, call: get, tries: 49, took: 2 * time.Minute, status: 429},
+		{name: "a refusal that says at once", answers: []func() *http.Response{atOnce, ok}, call: get, tries: 2, took: 100 * time.Millisecond},
+		{name: "503 as often as there are attempts", answers: []func() *http.Response{down}, call: get, tries: 3, took: 4 * time.Second, status: 503},
+		{name: "an order that is being placed", answers: []func() *http.Response{placing, ok}, call: order, tries: 2, took: time.Second},
+		{name: "a conflict that stays", answers: []func() *http.Response{conflict, ok}, call: order, tries: 1, status: 409},
 		{name: "503 of a read", answers: []func() *http.Response{down, ok}, call: get, tries: 2, took: 2 * time.Second},
 		{name: "503 of an order, by its key", answers: []func() *http.Response{down, limited, ok}, call: order, tries: 3, took: 4500 * time.Millisecond},
 		{name: "503 of what isn't safe", answers: []func() *http.Response{down, ok}, call: check, tries: 1, status: 503},

@@ -45,8 +45,10 @@ func NewTransport(baseURL, key string, options ...Option) (*Transport, error) {
 }
 
 // RoundTrip sends the request when the quota has room for it, with the key,
-// and again when the server says that it may be. The error is a *WaitError when
-// that would take too long, the context's, or the network's.
+// and again when that does no harm: after a refusal, after 503, and when no
+// answer came. The error is a *WaitError when that would take too long, an
+// *UnansweredError when the request was sent and what became of it isn't known,
+// or the context's.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := t.paced(request)
 	if err != nil && request.Body != nil {
@@ -59,37 +61,55 @@ func (t *Transport) paced(request *http.Request) (*http.Response, error) {
 	if request.URL.Scheme != t.server.Scheme || request.URL.Host != t.server.Host {
 		return nil, fmt.Errorf("the key is for %s, not for %s", t.server.Host, request.URL.Host)
 	}
-	ctx := request.Context()
 	op := operationOf(request.Method, t.below(request.URL.Path))
 	request = t.prepare(request, op)
 	turn := t.pacer.arrive(op)
-	for attempt := 1; ; attempt++ {
-		if op.cost > 0 {
-			if err := t.learn(ctx); err != nil {
-				return nil, err
+	for {
+		response, err := t.try(request, turn)
+		switch {
+		case response == nil:
+			if !turn.again {
+				return nil, turn.failed(request, err)
 			}
-		}
-		ticket, err := t.pacer.acquire(ctx, turn, t.lookAgain)
-		if err != nil {
-			return nil, err
-		}
-		response, err := t.send(request, ticket)
-		if err != nil {
-			t.pacer.answered(ticket, nil)
-			t.pacer.ended(ticket)
-			return nil, err
-		}
-		if t.pacer.answered(ticket, response) {
-			t.forget()
-		}
-		if attempt >= t.attempts || !t.again(request, response, turn, ticket) {
+		case !turn.again:
+			response.Request = request
 			return response, nil
+		default:
+			_ = response.Body.Close() // nobody reads it
 		}
-		_ = response.Body.Close() // nobody reads it
 		if request, err = rewound(request); err != nil {
+			return nil, turn.failed(request, err)
+		}
+	}
+}
+
+// try waits until the request may be sent, and sends it once. Whether it is to
+// be tried again stands in turn then.
+func (t *Transport) try(request *http.Request, turn *turn) (*http.Response, error) {
+	ctx := request.Context()
+	turn.again = false
+	if turn.op.cost > 0 {
+		if err := t.learn(ctx); err != nil {
 			return nil, err
 		}
 	}
+	ticket, err := t.pacer.acquire(ctx, turn, t.lookAgain)
+	if err != nil {
+		return nil, err
+	}
+	response, err := t.send(request, ticket)
+	if err != nil {
+		t.pacer.answered(ticket, nil)
+		t.pacer.ended(ticket)
+		turn.unanswered = true
+		turn.again = t.afterSilence(request, turn)
+		return nil, err
+	}
+	if t.pacer.answered(ticket, response) {
+		t.forget()
+	}
+	turn.again = t.afterAnswer(request, response, turn, ticket)
+	return response, nil
 }
 
 // below is the path without that of the base URL.

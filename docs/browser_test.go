@@ -113,6 +113,7 @@ func TestFollowTheBrowsersColours(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("[id='components-schemas-Product'], [data-name='Product'], .json-schema-2020-12__title")),
 	)
 	browser.Screenshot("docs-dark")
+	checkReadable(t, browser)
 	checkClean(t, browser, server)
 }
 
@@ -127,9 +128,22 @@ func TestTheReferenceShowsEveryOperationInBothColours(t *testing.T) {
 				t.Errorf("/redoc in %s colours doesn't show %s", scheme, id)
 			}
 		}
+		browser.Do(chromedp.Click(chromedp.CSS("#redoc button:has(.http-verb)"), chromedp.NodeVisible)) // opens the box with the server
 		browser.Screenshot("redoc-" + scheme)
+		checkReadable(t, browser)
 	}
 	checkClean(t, browser, server)
+}
+
+// legible is the contrast that WCAG 2.1 asks of large text, and of what only marks something.
+const legible = 3
+
+// checkReadable fails the test when the page shows texts that can hardly be seen.
+func checkReadable(t *testing.T, browser *testkit.Browser) {
+	t.Helper()
+	for _, text := range browser.FaintTexts(legible) {
+		t.Errorf("too faint: %s", text)
+	}
 }
 
 // checkClean fails the test when the page broke its Content-Security-Policy or asked another server for anything.

@@ -1265,6 +1265,15 @@ const docTemplate = `{
                         "in": "header"
                     },
                     {
+                        "enum": [
+                            "*"
+                        ],
+                        "type": "string",
+                        "description": "Create only: never replace",
+                        "name": "If-None-Match",
+                        "in": "header"
+                    },
+                    {
                         "description": "What the plan shall be",
                         "name": "plan",
                         "in": "body",
@@ -1571,6 +1580,12 @@ const docTemplate = `{
                         "description": "OK",
                         "schema": {
                             "$ref": "#/definitions/handlers.OwnKeyWithQuota"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The key's version"
+                            }
                         }
                     }
                 }
@@ -2128,7 +2143,7 @@ const docTemplate = `{
                         "headers": {
                             "Content-Disposition": {
                                 "type": "string",
-                                "description": "inline, with a file name"
+                                "description": "attachment, with a file name"
                             },
                             "ETag": {
                                 "type": "string",
@@ -4322,7 +4337,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Send a key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. Press **Authorize**, enter it once, and each operation here can be tried.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457); a 422 lists every fault at once, with its place. Every answer has an `X-Request-Id`, which also stands in the log.\n\n**Lists** come in pages: `next_cursor`, and `Link`, lead to the next one; on the last it is null.\n\n**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key`. After a 429 or 503, wait for `Retry-After`.\n\n**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has; `If-Match` lets a change pass only if nobody else has made one since.\n\nIn Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.",
+	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Get a key** from whoever runs the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) one is printed at the start, and stands in `.data/dev-keys.json`.\n\n**Send it** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing. Each operation's cost stands below; `GET /v1/me/limits` looks for nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). A 422 lists every fault at once: its place, a stable code, and a sentence. Every answer has an `X-Request-Id`, which also stands in the server's log.\n\n**Codes of faults**: of presence `required`, `unknown`, `null`, `duplicate`; of form `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; of size `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `range`, `name`; of meaning `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may come.\n\n**Values**: times are RFC 3339 in UTC; durations in answers are seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A body is JSON of at most 64 KiB, without unknown fields; unknown query parameters are ignored.\n\n**Lists** come in pages: send `next_cursor` as `cursor`, or follow `Link`; on the last page it is null.\n\n**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key` of your own. After a 429, 503 or a 409 with `Retry-After`, wait as long as that says.\n\n**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has. `If-Match` lets a change of a key or plan pass only if nobody has made another one since.\n\n**Pay in dev mode** with the token `tok_ok`. Orders stay pending: nothing processes them yet.\n\nIn Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

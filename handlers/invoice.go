@@ -53,7 +53,7 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 //	@Param			If-None-Match	header		string	false	"The ETag of the invoice that the caller has"
 //	@Success		200				{file}		file	"The invoice"
 //	@Header			200				{string}	ETag				"The same as long as the invoice is"
-//	@Header			200				{string}	Content-Disposition	"inline, with a file name"
+//	@Header			200				{string}	Content-Disposition	"attachment, with a file name"
 //	@Success		304				"The caller has this invoice already"
 //	@Failure		404				{object}	models.Problem
 //	@Failure		503				{object}	models.Problem
@@ -80,7 +80,7 @@ func (h *Invoices) Get(c *gin.Context) {
 		return
 	}
 	keepWithTag(c, tag)
-	c.Header("Content-Disposition", `inline; filename="`+fileName(inv.Order.ID)+`"`)
+	c.Header("Content-Disposition", `attachment; filename="`+fileName(inv.Order.ID)+`"`)
 	c.DataFromReader(http.StatusOK, int64(len(pdf)), pdfType, bytes.NewReader(pdf), nil)
 }
 

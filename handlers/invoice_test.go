@@ -95,7 +95,7 @@ func TestTheFileNameIsSafe(t *testing.T) {
 		"../../etc/Ü":           "invoice-------etc--.pdf",
 	} {
 		_, recorder := getInvoice(&fakeInvoices{}, id, nil)
-		if got := recorder.Header().Get("Content-Disposition"); got != `inline; filename="`+want+`"` {
+		if got := recorder.Header().Get("Content-Disposition"); got != `attachment; filename="`+want+`"` {
 			t.Errorf("%q: %s", id, got)
 		}
 	}

@@ -68,13 +68,14 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@ID				getMe
 //	@Produce		json
 //	@Success		200	{object}	OwnKeyWithQuota
+//	@Header			200	{string}	ETag	"The key's version"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
 		key, now := keyOf(c), time.Now()
-		answer(c, http.StatusOK, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)}, nil)
+		answerVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)}, nil)
 	}
 }
 

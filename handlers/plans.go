@@ -62,9 +62,10 @@ func ShowPlan(plan models.Plan) (Plan, error) {
 
 // replacePlan is what PUT /v1/admin/plans/{name} takes.
 type replacePlan struct {
-	Name    string  `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	IfMatch ifMatch `header:"If-Match"`
-	Body    putPlan `body:"required"`
+	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	IfMatch     ifMatch     `header:"If-Match"`
+	IfNoneMatch ifNoneMatch `header:"If-None-Match"`
+	Body        putPlan     `body:"required"`
 }
 
 // putPlan is what a plan shall be.
@@ -95,6 +96,7 @@ func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 //	@Produce		json
 //	@Param			name		path		string	true	"The plan's name"	minlength(1)	maxlength(32)
 //	@Param			If-Match	header		string	false	"Replace only this version, as an ETag told it"
+//	@Param			If-None-Match	header		string	false	"Create only: never replace"	Enums(*)
 //	@Param			plan		body		putPlan	true	"What the plan shall be"
 //	@Success		200			{object}	Plan	"It was replaced"
 //	@Success		201			{object}	Plan	"It was created"
@@ -125,7 +127,9 @@ func (h *Plans) put(ctx context.Context, in replacePlan) (plan Plan, created boo
 	if err != nil {
 		return Plan{}, false, err
 	}
-	stored, created, err := h.plans.Put(ctx, spec, models.Expected(in.IfMatch))
+	expected := models.Expected(in.IfMatch)
+	expected.Absent = in.IfNoneMatch.any
+	stored, created, err := h.plans.Put(ctx, spec, expected)
 	if err != nil {
 		return Plan{}, false, err
 	}

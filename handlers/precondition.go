@@ -122,9 +122,23 @@ func notModified(c *gin.Context, tag string) bool {
 		return false
 	}
 	keepWithTag(c, tag)
+	c.Writer.Header().Del("Link") // the caller has it beside the content
 	c.Status(http.StatusNotModified)
 	c.Writer.WriteHeaderNow()
 	return true
+}
+
+// ifNoneMatch is an If-None-Match field of a change (RFC 9110, section 13.1.2).
+type ifNoneMatch struct{ any bool }
+
+// ParseLines reads the field. Of a change only * makes sense: it may only make
+// something new.
+func (m *ifNoneMatch) ParseLines(lines []string) (code, message string) {
+	if len(lines) != 1 || strings.TrimSpace(lines[0]) != "*" {
+		return "enum", "must be *, for what may not be there yet; to change a version that you know, send If-Match"
+	}
+	m.any = true
+	return "", ""
 }
 
 // answerVersioned answers with a body whose entity tag is its version, unless err

@@ -70,7 +70,7 @@ func (q *historyQuery) Validate(faults *models.Faults) {
 	if q.Group != "" && !slices.Contains(q.groups, q.Group) {
 		faults.Query("group", "enum", "must be one of "+strings.Join(q.groups, ", "))
 	}
-	m := q.toModel()
+	m := q.toModel() // what could not be read is as if left out
 	switch n := int64(m.To.Sub(m.From) / m.Bucket.Duration()); {
 	case !m.From.Before(m.To):
 		faults.Query("from", "range", "must be before to")

@@ -66,7 +66,11 @@ func Compress(next http.Handler) http.Handler {
 		if sent := withoutSuffix(r.Header); sent != nil {
 			w = &revalidation{ResponseWriter: w, sent: sent}
 		}
-		if r.Header["Accept-Encoding"] == nil || wantsEvents(r) {
+		accepted := r.Header["Accept-Encoding"]
+		if len(accepted) > 1 { // one list over several lines (RFC 9110, section 5.3)
+			r.Header.Set("Accept-Encoding", strings.Join(accepted, ", "))
+		}
+		if accepted == nil || wantsEvents(r) {
 			if r.Header["If-None-Match"] != nil { // a 304 has no size to go by
 				w.Header()["Vary"] = varyEncoding
 			}

@@ -23,7 +23,7 @@ var (
 	}
 	corsResponseHeaders = []string{
 		"RateLimit", "RateLimit-Policy", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
-		"X-Request-Id", "ETag", "Link", "Location", "Idempotency-Replayed",
+		"X-Request-Id", "ETag", "Link", "Location", "Allow", "WWW-Authenticate", "Content-Disposition", "Idempotency-Replayed",
 	}
 )
 

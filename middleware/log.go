@@ -1,11 +1,14 @@
 package middleware
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
 )
 
 // Log writes one line a request when it has ended: what was asked, by which
@@ -16,7 +19,10 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		c.Next()
 		e := exchangeOf(c)
 		level := slog.LevelInfo
-		if e.Status() >= http.StatusInternalServerError {
+		switch err := c.Errors.Last(); {
+		case err != nil && errors.Is(err.Err, models.ErrOverloaded): // shed on purpose
+			level = slog.LevelWarn
+		case e.Status() >= http.StatusInternalServerError:
 			level = slog.LevelError
 		}
 		attrs := []slog.Attr{

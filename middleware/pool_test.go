@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,5 +186,17 @@ func TestOverloadIsA503ThatSaysWhenToComeBack(t *testing.T) {
 	}
 	if len(seen) < 2 {
 		t.Errorf("all are told to come back together: %v", seen)
+	}
+}
+
+func TestACoreIsLeftForTheOthers(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for cores, workers := range map[int]int64{1: 1, 2: 1, 3: 2, 8: 7} {
+		runtime.GOMAXPROCS(cores)
+		p := NewPool()
+		if !p.workers.TryAcquire(workers) || p.workers.TryAcquire(1) || p.all != workers*(1+64) {
+			t.Errorf("%d cores: want %d workers, and 64 places to wait for each; places %d", cores, workers, p.all)
+		}
 	}
 }

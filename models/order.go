@@ -51,8 +51,10 @@ func (o Order) AsPlaced() Order {
 // OrderItem is one line of an order, at the price of the day it was placed.
 type OrderItem struct {
 	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
-	Quantity  int64  `json:"quantity" minimum:"1" example:"2"`    // how many of it
-	UnitPrice Money  `json:"unit_price"`                          // of one, when it was ordered
+	SKU       string `json:"-"`                                   // what the product was called on that day, for the invoice
+	Name      string `json:"-"`
+	Quantity  int64  `json:"quantity" minimum:"1" example:"2"` // how many of it
+	UnitPrice Money  `json:"unit_price"`                       // of one, when it was ordered
 }
 
 // NewOrder is what an owner asks for. Whether it has the right form is checked

@@ -36,11 +36,15 @@ type Expected struct {
 	Given    bool    // there is a condition
 	Any      bool    // it has to be there, in whatever version
 	Versions []int64 // or in one of these
+	Absent   bool    // it may not be there yet: an If-None-Match of *
 }
 
 // Check returns a *StatusError (412) when the thing at hand, in this version
 // or 0 for absent, is not what was expected.
 func (e Expected) Check(version int64) error {
+	if e.Absent && version > 0 {
+		return &StatusError{Status: http.StatusPreconditionFailed, Detail: "If-None-Match doesn't fit: it is there already."}
+	}
 	if !e.Given || version > 0 && (e.Any || slices.Contains(e.Versions, version)) {
 		return nil
 	}

@@ -14,8 +14,8 @@ import (
 // negotiate returns a 406 when the caller accepts nothing of what is produced
 // (RFC 9110, section 12.5.1). A field that can't be parsed says nothing.
 func negotiate(header http.Header, produces []string) error {
-	accept := header["Accept"]
-	if len(accept) == 0 || len(produces) == 0 || len(accept) == 1 && accept[0] == "*/*" {
+	accept := strings.TrimSpace(strings.Join(header["Accept"], ", "))
+	if accept == "" || accept == "*/*" || len(produces) == 0 {
 		return nil
 	}
 	var offered []contenttype.MediaType
@@ -25,8 +25,7 @@ func negotiate(header http.Header, produces []string) error {
 			offered = append(offered, contenttype.NewMediaType(JSON+"; charset=utf-8"))
 		}
 	}
-	field := strings.Join(accept, ", ")
-	if _, _, err := contenttype.GetAcceptableMediaTypeFromHeader(field, offered); !errors.Is(err, contenttype.ErrNoAcceptableTypeFound) {
+	if _, _, err := contenttype.GetAcceptableMediaTypeFromHeader(accept, offered); !errors.Is(err, contenttype.ErrNoAcceptableTypeFound) {
 		return nil
 	}
 	return &models.StatusError{

@@ -40,11 +40,13 @@ func (p *part) Validate(faults *models.Faults) {
 }
 
 type small struct {
-	Name  string           `json:"name" validate:"required" minLength:"2" pattern:"^\\S+$" says:"must be one word"`
-	Count int64            `json:"count" default:"7" maximum:"9"`
-	Grade Optional[string] `json:"grade" enums:"a,b"`
-	Until Optional[*Time]  `json:"until"`
-	Tags  []string         `json:"tags" maxItems:"2"`
+	Name   string            `json:"name" validate:"required" minLength:"2" pattern:"^\\S+$" says:"must be one word"`
+	Count  int64             `json:"count" default:"7" maximum:"9"`
+	Grade  Optional[string]  `json:"grade" enums:"a,b"`
+	Until  Optional[*Time]   `json:"until"`
+	Tags   []string          `json:"tags" maxItems:"2"`
+	Mark   string            `json:"mark" pattern:"\\S"`
+	Labels map[string]string `json:"labels"`
 }
 
 // tagLines keeps the lines of a field.
@@ -124,6 +126,8 @@ func TestFaultsOfEveryPlaceAreToldAtOnce(t *testing.T) {
 		"no text":          {"/?state=%ff", "a", `{"name":"m\u0000g"}`, []string{"X-Trace", "\x00"}, "query state:utf8, header X-Trace:nul, body /name:nul"},
 		"null":             {"/", "a", `{"name":null,"count":null,"grade":null}`, nil, "body /name:null, body /count:null, body /grade:null"},
 		"no whole numbers": {"/?limit=1.0", "a", `{"name":"mug","count":1.5}`, nil, "query limit:type, body /count:type"},
+		"blank":            {"/", "a", `{"name":"mug","mark":"\u00a0\u2003\u000b\ufeff"}`, nil, "body /mark:pattern"},
+		"a NUL in a name":  {"/", "a", `{"name":"mug","labels":{"a\u0000":"b"}}`, nil, "body /labels/a\x00:nul"},
 		"too exact":        {"/", "a", `{"name":"mug","count":9007199254740993.0}`, nil, "body /count:type"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,6 +175,7 @@ func TestWhatIsNotAcceptedIsNotProduced(t *testing.T) {
 		"text/html, */*;q=0.1":           true,
 		"application/json;charset=utf-8": true,
 		"nonsense":                       true, // can't be parsed
+		" ":                              true, // an empty list excludes nothing
 		"text/html":                      false,
 		"text/*, image/png":              false,
 		"application/json;q=0":           false,
@@ -186,6 +191,10 @@ func TestWhatIsNotAcceptedIsNotProduced(t *testing.T) {
 		if refused := errors.As(err, &status) && status.Status == http.StatusNotAcceptable; refused == acceptable {
 			t.Errorf("Accept: %s: error %v", accept, err)
 		}
+	}
+	lines := contextOf(http.MethodGet, "/", nil, "Accept", "text/html", "Accept", "application/json")
+	if _, err := Bind(lines, part{}, JSON); err != nil {
+		t.Errorf("one list over two lines: %v", err)
 	}
 	if _, err := Bind(contextOf(http.MethodDelete, "/", nil, "Accept", "text/html"), part{}); err != nil {
 		t.Errorf("what answers without a body asks for nothing: %v", err)
@@ -219,4 +228,48 @@ func FuzzBind(f *testing.F) {
 			t.Fatalf("%q %q was read as %+v", query, body, in)
 		}
 	})
+}
+
+func TestTimesAreThoseThatCanBeKept(t *testing.T) {
+	for text, right := range map[string]bool{
+		"2000-01-01T00:00:00Z":           true,
+		"2999-12-31T23:59:59.999999Z":    true,
+		"2000-01-01T00:30:00+01:00":      false, // 1999 in UTC
+		"3000-01-01T00:00:00Z":           false,
+		"1999-12-31T23:59:59.999999999Z": false,
+		"2026-01-15T09:30:00":            false,
+		"2026-01-15":                     false,
+	} {
+		var instant Time
+		if code, _ := instant.ParseText(text); (code == "") != right {
+			t.Errorf("%s: code %q", text, code)
+		}
+	}
+	var instant Time
+	_, _ = instant.ParseText("2026-01-15T09:30:00.123456789+01:00")
+	if got := instant.Std().Format(time.RFC3339Nano); got != "2026-01-15T08:30:00.123456Z" {
+		t.Errorf("read %s: Postgres keeps microseconds, in UTC", got)
+	}
+}
+
+func TestWhatCouldNotBeReadIsNotThere(t *testing.T) {
+	in, err := bound("/?since=now", "a", `{"name":"mug","until":"then"}`)
+	if faultsIn(err) != "query since:time, body /until:time" || in.Since != nil || in.Body.Until.Value != nil {
+		t.Errorf("faults %s, read %+v", faultsIn(err), in)
+	}
+}
+
+func TestABodyThatMayBeAbsentMayBeEmpty(t *testing.T) {
+	type optionalBody struct {
+		Body struct {
+			Name string `json:"name" default:"none"`
+		} `body:"optional"`
+	}
+	for name, body := range map[string]string{"": "none", `{"name":"mug"}`: "mug"} {
+		c := contextOf(http.MethodPost, "/", []byte(name), "Content-Type", JSON)
+		c.Request.ContentLength = -1 // chunked
+		if in, err := Bind(c, optionalBody{}, JSON); err != nil || in.Body.Name != body {
+			t.Errorf("%q: read %q, %v", name, in.Body.Name, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ var errTooLarge = &models.StatusError{
 // body reads a JSON body into a field of the input. The error is that of a body
 // that can't be parsed.
 func (p *params) body(field inputField, into reflect.Value) error {
-	if field.optional && p.c.Request.ContentLength == 0 {
+	if field.optional && isEmpty(p.c.Request) {
 		p.decode([]byte("{}"), into)
 		return nil
 	}
@@ -37,6 +38,21 @@ func (p *params) body(field inputField, into reflect.Value) error {
 	}
 	p.decode(text, into)
 	return nil
+}
+
+// isEmpty reports whether a request has no body. One of unknown length is looked
+// into, and stays readable.
+func isEmpty(r *http.Request) bool {
+	if r.ContentLength >= 0 {
+		return r.ContentLength == 0
+	}
+	body := bufio.NewReader(r.Body)
+	_, err := body.Peek(1)
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, r.Body}
+	return errors.Is(err, io.EOF)
 }
 
 // readBody returns a body that is a JSON text. Error: *models.StatusError (413,
@@ -65,7 +81,7 @@ func readBody(c *gin.Context) ([]byte, error) {
 const mergePatch = "application/merge-patch+json"
 
 func checkMediaType(c *gin.Context) error {
-	mediaType, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	mediaType, params, err := mime.ParseMediaType(strings.Join(c.Request.Header["Content-Type"], ", ")) // one line, or it is none
 	charset := strings.ToLower(params["charset"])
 	known := mediaType == JSON || mediaType == mergePatch && c.Request.Method == http.MethodPatch
 	if err != nil || !known || charset != "" && charset != "utf-8" {

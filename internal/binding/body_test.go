@@ -104,6 +104,22 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 	}
 }
 
+func TestABodyComesAsItIs(t *testing.T) {
+	for _, header := range [][]string{
+		{"Content-Type", JSON, "Content-Encoding", "gzip"},
+		{"Content-Type", JSON, "Content-Type", "text/plain"},
+	} {
+		_, err := Bind(contextOf(http.MethodPost, "/v1/orders", []byte(goodOrder), header...), placeOrder{}, JSON)
+		var status *models.StatusError
+		if !errors.As(err, &status) || status.Status != http.StatusUnsupportedMediaType {
+			t.Errorf("%v: %v; want a 415", header, err)
+		}
+	}
+	if _, err := Bind(contextOf(http.MethodPost, "/v1/orders", []byte(goodOrder), "Content-Type", JSON, "Content-Encoding", "identity"), placeOrder{}, JSON); err != nil {
+		t.Errorf("identity is no encoding: %v", err)
+	}
+}
+
 func TestEveryFaultIsToldAtOnce(t *testing.T) {
 	cases := []struct{ name, body, faults string }{
 		{"empty object", `{}`, "/items:required /email:required /payment_token:required"},

@@ -78,9 +78,13 @@ func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string)
 		return right
 	}
 	switch into.Kind() {
-	case reflect.Pointer:
-		into.Set(reflect.New(into.Type().Elem()))
-		return d.value(text, into.Elem(), pointer)
+	case reflect.Pointer: // left nil unless it is right
+		value := reflect.New(into.Type().Elem())
+		right := d.value(text, value.Elem(), pointer)
+		if right {
+			into.Set(value)
+		}
+		return right
 	case reflect.Struct:
 		return d.object(text, into, pointer)
 	case reflect.Slice:
@@ -121,8 +125,8 @@ func wholeNumber(text jsontext.Value) jsontext.Value {
 	return strconv.AppendInt(nil, int64(f), 10)
 }
 
-// maxListItems is where a list is read no further: one more than the longest
-// that any shape allows, so that its rules still see that it is too long.
+// maxListItems is where a list is read no further. It is far more than any shape
+// allows, so that its rules still see that it is too long.
 const maxListItems = 1000
 
 func (d *decoder) list(text jsontext.Value, into reflect.Value, pointer string) bool {

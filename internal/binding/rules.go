@@ -27,6 +27,10 @@ type rules struct {
 	says      string // the message of a text that doesn't match pattern
 }
 
+// whiteSpace spells a pattern's white space as ECMA-262 means it, whose regular
+// expressions JSON Schema has (section 6.4): RE2's own is ASCII's.
+var whiteSpace = strings.NewReplacer(`\S`, `[^\t-\r\p{Z}\x{feff}]`, `\s`, `[\t-\r\p{Z}\x{feff}]`)
+
 // bounds are inclusive; nil: none.
 type bounds struct{ least, most *int64 }
 
@@ -45,7 +49,7 @@ func rulesOf(field reflect.StructField) rules {
 		r.enums = strings.Split(enums, ",")
 	}
 	if pattern := tag.Get("pattern"); pattern != "" {
-		r.pattern = regexp.MustCompile(pattern)
+		r.pattern = regexp.MustCompile(whiteSpace.Replace(pattern))
 	}
 	return r
 }

@@ -17,9 +17,13 @@ type Text interface {
 
 // parseText reads a parameter, or a default, and reports whether it was right.
 func parseText(text string, into reflect.Value, fault func(code, message string)) bool {
-	if into.Kind() == reflect.Pointer {
-		into.Set(reflect.New(into.Type().Elem()))
-		into = into.Elem()
+	if into.Kind() == reflect.Pointer { // left nil unless it is right
+		value := reflect.New(into.Type().Elem())
+		right := parseText(text, value.Elem(), fault)
+		if right {
+			into.Set(value)
+		}
+		return right
 	}
 	if value, ok := reflect.TypeAssert[Text](into.Addr()); ok {
 		code, message := value.ParseText(text)
@@ -74,8 +78,11 @@ var (
 // what is stored is what was answered.
 func (t *Time) ParseText(text string) (code, message string) {
 	instant, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || instant.Before(firstTime) || instant.After(lastTime) {
+	switch {
+	case err != nil:
 		return "time", "must be a time such as 2026-01-15T09:30:00Z (RFC 3339)"
+	case instant.Before(firstTime) || !instant.Before(lastTime):
+		return "time", "must be a time from the year 2000 to 2999"
 	}
 	*t = Time(instant.UTC().Truncate(time.Microsecond))
 	return "", ""

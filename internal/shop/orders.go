@@ -70,36 +70,43 @@ func place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (models.Order, 
 	return order, insertItems(ctx, tx, order)
 }
 
-// price looks up what every item costs today.
+// article is a product as it is today.
+type article struct {
+	sku, name string
+	price     models.Money
+}
+
+// price looks up what every item is called, and costs, today.
 func price(ctx context.Context, tx pgx.Tx, wanted []models.NewItem) ([]models.OrderItem, models.Money, error) {
 	ids := make([]string, len(wanted))
 	for i, item := range wanted {
 		ids[i] = item.ProductID
 	}
-	rows, err := tx.Query(ctx, `SELECT id, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids)
+	rows, err := tx.Query(ctx, `SELECT id, sku, name, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids)
 	if err != nil {
 		return nil, models.Money{}, failure("read prices", err)
 	}
-	prices := map[string]models.Money{}
+	articles := map[string]article{}
 	var id string
-	var unit models.Money
-	_, err = pgx.ForEachRow(rows, []any{&id, &unit.Amount, &unit.Currency}, func() error {
-		prices[id] = unit
+	var a article
+	_, err = pgx.ForEachRow(rows, []any{&id, &a.sku, &a.name, &a.price.Amount, &a.price.Currency}, func() error {
+		articles[id] = a
 		return nil
 	})
 	if err != nil {
 		return nil, models.Money{}, failure("read prices", err)
 	}
-	return total(wanted, prices)
+	return total(wanted, articles)
 }
 
 // total adds the items up, in the one currency that they must share.
-func total(wanted []models.NewItem, prices map[string]models.Money) ([]models.OrderItem, models.Money, error) {
+func total(wanted []models.NewItem, articles map[string]article) ([]models.OrderItem, models.Money, error) {
 	var faults models.Faults
 	var sum models.Money
 	items := make([]models.OrderItem, len(wanted))
 	for i, item := range wanted {
-		unit, known := prices[item.ProductID]
+		article, known := articles[item.ProductID]
+		unit := article.price
 		switch {
 		case !known:
 			faults.Body(fmt.Sprintf("/items/%d/product_id", i), "unknown", "there is no such product")
@@ -115,7 +122,7 @@ func total(wanted []models.NewItem, prices map[string]models.Money) ([]models.Or
 			continue
 		}
 		sum.Amount += unit.Amount * item.Quantity
-		items[i] = models.OrderItem{ProductID: item.ProductID, Quantity: item.Quantity, UnitPrice: unit}
+		items[i] = models.OrderItem{ProductID: item.ProductID, SKU: article.sku, Name: article.name, Quantity: item.Quantity, UnitPrice: unit}
 	}
 	return items, sum, faults.Err()
 }
@@ -138,10 +145,10 @@ func insert(ctx context.Context, tx pgx.Tx, spec models.NewOrder, total models.M
 
 func insertItems(ctx context.Context, tx pgx.Tx, order models.Order) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"order_items"},
-		[]string{"order_id", "position", "product_id", "quantity", "unit_amount", "currency"},
+		[]string{"order_id", "position", "product_id", "sku", "name", "quantity", "unit_amount", "currency"},
 		pgx.CopyFromSlice(len(order.Items), func(i int) ([]any, error) {
 			item := order.Items[i]
-			return []any{order.ID, i, item.ProductID, item.Quantity, item.UnitPrice.Amount, item.UnitPrice.Currency}, nil
+			return []any{order.ID, i, item.ProductID, item.SKU, item.Name, item.Quantity, item.UnitPrice.Amount, item.UnitPrice.Currency}, nil
 		}))
 	if err != nil {
 		return failure("store items", err)
@@ -206,14 +213,14 @@ func addItems(ctx context.Context, db querier, orders []models.Order) error {
 		byID[orders[i].ID] = &orders[i]
 	}
 	rows, err := db.Query(ctx, `
-		SELECT order_id, product_id, quantity, unit_amount, currency
+		SELECT order_id, product_id, sku, name, quantity, unit_amount, currency
 		FROM order_items WHERE order_id = ANY ($1) ORDER BY order_id, position`, ids)
 	if err != nil {
 		return failure("read items", err)
 	}
 	var id string
 	var item models.OrderItem
-	_, err = pgx.ForEachRow(rows, []any{&id, &item.ProductID, &item.Quantity, &item.UnitPrice.Amount, &item.UnitPrice.Currency}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &item.ProductID, &item.SKU, &item.Name, &item.Quantity, &item.UnitPrice.Amount, &item.UnitPrice.Currency}, func() error {
 		byID[id].Items = append(byID[id].Items, item)
 		return nil
 	})

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -75,4 +76,45 @@ func (b *Browser) TryOperation(operationID string) DocsAnswer {
 		Headers: b.Text(live + " pre:has(> .headerline)"),
 		Body:    b.Text(live + " .highlight-code pre"),
 	}
+}
+
+// Fill enters the value of a parameter of the operation with this id. It opens the operation first where it is closed.
+func (b *Browser) Fill(operationID, parameter, value string) {
+	b.t.Helper()
+	block := operationBlock(operationID)
+	if !b.Has(block + ".is-open") {
+		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
+	}
+	input := block + chromedp.CSS(fmt.Sprintf(" tr[data-param-name='%s'] input", parameter))
+	b.Do(
+		chromedp.WaitVisible(input),
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).select()", input)), // typing replaces what stands there
+		chromedp.SendKeys(input, value, chromedp.NodeVisible),
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).blur()", input)), // or the page takes it up later
+	)
+}
+
+// Download executes the operation with this id, whose answer Swagger UI offers as a file, and returns the file.
+func (b *Browser) Download(operationID string) []byte {
+	b.t.Helper()
+	block := operationBlock(operationID)
+	// What the page makes a link to can't be read from the link: connecting to it is against the page's policy.
+	b.Do(chromedp.Evaluate[chromedp.Void](`
+		const make = URL.createObjectURL;
+		URL.createObjectURL = blob => {
+			blob.arrayBuffer().then(bytes => { window.downloaded = btoa(String.fromCharCode(...new Uint8Array(bytes))); });
+			return make(blob);
+		}; undefined`))
+	b.Do(
+		chromedp.WaitVisible(block+" .btn.execute"),
+		chromedp.WaitNotPresent(block+" .opblock-loading-animation"),
+		chromedp.Click(block+" .btn.execute"),
+		chromedp.WaitVisible(block+" .live-responses-table a[download]"),
+		chromedp.Poll[chromedp.Void]("window.downloaded !== undefined"),
+	)
+	file, err := base64.StdEncoding.DecodeString(inBrowser(b, "download", chromedp.Evaluate[string]("window.downloaded")))
+	if err != nil {
+		b.t.Fatalf("download: %v", err)
+	}
+	return file
 }

@@ -20,14 +20,15 @@ func load(spec []byte) (*openapi3.T, error) {
 // clientCode is the types, the requests and the typed methods. It changes doc.
 func clientCode(doc *openapi3.T) ([]byte, error) {
 	keepSuccesses(doc)
-	for _, schema := range doc.Components.Schemas {
+	nulls := patchNulls(doc)
+	names := enumNames(doc)
+	eachSchema(doc, func(schema *openapi3.Schema) {
 		widen(schema)
-	}
-	eachOperation(doc, func(_, _ string, op *openapi3.Operation) {
-		for _, response := range op.Responses.Map() {
-			for _, media := range response.Value.Content {
-				widen(media.Schema)
+		if name, there := names[valuesOf(schema)]; there {
+			if schema.Extensions == nil {
+				schema.Extensions = map[string]any{}
 			}
+			schema.Extensions["x-go-type"] = name
 		}
 	})
 	options := codegen.Configuration{
@@ -43,7 +44,7 @@ func clientCode(doc *openapi3.T) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tidy([]byte(code))
+	return tidy([]byte(code), nulls)
 }
 
 // keepSuccesses leaves out all answers but 2xx, and their header fields: every
@@ -72,36 +73,4 @@ func eachOperation(doc *openapi3.T, do func(method, path string, op *openapi3.Op
 			}
 		}
 	}
-}
-
-// widen gives numbers that have no format one that holds them all: limits go
-// up to 10¹², and seconds are fractional; oapi-codegen would take int and
-// float32. Texts but times become plain strings: oapi-codegen has types for some
-// formats that judge what the server has sent.
-func widen(ref *openapi3.SchemaRef) {
-	if ref == nil || ref.Value == nil || ref.Ref != "" {
-		return
-	}
-	schema := ref.Value
-	if schema.Type.Includes(openapi3.TypeString) && schema.Format != "date-time" {
-		schema.Format = "" // what an email address is, is for the server to say
-	}
-	if schema.Format == "" && schema.Type != nil {
-		switch {
-		case schema.Type.Includes(openapi3.TypeNumber):
-			schema.Format = "double"
-		case schema.Type.Includes(openapi3.TypeInteger) && schema.Max == nil:
-			schema.Format = "int64"
-		}
-	}
-	for _, property := range schema.Properties {
-		widen(property)
-	}
-	for _, parts := range []openapi3.SchemaRefs{schema.AllOf, schema.AnyOf, schema.OneOf} {
-		for _, part := range parts {
-			widen(part)
-		}
-	}
-	widen(schema.Items)
-	widen(schema.AdditionalProperties.Schema)
 }

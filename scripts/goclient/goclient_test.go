@@ -26,9 +26,21 @@ const sample = `{
 				}
 			},
 			"delete": {
-				"operationId": "deleteThing", "summary": "Delete a thing", "x-ratelimit": {"scope": "things:write", "group": "things:write", "cost": 5},
+				"operationId": "deleteThing", "summary": "Delete a thing", "description": "It is gone.\n\nReally.", "x-ratelimit": {"scope": "things:write", "group": "things:write", "cost": 5},
 				"parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
 				"responses": {"204": {"description": "Gone"}}
+			},
+			"patch": {
+				"operationId": "patchThing", "summary": "Change a thing", "x-ratelimit": {"scope": "things:write", "group": "things:write", "cost": 5},
+				"parameters": [
+					{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}},
+					{"name": "state", "in": "query", "schema": {"type": "string", "enum": ["sold", "open"]}}
+				],
+				"requestBody": {"required": true, "content": {
+					"application/json": {"schema": {"$ref": "#/components/schemas/ThingPatch"}},
+					"application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/ThingPatch"}}
+				}},
+				"responses": {"204": {"description": "Changed"}}
 			}
 		},
 		"/v1/things/{id}/picture": {
@@ -44,6 +56,11 @@ const sample = `{
 		"securitySchemes": {"BearerAuth": {"type": "http", "scheme": "bearer"}},
 		"schemas": {
 			"Problem": {"type": "object", "properties": {"title": {"type": "string"}}},
+			"State": {"type": "string", "enum": ["open", "sold"]},
+			"ThingPatch": {"type": "object", "description": "ThingPatch is what may change.", "properties": {
+				"name": {"type": "string"}, "sold_at": {"type": ["string", "null"], "format": "date-time"},
+				"state": {"type": "string", "enum": ["open", "sold"]}
+			}},
 			"Thing": {"type": "object", "required": ["id", "size", "left", "sold_at", "email"], "properties": {
 				"id": {"type": "string"}, "size": {"type": "number"}, "left": {"type": "integer"},
 				"sold_at": {"type": ["string", "null"], "format": "date-time"}, "email": {"type": "string", "format": "email"}
@@ -87,9 +104,39 @@ func TestTheClientHasTypedMethodsAndFailuresAreNoTypes(t *testing.T) {
 	}
 }
 
+func TestANullInAPatchIsToldFromWhatIsAbsent(t *testing.T) {
+	code := string(sampleFiles(t)["client.gen.go"])
+	for _, want := range []string{
+		"SoldAt nullable.Nullable[time.Time] `json:\"sold_at,omitempty\"`", "*string ", "\"github.com/oapi-codegen/nullable\"",
+		"PatchThing(ctx context.Context, id string, params *PatchThingParams, body ThingPatch, edits ...RequestEdit) error {",
+	} {
+		if !strings.Contains(code, want) {
+			t.Errorf("the code has no %s", want)
+		}
+	}
+}
+
+func TestNamesAreThoseOfTheDescription(t *testing.T) {
+	code := string(sampleFiles(t)["client.gen.go"])
+	for _, want := range []string{
+		"// ThingPatch is what may change.\ntype ThingPatch struct {", "State  *State ", "State *State `form:\"state",
+		"func newGetThingRequest(", "// It is gone.\n//\n// Really.\nfunc (c *Client) DeleteThing(",
+	} {
+		if !strings.Contains(code, want) {
+			t.Errorf("the code has no %s", want)
+		}
+	}
+	for _, unwanted := range []string{"MergePatch", "JSONRequestBody", "ThingPatchState", "PatchThingParamsState", "func NewGetThing"} {
+		if strings.Contains(code, unwanted) {
+			t.Errorf("the code has %q", unwanted)
+		}
+	}
+}
+
 func TestTheCostsAreTheDescriptions(t *testing.T) {
 	table := string(sampleFiles(t)["costs.gen.go"])
 	want := `	{method: "GET", path: "/v1/things/{id}", group: "things:read", cost: 1},
+	{method: "PATCH", path: "/v1/things/{id}", group: "things:write", cost: 5},
 	{method: "DELETE", path: "/v1/things/{id}", group: "things:write", cost: 5},
 	{method: "GET", path: "/v1/things/{id}/picture", group: "", cost: 0},
 }`

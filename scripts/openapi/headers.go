@@ -28,7 +28,7 @@ func addSuccessHeaders(op *openapi3.Operation, code string, response *openapi3.R
 	}
 	withBody := len(response.Content) > 0
 	switch {
-	case takesHeader(op, "If-None-Match") && (withBody || code == "304"):
+	case op.Responses.Value("304") != nil && (withBody || code == "304"): // of a change, the field has another meaning
 		addHeaders(response, shared, keptFields...)
 	case takesHeader(op, "If-Match") && withBody:
 		addHeaders(response, shared, "ETag")

@@ -1,8 +1,10 @@
 """What schemathesis must know to test the API by its description.
 
 Every request comes from an address of its own, so that wrong keys don't shut
-the run out (the server trusts the loopback's X-Forwarded-For), and a request
-that ends its own key gets one that nobody else uses.
+the run out (the server trusts the loopback's X-Forwarded-For). Most have a key
+that may do everything and has no limits; every tenth has one on the plan free,
+so that limit fields and refusals are seen too. A request that ends its own key
+gets one that nobody else uses, and none gets the key of the run to end.
 """
 
 import itertools
@@ -12,18 +14,23 @@ import requests
 import schemathesis
 
 BASE = os.environ["API_URL"]
-ADMIN = {"Authorization": "Bearer " + os.environ["API_KEY"]}
+KEY = os.environ["API_KEY"]
+LIMITED_KEY = os.environ["LIMITED_API_KEY"]
+KEY_ID = KEY.split("_")[2]
 TIMEOUT = 30  # seconds
-addresses = itertools.count()
+calls = itertools.count()
 
 
 @schemathesis.auth(refresh_interval=None)  # remembered, all rotations would share one key
 class Key:
     def get(self, case, context):
         if case.operation.label != "POST /v1/me/rotate":
-            return os.environ["API_KEY"]
+            return LIMITED_KEY if next(calls) % 10 == 0 else KEY
         made = requests.post(
-            BASE + "/v1/admin/keys", headers=ADMIN, json={"name": "to rotate", "plan": "internal"}, timeout=TIMEOUT
+            BASE + "/v1/admin/keys",
+            headers={"Authorization": "Bearer " + KEY},
+            json={"name": "to rotate", "plan": "internal"},
+            timeout=TIMEOUT,
         )
         made.raise_for_status()
         return made.json()["key"]
@@ -35,6 +42,8 @@ class Key:
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    n = next(addresses)
+    n = next(calls)
     case.headers = case.headers or {}
     case.headers["X-Forwarded-For"] = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
+    if case.path_parameters and case.path_parameters.get("id") == KEY_ID:
+        case.path_parameters["id"] = "another"

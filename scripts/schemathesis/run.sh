@@ -42,8 +42,9 @@ for _ in $(seq 600); do
   kill -0 "$server" || { cat "$work/log" >&2; exit 1; }
   sleep 0.1
 done
-API_KEY=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["admin"])' "$work/data/dev-keys.json")
-export API_KEY
+key() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/data/dev-keys.json" "$1"; }
+API_KEY=$(key admin) LIMITED_API_KEY=$(key demo)
+export API_KEY LIMITED_API_KEY
 
 # A run of many examples spends most of its time on finding new ones: many runs
 # of a few, each from another seed, find as much sooner.
