@@ -13,8 +13,21 @@ import (
 	"ratelimiter/internal/testkit/contract"
 )
 
-// The proof: every status that the description names is what the server
-// answers in some case. The client checks each answer's shape; here is the case.
+// The proof: every status that the description names is what the server answers
+// for some cause, one cause a status and operation. Mostly it is the same cause
+// everywhere: 422 is an unknown field or a parameter out of its range, 404 an id
+// that there is none of, 429 a quota that is used up (where nothing is charged,
+// an address that failed too often), 503 a database that is gone before the key
+// is known, 500 tables that are missing. That no other status is answered is for
+// the client to see: it checks each answer of every test against the
+// description, header fields and body included.
+//
+// So the table doesn't prove that each cause gets its status. Others stand with
+// what they are about: what is wrong with an input in internal/binding and
+// keys_test.go, conflicts in keys_test.go and plans_test.go, stale versions there
+// too, scopes that are missing in table_test.go, idempotency keys in
+// idempotency_test.go, entity tags in etag_test.go, policies that refuse in
+// limits_test.go, and overload in invoice_test.go.
 
 // producer brings an operation to answer with a status.
 type producer func(p *proof, op operation) *testkit.Response

@@ -107,13 +107,30 @@ func TestWhatIsAlwaysThereIsRequired(t *testing.T) {
 	for where, required := range map[string]bool{
 		"createProduct 201 Location": true, "createProduct 201 RateLimit": false, "createProduct 201 X-Request-Id": true,
 		"listProducts 200 ETag": true, "listProducts 304 ETag": true, "listProducts 200 Cache-Control": true, "listProducts 304 Cache-Control": true,
-		"listProducts 200 Link": false, "createProduct 409 Link": false, "listProducts 503 X-RateLimit-Reset": false,
+		"listProducts 200 Link": false, "listProducts 304 Link": false, "createProduct 409 Link": false, "listProducts 503 X-RateLimit-Reset": false,
 		"listProducts 401 WWW-Authenticate": true, "listProducts 503 Retry-After": true, "listProducts 429 Retry-After": false,
 	} {
 		part := strings.Fields(where)
 		header := ops[part[0]].Responses.Value(part[1]).Value.Headers[part[2]]
 		if header == nil || header.Value.Required != required {
 			t.Errorf("%s is %+v; required: %v", where, header, required)
+		}
+	}
+}
+
+func TestWhatIsChangedUnderIfMatchAnswersWithItsTag(t *testing.T) {
+	shared, err := loadShared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for header, want := range map[string]bool{"If-Match": true, "if-match": true, "X-Other": false} {
+		op := &openapi3.Operation{Parameters: openapi3.Parameters{{Value: openapi3.NewHeaderParameter(header)}}}
+		full := openapi3.NewResponse().WithContent(openapi3.NewContentWithJSONSchema(openapi3.NewObjectSchema()))
+		empty := openapi3.NewResponse()
+		addSuccessHeaders(op, "200", full, shared)
+		addSuccessHeaders(op, "204", empty, shared)
+		if got := full.Headers["ETag"] != nil; got != want || empty.Headers["ETag"] != nil || full.Headers["Cache-Control"] != nil {
+			t.Errorf("%s: ETag is described: %v", header, got)
 		}
 	}
 }

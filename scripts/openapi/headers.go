@@ -33,7 +33,7 @@ func addSuccessHeaders(op *openapi3.Operation, code string, response *openapi3.R
 	case takesHeader(op, "If-Match") && withBody:
 		addHeaders(response, shared, "ETag")
 	}
-	if withBody && isList(response) {
+	if isList(op) && (withBody || code == "304") {
 		addHeaders(response, shared, "Link")
 	}
 }
@@ -76,8 +76,8 @@ func takesHeader(op *openapi3.Operation, name string) bool {
 	})
 }
 
-// isList reports whether a response is a page of a list.
-func isList(response *openapi3.Response) bool {
-	media := response.Content["application/json"]
-	return media != nil && media.Schema != nil && media.Schema.Value != nil && media.Schema.Value.Properties["next_cursor"] != nil
+// isList reports whether an operation answers with a page of a list.
+func isList(op *openapi3.Operation) bool {
+	schema := answerSchema(op)
+	return schema != nil && schema.Properties["next_cursor"] != nil
 }
