@@ -102,7 +102,7 @@ func TestEveryFaultOfAKeyIsTold(t *testing.T) {
 		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                     "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
 		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7,"expires_at":"2020-01-01T00:00:00Z"}]}`:                       "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate /overrides/4/expires_at:past",
 		`{"name":"x","id":"me","subject":"other","version":7}`:                                                                                                           "/id:unknown /subject:unknown /version:unknown",
-		`{"name":"a\u0000b","owner":"` + strings.Repeat("o", 101) + `","metadata":{"":"x","` + strings.Repeat("n", 65) + `":"","v":"` + strings.Repeat("v", 501) + `"}}`: "/name:nul /owner:max_length /metadata/:name /metadata/" + strings.Repeat("n", 65) + ":name /metadata/v:max_length",
+		`{"name":"a\u0000b","owner":"` + strings.Repeat("o", 101) + `","metadata":{"":"x","` + strings.Repeat("n", 65) + `":"","v":"` + strings.Repeat("v", 501) + `"}}`: "/name:nul /owner:max_length /metadata/:min_name /metadata/" + strings.Repeat("n", 65) + ":max_name /metadata/v:max_length",
 	} {
 		if got := faultsOf(admin.Post("/v1/admin/keys", body)); got != want {
 			t.Errorf("%s:\n faults %s\n   want %s", body, got, want)

@@ -13,7 +13,7 @@
 //	@description
 //	@description	**Errors** are `application/problem+json` (RFC 9457). A 422 lists every fault at once: its place, a stable code, and a sentence. Every answer has an `X-Request-Id`, which also stands in the server's log.
 //	@description
-//	@description	**Codes of faults**: of presence `required`, `unknown`, `null`, `duplicate`; of form `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; of size `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `range`, `name`; of meaning `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may come.
+//	@description	**Codes of faults**: of presence `required`, `unknown`, `null`, `duplicate`; of form `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; of size `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; of meaning `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may come.
 //	@description
 //	@description	**Values**: times are RFC 3339 in UTC; durations in answers are seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A body is JSON of at most 64 KiB, without unknown fields; unknown query parameters are ignored.
 //	@description

@@ -3,12 +3,10 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"ratelimiter/internal/binding"
 	"ratelimiter/models"
@@ -60,7 +58,7 @@ type patchKey struct {
 	Owner     binding.Optional[string]              `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`
 	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at"`
 	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" maxItems:"100"`
-	Metadata  binding.Optional[*map[string]*string] `json:"metadata" maxItems:"50"`
+	Metadata  binding.Optional[*map[string]*string] `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500"`
 	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" maxItems:"16"`
 
 	groups []string
@@ -92,9 +90,6 @@ func (k *patchKey) PolicyGroups() []string { return k.groups }
 func (k *createKey) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes)
 	validateExpiry(faults, "/expires_at", k.ExpiresAt)
-	for _, name := range slices.Sorted(maps.Keys(k.Metadata)) {
-		validateMetadata(faults, name, k.Metadata[name])
-	}
 	validateOverrides(faults, k.Overrides)
 }
 
@@ -102,13 +97,6 @@ func (k *createKey) Validate(faults *models.Faults) {
 func (k *patchKey) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes.Value)
 	validateExpiry(faults, "/expires_at", k.ExpiresAt.Value)
-	if metadata := k.Metadata.Value; metadata != nil {
-		for _, name := range slices.Sorted(maps.Keys(*metadata)) {
-			if value := (*metadata)[name]; value != nil {
-				validateMetadata(faults, name, *value)
-			}
-		}
-	}
 	validateOverrides(faults, orEmpty(k.Overrides.Value))
 }
 
@@ -182,12 +170,6 @@ func overridesOf(list []writeOverride) []models.Override {
 	return overrides
 }
 
-// Bounds of a label in a key's metadata, in characters.
-const (
-	maxMetadataName  = 64
-	maxMetadataValue = 500
-)
-
 func validateScopes(faults *models.Faults, scopes []models.Scope) {
 	for i, scope := range scopes {
 		at := "/scopes/" + strconv.Itoa(i)
@@ -203,16 +185,6 @@ func validateScopes(faults *models.Faults, scopes []models.Scope) {
 func validateExpiry(faults *models.Faults, at string, expiry *binding.Time) {
 	if expiry != nil && !time.Time(*expiry).After(time.Now()) {
 		faults.Body(at, "past", "must be in the future; to end a key now, revoke it")
-	}
-}
-
-func validateMetadata(faults *models.Faults, name, value string) {
-	at := "/metadata/" + models.EscapePointer(name)
-	switch {
-	case name == "" || utf8.RuneCountInString(name) > maxMetadataName:
-		faults.Body(at, "name", fmt.Sprintf("must have a name of 1 to %d characters", maxMetadataName))
-	case utf8.RuneCountInString(value) > maxMetadataValue:
-		faults.Body(at, "max_length", fmt.Sprintf("must have at most %d characters", maxMetadataValue))
 	}
 }
 

@@ -13,9 +13,10 @@
 // A field is read from uri:"name", form:"name" (the query) or header:"Name", and
 // one with body:"required" or body:"optional" from the JSON body. Fields without
 // such a tag are the caller's own, and structs among them are filled likewise.
-// Tags that check: validate:"required", minLength, maxLength (in characters),
-// minimum, maximum, minItems, maxItems, enums, format:"email" and pattern, with
-// says as its message; default fills in what wasn't sent. What tags can't say, a Validate method does.
+// Tags that check: validate:"required", minLength, maxLength (in characters; of a
+// table its texts), minName, maxName (of a table), minimum, maximum, minItems,
+// maxItems, enums, format:"email" and pattern, with says as its message; default
+// fills in what wasn't sent. What tags can't say, a Validate method does.
 //
 // It knows nothing of what the input is for: that is package handlers'.
 package binding

@@ -181,6 +181,33 @@ func (d *decoder) member(text jsontext.Value, field bodyField, into reflect.Valu
 		into = reflect.ValueOf(member.found()).Elem()
 	}
 	field.check(into, func(code, message string) { d.fault(at, code, message) })
+	field.entries(textsOf(into), func(name, code, message string) {
+		if where := at + "/" + models.EscapePointer(name); !d.covered(place{inBody, where}) {
+			d.fault(where, code, message)
+		}
+	})
+}
+
+// textsOf returns a table of texts, of which null is nil; nil for anything else.
+func textsOf(v reflect.Value) map[string]*string {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Map {
+		return nil
+	}
+	switch table := v.Interface().(type) {
+	case map[string]*string:
+		return table
+	case map[string]string:
+		texts := make(map[string]*string, len(table))
+		for name, text := range table {
+			texts[name] = &text
+		}
+		return texts
+	default:
+		return nil
+	}
 }
 
 // readMember reads a name and its value from an object whose syntax was checked.

@@ -3,6 +3,7 @@ package binding
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/mail"
 	"reflect"
 	"regexp"
@@ -21,6 +22,7 @@ type rules struct {
 	length    bounds // in characters
 	value     bounds
 	items     bounds
+	names     bounds // in characters, of the names in a table
 	enums     []string
 	email     bool
 	pattern   *regexp.Regexp
@@ -42,6 +44,7 @@ func rulesOf(field reflect.StructField) rules {
 		length:    bounds{numberOf(tag, "minLength"), numberOf(tag, "maxLength")},
 		value:     bounds{numberOf(tag, "minimum"), numberOf(tag, "maximum")},
 		items:     bounds{numberOf(tag, "minItems"), numberOf(tag, "maxItems")},
+		names:     bounds{numberOf(tag, "minName"), numberOf(tag, "maxName")},
 		email:     tag.Get("format") == "email",
 		says:      cmp.Or(tag.Get("says"), "must match "+tag.Get("pattern")),
 	}
@@ -82,6 +85,21 @@ func (r *rules) check(v reflect.Value, fault func(code, message string)) {
 	case reflect.Slice, reflect.Map:
 		r.items.check(int64(v.Len()), "have", "item", "_items", fault)
 	default:
+	}
+}
+
+// entries tells what is wrong with the names and the texts of a table; other
+// tables have none of these rules. fault is told which entry it is about.
+func (r *rules) entries(table map[string]*string, fault func(name, code, message string)) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		at := func(code, message string) { fault(name, code, message) }
+		length := int64(utf8.RuneCountInString(name))
+		if r.names.check(length, "have a name of", "character", "_name", at) {
+			continue
+		}
+		if value := table[name]; value != nil {
+			r.text(*value, at)
+		}
 	}
 }
 
