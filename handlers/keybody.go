@@ -54,7 +54,7 @@ type changeKey struct {
 type patchKey struct {
 	Name      binding.Optional[string]              `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank"`
 	Plan      binding.Optional[string]              `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" minItems:"1"`
+	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" minItems:"1" uniqueItems:"true"`
 	Owner     binding.Optional[string]              `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`
 	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at"`
 	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" maxItems:"100"`

@@ -15,7 +15,7 @@ func TestTheDescribedPatchIsTheOneThatIsRead(t *testing.T) {
 			t.Errorf("%s is described and not read", field.Name)
 			continue
 		}
-		for _, tag := range []string{"json", "minLength", "maxLength", "minItems", "maxItems", "minName", "maxName", "pattern"} {
+		for _, tag := range []string{"json", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minName", "maxName", "pattern"} {
 			if field.Tag.Get(tag) != other.Tag.Get(tag) {
 				t.Errorf("%s: %s is described as %q and read as %q", field.Name, tag, field.Tag.Get(tag), other.Tag.Get(tag))
 			}
