@@ -122,7 +122,6 @@ func notModified(c *gin.Context, tag string) bool {
 		return false
 	}
 	keepWithTag(c, tag)
-	c.Writer.Header().Del("Link") // the caller has it beside the content
 	c.Status(http.StatusNotModified)
 	c.Writer.WriteHeaderNow()
 	return true
