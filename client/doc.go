@@ -24,9 +24,10 @@
 // With one process on a key, no request is refused. Several that share one know
 // of each other only by the answers, so some of their requests are refused, and
 // sent again when the server says so; callers see only that it takes longer.
-// They give way to each other by random pauses: none is kept waiting for good,
-// but their shares are equal only on average. A process with more requests under
-// way than another may get more where a policy's units come many at once.
+// They give way to each other by random pauses, so their shares are equal on
+// average, for requests of the same cost. Dear ones can wait long beside many
+// cheap ones of another process, which take each unit as it comes: a process
+// that needs its share gets a key of its own.
 //
 // # Failures
 //
@@ -36,8 +37,8 @@
 // done: such a request is sent again, at most [WithMaxAttempts] times in all,
 // where doing it twice leaves things as doing it once (GET, PUT, DELETE), or
 // with an Idempotency-Key, which every order is given. A DELETE, or a change
-// with If-Match, that was done at the first try may so be answered 404 or 412 by
-// the second.
+// with If-Match or If-None-Match, that was done at the first try may so be
+// answered 404 or 412 by the second.
 //
 // When no answer comes even so, the error is an [*UnansweredError]. An order may
 // have been placed then: whoever goes on sends the same order under the same

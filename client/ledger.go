@@ -19,11 +19,13 @@ type ledger struct {
 	// request is sent; -1 where there is no queue.
 	queue int64
 
-	underWay  int64   // units of requests that have no answer yet
-	sent      int64   // units ever sent
-	answered  int64   // units ever answered
-	notBefore instant // after a refusal, or to give way
-	streak    int     // refusals since the last admission, bounded
+	underWay   int64   // units of requests that have no answer yet
+	sent       int64   // units ever sent
+	sentAt     instant // when the last request was sent
+	answeredAt instant // when the last answer came
+	answered   int64   // units ever answered
+	notBefore  instant // after a refusal, or to give way
+	streak     int     // refusals since the last admission, bounded
 	// sharedUntil is until when others are taken to spend of the same quota.
 	sharedUntil instant
 	told        int64 // units that remained by the last answer, less those sent since
@@ -99,10 +101,14 @@ func (l *ledger) ready(now instant, cost int64) instant {
 	default: // they may arrive in any order, and each has its turn after all others
 		most = min(most, l.queue-l.underWay-units+1)
 	}
-	if most < 0 || l.mustAsk(now, units) {
+	if most < 0 {
 		return never
 	}
-	return max(l.notBefore, l.room(now, most))
+	at := max(l.notBefore, l.room(now, most))
+	if l.mustAsk(now, units) {
+		at = max(at, l.sentAt+answersWithin)
+	}
+	return at
 }
 
 // part is a request's part in one ledger.
@@ -119,6 +125,7 @@ func (l *ledger) send(now instant, cost int64) part {
 	units := l.units(cost)
 	l.underWay += units
 	l.sent += units
+	l.sentAt = now
 	l.told -= units
 	return part{ledger: l, units: units, total: l.used(now) + l.underWay, sent: l.sent, answered: l.answered}
 }
@@ -128,6 +135,7 @@ func (l *ledger) send(now instant, cost int64) part {
 // seen is what the answer says of the policy, nil if nothing.
 func (p *part) settle(now instant, refused bool, seen *observation) {
 	l := p.ledger
+	l.answeredAt = now
 	if !refused && p.units > 0 {
 		l.streak = 0
 	}

@@ -55,7 +55,7 @@ const (
 // mayWait notes when the next try may be, and says whether that is soon enough
 // and the body can be sent once more.
 func (t *Transport) mayWait(request *http.Request, turn *turn, after time.Duration) bool {
-	turn.notBefore = t.pacer.now() + after
+	turn.notBefore = t.pacer.now() + max(after, leastPause)
 	hasBody := request.Body != nil && request.Body != http.NoBody
 	return turn.notBefore <= turn.deadline && (!hasBody || request.GetBody != nil)
 }

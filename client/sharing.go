@@ -24,6 +24,9 @@ const (
 	// longestSpread bounds the random pause, and is its length where the policy
 	// doesn't say how fast units come.
 	longestSpread = time.Second
+	// answersWithin is for how long an answer is waited for that would say more: a
+	// request that takes longer holds nobody up.
+	answersWithin = time.Second
 	// leastPause is how long a refusal is honoured that says "at once".
 	leastPause = 100 * time.Millisecond
 )
@@ -56,7 +59,7 @@ func (p *pacer) refuse(t *ticket, violated []string, after time.Duration) {
 
 // giveWay leaves the next unit to whoever comes first, while there is none.
 func (l *ledger) giveWay(now instant) {
-	if l.holds || now >= l.sharedUntil || l.notBefore > now {
+	if l.holds || now >= l.sharedUntil || l.notBefore > now || l.mustAsk(now, 1) {
 		return
 	}
 	if at := l.ready(now, 1); at > now && at < never {
@@ -67,7 +70,8 @@ func (l *ledger) giveWay(now instant) {
 // mustAsk says whether another answer must come first: what has come in since
 // the last one, others may have spent, so it is asked for by one request.
 func (l *ledger) mustAsk(now instant, units int64) bool {
-	return !l.holds && now < l.sharedUntil && l.underWay > 0 && units > l.told
+	awaited := l.sentAt > l.answeredAt && now < l.sentAt+answersWithin
+	return !l.holds && now < l.sharedUntil && l.underWay > 0 && units > l.told && awaited
 }
 
 func (l *ledger) randomPause() time.Duration {

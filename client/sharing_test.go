@@ -28,7 +28,7 @@ type shared struct {
 
 // share lets processes, as clients that know nothing of each other and have no
 // options, send all they can from 8 goroutines each, for so long.
-func share(t *testing.T, policies []ratelimit.Policy, processes int, lasts time.Duration, seed uint64) (r shared) {
+func share(t *testing.T, policies []ratelimit.Policy, processes int, lasts time.Duration, seed uint64, hanging int64) (r shared) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		random := &safeRand{Rand: rand.New(rand.NewPCG(seed, 1))}
@@ -36,7 +36,13 @@ func share(t *testing.T, policies []ratelimit.Policy, processes int, lasts time.
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.delay = func() time.Duration { return random.upTo(10 * time.Millisecond) }
+		var sent atomic.Int64
+		s.delay = func() time.Duration {
+			if sent.Add(1) == hanging {
+				return lasts
+			}
+			return random.upTo(10 * time.Millisecond)
+		}
 		began := time.Now()
 		counts := make([]atomic.Int64, processes)
 		var all sync.WaitGroup
@@ -75,15 +81,17 @@ func TestProcessesThatShareAKeyAllGetThroughAndNoneStarves(t *testing.T) {
 		policies  []ratelimit.Policy
 		processes int
 		lasts     time.Duration
+		hanging   int64 // which request takes all the time; 0: none
 	}{
 		{name: "two", policies: free, processes: 2, lasts: 15 * time.Second},
 		{name: "two for minutes", policies: free, processes: 2, lasts: 3 * time.Minute},
+		{name: "two, and one waits for an answer", policies: free[:1], processes: 2, lasts: 40 * time.Second, hanging: 50},
 		{name: "three", policies: free, processes: 3, lasts: 25 * time.Second},
 		{name: "six", policies: free[:1], processes: 6, lasts: time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for seed := range uint64(5) {
-				r := share(t, test.policies, test.processes, test.lasts, seed)
+				r := share(t, test.policies, test.processes, test.lasts, seed, test.hanging)
 				sum := 0
 				for _, n := range r.answers {
 					sum += n

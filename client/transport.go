@@ -109,6 +109,9 @@ func (t *Transport) try(request *http.Request, turn *turn) (*http.Response, erro
 		t.forget()
 	}
 	turn.again = t.afterAnswer(request, response, turn, ticket)
+	if turn.again && response.StatusCode != http.StatusTooManyRequests { // it may have been done
+		turn.unanswered = true
+	}
 	return response, nil
 }
 

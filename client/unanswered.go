@@ -1,9 +1,12 @@
 package client
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
-// UnansweredError is a request that was sent, and whose answer didn't come or
-// broke off: it may have been done or not. Find it with errors.As; the cause,
+// UnansweredError is a request that was tried, and whose answer didn't come, broke
+// off, or said to come back: it may have been done or not. Find it with errors.As; the cause,
 // such as the context's error, with errors.Is.
 type UnansweredError struct {
 	// IdempotencyKey is that of the request, "" if it had none. Sent again
@@ -15,11 +18,20 @@ type UnansweredError struct {
 
 // Error says why there is no answer, and the idempotency key.
 func (e *UnansweredError) Error() string {
-	text := "sent, and no answer came: " + e.Err.Error()
+	text := "no answer came: " + e.Err.Error()
 	if e.IdempotencyKey != "" {
 		text += " (Idempotency-Key " + e.IdempotencyKey + ")"
 	}
 	return text
+}
+
+// Timeout reports whether it was time that ran out.
+func (e *UnansweredError) Timeout() bool {
+	late, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.Err)
+	return ok && late.Timeout()
 }
 
 // Unwrap is the cause.

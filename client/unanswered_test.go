@@ -91,8 +91,9 @@ func TestWhoeverMustGoOnIsToldTheKey(t *testing.T) {
 		return response
 	}
 	internal := func() *http.Response { return reply(500, nil, map[string]any{"title": "x"}) }
+	busy := func() *http.Response { return reply(503, http.Header{"Retry-After": {"2"}}, nil) }
 	for name, answers := range map[string][]func() *http.Response{
-		"the caller gives up between the tries": {cut}, "the answer breaks off": {half}, "then the server fails": {cut, internal},
+		"the server is busy, and the caller gives up": {busy}, "the caller gives up between the tries": {cut}, "the answer breaks off": {half}, "then the server fails": {cut, internal},
 		"then it would have to wait too long": {cut, func() *http.Response {
 			return reply(429, http.Header{"Retry-After": {"100"}}, nil)
 		}},
@@ -178,6 +179,26 @@ func TestWhoeverIsToldOfARefusalKeepsAllOthersFromIt(t *testing.T) {
 					t.Errorf("sent %d times, and told %v; want once, and to wait from then on", base.refused, failures)
 				}
 			})
+		})
+	}
+}
+
+func TestWhatIsRefusedAtOnceIsNotSentAtOnce(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{answers: []func() *http.Response{func() *http.Response { return reply(status, http.Header{"Retry-After": {"0"}}, nil) }}}
+			c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithMaxAttempts(1000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if _, err := c.Livez(ctx); err == nil {
+				t.Error("it succeeded")
+			}
+			if n := len(s.got); n < 2 || n > 21 {
+				t.Errorf("%d: sent %d times in 2 s", status, n)
+			}
 		})
 	}
 }

@@ -1250,9 +1250,9 @@ const docTemplate = `{
                 "operationId": "putPlan",
                 "parameters": [
                     {
-                        "maxLength": 32,
-                        "minLength": 1,
+                        "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$",
                         "type": "string",
+                        "x-example": "free",
                         "description": "The plan's name",
                         "name": "name",
                         "in": "path",

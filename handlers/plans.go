@@ -62,9 +62,9 @@ func ShowPlan(plan models.Plan) (Plan, error) {
 
 // replacePlan is what PUT /v1/admin/plans/{name} takes.
 type replacePlan struct {
-	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	IfMatch     ifMatch     `header:"If-Match"`
-	IfNoneMatch ifNoneMatch `header:"If-None-Match"`
+	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"` // The plan's name
+	IfMatch     ifMatch     `header:"If-Match" swaggertype:"string"`                         // Replace only this version, as an ETag told it
+	IfNoneMatch ifNoneMatch `header:"If-None-Match" swaggertype:"string" enums:"*"`          // Create only: never replace
 	Body        putPlan     `body:"required"`
 }
 
@@ -94,9 +94,7 @@ func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 //	@ID				putPlan
 //	@Accept			json
 //	@Produce		json
-//	@Param			name		path		string	true	"The plan's name"	minlength(1)	maxlength(32)
-//	@Param			If-Match	header		string	false	"Replace only this version, as an ETag told it"
-//	@Param			If-None-Match	header		string	false	"Create only: never replace"	Enums(*)
+//	@Param			request		query		replacePlan	true	"Which plan"
 //	@Param			plan		body		putPlan	true	"What the plan shall be"
 //	@Success		200			{object}	Plan	"It was replaced"
 //	@Success		201			{object}	Plan	"It was created"

@@ -46,7 +46,7 @@ type small struct {
 	Until  Optional[*Time]   `json:"until"`
 	Tags   []string          `json:"tags" maxItems:"2"`
 	Mark   string            `json:"mark" pattern:"\\S"`
-	Labels map[string]string `json:"labels" minName:"1" maxName:"2" maxLength:"3"`
+	Labels map[string]string `json:"labels" maxItems:"4" minName:"1" maxName:"2" maxLength:"3"`
 }
 
 // tagLines keeps the lines of a field.
@@ -128,7 +128,7 @@ func TestFaultsOfEveryPlaceAreToldAtOnce(t *testing.T) {
 		"no whole numbers": {"/?limit=1.0", "a", `{"name":"mug","count":1.5}`, nil, "query limit:type, body /count:type"},
 		"blank":            {"/", "a", `{"name":"mug","mark":"\u00a0\u2003\u000b\ufeff"}`, nil, "body /mark:pattern"},
 		"a NUL in a name":  {"/", "a", `{"name":"mug","labels":{"a\u0000":"b"}}`, nil, "body /labels/a\x00:nul"},
-		"a table":          {"/", "a", `{"name":"mug","labels":{"":"a","abc":"a","b":"abcd","c":"abc","d":null}}`, nil, "body /labels/d:null, body /labels/:min_name, body /labels/abc:max_name, body /labels/b:max_length"},
+		"a table":          {"/", "a", `{"name":"mug","labels":{"":"a","abc":"a","b":"abcd","c":"abc","d":null}}`, nil, "body /labels/d:null, body /labels/:min_name, body /labels/abc:max_name, body /labels/b:max_length, body /labels:max_items"},
 		"too exact":        {"/", "a", `{"name":"mug","count":9007199254740993.0}`, nil, "body /count:type"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -240,6 +240,9 @@ func TestTimesAreThoseThatCanBeKept(t *testing.T) {
 		"1999-12-31T23:59:59.999999999Z": false,
 		"2026-01-15T09:30:00":            false,
 		"2026-01-15":                     false,
+		"2026-01-15T9:30:00Z":            false,
+		"2026-01-15T09:30:00,5Z":         false,
+		"2026-01-15T09:30:00+24:00":      false,
 	} {
 		var instant Time
 		if code, _ := instant.ParseText(text); (code == "") != right {

@@ -180,12 +180,12 @@ func (d *decoder) member(text jsontext.Value, field bodyField, into reflect.Valu
 	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
 		into = reflect.ValueOf(member.found()).Elem()
 	}
-	field.check(into, func(code, message string) { d.fault(at, code, message) })
 	field.entries(textsOf(into), func(name, code, message string) {
 		if where := at + "/" + models.EscapePointer(name); !d.covered(place{inBody, where}) {
 			d.fault(where, code, message)
 		}
 	})
+	field.check(into, func(code, message string) { d.fault(at, code, message) })
 }
 
 // textsOf returns a table of texts, of which null is nil; nil for anything else.

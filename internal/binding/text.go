@@ -3,6 +3,7 @@ package binding
 import (
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -74,12 +75,15 @@ var (
 	lastTime  = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
+// rfc3339 is the form of a date-time (section 5.6); time.Parse takes more.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
 // ParseText reads an instant into UTC, cut to Postgres's microseconds so that
 // what is stored is what was answered.
 func (t *Time) ParseText(text string) (code, message string) {
 	instant, err := time.Parse(time.RFC3339Nano, text)
 	switch {
-	case err != nil:
+	case err != nil || !rfc3339.MatchString(text):
 		return "time", "must be a time such as 2026-01-15T09:30:00Z (RFC 3339)"
 	case instant.Before(firstTime) || !instant.Before(lastTime):
 		return "time", "must be a time from the year 2000 to 2999"

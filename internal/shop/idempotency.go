@@ -140,11 +140,15 @@ func replay(ctx context.Context, tx pgx.Tx, owner string, first *remembered) (pl
 // Its form is one of its own, so that a release that changes models.NewOrder
 // still knows the orders of the one before.
 func hashOf(spec models.NewOrder) ([sha256.Size]byte, error) {
-	canonical, err := json.Marshal(struct {
-		Items        []models.NewItem
-		Email        string
-		PaymentToken string
-	}{spec.Items, spec.Email, spec.PaymentToken})
+	type item struct {
+		ProductID string
+		Quantity  int64
+	}
+	items := make([]item, len(spec.Items))
+	for i, wanted := range spec.Items {
+		items[i] = item{wanted.ProductID, wanted.Quantity}
+	}
+	canonical, err := json.Marshal([]any{items, spec.Email, spec.PaymentToken})
 	return sha256.Sum256(canonical), err
 }
 
