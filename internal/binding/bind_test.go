@@ -277,3 +277,14 @@ func TestABodyThatMayBeAbsentMayBeEmpty(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInputThatCannotBeReadIsFoundByAnyRequest(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a parameter that is a bool would have been found only by who sends it")
+		}
+	}()
+	_, _ = Bind(contextOf(http.MethodGet, "/", nil), struct {
+		Deep bool `form:"deep"`
+	}{}, JSON)
+}

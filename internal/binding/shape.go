@@ -59,6 +59,9 @@ func inputOf(field reflect.StructField, index int) (inputField, bool) {
 	input := inputField{rules: rulesOf(field), index: index}
 	for _, source := range []struct{ tag, location string }{{"uri", inPath}, {"form", inQuery}, {"header", inHeader}} {
 		if name, tagged := field.Tag.Lookup(source.tag); tagged {
+			if !isParameter(field.Type) { // told by the first request, and not only by one that sends it
+				panic("binding: a parameter can't be a " + field.Type.String())
+			}
 			input.location, input.name = source.location, name
 			return input, true
 		}
@@ -68,4 +71,18 @@ func inputOf(field reflect.StructField, index int) (inputField, bool) {
 		return input, true
 	}
 	return input, field.Type.Kind() == reflect.Struct && field.Tag == ""
+}
+
+// isParameter reports whether a value of this type can be read from a parameter.
+func isParameter(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	own := reflect.PointerTo(t)
+	switch t.Kind() {
+	case reflect.String, reflect.Int, reflect.Int64:
+		return true
+	default:
+		return own.Implements(reflect.TypeFor[Text]()) || own.Implements(reflect.TypeFor[FieldLines]())
+	}
 }
