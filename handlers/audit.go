@@ -11,8 +11,8 @@ import (
 
 // AuditReader reads the audit.
 type AuditReader interface {
-	// List returns up to limit entries that filter lets through, newest first,
-	// behind after (nil: from the start).
+	// List returns up to limit entries that match filter, newest first, starting
+	// after the position after (nil: the start).
 	List(ctx context.Context, filter models.AuditFilter, after *models.Position, limit int) (models.Page[models.AuditEntry], error)
 }
 
@@ -27,7 +27,7 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 	return &Audit{audit: audit, cursors: cursors}
 }
 
-// List answers GET /v1/admin/audit.
+// List handles GET /v1/admin/audit.
 //
 //	@Summary		List the audit
 //	@Description	Who changed which key or plan, when, from where, and what was there before and after; newest first.
@@ -37,15 +37,15 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 //	@Param			filter	query	auditFilter	false	"Which entries"
 //	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[models.AuditEntry]
-//	@Failure		400		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/audit [get]
 func (h *Audit) List(c *gin.Context) {
 	if in, ok := bind(c, listAudit{Page: h.cursors.page("audit")}); ok {
 		entries, err := h.audit.List(c.Request.Context(), in.filter(), in.Page.after, in.Page.Limit)
-		writePage(c, in.Page, entries, err)
+		respondPage(c, in.Page, entries, err)
 	}
 }
 

@@ -11,15 +11,15 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// CheckService decides for callers that protect something else than our routes.
+// CheckService decides for subjects of callers' own.
 type CheckService interface {
-	// Check takes the cost and keeps it, all or nothing. What is wrong with
-	// the check is a *models.InvalidError.
+	// Check takes the cost for good, all or nothing. An invalid check is an error
+	// of models.KindInvalid.
 	Check(ctx context.Context, check models.Check) (ratelimit.Decision, error)
-	// Reserve takes the cost until expiresAt, and returns the id by which it
-	// can be given back; "" when it was refused.
+	// Reserve takes the cost and returns the id by which it can be given back
+	// until expiresAt; "" when refused.
 	Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error)
-	// Commit gives back all but actual, or returns models.ErrNotFound.
+	// Commit settles at actual, or returns models.ErrNotFound.
 	Commit(ctx context.Context, owner, id string, actual int64) error
 	// Release gives everything back, or returns models.ErrNotFound.
 	Release(ctx context.Context, owner, id string) error
@@ -61,23 +61,23 @@ type checkAnswer struct {
 }
 
 func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
-	answer := checkAnswer{
+	response := checkAnswer{
 		Allowed: d.Allowed, Limits: showStatuses(d.Statuses()),
 		ViolatedPolicies: d.Violated(), RetryAfter: new(float64), Wait: d.Wait.Seconds(),
 	}
-	if answer.ViolatedPolicies == nil {
-		answer.ViolatedPolicies = []string{}
+	if response.ViolatedPolicies == nil {
+		response.ViolatedPolicies = []string{}
 	}
 	if wait, ever := d.RetryAfter(); !d.Allowed {
-		answer.RetryAfter = nil
+		response.RetryAfter = nil
 		if ever {
-			answer.RetryAfter = seconds(wait)
+			response.RetryAfter = seconds(wait)
 		}
 	}
-	return answer
+	return response
 }
 
-// Check answers POST /v1/limits/check.
+// Check handles POST /v1/limits/check.
 //
 //	@Summary		Check a limit
 //	@Description	Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
@@ -92,7 +92,7 @@ func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 func (h *Checks) Check(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
 		decision, err := h.checks.Check(c.Request.Context(), in.Body.toModel(c))
-		answer(c, http.StatusOK, newCheckAnswer(&decision), err)
+		respond(c, http.StatusOK, newCheckAnswer(&decision), err)
 	}
 }
 
@@ -103,7 +103,7 @@ type reserveAnswer struct {
 	ExpiresAt   *time.Time `json:"expires_at" example:"2026-01-15T09:31:00Z"`            // until then; null when refused
 }
 
-// Reserve answers POST /v1/limits/reserve.
+// Reserve handles POST /v1/limits/reserve.
 //
 //	@Summary		Reserve units
 //	@Description	A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
@@ -118,7 +118,7 @@ type reserveAnswer struct {
 func (h *Checks) Reserve(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
 		decision, id, expiresAt, err := h.checks.Reserve(c.Request.Context(), in.Body.toModel(c))
-		answer(c, http.StatusOK, newReserveAnswer(&decision, id, expiresAt), err)
+		respond(c, http.StatusOK, newReserveAnswer(&decision, id, expiresAt), err)
 	}
 }
 
@@ -144,7 +144,7 @@ type commitBody struct {
 	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
 }
 
-// Commit answers POST /v1/limits/commit.
+// Commit handles POST /v1/limits/commit.
 //
 //	@Summary		Commit a reservation
 //	@Description	Ends a reservation at what the work really cost, and gives the rest back.
@@ -158,7 +158,7 @@ type commitBody struct {
 //	@Router			/v1/limits/commit [post]
 func (h *Checks) Commit(c *gin.Context) {
 	if in, ok := bindFor(c, commit{}); ok {
-		answerEmpty(c, h.checks.Commit(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation, in.Body.Cost))
+		respondEmpty(c, h.checks.Commit(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation, in.Body.Cost))
 	}
 }
 
@@ -174,7 +174,7 @@ type releaseBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
 }
 
-// Release answers POST /v1/limits/release.
+// Release handles POST /v1/limits/release.
 //
 //	@Summary		Release a reservation
 //	@Description	Gives all of a reservation back, once.
@@ -188,6 +188,6 @@ type releaseBody struct {
 //	@Router			/v1/limits/release [post]
 func (h *Checks) Release(c *gin.Context) {
 	if in, ok := bindFor(c, release{}); ok {
-		answerEmpty(c, h.checks.Release(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation))
+		respondEmpty(c, h.checks.Release(c.Request.Context(), keyOf(c).Owner, in.Body.Reservation))
 	}
 }

@@ -10,9 +10,8 @@ import (
 	"ratelimiter/models"
 )
 
-// Cursors turns positions in lists into opaque, signed texts of URL-safe
-// characters and back. The signature keeps callers from making up positions:
-// what is in a cursor may change, and need not be checked as input is.
+// Cursors encodes positions in lists as opaque, signed, URL-safe texts. Because of
+// the signature the content needs no validation and may change.
 type Cursors struct {
 	secret []byte
 }
@@ -20,8 +19,7 @@ type Cursors struct {
 // NewCursors returns Cursors that sign with secret.
 func NewCursors(secret []byte) *Cursors { return &Cursors{secret: secret} }
 
-// macLength is in bytes: 96 bits can't be guessed at the rate of a few tries a
-// second.
+// macLength is in bytes. 96 bits can't be guessed over the network.
 const macLength = 12
 
 var errCursor = errors.New("not a cursor of this list")

@@ -1,5 +1,5 @@
-// Package handlers decodes requests, calls one service each, and encodes the
-// answers: one file a resource. It declares the small interfaces that it
-// calls. What is around every handler is in middleware; what goes wrong is
-// reported with fail and answered there.
+// Package handlers decodes requests, calls one service each and encodes the
+// responses, with one file per resource. It declares the small interfaces that
+// it calls. Package middleware surrounds every handler and writes the problems
+// that handlers report.
 package handlers

@@ -10,9 +10,9 @@ import (
 	"ratelimiter/models"
 )
 
-// Readiness knows whether the service can do its work.
+// Readiness reports whether the service can handle requests.
 type Readiness interface {
-	// NotReady returns why it can't, as a sentence for operators, or "".
+	// NotReady returns the reason, a sentence for operators, or "" when ready.
 	NotReady(ctx context.Context) string
 }
 
@@ -24,16 +24,15 @@ type Health struct {
 // NewHealth returns the handlers of /livez and /readyz.
 func NewHealth(readiness Readiness) *Health { return &Health{readiness: readiness} }
 
-// readyTimeout bounds a readiness check: a prober that waits longer has given
-// up.
+// readyTimeout bounds a readiness check.
 const readyTimeout = 2 * time.Second
 
-// healthStatus is the answer of a probe when all is well.
+// healthStatus is the successful response of a probe.
 type healthStatus struct {
-	Status string `json:"status" example:"ok"` // always ok: what is not ok is told as a problem
+	Status string `json:"status" example:"ok"` // always ok; failures are problems
 }
 
-// Live answers GET /livez: the process runs and can answer.
+// Live handles GET /livez: the process runs and can answer.
 //
 //	@Summary		Is the process alive?
 //	@Description	Answers as long as the process runs. If it doesn't, restart the process.
@@ -44,7 +43,7 @@ type healthStatus struct {
 //	@Router			/livez [get]
 func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Status: "ok"}) }
 
-// Ready answers GET /readyz: send requests here, or elsewhere.
+// Ready handles GET /readyz: send requests here, or elsewhere.
 //
 //	@Summary		Is the service ready?
 //	@Description	503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
@@ -52,13 +51,13 @@ func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Statu
 //	@ID				readyz
 //	@Produce		json
 //	@Success		200	{object}	healthStatus
-//	@Failure		503	{object}	models.Problem
+//	@Failure		503	{object}	middleware.Problem
 //	@Router			/readyz [get]
 func (h *Health) Ready(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
 	defer cancel()
 	if reason := h.readiness.NotReady(ctx); reason != "" {
-		fail(c, &models.StatusError{Status: http.StatusServiceUnavailable, Detail: reason})
+		fail(c, &models.Error{Kind: models.KindUnavailable, Message: reason})
 		return
 	}
 	c.JSON(http.StatusOK, healthStatus{Status: "ok"})

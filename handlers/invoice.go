@@ -13,21 +13,20 @@ import (
 
 // InvoiceService makes the invoices of orders.
 type InvoiceService interface {
-	// Read returns what the invoice of one of the owner's orders says, or
+	// Read returns the content of the invoice of one of the owner's orders, or
 	// models.ErrNotFound.
 	Read(ctx context.Context, owner, id string) (models.Invoice, error)
 	// Tag returns the entity tag of what Draw would return, without drawing it.
 	Tag(inv models.Invoice) string
-	// Draw returns the invoice as a PDF. It keeps a core busy until then, or
-	// until soon after ctx ended.
+	// Draw returns the invoice as a PDF. It is CPU-bound and checks ctx.
 	Draw(ctx context.Context, inv models.Invoice) ([]byte, error)
 }
 
-// CPU bounds how much work that keeps a core busy is done at a time.
+// CPU bounds how much CPU-bound work runs at once.
 type CPU interface {
-	// Do runs work in the caller's goroutine when its turn has come, and returns
-	// its error; models.ErrOverloaded when the turn doesn't come soon.
-	Do(ctx context.Context, work func(context.Context) error) error
+	// Do runs job in the caller's goroutine when a worker is free and returns its
+	// error; models.ErrOverloaded when none is free soon.
+	Do(ctx context.Context, job func(context.Context) error) error
 }
 
 // Invoices serves the invoices of /v1/orders.
@@ -41,8 +40,8 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 	return &Invoices{invoices: invoices, cpu: cpu}
 }
 
-// Get answers GET /v1/orders/{id}/invoice. What waits, for the database, comes
-// before the place on a core is taken; what goes to the caller, after it.
+// Get handles GET /v1/orders/{id}/invoice. It
+// reads from the database before it occupies a worker, and responds after it.
 //
 //	@Summary		Get an order's invoice
 //	@Description	The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
@@ -55,8 +54,8 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 //	@Header			200				{string}	ETag				"The same as long as the invoice is"
 //	@Header			200				{string}	Content-Disposition	"attachment, with a file name"
 //	@Success		304				"The caller has this invoice already"
-//	@Failure		404				{object}	models.Problem
-//	@Failure		503				{object}	models.Problem
+//	@Failure		404				{object}	middleware.Problem
+//	@Failure		503				{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id}/invoice [get]
@@ -86,7 +85,7 @@ func (h *Invoices) Get(c *gin.Context) {
 
 const pdfType = "application/pdf"
 
-// draw draws an invoice when its turn on a core has come.
+// draw draws an invoice in the CPU pool.
 func (h *Invoices) draw(ctx context.Context, inv models.Invoice) (pdf []byte, err error) {
 	err = h.cpu.Do(ctx, func(ctx context.Context) (err error) {
 		pdf, err = h.invoices.Draw(ctx, inv)
@@ -95,8 +94,8 @@ func (h *Invoices) draw(ctx context.Context, inv models.Invoice) (pdf []byte, er
 	return pdf, err
 }
 
-// fileName returns the name that an order's invoice is saved by: one that is
-// safe in a header field and on any file system, whatever ids look like.
+// fileName returns the file name of an order's invoice, which is safe in a header
+// field and on any file system.
 func fileName(orderID string) string {
 	safe := func(r rune) rune {
 		switch {

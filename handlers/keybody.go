@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,16 +29,14 @@ type createKey struct {
 	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // where it may be used: networks and addresses; by default anywhere
 	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for the operator's own use
 	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies of its own, laid over the plan's by name
-
-	groups []string
 }
 
 // writeOverride is a policy of a key's own: it replaces the plan's of that name, or
 // adds one.
 type writeOverride struct {
-	Policy    ratelimit.Policy `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
-	ExpiresAt *binding.Time    `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
-	Reason    string           `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
+	Policy    policy        `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
+	ExpiresAt *binding.Time `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
+	Reason    string        `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
 }
 
 // changeKey is what PATCH /v1/admin/keys/{id} takes.
@@ -60,8 +57,6 @@ type patchKey struct {
 	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" maxItems:"100"`
 	Metadata  binding.Optional[*map[string]*string] `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500"`
 	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" maxItems:"16"`
-
-	groups []string
 }
 
 // keyPatch is what a JSON merge patch (RFC 7396) may change of a key.
@@ -80,23 +75,17 @@ type keyPatch struct {
 
 var _ keyPatch // the description alone uses it
 
-// PolicyGroups returns what policies can be bound to.
-func (k *createKey) PolicyGroups() []string { return k.groups }
-
-// PolicyGroups returns what policies can be bound to.
-func (k *patchKey) PolicyGroups() []string { return k.groups }
-
-// Validate checks what the tags can't.
+// Validate checks scopes, expiry and overrides.
 func (k *createKey) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes)
-	validateExpiry(faults, "/expires_at", k.ExpiresAt)
+	validateExpiry(faults, k.ExpiresAt, "expires_at")
 	validateOverrides(faults, k.Overrides)
 }
 
-// Validate checks what the tags can't.
+// Validate checks scopes, expiry and overrides.
 func (k *patchKey) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes.Value)
-	validateExpiry(faults, "/expires_at", k.ExpiresAt.Value)
+	validateExpiry(faults, k.ExpiresAt.Value, "expires_at")
 	validateOverrides(faults, orEmpty(k.Overrides.Value))
 }
 
@@ -107,7 +96,7 @@ func (k *createKey) toModel() models.NewKey {
 	}
 }
 
-// apply changes what the patch names.
+// apply applies the patch to a key.
 func (k *patchKey) apply(key *models.APIKey) {
 	set(&key.Name, k.Name)
 	set(&key.Plan, k.Plan)
@@ -142,7 +131,7 @@ func set[T any](into *T, value binding.Optional[T]) {
 	}
 }
 
-// orEmpty is the list, and an empty one where null took it away.
+// orEmpty returns the list, which null removes.
 func orEmpty[T any](list *[]T) []T {
 	if list == nil {
 		return nil
@@ -161,52 +150,47 @@ func networksOf(list []binding.Network) []netip.Prefix {
 func overridesOf(list []writeOverride) []models.Override {
 	overrides := make([]models.Override, len(list))
 	for i, o := range list {
-		policy, err := json.Marshal(o.Policy)
-		if err != nil { // a struct of strings and numbers
-			panic(err)
-		}
-		overrides[i] = models.Override{Policy: policy, ExpiresAt: o.ExpiresAt.Std(), Reason: o.Reason}
+		overrides[i] = models.Override{Policy: ratelimit.Policy(o.Policy), ExpiresAt: o.ExpiresAt.Std(), Reason: o.Reason}
 	}
 	return overrides
 }
 
 func validateScopes(faults *models.Faults, scopes []models.Scope) {
 	for i, scope := range scopes {
-		at := "/scopes/" + strconv.Itoa(i)
 		switch {
 		case !scope.Known():
-			faults.Body(at, "enum", fmt.Sprintf("is no scope; there are: %v", models.AllScopes()))
+			faults.Add("enum", fmt.Sprintf("must be one of %v", models.AllScopes()), "scopes", strconv.Itoa(i))
 		case slices.Contains(scopes[:i], scope):
-			faults.Body(at, "duplicate", "stands twice")
+			faults.Add("duplicate", "is repeated", "scopes", strconv.Itoa(i))
 		}
 	}
 }
 
-func validateExpiry(faults *models.Faults, at string, expiry *binding.Time) {
+func validateExpiry(faults *models.Faults, expiry *binding.Time, path ...string) {
 	if expiry != nil && !time.Time(*expiry).After(time.Now()) {
-		faults.Body(at, "past", "must be in the future; to end a key now, revoke it")
+		faults.Add("past", "must be in the future; to end a key now, revoke it", path...)
 	}
 }
 
 func validateOverrides(faults *models.Faults, overrides []writeOverride) {
 	names := map[string]bool{}
 	for i, o := range overrides {
-		at := "/overrides/" + strconv.Itoa(i)
+		at := strconv.Itoa(i)
 		if o.Policy.Name != "" && names[o.Policy.Name] {
-			faults.Body(at+"/policy/name", "duplicate", "must be unique among the overrides")
+			faults.Add("duplicate", "must be unique among the overrides", "overrides", at, "policy", "name")
 		}
 		names[o.Policy.Name] = true
-		validateExpiry(faults, at+"/expires_at", o.ExpiresAt)
+		validateExpiry(faults, o.ExpiresAt, "overrides", at, "expires_at")
 	}
 }
 
-// listKeys is what GET /v1/admin/keys takes.
+// listKeys is the input of GET /v1/admin/keys.
 type listKeys struct {
 	Page   page
 	Filter keyFilter
 }
 
-// keyFilter says which keys are asked for.
+// keyFilter selects keys.
 type keyFilter struct {
 	Owner  string           `form:"owner" maxLength:"200"`                 // Only this owner's
 	Plan   string           `form:"plan" maxLength:"200"`                  // Only on this plan

@@ -13,9 +13,7 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Where a key's counters stand, and how they are made fresh.
-
-// Limits answers GET /v1/admin/keys/{id}/limits.
+// Limits handles GET /v1/admin/keys/{id}/limits.
 //
 //	@Summary		See where a key stands
 //	@Description	What is left of every policy of the key. Looking costs nothing.
@@ -24,28 +22,28 @@ import (
 //	@Produce		json
 //	@Param			id	path		string	true	"The key's id"
 //	@Success		200	{object}	KeyLimits
-//	@Failure		404	{object}	models.Problem
+//	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/limits [get]
 func (h *Keys) Limits(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
-		limits, err := h.standing(c.Request.Context(), in.ID)
-		answer(c, http.StatusOK, limits, err)
+		limits, err := h.limits(c.Request.Context(), in.ID)
+		respond(c, http.StatusOK, limits, err)
 	}
 }
 
-// standing tells where a key's policies stand.
-func (h *Keys) standing(ctx context.Context, id string) (KeyLimits, error) {
+// limits returns the state of a key's policies.
+func (h *Keys) limits(ctx context.Context, id string) (KeyLimits, error) {
 	_, quota, err := h.quotas.Quota(ctx, id)
 	if err != nil {
 		return KeyLimits{}, err
 	}
-	return standing(ctx, h.limiter, quota)
+	return limitsOf(ctx, h.limiter, quota)
 }
 
-// standing tells where a quota stands.
-func standing(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (KeyLimits, error) {
+// limitsOf returns the state of a quota's policies.
+func limitsOf(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (KeyLimits, error) {
 	decision, err := limiter.PeekAll(ctx, quota)
 	if err != nil {
 		return KeyLimits{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
@@ -66,18 +64,18 @@ type resetKey struct {
 	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // those of which policies; by default of all
 }
 
-// unknownPolicies checks that a quota has the policies that are named.
+// unknownPolicies checks that a quota has the named policies.
 func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 	var faults models.Faults
 	for i, name := range r.Policies {
 		if !slices.ContainsFunc(quota.Policies(), func(p ratelimit.Policy) bool { return p.Name == name }) {
-			faults.Body("/policies/"+strconv.Itoa(i), "unknown", "is no policy of this key's quota")
+			faults.Add("unknown", "is not a policy of this key's quota", "policies", strconv.Itoa(i))
 		}
 	}
 	return faults.Err()
 }
 
-// Reset answers POST /v1/admin/keys/{id}/reset.
+// Reset handles POST /v1/admin/keys/{id}/reset.
 //
 //	@Summary		Reset a key's counters
 //	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
@@ -88,17 +86,17 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 //	@Param			id		path	string		true	"The key's id"
 //	@Param			reset	body	resetKey	false	"Which policies"
 //	@Success		204
-//	@Failure		400	{object}	models.Problem
-//	@Failure		404	{object}	models.Problem
-//	@Failure		413	{object}	models.Problem
-//	@Failure		415	{object}	models.Problem
-//	@Failure		422	{object}	models.Problem
+//	@Failure		400	{object}	middleware.Problem
+//	@Failure		404	{object}	middleware.Problem
+//	@Failure		413	{object}	middleware.Problem
+//	@Failure		415	{object}	middleware.Problem
+//	@Failure		422	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/reset [post]
 func (h *Keys) Reset(c *gin.Context) {
 	if in, ok := bindFor(c, counterReset{}); ok {
-		answerEmpty(c, h.reset(c.Request.Context(), in))
+		respondEmpty(c, h.reset(c.Request.Context(), in))
 	}
 }
 

@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -55,22 +53,19 @@ type QuotaPolicy struct {
 }
 
 // ShowKey returns a key as operators see it at now.
-func ShowKey(key models.APIKey, now time.Time) (Key, error) {
+func ShowKey(key models.APIKey, now time.Time) Key {
 	shown := Key{
 		ID: key.ID, Name: key.Name, Plan: key.Plan, Scopes: key.Scopes, Owner: key.Owner, Subject: key.Subject,
 		Status: key.Status(now), IPAllow: key.IPAllow, Metadata: key.Metadata, Overrides: make([]KeyOverride, len(key.Overrides)),
 		CreatedAt: key.CreatedAt, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Version: key.Version,
 	}
 	for i, o := range key.Overrides {
-		shown.Overrides[i] = KeyOverride{ExpiresAt: o.ExpiresAt, Reason: o.Reason}
-		if err := json.Unmarshal(o.Policy, &shown.Overrides[i].Policy); err != nil {
-			return Key{}, fmt.Errorf("override %d of key %s: %w", i, key.ID, err)
-		}
+		shown.Overrides[i] = KeyOverride(o)
 	}
-	return shown, nil
+	return shown
 }
 
-// showQuota returns a key's policies with where they come from.
+// showQuota returns a key's policies with their origins.
 func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []QuotaPolicy {
 	policies := quota.Policies()
 	shown := make([]QuotaPolicy, len(policies))

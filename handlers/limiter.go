@@ -10,12 +10,12 @@ import (
 	"ratelimiter/models"
 )
 
-// ModeService is the switch that turns every policy to shadow, and back.
+// ModeService reads and sets the global enforcement mode.
 type ModeService interface {
-	// Mode returns the mode that is set.
-	Mode(ctx context.Context) (models.LimiterMode, error)
-	// SetMode sets it, and returns what is set then.
-	SetMode(ctx context.Context, mode string) (models.LimiterMode, error)
+	// Mode returns the mode.
+	Mode(ctx context.Context) (models.EnforcementMode, error)
+	// SetMode sets the mode and returns it.
+	SetMode(ctx context.Context, mode string) (models.EnforcementMode, error)
 }
 
 // Limiter serves /v1/admin/limiter.
@@ -32,11 +32,11 @@ type LimiterMode struct {
 	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // when it was last changed; null: never
 }
 
-func writeMode(c *gin.Context, mode models.LimiterMode, err error) {
-	answer(c, http.StatusOK, LimiterMode{Mode: mode.Mode, ChangedAt: mode.ChangedAt}, err)
+func writeMode(c *gin.Context, mode models.EnforcementMode, err error) {
+	respond(c, http.StatusOK, LimiterMode{Mode: mode.Mode, ChangedAt: mode.ChangedAt}, err)
 }
 
-// Get answers GET /v1/admin/limiter.
+// Get handles GET /v1/admin/limiter.
 //
 //	@Summary		See the limiter's mode
 //	@Description	Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
@@ -66,7 +66,7 @@ type putLimiter struct {
 	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // with shadow nothing is refused
 }
 
-// Put answers PUT /v1/admin/limiter.
+// Put handles PUT /v1/admin/limiter.
 //
 //	@Summary		Switch all limits off, or on again
 //	@Description	With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
@@ -76,10 +76,10 @@ type putLimiter struct {
 //	@Produce		json
 //	@Param			limiter	body		putLimiter	true	"What the mode shall be"
 //	@Success		200		{object}	LimiterMode
-//	@Failure		400		{object}	models.Problem
-//	@Failure		413		{object}	models.Problem
-//	@Failure		415		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		413		{object}	middleware.Problem
+//	@Failure		415		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/limiter [put]

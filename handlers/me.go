@@ -8,22 +8,16 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
-	"ratelimiter/ratelimit"
 )
 
-// Me serves /v1/me: a key's view of itself. It is answered from memory, as the
-// request was authenticated.
+// Me serves /v1/me, a key's view of itself, from memory.
 type Me struct {
 	keys    KeyService
 	limiter KeyLimiter
-	quotaOf func(*gin.Context) *ratelimit.Quota
 }
 
-// NewMe returns the handlers of /v1/me. quotaOf returns the quota of the
-// request's key.
-func NewMe(keys KeyService, limiter KeyLimiter, quotaOf func(*gin.Context) *ratelimit.Quota) *Me {
-	return &Me{keys: keys, limiter: limiter, quotaOf: quotaOf}
-}
+// NewMe returns the handlers of /v1/me.
+func NewMe(keys KeyService, limiter KeyLimiter) *Me { return &Me{keys: keys, limiter: limiter} }
 
 // OwnKey is an API key as its caller sees it: without what operators keep about
 // it.
@@ -60,7 +54,7 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 	}
 }
 
-// Get answers GET /v1/me.
+// Get handles GET /v1/me.
 //
 //	@Summary		See my key
 //	@Description	What the key of this request is and may do, and its quota. Costs nothing.
@@ -75,11 +69,11 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 func (h *Me) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
 		key, now := keyOf(c), time.Now()
-		answerVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(key, now), showQuota(key, h.quotaOf(c), now)}, nil)
+		respondVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(key, now), showQuota(key, models.RequestFrom(c).Quota, now)}, nil)
 	}
 }
 
-// Limits answers GET /v1/me/limits.
+// Limits handles GET /v1/me/limits.
 //
 //	@Summary		See where I stand
 //	@Description	What is left of every policy of the key. Looking costs nothing.
@@ -92,8 +86,8 @@ func (h *Me) Get(c *gin.Context) {
 //	@Router			/v1/me/limits [get]
 func (h *Me) Limits(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
-		limits, err := standing(c, h.limiter, h.quotaOf(c))
-		answer(c, http.StatusOK, limits, err)
+		limits, err := limitsOf(c, h.limiter, models.RequestFrom(c).Quota)
+		respond(c, http.StatusOK, limits, err)
 	}
 }
 
@@ -103,7 +97,7 @@ type myRotation struct {
 	Body    rotateKey `body:"optional"`
 }
 
-// Rotate answers POST /v1/me/rotate.
+// Rotate handles POST /v1/me/rotate.
 //
 //	@Summary		Rotate my key
 //	@Description	Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
@@ -114,18 +108,18 @@ type myRotation struct {
 //	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
 //	@Param			rotate		body		rotateKey	false	"How long this key works on"
 //	@Success		201		{object}	OwnKeyWithSecret
-//	@Failure		400		{object}	models.Problem
-//	@Failure		409		{object}	models.Problem	"The key was rotated already"
-//	@Failure		412		{object}	models.Problem
-//	@Failure		413		{object}	models.Problem
-//	@Failure		415		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		409		{object}	middleware.Problem	"The key was rotated already"
+//	@Failure		412		{object}	middleware.Problem
+//	@Failure		413		{object}	middleware.Problem
+//	@Failure		415		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/rotate [post]
 func (h *Me) Rotate(c *gin.Context) {
 	if in, ok := bind(c, myRotation{}); ok {
-		made, err := h.keys.Rotate(c.Request.Context(), keyOf(c).ID, in.Body.duration(), models.Expected(in.IfMatch))
-		answerSecret(c, made.Key.Version, OwnKeyWithSecret{made.Text, showOwn(&made.Key, time.Now())}, err)
+		made, err := h.keys.Rotate(c.Request.Context(), keyOf(c).ID, in.Body.duration(), models.Precondition(in.IfMatch))
+		respondSecret(c, made.Key.Version, OwnKeyWithSecret{made.Text, showOwn(&made.Key, time.Now())}, err)
 	}
 }

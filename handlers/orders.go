@@ -10,13 +10,13 @@ import (
 
 // OrderService places and reads orders.
 type OrderService interface {
-	// Create stores a pending order and returns it, once for each idempotency
-	// key: replayed says that an earlier request has had the same outcome. An
-	// unknown product and a key that came with another order are a
-	// *models.InvalidError.
+	// Create stores a pending order and returns it, once per idempotency key;
+	// replayed reports that the outcome is an earlier request's. Unknown
+	// products, and a key used for another order, are errors of
+	// models.KindInvalid.
 	Create(ctx context.Context, spec models.NewOrder) (order models.Order, replayed bool, err error)
-	// List returns up to limit of the owner's orders, newest first, behind
-	// after (nil: from the start).
+	// List returns up to limit of the owner's orders, newest first, starting
+	// after the position after (nil: the start).
 	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
 	// Get returns one of the owner's orders, or models.ErrNotFound.
 	Get(ctx context.Context, owner, id string) (models.Order, error)
@@ -59,7 +59,7 @@ type createItem struct {
 	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`                 // how many of it
 }
 
-// Create answers POST /v1/orders.
+// Create handles POST /v1/orders.
 //
 //	@Summary		Place an order
 //	@Description	Stores the order as pending, at today's prices. It is processed afterwards.
@@ -74,12 +74,12 @@ type createItem struct {
 //	@Success		201		{object}	models.Order
 //	@Header			201		{string}	Location	"Where the order is"
 //	@Header			201		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key, and nothing was ordered again"
-//	@Failure		400		{object}	models.Problem
-//	@Failure		409		{object}	models.Problem	"Another request with this Idempotency-Key is being carried out: ask again after Retry-After."
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		409		{object}	middleware.Problem	"Another request with this Idempotency-Key is being carried out: ask again after Retry-After."
 //	@Header			409		{integer}	Retry-After	"Seconds to wait"
-//	@Failure		413		{object}	models.Problem
-//	@Failure		415		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		413		{object}	middleware.Problem
+//	@Failure		415		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Header			422		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -88,7 +88,7 @@ func (h *Orders) Create(c *gin.Context) {
 	if in, ok := bind(c, placeOrder{}); ok {
 		order, replayed, err := h.orders.Create(c.Request.Context(), in.toModel(keyOf(c).Owner))
 		markReplayed(c, replayed)
-		answerCreated(c, "/v1/orders/"+order.ID, order, err)
+		respondCreated(c, "/v1/orders/"+order.ID, order, err)
 	}
 }
 
@@ -102,8 +102,7 @@ func (o *placeOrder) toModel(owner string) models.NewOrder {
 	}
 }
 
-// markReplayed tells the caller, and what charges it, that its request was
-// carried out before.
+// markReplayed marks a response that repeats an earlier one.
 func markReplayed(c *gin.Context, replayed bool) {
 	if replayed {
 		c.Header("Idempotency-Replayed", "true")
@@ -111,7 +110,7 @@ func markReplayed(c *gin.Context, replayed bool) {
 	}
 }
 
-// List answers GET /v1/orders.
+// List handles GET /v1/orders.
 //
 //	@Summary		List orders
 //	@Description	The orders of the key's owner, newest first, a page at a time.
@@ -124,19 +123,19 @@ func markReplayed(c *gin.Context, replayed bool) {
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
 //	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
 //	@Header			304	{string}	ETag	"Entity tag of the content"
-//	@Failure		400		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [get]
 func (h *Orders) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("orders")); ok {
 		orders, err := h.orders.List(c.Request.Context(), keyOf(c).Owner, in.after, in.Limit)
-		writeTaggedPage(c, in, orders, err)
+		respondTaggedPage(c, in, orders, err)
 	}
 }
 
-// Get answers GET /v1/orders/{id}.
+// Get handles GET /v1/orders/{id}.
 //
 //	@Summary		Get an order
 //	@Description	One order of the key's owner. Somebody else's is not found.
@@ -149,13 +148,13 @@ func (h *Orders) List(c *gin.Context) {
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
 //	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
 //	@Header			304	{string}	ETag	"Entity tag of the content"
-//	@Failure		404	{object}	models.Problem
+//	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
 		order, err := h.orders.Get(c.Request.Context(), keyOf(c).Owner, in.ID)
-		answerTagged(c, order, err)
+		respondTagged(c, order, err)
 	}
 }

@@ -5,52 +5,51 @@ import (
 
 	"ratelimiter/internal/binding"
 	"ratelimiter/models"
-	"ratelimiter/ratelimit"
 )
 
-// planFile is a file of plans, as operators keep them beside their code.
+// planFile is a file of plans that operators keep with their code.
 type planFile struct {
-	Plans []filedPlan `json:"plans" validate:"required" minItems:"1"`
-
-	groups []string
+	Plans []filePlan `json:"plans" validate:"required" minItems:"1"`
 }
 
-type filedPlan struct {
-	Name        string             `json:"name" validate:"required" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	Description string             `json:"description" maxLength:"500"`
-	Policies    []ratelimit.Policy `json:"policies" validate:"required"`
+type filePlan struct {
+	Name        string     `json:"name" validate:"required" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	Description string     `json:"description" maxLength:"500"`
+	Policies    policyList `json:"policies" validate:"required"`
 }
 
-// PolicyGroups returns what policies can be bound to.
-func (f *planFile) PolicyGroups() []string { return f.groups }
-
-// Validate checks that no plan stands twice.
+// Validate checks that no plan is repeated.
 func (f *planFile) Validate(faults *models.Faults) {
 	names := map[string]bool{}
 	for i, plan := range f.Plans {
 		if names[plan.Name] {
-			faults.Body("/plans/"+strconv.Itoa(i)+"/name", "duplicate", "stands twice")
+			faults.Add("duplicate", "is repeated", "plans", strconv.Itoa(i), "name")
 		}
 		names[plan.Name] = true
 	}
 }
 
-// ReadPlans reads a file of plans, {"plans":[{"name","description","policies"}]},
-// as strictly as the API reads one. Errors: *models.StatusError (no JSON),
-// *models.InvalidError with every fault of every plan.
-func ReadPlans(json []byte, groups []string) ([]models.NewPlan, error) {
-	file := planFile{groups: groups}
-	if err := binding.DecodeJSON(json, &file); err != nil {
+// ParsePlans parses a file of plans, {"plans":[{"name","description","policies"}]},
+// by the rules of the API. Errors: *binding.Error for malformed JSON, or an error
+// of models.KindInvalid with every fault of every plan.
+func ParsePlans(data []byte) ([]models.NewPlan, error) {
+	var file planFile
+	if err := binding.DecodeJSON(data, &file); err != nil {
 		return nil, err
 	}
 	plans := make([]models.NewPlan, len(file.Plans))
 	for i, plan := range file.Plans {
-		put := putPlan{Description: plan.Description, Policies: plan.Policies}
-		spec, err := put.toModel(plan.Name)
-		if err != nil {
-			return nil, err
-		}
-		plans[i] = spec
+		plans[i] = models.NewPlan{Name: plan.Name, Description: plan.Description, Policies: plan.Policies}
 	}
 	return plans, nil
+}
+
+// ParseNewKey parses the body of a request for a new key by the rules of the API.
+// Errors: as of ParsePlans.
+func ParseNewKey(data []byte) (models.NewKey, error) {
+	var body createKey
+	if err := binding.DecodeJSON(data, &body); err != nil {
+		return models.NewKey{}, err
+	}
+	return body.toModel(), nil
 }

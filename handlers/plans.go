@@ -2,8 +2,6 @@ package handlers
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -13,29 +11,28 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// PlanService keeps plans.
+// PlanService manages plans.
 type PlanService interface {
-	// List returns up to limit plans by name, behind after (nil: from the start).
+	// List returns up to limit plans ordered by name, starting after the position
+	// after (nil: the start).
 	List(ctx context.Context, after *models.Position, limit int) (models.Page[models.Plan], error)
 	// Get returns one plan, or models.ErrNotFound.
 	Get(ctx context.Context, name string) (models.Plan, error)
-	// Put makes a plan or replaces it, if it is as expected.
-	Put(ctx context.Context, spec models.NewPlan, expected models.Expected) (plan models.Plan, created bool, err error)
-	// Delete removes a plan that no key uses, if it is as expected.
-	Delete(ctx context.Context, name string, expected models.Expected) error
+	// Put creates a plan or replaces one that meets the condition.
+	Put(ctx context.Context, spec models.NewPlan, condition models.Precondition) (plan models.Plan, created bool, err error)
+	// Delete removes a plan that no key uses and that meets the condition.
+	Delete(ctx context.Context, name string, condition models.Precondition) error
 }
 
 // Plans serves /v1/admin/plans.
 type Plans struct {
 	plans   PlanService
 	cursors *Cursors
-	groups  []string
 }
 
-// NewPlans returns the handlers of /v1/admin/plans. groups are what policies
-// can be bound to.
-func NewPlans(plans PlanService, cursors *Cursors, groups []string) *Plans {
-	return &Plans{plans: plans, cursors: cursors, groups: groups}
+// NewPlans returns the handlers of /v1/admin/plans.
+func NewPlans(plans PlanService, cursors *Cursors) *Plans {
+	return &Plans{plans: plans, cursors: cursors}
 }
 
 // Plan is a named list of policies.
@@ -48,16 +45,12 @@ type Plan struct {
 	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`    // when it was last changed
 }
 
-// ShowPlan returns a plan as it is shown.
-func ShowPlan(plan models.Plan) (Plan, error) {
-	shown := Plan{
-		Name: plan.Name, Description: plan.Description, Policies: []ratelimit.Policy{},
+// ShowPlan returns a plan as operators see it.
+func ShowPlan(plan models.Plan) Plan {
+	return Plan{
+		Name: plan.Name, Description: plan.Description, Policies: append([]ratelimit.Policy{}, plan.Policies...),
 		Version: plan.Version, CreatedAt: plan.CreatedAt, UpdatedAt: plan.UpdatedAt,
 	}
-	if err := json.Unmarshal(plan.Policies, &shown.Policies); err != nil {
-		return Plan{}, fmt.Errorf("plan %s: %w", plan.Name, err)
-	}
-	return shown, nil
 }
 
 // replacePlan is what PUT /v1/admin/plans/{name} takes.
@@ -72,21 +65,15 @@ type replacePlan struct {
 //
 // It is the body of PUT /v1/admin/plans/{name}.
 type putPlan struct {
-	Description string             `json:"description" maxLength:"500" example:"For trying things out."`
-	Policies    []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"` // what keys on it may do; an empty list limits nothing
-
-	groups []string
+	Description string     `json:"description" maxLength:"500" example:"For trying things out."`
+	Policies    policyList `json:"policies" validate:"required" maxItems:"16"` // what keys on it may do; an empty list limits nothing
 }
 
-// PolicyGroups returns what policies can be bound to.
-func (p *putPlan) PolicyGroups() []string { return p.groups }
-
-func (p *putPlan) toModel(name string) (models.NewPlan, error) {
-	policies, err := json.Marshal(p.Policies)
-	return models.NewPlan{Name: name, Description: p.Description, Policies: policies}, err
+func (p *putPlan) toModel(name string) models.NewPlan {
+	return models.NewPlan{Name: name, Description: p.Description, Policies: p.Policies}
 }
 
-// Put answers PUT /v1/admin/plans/{name}.
+// Put handles PUT /v1/admin/plans/{name}.
 //
 //	@Summary		Create or replace a plan
 //	@Description	A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
@@ -100,42 +87,29 @@ func (p *putPlan) toModel(name string) (models.NewPlan, error) {
 //	@Success		201			{object}	Plan	"It was created"
 //	@Header			all			{string}	ETag		"The plan's version"
 //	@Header			201			{string}	Location	"Where the plan is"
-//	@Failure		400			{object}	models.Problem
-//	@Failure		412			{object}	models.Problem
-//	@Failure		413			{object}	models.Problem
-//	@Failure		415			{object}	models.Problem
-//	@Failure		422			{object}	models.Problem
+//	@Failure		400			{object}	middleware.Problem
+//	@Failure		412			{object}	middleware.Problem
+//	@Failure		413			{object}	middleware.Problem
+//	@Failure		415			{object}	middleware.Problem
+//	@Failure		422			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [put]
 func (h *Plans) Put(c *gin.Context) {
-	if in, ok := bind(c, replacePlan{Body: putPlan{groups: h.groups}}); ok {
-		plan, created, err := h.put(c.Request.Context(), in)
+	if in, ok := bind(c, replacePlan{}); ok {
+		condition := models.Precondition(in.IfMatch)
+		condition.Absent = in.IfNoneMatch.any
+		plan, created, err := h.plans.Put(c.Request.Context(), in.Body.toModel(in.Name), condition)
 		status := http.StatusOK
 		if created {
 			status = http.StatusCreated
 			c.Header("Location", "/v1/admin/plans/"+plan.Name)
 		}
-		answerVersioned(c, status, plan.Version, plan, err)
+		respondVersioned(c, status, plan.Version, ShowPlan(plan), err)
 	}
 }
 
-func (h *Plans) put(ctx context.Context, in replacePlan) (plan Plan, created bool, err error) {
-	spec, err := in.Body.toModel(in.Name)
-	if err != nil {
-		return Plan{}, false, err
-	}
-	expected := models.Expected(in.IfMatch)
-	expected.Absent = in.IfNoneMatch.any
-	stored, created, err := h.plans.Put(ctx, spec, expected)
-	if err != nil {
-		return Plan{}, false, err
-	}
-	plan, err = ShowPlan(stored)
-	return plan, created, err
-}
-
-// List answers GET /v1/admin/plans.
+// List handles GET /v1/admin/plans.
 //
 //	@Summary		List plans
 //	@Description	Every plan with its policies, by name, a page at a time.
@@ -144,24 +118,24 @@ func (h *Plans) put(ctx context.Context, in replacePlan) (plan Plan, created boo
 //	@Produce		json
 //	@Param			page	query	page	false	"Which page"
 //	@Success		200		{object}	List[Plan]
-//	@Failure		400		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans [get]
 func (h *Plans) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("plans")); ok {
 		plans, err := h.plans.List(c.Request.Context(), in.after, in.Limit)
-		writeShown(c, in, plans, err, ShowPlan)
+		respondShown(c, in, plans, err, ShowPlan)
 	}
 }
 
-// byName names one plan.
+// byName identifies a plan.
 type byName struct {
 	Name string `uri:"name"`
 }
 
-// Get answers GET /v1/admin/plans/{name}.
+// Get handles GET /v1/admin/plans/{name}.
 //
 //	@Summary		Get a plan
 //	@Description	One plan with its policies.
@@ -171,32 +145,24 @@ type byName struct {
 //	@Param			name	path		string	true	"The plan's name"
 //	@Success		200		{object}	Plan
 //	@Header			200		{string}	ETag	"The plan's version"
-//	@Failure		404		{object}	models.Problem
+//	@Failure		404		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [get]
 func (h *Plans) Get(c *gin.Context) {
 	if in, ok := bind(c, byName{}); ok {
-		plan, err := h.get(c.Request.Context(), in.Name)
-		answerVersioned(c, http.StatusOK, plan.Version, plan, err)
+		plan, err := h.plans.Get(c.Request.Context(), in.Name)
+		respondVersioned(c, http.StatusOK, plan.Version, ShowPlan(plan), err)
 	}
 }
 
-func (h *Plans) get(ctx context.Context, name string) (Plan, error) {
-	plan, err := h.plans.Get(ctx, name)
-	if err != nil {
-		return Plan{}, err
-	}
-	return ShowPlan(plan)
-}
-
-// versionedPlan names a plan, and the version that is meant.
+// versionedPlan identifies a plan, optionally in a certain version.
 type versionedPlan struct {
 	Name    string  `uri:"name"`
 	IfMatch ifMatch `header:"If-Match"`
 }
 
-// Delete answers DELETE /v1/admin/plans/{name}.
+// Delete handles DELETE /v1/admin/plans/{name}.
 //
 //	@Summary		Delete a plan
 //	@Description	Only a plan that no key uses can be deleted.
@@ -206,14 +172,14 @@ type versionedPlan struct {
 //	@Param			name		path	string	true	"The plan's name"
 //	@Param			If-Match	header	string	false	"Delete only this version, as an ETag told it"
 //	@Success		204
-//	@Failure		404	{object}	models.Problem
-//	@Failure		409	{object}	models.Problem	"Keys use the plan"
-//	@Failure		412	{object}	models.Problem
+//	@Failure		404	{object}	middleware.Problem
+//	@Failure		409	{object}	middleware.Problem	"Keys use the plan"
+//	@Failure		412	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [delete]
 func (h *Plans) Delete(c *gin.Context) {
 	if in, ok := bindFor(c, versionedPlan{}); ok {
-		answerEmpty(c, h.plans.Delete(c.Request.Context(), in.Name, models.Expected(in.IfMatch)))
+		respondEmpty(c, h.plans.Delete(c.Request.Context(), in.Name, models.Precondition(in.IfMatch)))
 	}
 }

@@ -14,14 +14,13 @@ import (
 	"ratelimiter/models"
 )
 
-// etag is the entity tag of a version.
+// etag returns the entity tag of a version.
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
 // ifMatch is an If-Match field (RFC 9110, section 13.1.1).
-type ifMatch models.Expected
+type ifMatch models.Precondition
 
-// ParseLines reads the tags. Those that are none of ours, weak ones included,
-// match nothing.
+// ParseLines parses the tags. Foreign and weak tags match nothing.
 func (m *ifMatch) ParseLines(lines []string) (code, message string) {
 	m.Given = true
 	for tag := range strings.SplitSeq(strings.Join(lines, ","), ",") {
@@ -39,8 +38,7 @@ func (m *ifMatch) ParseLines(lines []string) (code, message string) {
 	return "", ""
 }
 
-// contentTag is the strong entity tag of a representation: half a SHA-256, which
-// no two contents share by chance.
+// contentTag returns the strong entity tag of a representation: half its SHA-256.
 func contentTag(content []byte) string {
 	sum := sha256.Sum256(content)
 	var tag [2 + sha256.Size]byte
@@ -49,10 +47,9 @@ func contentTag(content []byte) string {
 	return string(tag[:])
 }
 
-// holdsTag reports whether the lines of an If-None-Match field have an entity
-// tag in them, or are a "*" (RFC 9110, section 13.1.2). Tags are compared
-// weakly: a W/ makes no difference. What stands behind something that is no tag
-// can't be told, and counts for nothing.
+// holdsTag reports whether the lines of an If-None-Match field contain an entity
+// tag or are "*" (RFC 9110, section 13.1.2). The comparison is weak. Anything
+// after a syntax error is ignored.
 func holdsTag(lines []string, tag string) bool {
 	for _, rest := range lines {
 		if rest == "*" {
@@ -76,9 +73,8 @@ func holdsTag(lines []string, tag string) bool {
 	return false
 }
 
-// Values of header fields, shared by all answers: not to be changed. revalidate
-// lets the caller, and nobody on the way, keep an answer if it asks each time
-// whether that is still right.
+// Header values, shared by all responses; they must not be changed. revalidate
+// allows only the client to store a response, and to use it after revalidation.
 var (
 	revalidate = []string{"private, no-cache"}
 	jsonType   = []string{"application/json; charset=utf-8"}
@@ -87,7 +83,7 @@ var (
 // answerTagged answers 200 with a body and the entity tag of its content, or 304
 // to a caller that has just this, unless err says that there is none. It is for
 // GET and HEAD.
-func answerTagged(c *gin.Context, body any, err error) {
+func respondTagged(c *gin.Context, body any, err error) {
 	var content []byte
 	if err == nil {
 		content, err = json.Marshal(body)
@@ -104,19 +100,19 @@ func answerTagged(c *gin.Context, body any, err error) {
 	c.Writer.Header()["Content-Type"] = jsonType
 	c.Status(http.StatusOK)
 	if _, err := c.Writer.Write(content); err != nil {
-		_ = c.Error(err) // for the log: the caller has hung up
+		_ = c.Error(err) // for the log: the client closed the connection
 	}
 }
 
-// keepWithTag lets the caller keep an answer with this entity tag.
+// keepWithTag lets the client store the response with this entity tag.
 func keepWithTag(c *gin.Context, tag string) {
 	header := c.Writer.Header()
 	header["Etag"] = []string{tag}
 	header["Cache-Control"] = revalidate
 }
 
-// notModified answers 304 to a caller that has the content with this entity tag
-// already, and reports whether it has.
+// notModified responds 304 if the client has the content with this entity tag,
+// and reports whether it did.
 func notModified(c *gin.Context, tag string) bool {
 	if !holdsTag(c.Request.Header["If-None-Match"], tag) {
 		return false
@@ -130,11 +126,11 @@ func notModified(c *gin.Context, tag string) bool {
 // ifNoneMatch is an If-None-Match field of a change (RFC 9110, section 13.1.2).
 type ifNoneMatch struct{ any bool }
 
-// ParseLines reads the field. Of a change only * makes sense: it may only make
-// something new.
+// ParseLines parses the field. For a change only * makes sense: create, never
+// replace.
 func (m *ifNoneMatch) ParseLines(lines []string) (code, message string) {
 	if len(lines) != 1 || strings.TrimSpace(lines[0]) != "*" {
-		return "enum", "must be *, for what may not be there yet; to change a version that you know, send If-Match"
+		return "enum", "must be *, to create only; to change a certain version, send If-Match"
 	}
 	m.any = true
 	return "", ""
@@ -142,20 +138,20 @@ func (m *ifNoneMatch) ParseLines(lines []string) (code, message string) {
 
 // answerVersioned answers with a body whose entity tag is its version, unless err
 // says that there is none.
-func answerVersioned(c *gin.Context, status int, version int64, body any, err error) {
+func respondVersioned(c *gin.Context, status int, version int64, body any, err error) {
 	if err == nil {
 		c.Header("ETag", etag(version))
 	}
-	answer(c, status, body, err)
+	respond(c, status, body, err)
 }
 
 // answerSecret answers with a body that holds a key, just made: it is to be kept
 // nowhere on its way, and not compressed, for a size tells something about the
 // content.
-func answerSecret(c *gin.Context, version int64, body any, err error) {
+func respondSecret(c *gin.Context, version int64, body any, err error) {
 	c.Header("Cache-Control", "no-store")
-	if c.GetHeader("Accept-Encoding") != "" { // else nobody takes the field off again
+	if c.GetHeader("Accept-Encoding") != "" { // otherwise the field would be sent
 		c.Header(gzhttp.HeaderNoCompression, "true")
 	}
-	answerVersioned(c, http.StatusCreated, version, body, err)
+	respondVersioned(c, http.StatusCreated, version, body, err)
 }

@@ -10,7 +10,8 @@ import (
 
 // ProductReader reads products.
 type ProductReader interface {
-	// List returns up to limit products behind after (nil: from the start).
+	// List returns up to limit products, starting after the position after (nil:
+	// the start).
 	List(ctx context.Context, after *models.Position, limit int) (models.Page[models.Product], error)
 	// Get returns one product, or models.ErrNotFound.
 	Get(ctx context.Context, id string) (models.Product, error)
@@ -27,7 +28,7 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 	return &Products{products: products, cursors: cursors}
 }
 
-// List answers GET /v1/products.
+// List handles GET /v1/products.
 //
 //	@Summary		List products
 //	@Description	The shop's products, in a stable order, a page at a time.
@@ -40,15 +41,15 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
 //	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
 //	@Header			304	{string}	ETag	"Entity tag of the content"
-//	@Failure		400		{object}	models.Problem
-//	@Failure		422		{object}	models.Problem
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		422		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/products [get]
 func (h *Products) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("products")); ok {
 		products, err := h.products.List(c.Request.Context(), in.after, in.Limit)
-		writeTaggedPage(c, in, products, err)
+		respondTaggedPage(c, in, products, err)
 	}
 }
 
@@ -57,7 +58,7 @@ type byID struct {
 	ID string `uri:"id"`
 }
 
-// Get answers GET /v1/products/{id}.
+// Get handles GET /v1/products/{id}.
 //
 //	@Summary		Get a product
 //	@Description	One product, with the stock that can be ordered now.
@@ -70,13 +71,13 @@ type byID struct {
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
 //	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
 //	@Header			304	{string}	ETag	"Entity tag of the content"
-//	@Failure		404	{object}	models.Problem
+//	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/products/{id} [get]
 func (h *Products) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
 		product, err := h.products.Get(c.Request.Context(), in.ID)
-		answerTagged(c, product, err)
+		respondTagged(c, product, err)
 	}
 }

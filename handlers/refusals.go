@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,15 +20,15 @@ type Refusal struct {
 	Limits           []Limit   `json:"limits"`                                    // as they stood then; a shadow with a retry_after other than 0 would have refused
 }
 
-func showRefusal(r models.Refusal) (Refusal, error) {
+func showRefusal(r models.Refusal) Refusal {
 	shown := Refusal{RequestID: r.RequestID, At: r.At.UTC(), Route: r.Route, ViolatedPolicies: append([]string{}, r.Violated...)}
-	if err := json.Unmarshal(r.Limits, &shown.Limits); err != nil {
-		return Refusal{}, fmt.Errorf("limits of refusal %s: %w", r.ID, err)
+	if json.Unmarshal(r.Limits, &shown.Limits) != nil { // not stored by this program
+		shown.Limits = []Limit{}
 	}
-	return shown, nil
+	return shown
 }
 
-// MyRefusals answers GET /v1/me/refusals.
+// MyRefusals handles GET /v1/me/refusals.
 //
 //	@Summary		See why I was refused
 //	@Description	Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.
@@ -39,16 +38,16 @@ func showRefusal(r models.Refusal) (Refusal, error) {
 //	@Param			filter	query	refusalFilter	false	"Which refusals"
 //	@Param			page	query	page	false	"Which page"
 //	@Success		200			{object}	List[Refusal]
-//	@Failure		400			{object}	models.Problem
-//	@Failure		422			{object}	models.Problem
+//	@Failure		400			{object}	middleware.Problem
+//	@Failure		422			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me/refusals [get]
 func (h *Usage) MyRefusals(c *gin.Context) {
-	list := "refusals " + keyOf(c).ID // a cursor is good for its own key's
+	list := "refusals " + keyOf(c).ID // cursors are valid for one key
 	if in, ok := bind(c, listRefusals{Page: h.cursors.page(list)}); ok {
 		refusals, err := h.usage.Refusals(c.Request.Context(), keyOf(c).ID, in.toModel())
-		writeShown(c, in.Page, refusals, err, showRefusal)
+		respondShown(c, in.Page, refusals, err, showRefusal)
 	}
 }
 
@@ -66,7 +65,7 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 	return models.RefusalQuery{RequestID: l.Filter.RequestID, After: l.Page.after, Limit: l.Page.Limit}
 }
 
-// RefusalsOfKey answers GET /v1/admin/keys/{id}/refusals.
+// RefusalsOfKey handles GET /v1/admin/keys/{id}/refusals.
 //
 //	@Summary		See why a key was refused
 //	@Description	What a key was refused, as it sees it at /v1/me/refusals.
@@ -77,9 +76,9 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 //	@Param			filter	query	refusalFilter	false	"Which refusals"
 //	@Param			page	query	page	false	"Which page"
 //	@Success		200			{object}	List[Refusal]
-//	@Failure		400			{object}	models.Problem
-//	@Failure		404			{object}	models.Problem
-//	@Failure		422			{object}	models.Problem
+//	@Failure		400			{object}	middleware.Problem
+//	@Failure		404			{object}	middleware.Problem
+//	@Failure		422			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/refusals [get]
@@ -87,7 +86,7 @@ func (h *Usage) RefusalsOfKey(c *gin.Context) {
 	list := "refusals " + c.Param("id")
 	if in, ok := bind(c, refusalsOfKey{Refusals: listRefusals{Page: h.cursors.page(list)}}); ok {
 		refusals, err := h.refusalsOf(c.Request.Context(), in)
-		writeShown(c, in.Refusals.Page, refusals, err, showRefusal)
+		respondShown(c, in.Refusals.Page, refusals, err, showRefusal)
 	}
 }
 
@@ -98,7 +97,7 @@ type refusalsOfKey struct {
 }
 
 func (h *Usage) refusalsOf(ctx context.Context, in refusalsOfKey) (models.Page[models.Refusal], error) {
-	if err := h.usage.Known(ctx, in.ID); err != nil {
+	if err := h.usage.Exists(ctx, in.ID); err != nil {
 		return models.Page[models.Refusal]{}, err
 	}
 	return h.usage.Refusals(ctx, in.ID, in.Refusals.toModel())

@@ -26,15 +26,15 @@ type rotateKey struct {
 	Grace grace `json:"grace" swaggertype:"string" pattern:"^[0-9]{1,9}(s|m|h|d)$" default:"24h" example:"24h"` // how long the old key works on: 0s to 7d
 }
 
-// duration is how long the old key is to work on.
+// duration returns the grace period.
 func (r *rotateKey) duration() time.Duration { return time.Duration(r.Grace) }
 
-// grace is a time from now, spelled as periods of policies are.
+// grace is a duration with the syntax of policy periods.
 type grace time.Duration
 
 var gracePattern = regexp.MustCompile(`^([0-9]{1,9})(s|m|h|d)$`)
 
-// ParseText reads a grace period.
+// ParseText parses a grace period.
 func (g *grace) ParseText(text string) (code, message string) {
 	parts := gracePattern.FindStringSubmatch(text)
 	if parts == nil {
@@ -53,15 +53,15 @@ func (g *grace) ParseText(text string) (code, message string) {
 	return "", ""
 }
 
-// ParseGrace reads a grace period as the API takes it; the message says what is
-// wrong with it, or nothing.
+// ParseGrace parses a grace period by the rules of the API; message is empty or
+// the fault.
 func ParseGrace(text string) (period time.Duration, message string) {
 	var g grace
 	_, message = g.ParseText(strings.TrimSpace(text))
 	return time.Duration(g), message
 }
 
-// Rotate answers POST /v1/admin/keys/{id}/rotate.
+// Rotate handles POST /v1/admin/keys/{id}/rotate.
 //
 //	@Summary		Rotate a key
 //	@Description	Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
@@ -75,19 +75,19 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@Success		201			{object}	KeyWithSecret
 //	@Header			201			{string}	Location	"Where the new key is"
 //	@Header			201			{string}	ETag		"The new key's version"
-//	@Failure		400			{object}	models.Problem
-//	@Failure		404			{object}	models.Problem
-//	@Failure		409			{object}	models.Problem	"The key has ended, or was rotated already"
-//	@Failure		412			{object}	models.Problem
-//	@Failure		413			{object}	models.Problem
-//	@Failure		415			{object}	models.Problem
-//	@Failure		422			{object}	models.Problem
+//	@Failure		400			{object}	middleware.Problem
+//	@Failure		404			{object}	middleware.Problem
+//	@Failure		409			{object}	middleware.Problem	"The key has ended, or was rotated already"
+//	@Failure		412			{object}	middleware.Problem
+//	@Failure		413			{object}	middleware.Problem
+//	@Failure		415			{object}	middleware.Problem
+//	@Failure		422			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/rotate [post]
 func (h *Keys) Rotate(c *gin.Context) {
 	if in, ok := bind(c, rotation{}); ok {
-		made, err := h.keys.Rotate(c.Request.Context(), in.ID, in.Body.duration(), models.Expected(in.IfMatch))
+		made, err := h.keys.Rotate(c.Request.Context(), in.ID, in.Body.duration(), models.Precondition(in.IfMatch))
 		writeNewKey(c, made.Key, made.Text, err)
 	}
 }

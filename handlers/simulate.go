@@ -9,7 +9,6 @@ import (
 
 	"ratelimiter/internal/binding"
 	"ratelimiter/models"
-	"ratelimiter/ratelimit"
 )
 
 // simulateKey is what POST /v1/admin/keys/{id}/simulate takes.
@@ -22,19 +21,15 @@ type simulateKey struct {
 //
 // It is the body of POST /v1/admin/keys/{id}/simulate.
 type simulation struct {
-	Policies []ratelimit.Policy `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
-	From     *binding.Time      `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // from when on; a day before to if left out
-	To       *binding.Time      `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // until when; now if left out
+	Policies policyList    `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
+	From     *binding.Time `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // from when on; a day before to if left out
+	To       *binding.Time `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // until when; now if left out
 
-	groups []string
-	now    time.Time
+	now time.Time
 }
 
-// PolicyGroups returns what policies can be bound to.
-func (s *simulation) PolicyGroups() []string { return s.groups }
-
-// What can be replayed: usage by second is kept for a week, and an hour longer
-// so that whoever asks for a week needn't hurry.
+// Bounds of the range: usage by second is kept for a week, and an hour longer so
+// that a request for a whole week has time.
 const (
 	maxReplayed    = 7 * 24 * time.Hour
 	maxReplayedAge = maxReplayed + time.Hour
@@ -44,11 +39,11 @@ const (
 func (s *simulation) Validate(faults *models.Faults) {
 	switch from, to := s.timeRange(); {
 	case !from.Before(to):
-		faults.Body("/from", "range", "must be before to")
+		faults.Add("range", "must be before to", "from")
 	case to.Sub(from) > maxReplayed:
-		faults.Body("/from", "range", "must be at most 7 days before to")
+		faults.Add("range", "must be at most 7 days before to", "from")
 	case from.Before(s.now.Add(-maxReplayedAge)):
-		faults.Body("/from", "min", "must be within the last 7 days: usage by second is kept no longer")
+		faults.Add("min", "must be within the last 7 days, for which usage by second is kept", "from")
 	}
 }
 
@@ -66,10 +61,10 @@ type Simulation struct {
 	Resolution     string                  `json:"resolution" example:"1s"`                             // how exactly it is known when a request came
 }
 
-// resolution is how exactly usage is recorded.
+// resolution is the resolution of recorded usage.
 const resolution = "1s"
 
-// Simulate answers POST /v1/admin/keys/{id}/simulate.
+// Simulate handles POST /v1/admin/keys/{id}/simulate.
 //
 //	@Summary		Try a quota on what a key sent
 //	@Description	Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
@@ -80,18 +75,18 @@ const resolution = "1s"
 //	@Param			id			path		string		true	"The key's id"
 //	@Param			simulation	body		simulation	true	"The policies, and when"
 //	@Success		200			{object}	Simulation
-//	@Failure		400			{object}	models.Problem
-//	@Failure		404			{object}	models.Problem
-//	@Failure		413			{object}	models.Problem
-//	@Failure		415			{object}	models.Problem
-//	@Failure		422			{object}	models.Problem
+//	@Failure		400			{object}	middleware.Problem
+//	@Failure		404			{object}	middleware.Problem
+//	@Failure		413			{object}	middleware.Problem
+//	@Failure		415			{object}	middleware.Problem
+//	@Failure		422			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
-	if in, ok := bind(c, simulateKey{Body: simulation{groups: h.groups, now: time.Now()}}); ok {
+	if in, ok := bind(c, simulateKey{Body: simulation{now: time.Now()}}); ok {
 		result, err := h.simulate(c.Request.Context(), in)
-		answer(c, http.StatusOK, Simulation{
+		respond(c, http.StatusOK, Simulation{
 			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,
 			ByPolicy: result.ByPolicy, Timeline: result.Timeline, Resolution: resolution,
 		}, err)
@@ -99,7 +94,7 @@ func (h *Usage) Simulate(c *gin.Context) {
 }
 
 func (h *Usage) simulate(ctx context.Context, in simulateKey) (models.Simulation, error) {
-	if err := h.usage.Known(ctx, in.ID); err != nil {
+	if err := h.usage.Exists(ctx, in.ID); err != nil {
 		return models.Simulation{}, err
 	}
 	from, to := in.Body.timeRange()

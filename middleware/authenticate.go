@@ -15,86 +15,84 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Quotas finds out whose key was presented, and which quota it has.
+// Quotas resolves presented keys.
 type Quotas interface {
-	// Cached answers from memory alone. A nil key: memory doesn't know it.
-	// Not fresh: Resolve has to be asked.
+	// Cached returns what is cached. A nil key means that it isn't. If the
+	// result isn't fresh, Resolve must be called.
 	Cached(presented string, now time.Time) (key *models.APIKey, quota *ratelimit.Quota, fresh bool)
-	// Resolve answers from memory or storage. Errors: models.ErrInvalidKey,
-	// models.ErrUnavailable, ctx's.
+	// Resolve returns the key and its quota from the cache or from storage.
+	// Errors: models.ErrInvalidKey, models.ErrUnavailable, ctx's.
 	Resolve(ctx context.Context, presented string, now time.Time) (*models.APIKey, *ratelimit.Quota, error)
 }
 
 // challenge is the WWW-Authenticate of every 401 (RFC 6750, section 3).
 const challenge = `Bearer realm="ratelimiter"`
 
-// maxKeyLength is in bytes: keys have 49 or 50, and nothing near this is
-// worth hashing.
+// maxKeyLength is in bytes. Keys have 49 or 50; longer texts aren't hashed.
 const maxKeyLength = 128
 
-// Authenticate finds the key that a request carries, in Authorization or
-// X-API-Key, and its quota. Without a valid key the request ends with a 401;
-// from an address that failed too often, with a 429, unless memory vouches for
-// the key.
-func Authenticate(quotas Quotas, guard *AddressGuard) gin.HandlerFunc {
+// Authenticate resolves the key in Authorization or X-API-Key, and its quota.
+// Without a valid key the request fails with 401; from an address with too many
+// failures it fails with 429, unless the key is cached.
+func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		presented, err := presentedIn(c.Request)
 		if err != nil {
 			Fail(c, err)
 			return
 		}
-		e := exchangeOf(c)
-		key, quota, fresh := quotas.Cached(presented, e.started)
+		s := stateOf(c)
+		key, quota, fresh := quotas.Cached(presented, s.started)
 		if !fresh {
-			key, quota, err = resolve(c, quotas, guard, presented, key != nil)
+			key, quota, err = resolve(c, quotas, failures, presented, key != nil)
 			if err != nil {
 				Fail(c, err)
 				return
 			}
 		}
-		e.request.Key, e.quota = key, quota
+		s.request.Key, s.request.Quota = key, quota
 		c.Next()
 	}
 }
 
-// resolve asks for a key that memory can't answer for alone. Addresses that
-// failed too often are not looked up, unless the key is known (be it stale).
-func resolve(c *gin.Context, quotas Quotas, guard *AddressGuard, presented string, known bool) (*models.APIKey, *ratelimit.Quota, error) {
+// resolve resolves a key that isn't cached or not fresh. Keys from addresses with
+// too many failures are not looked up, unless a stale entry exists.
+func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented string, known bool) (*models.APIKey, *ratelimit.Quota, error) {
 	ctx, address := c.Request.Context(), clientAddress(c)
 	if !known {
-		leave, err := guard.Enter(ctx, address)
+		leave, err := failures.Enter(ctx, address)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer leave()
 	}
-	key, quota, err := quotas.Resolve(ctx, presented, exchangeOf(c).started)
+	key, quota, err := quotas.Resolve(ctx, presented, stateOf(c).started)
 	if errors.Is(err, models.ErrInvalidKey) {
-		if tooMany := guard.Failed(ctx, address); tooMany != nil {
+		if tooMany := failures.Record(ctx, address); tooMany != nil {
 			err = tooMany
 		}
 	}
 	return key, quota, err
 }
 
-// presentedIn returns the one key that a request carries.
+// presentedIn returns the one key in a request.
 func presentedIn(r *http.Request) (string, error) {
 	if r.URL.RawQuery != "" {
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			return "", &models.StatusError{Status: http.StatusBadRequest, Detail: "The query string is not properly encoded."}
+			return "", &httpError{http.StatusBadRequest, "The query string is not properly encoded."}
 		}
 	}
-	if (r.URL.RawQuery != "" || strings.Contains(r.URL.Path, "rl_")) && holdsKey(r.URL) {
-		return "", unauthorized("An API key must not stand in the URL, where logs and histories keep it: revoke it, and send the new one in a header.")
+	if (r.URL.RawQuery != "" || strings.Contains(r.URL.Path, "rl_")) && urlContainsKey(r.URL) {
+		return "", unauthorized("The URL contains an API key, which logs and histories may keep. Revoke the key and send the new one in a header.")
 	}
 	bearer, own := r.Header["Authorization"], r.Header["X-Api-Key"]
 	switch {
 	case len(bearer)+len(own) == 0:
 		return "", unauthorized("Send your API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
 	case len(bearer) > 0 && len(own) > 0:
-		return "", unauthorized("Send the API key once: Authorization and X-API-Key were both there.")
+		return "", unauthorized("Send the API key once: both Authorization and X-API-Key are present.")
 	case len(bearer)+len(own) > 1:
-		return "", unauthorized("Send the API key once: its header was there more than once.")
+		return "", unauthorized("Send the API key once: its header is repeated.")
 	}
 	var key string
 	if len(own) == 1 {
@@ -102,7 +100,7 @@ func presentedIn(r *http.Request) (string, error) {
 	} else {
 		scheme, rest, _ := strings.Cut(bearer[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", unauthorized("Authorization has to be 'Bearer KEY'.")
+			return "", unauthorized("Authorization must be 'Bearer KEY'.")
 		}
 		key = strings.TrimLeft(rest, " ")
 	}
@@ -110,17 +108,17 @@ func presentedIn(r *http.Request) (string, error) {
 	case key == "":
 		return "", unauthorized("The API key is empty.")
 	case len(key) > maxKeyLength:
-		return "", unauthorized("The API key is too long to be one.")
+		return "", unauthorized("The API key is too long.")
 	}
 	return key, nil
 }
 
 func unauthorized(detail string) error {
-	return &models.StatusError{Status: http.StatusUnauthorized, Detail: detail}
+	return &httpError{http.StatusUnauthorized, detail}
 }
 
-// clientAddress returns the caller's address; the zero Addr if it has none.
-// X-Forwarded-For counts only when it comes from a trusted proxy.
+// clientAddress returns the caller's address, and the zero Addr if it is unknown.
+// X-Forwarded-For is used only if it comes from a trusted proxy.
 func clientAddress(c *gin.Context) netip.Addr {
 	addr, err := netip.ParseAddr(c.ClientIP())
 	if err != nil {

@@ -10,32 +10,30 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// builtIn is what a subject may do on routes that cost nothing and that every
-// key may call: enough to look again and again, and no more than the server can
-// bear of everybody.
+// builtIn limits the routes that cost nothing and that every key may call.
 var builtIn = []ratelimit.Policy{{
 	Name: "built-in", Algorithm: ratelimit.TokenBucket, Limit: 50, Period: ratelimit.Every(time.Second),
 }}
 
-// BuiltInLimit takes one unit of the built-in policy of the key's subject. It
-// counts with limiter, which should be its own; the key's quota stays as it is.
+// BuiltInLimit takes one unit of the built-in policy from the key's subject. It
+// counts with limiter, which should not be shared; the key's quota is untouched.
 func BuiltInLimit(limiter *ratelimit.Limiter) gin.HandlerFunc {
 	policy, err := ratelimit.NewQuota(builtIn, ratelimit.Subjects{})
 	if err != nil {
 		panic(err) // the policy above is a constant
 	}
 	return func(c *gin.Context) {
-		quota := policy.For(ratelimit.Subjects{Key: exchangeOf(c).request.Key.Subject})
+		quota := policy.For(ratelimit.Subjects{Key: models.RequestFrom(c).Key.Subject})
 		var r ratelimit.Reservation
 		if err := limiter.Reserve(c.Request.Context(), &r, quota, "", 1); err != nil {
 			Fail(c, fmt.Errorf("%w: built-in limit: %w", models.ErrUnavailable, err))
 			return
 		}
 		if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
-			Fail(c, &models.LimitedError{
-				Detail:     "Looking costs nothing, but not more often than 50 times a second.",
-				Violated:   r.Decision.Violated(),
-				RetryAfter: wait,
+			Fail(c, &limitedError{
+				detail:     "This route costs nothing but is limited to 50 requests a second.",
+				violated:   r.Decision.Violated(),
+				retryAfter: wait,
 			})
 			return
 		}

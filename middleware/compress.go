@@ -9,7 +9,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-// How answers are compressed. Below minCompressed bytes an answer fits into one
+// Bounds of compression. A response below minCompressed bytes fits into one
 // packet either way. A page of 20 products, 4,375 bytes, becomes 951 in 10 µs at
 // level 1, and 937 in 23 µs at level 6: see BenchmarkLevels.
 const (
@@ -17,30 +17,29 @@ const (
 	compressionLevel = 1
 )
 
-// compressible are the media types that get smaller. Event streams are not among
-// them: each event has to leave at once. PNG and PDF are compressed already.
+// compressible are the media types to compress. Event streams must not be
+// buffered; PNG and PDF are compressed already.
 var compressible = []string{
 	"application/json", "application/problem+json", "application/javascript", "application/yaml", "image/svg+xml",
 	"text/css", "text/html", "text/javascript", "text/plain", "text/yaml",
 }
 
-// gzipSuffix ends the entity tag of a compressed answer: a strong tag is of
-// these bytes, so the same content has another one when it is compressed (RFC
-// 9110, section 8.8.3.3).
+// gzipSuffix ends the entity tag of a compressed response. A strong tag
+// identifies bytes, so that compressed content needs another one (RFC 9110,
+// section 8.8.3.3).
 const gzipSuffix = "-gzip"
 
-// varyEncoding is shared by all answers: not to be changed.
+// varyEncoding is shared by all responses and must not be changed.
 var varyEncoding = []string{"Accept-Encoding"}
 
-// varyBySize sets Vary on an answer whose first bytes are enough to be
-// compressed for a caller who accepts that. Smaller ones are the same for all,
-// and go without: the ninth field of a header makes its map grow, which costs
-// five allocations.
-func (e *exchange) varyBySize(first int) {
-	if first < minCompressed || e.Written() {
+// varyBySize sets Vary on a response that is large enough to be compressed.
+// Smaller ones don't vary; a ninth header field would make the map grow, which
+// costs five allocations.
+func (s *requestState) varyBySize(first int) {
+	if first < minCompressed || s.Written() {
 		return
 	}
-	switch header := e.Header(); {
+	switch header := s.Header(); {
 	case header["Vary"] == nil:
 		header["Vary"] = varyEncoding
 	case !slices.Contains(header["Vary"], varyEncoding[0]):
@@ -48,11 +47,11 @@ func (e *exchange) varyBySize(first int) {
 	}
 }
 
-// Compress compresses answers by gzip where that pays and the caller accepts it.
-// It is around the router, so that what is inside sees neither compressed bytes
-// nor the tags that belong to them. A caller who accepts nothing costs nothing.
-// An answer with the field gzhttp.HeaderNoCompression goes out as it is,
-// without the field; it may be set only if the request has an Accept-Encoding.
+// Compress compresses responses with gzip where that pays and the client accepts
+// it. It wraps the router, so that handlers see neither compressed bytes nor
+// their entity tags. A response with the field gzhttp.HeaderNoCompression is
+// sent unchanged, without the field; it may be set only if the request has an
+// Accept-Encoding.
 func Compress(next http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(
 		gzhttp.MinSize(minCompressed), gzhttp.CompressionLevel(compressionLevel), gzhttp.EnableZstd(false),
@@ -81,8 +80,8 @@ func Compress(next http.Handler) http.Handler {
 	})
 }
 
-// wantsEvents reports whether a request is for an event stream, whose header has
-// to leave before there is anything to compress.
+// wantsEvents reports whether a request is for an event stream, whose header is
+// sent before there is anything to compress.
 func wantsEvents(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
@@ -92,8 +91,8 @@ func isCompressible(contentType string) bool {
 	return err == nil && slices.Contains(compressible, mediaType)
 }
 
-// withoutSuffix takes gzipSuffix off the entity tags that a request names, and
-// returns the lines of If-None-Match as they were sent, if one had it.
+// withoutSuffix removes gzipSuffix from the entity tags of a request, and returns
+// the original lines of If-None-Match if one had it.
 func withoutSuffix(header http.Header) (sent []string) {
 	for _, field := range [...]string{"If-None-Match", "If-Match"} {
 		lines := header[field]
@@ -112,8 +111,8 @@ func withoutSuffix(header http.Header) (sent []string) {
 	return sent
 }
 
-// revalidation answers a 304 with the tag of the compressed content to a caller
-// who has that, so that a cache knows which of its answers is still right.
+// revalidation gives a 304 the tag of the compressed content if the client sent
+// that, so that caches know which stored response is still valid.
 type revalidation struct {
 	http.ResponseWriter
 	sent []string // the lines of If-None-Match
@@ -134,5 +133,5 @@ func (w *revalidation) WriteHeader(status int) {
 // Flush sends what is buffered.
 func (w *revalidation) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
 
-// Unwrap lets http.ResponseController reach the connection's own writer.
+// Unwrap returns the wrapped writer, for http.ResponseController.
 func (w *revalidation) Unwrap() http.ResponseWriter { return w.ResponseWriter }

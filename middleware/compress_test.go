@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
-
-	"ratelimiter/models"
 )
 
 // serveCompressed serves one handler as the router does, and returns a request
@@ -124,7 +122,7 @@ func TestACompressedStreamIsFlushed(t *testing.T) {
 func TestOnlyWhatGetsSmallerIsCompressed(t *testing.T) {
 	text := strings.Repeat("x", 4000)
 	for contentType, want := range map[string]string{
-		"application/json": "gzip", "application/json; charset=utf-8": "gzip", models.ProblemMediaType: "gzip", "text/html; charset=utf-8": "gzip",
+		"application/json": "gzip", "application/json; charset=utf-8": "gzip", ProblemMediaType: "gzip", "text/html; charset=utf-8": "gzip",
 		"text/event-stream": "", "application/pdf": "", "image/png": "", "application/octet-stream": "",
 	} {
 		r := serveCompressed(t, func(c *gin.Context) {

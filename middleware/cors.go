@@ -9,11 +9,10 @@ import (
 	"github.com/rs/cors"
 )
 
-// AnyOrigin lets the pages of every origin read the answers.
+// AnyOrigin allows pages of every origin.
 const AnyOrigin = "*"
 
-// What a page of another origin may send and read. A browser asks before it
-// sends a key, and shows a script no other fields of an answer than these.
+// What pages of other origins may send and read.
 var (
 	corsMethods = []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -30,15 +29,14 @@ var (
 // preflightMaxAge is in seconds: the longest that Chromium remembers a preflight.
 const preflightMaxAge = 7200
 
-// CORS lets browsers show answers to the pages of these origins: exact ones, or
-// AnyOrigin alone. Errors are shown too, for a page has to know why. Preflights
-// are answered here: they carry no key and cost nothing. Origins that aren't
-// listed are served as if there were no CORS, and their browsers keep the answer
-// to themselves. Cookies are none of it: a key is sent by the page's own script.
+// CORS allows pages of these origins (exact ones, or AnyOrigin alone) to read
+// responses, errors included. It answers preflights, which carry no key and cost
+// nothing. Requests of other origins are served without CORS headers, so that
+// browsers hide the responses. Cookies are not used.
 func CORS(origins []string) gin.HandlerFunc {
 	policy := cors.New(cors.Options{
 		AllowedOrigins: origins, AllowedMethods: corsMethods, AllowedHeaders: corsRequestHeaders, ExposedHeaders: corsResponseHeaders,
-		MaxAge: preflightMaxAge, OptionsPassthrough: true, // the status is ours to set
+		MaxAge: preflightMaxAge, OptionsPassthrough: true, // the status is set below
 	}).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	methods, headers := strings.Join(corsMethods, ", "), strings.Join(corsRequestHeaders, ", ")
 	return func(c *gin.Context) {
@@ -46,20 +44,19 @@ func CORS(origins []string) gin.HandlerFunc {
 			policy.ServeHTTP(c.Writer, c.Request)
 			return
 		}
-		policy.ServeHTTP(c.Writer, asBrowsersAsk(c.Request))
+		policy.ServeHTTP(c.Writer, normalizePreflight(c.Request))
 		if c.Writer.Header().Get("Access-Control-Allow-Origin") == "" {
 			return
 		}
-		c.Header("Access-Control-Allow-Methods", methods) // all of them, not only those that were asked for
+		c.Header("Access-Control-Allow-Methods", methods) // all of them, not only the requested ones
 		c.Header("Access-Control-Allow-Headers", headers)
 		c.AbortWithStatus(http.StatusNoContent)
 	}
 }
 
-// asBrowsersAsk returns a preflight with the names of the fields that it asks
-// for in lower case and in order, as browsers send them: the library takes them
-// in no other form, and whoever asks by hand is to get the same answer.
-func asBrowsersAsk(r *http.Request) *http.Request {
+// normalizePreflight returns a preflight with its requested fields in lower case
+// and sorted, as browsers send them. The library accepts no other form.
+func normalizePreflight(r *http.Request) *http.Request {
 	const field = "Access-Control-Request-Headers"
 	lines := r.Header[field]
 	if len(lines) == 0 {

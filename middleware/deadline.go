@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -9,15 +10,23 @@ import (
 	"ratelimiter/models"
 )
 
-// Deadline bounds how long a handler may wait for what it calls: a database
-// that hangs must not hold its callers for longer. It also lets
-// models.RequestFrom find the request in the context of the http.Request, for
-// services that write down who asked.
+// Deadline bounds how long a handler may wait for what it calls. It also stores
+// the models.Request in the http.Request's context, where services find it.
 func Deadline(d time.Duration) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		ctx, cancel := context.WithTimeout(models.WithRequest(c.Request.Context(), models.RequestFrom(c)), d)
 		defer cancel()
 		c.Request = c.Request.WithContext(ctx)
+		c.Next()
+	}
+}
+
+// Stream prepares a response without an end of its own: it removes the
+// connection's write deadline. It stores the models.Request as Deadline does.
+func Stream() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{}) // unsupported by test recorders only
+		c.Request = c.Request.WithContext(models.WithRequest(c.Request.Context(), models.RequestFrom(c)))
 		c.Next()
 	}
 }

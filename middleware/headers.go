@@ -2,16 +2,16 @@ package middleware
 
 import "github.com/gin-gonic/gin"
 
-// Values of header fields that every answer has, unless its handler sets
-// others: shared by all answers, so never to be changed.
+// Default header values. They are shared by all responses and must not be
+// changed.
 var (
 	contentPolicy = []string{"default-src 'self'"}
 	noSniff       = []string{"nosniff"}
 	noStore       = []string{"no-store"}
 )
 
-// Headers keeps browsers from running what they should only show, and shared
-// caches from keeping what is one caller's.
+// Headers sets fields that keep browsers from interpreting responses as other
+// types and shared caches from storing them.
 func Headers() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		header := c.Writer.Header()

@@ -12,60 +12,60 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// settleTimeout bounds how long a refund may take: it runs after the caller's
-// own context may have ended.
+// settleTimeout bounds a refund, which may run after the request's context has
+// ended.
 const settleTimeout = time.Second
 
 // Limit takes the route's cost from the policies of the key's quota that apply to
 // its group, all or nothing, before the handler runs. A refusal ends the request
-// with a 429. What came of it is told to recorder, which may be nil.
-// Policies that don't count every outcome are refunded when the status is
-// written, and the RateLimit fields tell the result.
+// with a 429. The outcome is reported to recorder, which may be nil. Policies
+// that don't charge every outcome are refunded when the status is written; the
+// RateLimit fields show the result.
 func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recorder Recorder) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		e := exchangeOf(c)
-		e.fields, e.route, e.recorder = fields, route, recorder
+		s := stateOf(c)
+		s.fields, s.route, s.recorder = fields, route, recorder
 		ctx := c.Request.Context()
-		if err := limiter.Reserve(ctx, &e.reservation, e.quota, string(route.Group), route.Cost); err != nil {
+		if err := limiter.Reserve(ctx, &s.reservation, s.request.Quota, string(route.Group), route.Cost); err != nil {
 			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
 			return
 		}
-		e.limited = true
-		if !e.reservation.Decision.Allowed {
-			Fail(c, refusal(&e.reservation.Decision))
+		s.limited = true
+		if !s.reservation.Decision.Allowed {
+			Fail(c, refusal(&s.reservation.Decision))
 			return
 		}
-		if wait := e.reservation.Decision.Wait; wait > maxQueueing {
-			_ = e.reservation.Release(ctx) // a failed refund leaves the caller charged
-			Fail(c, &models.LimitedError{Detail: "The queue is too long to wait in.", Violated: queues(&e.reservation.Decision), RetryAfter: wait - maxQueueing})
+		if wait := s.reservation.Decision.Wait; wait > maxQueueing {
+			_ = s.reservation.Release(ctx) // if it fails, the caller stays charged
+			Fail(c, &limitedError{"The queue is too long to wait in.", queues(&s.reservation.Decision), wait - maxQueueing})
 			return
 		}
-		if err := e.reservation.Wait(ctx); err != nil {
+		if err := s.reservation.Wait(ctx); err != nil {
 			Fail(c, fmt.Errorf("wait for a turn: %w", err))
 			return
 		}
-		if hold := e.reservation.Hold(); hold > 0 {
-			defer keepSlots(&e.reservation, hold)()
+		if hold := s.reservation.Hold(); hold > 0 {
+			defer renewSlots(&s.reservation, hold)()
 		}
 		c.Next()
 	}
 }
 
-// release frees the slots of concurrency policies when the request has ended.
-// The error says that there were none, or that the store failed: then the slot
-// frees itself after its hold.
-func (e *exchange) release() {
-	if e.limited && e.reservation.Decision.Allowed {
-		_ = e.reservation.Release(context.Background())
+// release frees the slots of concurrency policies when the request has ended. It
+// ignores errors: there were no slots, or the store failed and they expire after
+// their hold.
+func (s *requestState) release() {
+	if s.limited && s.reservation.Decision.Allowed {
+		_ = s.reservation.Release(context.Background())
 	}
 }
 
-// maxQueueing is how long a request waits in leaky buckets at most, whatever
-// their max_wait: net/http notices a caller who hangs up only when the body was
-// read, and cuts requests off at the server's time-outs.
+// maxQueueing bounds the wait in leaky buckets regardless of their max_wait:
+// net/http detects a closed connection only after the body was read, and ends
+// requests at the server's timeouts.
 const maxQueueing = 10 * time.Second
 
-// queues names the leaky buckets of a decision.
+// queues returns the names of the leaky buckets of a decision.
 func queues(d *ratelimit.Decision) []string {
 	var names []string
 	for _, s := range d.Statuses() {
@@ -76,48 +76,47 @@ func queues(d *ratelimit.Decision) []string {
 	return names
 }
 
-// refusal tells a refused decision as an error.
+// refusal returns the error of a refused decision.
 func refusal(d *ratelimit.Decision) error {
 	violated := d.Violated()
 	wait, ever := d.RetryAfter()
 	detail := "The quota is used up for now."
 	if !ever {
-		wait, detail = 0, "This request costs more than the quota can ever hold."
+		wait, detail = 0, "This request costs more than the capacity of the quota."
 	}
-	return &models.LimitedError{Detail: detail, Violated: violated, RetryAfter: wait}
+	return &limitedError{detail, violated, wait}
 }
 
-// settle tells the limiter how the request ended, once, before its header is
-// sent, and sets the RateLimit fields of what the policies then say.
-func (e *exchange) settle() {
-	if !e.limited || e.settled {
+// settle settles the reservation by the request's outcome, once, before the
+// header is sent, and sets the RateLimit fields of the result.
+func (s *requestState) settle() {
+	if !s.limited || s.settled {
 		return
 	}
-	e.settled = true
+	s.settled = true
 	ctx := context.Background()
-	if e.outcome() != ratelimit.Succeeded { // then there is something to give back
+	if s.outcome() != ratelimit.Succeeded { // there may be a refund
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
 		defer cancel()
 	}
-	// A failed refund leaves the caller charged; the answer stands either way.
-	_ = e.reservation.SettleUnits(ctx, e.outcome())
-	if e.fields != FieldsLegacy {
-		e.setDraftFields()
+	// If the refund fails, the caller stays charged.
+	_ = s.reservation.SettleUnits(ctx, s.outcome())
+	if s.fields != FieldsLegacy {
+		s.setDraftFields()
 	}
-	if e.fields != FieldsDraft11 {
-		e.setLegacyFields()
+	if s.fields != FieldsDraft11 {
+		s.setLegacyFields()
 	}
 }
 
-// outcome tells the answer as what policies charge for: 101 to 399 are
-// successes, but for one that was given before, which is charged as a request
-// and no more.
-func (e *exchange) outcome() ratelimit.Outcome {
-	switch status := e.Status(); {
+// outcome classifies the response for charging. A replayed success is charged as
+// a request only.
+func (s *requestState) outcome() ratelimit.Outcome {
+	switch status := s.Status(); {
 	case status >= http.StatusInternalServerError:
 		return ratelimit.Failed
-	case status >= http.StatusBadRequest || e.request.Replayed:
+	case status >= http.StatusBadRequest || s.request.Replayed:
 		return ratelimit.Rejected
 	default:
 		return ratelimit.Succeeded

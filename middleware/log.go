@@ -11,35 +11,34 @@ import (
 	"ratelimiter/models"
 )
 
-// Log writes one line a request when it has ended: what was asked, by which
-// key (its id only), what came of it and how long it took. Query strings and
-// header fields are never logged, for they can hold secrets.
+// Log writes one line per request when it has ended. Query strings and header
+// fields are never logged because they can contain secrets.
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
-		e := exchangeOf(c)
+		s := stateOf(c)
 		level := slog.LevelInfo
 		switch err := c.Errors.Last(); {
-		case err != nil && errors.Is(err.Err, models.ErrOverloaded): // shed on purpose
+		case err != nil && errors.Is(err.Err, models.ErrOverloaded): // rejected on purpose
 			level = slog.LevelWarn
-		case e.Status() >= http.StatusInternalServerError:
+		case s.Status() >= http.StatusInternalServerError:
 			level = slog.LevelError
 		}
 		attrs := []slog.Attr{
-			slog.String("request_id", e.request.ID),
-			slog.String("method", withoutKeys(c.Request.Method)),
-			slog.String("path", withoutKeys(c.Request.URL.Path)),
+			slog.String("request_id", s.request.ID),
+			slog.String("method", maskKeys(c.Request.Method)),
+			slog.String("path", maskKeys(c.Request.URL.Path)),
 			slog.String("route", c.FullPath()),
-			slog.Int("status", e.Status()),
-			slog.Int("bytes", max(e.Size(), 0)),
-			slog.Float64("duration_ms", float64(time.Since(e.started))/float64(time.Millisecond)),
+			slog.Int("status", s.Status()),
+			slog.Int("bytes", max(s.Size(), 0)),
+			slog.Float64("duration_ms", float64(time.Since(s.started))/float64(time.Millisecond)),
 			slog.String("ip", c.ClientIP()),
 		}
-		if e.request.Key != nil {
-			attrs = append(attrs, slog.String("key_id", e.request.Key.ID))
+		if s.request.Key != nil {
+			attrs = append(attrs, slog.String("key_id", s.request.Key.ID))
 		}
 		if err := c.Errors.Last(); err != nil {
-			attrs = append(attrs, slog.String("error", withoutKeys(err.Error())))
+			attrs = append(attrs, slog.String("error", maskKeys(err.Error())))
 		}
 		logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 	}

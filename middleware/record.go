@@ -7,17 +7,16 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Recorder is told of every request that a key made and the limiter decided.
+// Recorder records the requests that the limiter decided.
 type Recorder interface {
-	// Record is called once a request, when it has ended, with its route, when
-	// it came, how it ended and what was decided. It must not wait, and it must
-	// not keep the decision, which is used again.
+	// Record is called once per request, when it has ended. It must not block,
+	// and must not keep the decision, which is reused.
 	Record(request *models.Request, route *models.Route, at time.Time, outcome ratelimit.Outcome, decision *ratelimit.Decision)
 }
 
-// record tells the recorder how the request ended.
-func (e *exchange) record() {
-	if e.limited && e.recorder != nil {
-		e.recorder.Record(&e.request, e.route, e.started, e.outcome(), &e.reservation.Decision)
+// record reports the ended request to the recorder.
+func (s *requestState) record() {
+	if s.limited && s.recorder != nil {
+		s.recorder.Record(&s.request, s.route, s.started, s.outcome(), &s.reservation.Decision)
 	}
 }

@@ -8,11 +8,12 @@ import (
 	"runtime/debug"
 
 	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
 )
 
-// Recover turns a panic into a 500, and logs it with its stack. A panic after
-// the header was sent can only end the connection, and http.ErrAbortHandler
-// asks for just that.
+// Recover turns a panic into a 500 and logs it with its stack. A panic after the
+// header was sent can only end the connection, as http.ErrAbortHandler requests.
 func Recover(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		defer func() {
@@ -23,12 +24,11 @@ func Recover(logger *slog.Logger) gin.HandlerFunc {
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
-			e := exchangeOf(c)
 			logger.LogAttrs(c.Request.Context(), slog.LevelError, "panic",
-				slog.String("request_id", e.request.ID),
-				slog.String("panic", withoutKeys(fmt.Sprint(p))),
+				slog.String("request_id", models.RequestFrom(c).ID),
+				slog.String("panic", maskKeys(fmt.Sprint(p))),
 				slog.String("stack", string(debug.Stack())))
-			if e.Written() {
+			if c.Writer.Written() {
 				panic(http.ErrAbortHandler)
 			}
 			Fail(c, fmt.Errorf("panic: %v", p))

@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
-
-	"ratelimiter/models"
 )
 
 func newRouter(log *bytes.Buffer) *gin.Engine {
@@ -28,7 +26,7 @@ func TestAPanicBecomesA500AndIsLoggedWithItsStack(t *testing.T) {
 	router.GET("/", func(*gin.Context) { panic("secret rl_live_0123456789ab_0123456789012345678901234567") })
 	recorder := httptest.NewRecorder()
 	router.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
-	var problem models.Problem
+	var problem Problem
 	if err := json.Unmarshal(recorder.Body.Bytes(), &problem); err != nil || recorder.Code != 500 || problem.Status != 500 {
 		t.Fatalf("answer %d %s", recorder.Code, recorder.Body)
 	}

@@ -7,14 +7,14 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// maxRequestID is in characters; a longer id of the caller's is replaced, as
-// one is that could break a log line or holds an API key.
+// maxRequestID is in characters. A longer id is replaced, as is one that could
+// break a log line or contains an API key.
 const maxRequestID = 64
 
-// requestID returns the caller's id for the request if it is usable, and else
-// a new random one.
+// requestID returns the client's request id if it is usable, and otherwise a new
+// random one.
 func requestID(h http.Header) string {
-	if id := h.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && isPrintable(id) && !holdsSecret(id) {
+	if id := h.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && isPrintable(id) && !containsKey(id) {
 		return id
 	}
 	return "req_" + rand.Text()

@@ -6,28 +6,28 @@ import (
 	"strings"
 )
 
-// presentedKey matches everything that begins as an API key does.
+// presentedKey matches everything that begins like an API key.
 var presentedKey = regexp.MustCompile(`rl_(live|admin)_[0-9A-Za-z_]*`)
 
-// withoutKeys masks API keys in a text that is going to be logged or sent.
-func withoutKeys(s string) string {
+// maskKeys masks API keys in a text to be logged or sent.
+func maskKeys(s string) string {
 	if !strings.Contains(s, "rl_") {
 		return s
 	}
 	return presentedKey.ReplaceAllString(s, "rl_${1}_***")
 }
 
-// holdsSecret reports whether a text has an API key in it.
-func holdsSecret(s string) bool { return strings.Contains(s, "rl_") && presentedKey.MatchString(s) }
+// containsKey reports whether a text contains an API key.
+func containsKey(s string) bool { return strings.Contains(s, "rl_") && presentedKey.MatchString(s) }
 
-// holdsKey reports whether a URL holds an API key, be it percent-encoded.
-func holdsKey(u *url.URL) bool {
-	if holdsSecret(u.Path) || holdsSecret(u.RawQuery) {
+// urlContainsKey reports whether a URL contains an API key, also percent-encoded.
+func urlContainsKey(u *url.URL) bool {
+	if containsKey(u.Path) || containsKey(u.RawQuery) {
 		return true
 	}
 	if !strings.Contains(u.RawQuery, "%") {
 		return false
 	}
 	query, err := url.QueryUnescape(u.RawQuery)
-	return err == nil && holdsSecret(query)
+	return err == nil && containsKey(query)
 }

@@ -8,17 +8,17 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// keepSlots renews a reservation's concurrency slots twice in every hold, so
-// that a request which runs for longer keeps them, until stop is called.
-func keepSlots(r *ratelimit.Reservation, hold time.Duration) (stop func()) {
-	k := &slotKeeper{reservation: r, every: hold / 2}
+// renewSlots renews a reservation's concurrency slots twice per hold, so that a
+// long request keeps them, until stop is called.
+func renewSlots(r *ratelimit.Reservation, hold time.Duration) (stop func()) {
+	k := &slotRenewer{reservation: r, every: hold / 2}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.timer = time.AfterFunc(k.every, k.renew)
 	return k.stop
 }
 
-type slotKeeper struct {
+type slotRenewer struct {
 	reservation *ratelimit.Reservation
 	every       time.Duration
 
@@ -27,10 +27,9 @@ type slotKeeper struct {
 	stopped bool
 }
 
-// renew prolongs the slots and comes back. An error is the store's failure, or
-// says that a slot is lost: then there is nothing to keep, and the request runs
-// to its end.
-func (k *slotKeeper) renew() {
+// renew renews the slots and schedules the next renewal. It ignores errors: the
+// store failed, or a slot is lost, and the request runs to its end.
+func (k *slotRenewer) renew() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.stopped {
@@ -42,9 +41,9 @@ func (k *slotKeeper) renew() {
 	k.timer.Reset(k.every)
 }
 
-// stop ends the renewals, and waits for one under way: the reservation is used
-// again afterwards.
-func (k *slotKeeper) stop() {
+// stop ends the renewals and waits for a running one, because the reservation is
+// reused.
+func (k *slotRenewer) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stopped = true

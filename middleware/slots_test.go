@@ -27,7 +27,7 @@ func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
 		}
 		limiter := ratelimit.New(memory.New())
 		router := gin.New()
-		router.Use(Begin(), RenderErrors(), Authenticate(&testkit.OneKey{Quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+		router.Use(Begin(), RenderErrors(), Authenticate(&testkit.OneKey{Quota: quota}, NewFailureLimiter(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
 		router.GET("/", func(c *gin.Context) {
 			time.Sleep(time.Minute)
 			c.Status(http.StatusNoContent)
@@ -65,7 +65,7 @@ func TestAPanicFreesTheSlot(t *testing.T) {
 	limiter := ratelimit.New(memory.New())
 	var log bytes.Buffer
 	router := newRouter(&log)
-	router.Use(Authenticate(&testkit.OneKey{Quota: quota}, NewAddressGuard(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.Use(Authenticate(&testkit.OneKey{Quota: quota}, NewFailureLimiter(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
 	router.GET("/", func(*gin.Context) { panic("oh") })
 	for range 3 {
 		recorder := httptest.NewRecorder()

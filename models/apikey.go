@@ -1,13 +1,14 @@
 package models
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
+
+	"ratelimiter/ratelimit"
 )
 
-// KeyStatus says whether a key can be used.
+// KeyStatus is the state of a key.
 type KeyStatus string
 
 // The states of a key. Only an active key authenticates.
@@ -17,9 +18,8 @@ const (
 	KeyRevoked KeyStatus = "revoked"
 )
 
-// APIKey is a caller's credential without its secret: who it is, what it may
-// do, and whose counters it spends. The secret is never part of it; only its
-// HMAC is stored (see internal/apikeys).
+// APIKey is a caller's credential without its secret, of which only an HMAC is
+// stored (see internal/apikeys).
 type APIKey struct {
 	ID         string            `json:"id"`
 	Name       string            `json:"name"`
@@ -37,29 +37,20 @@ type APIKey struct {
 	Version    int64             `json:"version"` // raised by operators' writes only
 }
 
-// Override is a policy of a key's own: it replaces the plan's of the same name,
-// or adds one. Policy is JSON, a valid ratelimit.Policy.
+// Override is a policy of one key. It replaces the plan's policy of the same
+// name, or adds one.
 type Override struct {
-	Policy    json.RawMessage `json:"policy"`
-	ExpiresAt *time.Time      `json:"expires_at"` // from then on the plan counts again; nil: never
-	Reason    string          `json:"reason"`     // for operators
+	Policy    ratelimit.Policy `json:"policy"`
+	ExpiresAt *time.Time       `json:"expires_at"` // the plan applies again from then on; nil: never
+	Reason    string           `json:"reason"`     // for operators
 }
 
-// CountsAt reports whether the override is in force at now.
-func (o *Override) CountsAt(now time.Time) bool {
+// ActiveAt reports whether the override applies at now.
+func (o *Override) ActiveAt(now time.Time) bool {
 	return o.ExpiresAt == nil || now.Before(*o.ExpiresAt)
 }
 
-// Name returns the name of the override's policy.
-func (o *Override) Name() string {
-	var policy struct {
-		Name string `json:"name"`
-	}
-	_ = json.Unmarshal(o.Policy, &policy) // what is no policy has no name
-	return policy.Name
-}
-
-// Origin says where a policy of a quota comes from.
+// Origin is where a policy of a quota comes from.
 type Origin string
 
 // The origins of policies.
@@ -68,11 +59,11 @@ const (
 	OriginOverride Origin = "override"
 )
 
-// OriginOf tells where the policy of this name in the key's quota comes from
-// at now.
+// OriginOf returns the origin, at now, of the policy with this name in the
+// key's quota.
 func (k *APIKey) OriginOf(policy string, now time.Time) Origin {
 	for i := range k.Overrides {
-		if o := &k.Overrides[i]; o.CountsAt(now) && o.Name() == policy {
+		if o := &k.Overrides[i]; o.ActiveAt(now) && o.Policy.Name == policy {
 			return OriginOverride
 		}
 	}
@@ -97,8 +88,8 @@ func (k *APIKey) Has(scope Scope) bool {
 	return slices.Contains(k.Scopes, scope) || slices.Contains(k.Scopes, ScopeAdmin)
 }
 
-// IsAdmin reports whether the key holds any of the admin scopes: such keys are
-// never served from a stale cache entry.
+// IsAdmin reports whether the key holds any admin scope. Such keys are never
+// served from a stale cache entry.
 func (k *APIKey) IsAdmin() bool {
 	return slices.ContainsFunc(k.Scopes, func(s Scope) bool {
 		switch s {
@@ -111,8 +102,8 @@ func (k *APIKey) IsAdmin() bool {
 }
 
 // AllowsAddress reports whether the key may be used from addr. A key without
-// an allow-list may be used from anywhere. IPv4 addresses mapped into IPv6
-// count as IPv4.
+// an allow-list may be used from anywhere. IPv4 addresses mapped to IPv6 are
+// treated as IPv4.
 func (k *APIKey) AllowsAddress(addr netip.Addr) bool {
 	if len(k.IPAllow) == 0 {
 		return true

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// AuditEntry is one change that somebody made: what was there before and what
-// after, without secrets.
+// AuditEntry is one recorded change, with the state before and after it,
+// without secrets.
 type AuditEntry struct {
 	ID        string          `json:"id" example:"4711"`                                   // names the entry; rising with time
 	At        time.Time       `json:"at" example:"2026-01-15T09:30:00Z"`                   // when it happened
@@ -19,15 +19,15 @@ type AuditEntry struct {
 	RequestID *string         `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"`           // the request that did it; null: not over the network
 }
 
-// Change is what a service tells the audit about one change. Before and After
-// become JSON; nil: it wasn't there, or it is gone.
-type Change struct {
+// AuditRecord describes one change for the audit. Before and After are encoded
+// as JSON; nil: it didn't exist before, or doesn't any more.
+type AuditRecord struct {
 	Action        string // noun.verb
 	Target        string
 	Before, After any
 }
 
-// AuditFilter narrows a list of the audit down. Empty fields match everything.
+// AuditFilter selects audit entries. Empty fields match everything.
 type AuditFilter struct {
 	Actor, Action, Target string
 	From, To              *time.Time // From is included, To is not

@@ -2,25 +2,31 @@ package models
 
 import "context"
 
-// ChangeKind says what was changed, where a committed change is announced.
+// ChangeKind names what was changed.
 type ChangeKind string
 
 // The things whose changes are announced.
 const (
-	ChangedKey  ChangeKind = "key"     // its id is the key's
-	ChangedPlan ChangeKind = "plan"    // its id is the plan's name
-	ChangedMode ChangeKind = "limiter" // its id is ModeID
+	ChangedKey  ChangeKind = "key"     // the event's ID is the key's
+	ChangedPlan ChangeKind = "plan"    // the event's ID is the plan's name
+	ChangedMode ChangeKind = "limiter" // the event's ID is ModeID
 )
 
-// ModeID names the one mode of the limiter in changes and in the audit.
+// ModeID identifies the one enforcement mode in change events and in the audit.
 const ModeID = "mode"
 
-// Announcer is told of every change to a key, a plan or the mode once it is committed,
-// before the answer leaves: so that no memory goes on with what was before.
-// It must not fail, and should not take long. It may be told of a change that
-// was not made after all, when a commit's outcome is unknown.
-type Announcer interface {
-	// Changed tells that the key, plan or mode of this id is now in this version, 0
-	// when it is gone.
-	Changed(ctx context.Context, kind ChangeKind, id string, version int64)
+// ChangeEvent identifies a committed change of a key, a plan or the enforcement
+// mode.
+type ChangeEvent struct {
+	Kind    ChangeKind
+	ID      string
+	Version int64 // after the change; 0: deleted
+}
+
+// Invalidator is notified of every change once it is committed and before the
+// caller gets its answer, so that caches drop the old state. Implementations
+// don't fail and don't block for long. An event whose commit had an unknown
+// outcome may describe a change that was not made.
+type Invalidator interface {
+	Invalidate(ctx context.Context, event ChangeEvent)
 }

@@ -1,10 +1,10 @@
 package models
 
-// Check asks the engine for a decision about something that isn't ours: take
-// Cost units from the counters that Owner has for Subject under Plan.
+// Check asks for a decision about a subject of the caller's own: take Cost
+// units from the counters that Owner has for Subject under Plan.
 type Check struct {
 	Owner   string // of the key that asks
-	Subject string // whatever the caller counts for
+	Subject string // chosen by the caller
 	Plan    string
 	Cost    int64 // units; 0 peeks
 }

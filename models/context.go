@@ -3,29 +3,31 @@ package models
 import (
 	"context"
 	"net/netip"
+
+	"ratelimiter/ratelimit"
 )
 
-// Request is what is known of a request before it is carried out.
+// Request is what services and handlers know of the request that they serve.
 type Request struct {
-	ID      string     // the X-Request-Id: accepted from the caller or made; empty outside HTTP
-	Key     *APIKey    // the authenticated key; nil on routes that need none
-	Address netip.Addr // the caller's, where a change may be audited; else the zero Addr
-	Actor   string     // who acts where no key does, such as ActorCLI; empty: nobody
+	ID      string           // the X-Request-Id, accepted or generated; empty outside HTTP
+	Key     *APIKey          // the authenticated key; nil on public routes
+	Quota   *ratelimit.Quota // of Key; nil without one
+	Address netip.Addr       // the caller's, on routes whose changes are audited
+	Actor   string           // who acts where no key does, such as ActorCLI; empty: nobody
 
-	// Replayed says that the answer was given before, to an earlier request
-	// with the same idempotency key: nothing is done again, so what is charged
-	// for successes is given back. Its handler sets it.
+	// Replayed is set by a handler whose response repeats that of an earlier
+	// request with the same idempotency key. Such a response isn't charged by
+	// policies that charge for successes.
 	Replayed bool
 }
 
 // RequestKey is the key under which a context holds its *Request. It is a
-// string, and not of a type of its own as such keys should be, because that is
-// the only kind of key that a *gin.Context looks up in itself.
+// plain string because a *gin.Context looks up only string keys in itself.
 const RequestKey = "ratelimiter/models.Request"
 
 // Actors that are no keys.
 const (
-	ActorCLI = "cli" // the command line: whoever can run it owns the database
+	ActorCLI = "cli" // the command line, whose user owns the database
 	ActorDev = "dev" // the start in dev mode
 )
 
@@ -40,9 +42,9 @@ func WithActor(ctx context.Context, actor string) context.Context {
 	return WithRequest(ctx, &Request{Actor: actor})
 }
 
-// RequestFrom returns what is known of the request that ctx belongs to: a
-// *gin.Context, or a context that WithRequest made. It is never nil; outside a
-// request it is empty.
+// RequestFrom returns the request that ctx belongs to: ctx is a *gin.Context,
+// or derived from a context that WithRequest made. The result is never nil;
+// outside a request it is empty.
 func RequestFrom(ctx context.Context) *Request {
 	if r, ok := ctx.Value(RequestKey).(*Request); ok {
 		return r
@@ -50,8 +52,8 @@ func RequestFrom(ctx context.Context) *Request {
 	return &Request{}
 }
 
-// ActorName is who acts, as the audit names it: the key's id, or the actor
-// without a key. Empty: nobody, who may change nothing.
+// ActorName returns who acts, as the audit records it: the key's id, or the
+// actor without a key. Without an actor it is empty, and changes are rejected.
 func (r *Request) ActorName() string {
 	if r.Key != nil {
 		return r.Key.ID

@@ -1,8 +1,7 @@
-// Package models holds the nouns of the service and their rules: API keys and
-// scopes, products, orders and their state machine, problems, sentinel errors,
-// and the accessors of what the middleware knows of a request.
+// Package models holds the domain types and rules of the service: API keys,
+// scopes, plans, products, orders and their state machine, domain errors, and
+// the accessors of request state in a context.
 //
-// It imports the standard library only and does no I/O: how a noun is stored is
-// the business of the services under internal/, how it is served that of
-// handlers.
+// It does no I/O. Services under internal/ store the types, and package
+// handlers serves them.
 package models

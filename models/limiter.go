@@ -2,15 +2,16 @@ package models
 
 import "time"
 
-// LimiterMode says whether policies refuse, all over: ModeEnforce lets each
-// have its own mode, ModeShadow turns all of them to shadow.
-type LimiterMode struct {
+// EnforcementMode is the state of the global switch over all policies.
+// ModeEnforce applies each policy's own mode; ModeShadow runs all of them in
+// shadow mode.
+type EnforcementMode struct {
 	Mode      string
 	Version   int64      // raised by every change
-	ChangedAt *time.Time // nil: it never was
+	ChangedAt *time.Time // nil: never changed
 }
 
-// The limiter's modes.
+// The enforcement modes.
 const (
 	ModeEnforce = "enforce"
 	ModeShadow  = "shadow"

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// NewKey says what a new key shall be. Only Name is required: Plan defaults to
+// NewKey describes a key to create. Only Name is required. Plan defaults to
 // DefaultPlan (with Admin: internal), Scopes to DefaultScopes (with Admin:
-// admin), Owner to a new one. What has a form is checked where it is read.
+// admin), Owner to a new one. The syntax of all fields has been checked.
 type NewKey struct {
 	Name      string
 	Plan      string
@@ -20,19 +20,19 @@ type NewKey struct {
 	Overrides []Override
 }
 
-// KeyFilter narrows a list of keys down. Empty fields match everything.
+// KeyFilter selects keys. Empty fields match everything.
 type KeyFilter struct {
 	Owner, Plan string
 	Status      KeyStatus
-	Search      string // in name and owner, whatever the case; or the whole id
+	Search      string // case-insensitive substring of name or owner, or the whole id
 }
 
-// MaxGrace is how long a key may work on after it was rotated.
+// MaxGrace is the longest grace period of a rotated key.
 const MaxGrace = 7 * 24 * time.Hour
 
-// Rotation is what came of rotating a key.
+// Rotation is the result of rotating a key.
 type Rotation struct {
-	Key  APIKey // the new one
-	Text string // the only time that it is shown
-	Old  APIKey // the one before, which ends with its grace
+	Key  APIKey // the new key
+	Text string // the new key's text, shown only once
+	Old  APIKey // the rotated key, which expires with its grace period
 }

@@ -8,16 +8,16 @@ import (
 // OrderStatus is a state of an order.
 type OrderStatus string
 
-// The states of an order. It starts as pending, and ends confirmed (stock
-// reserved and payment captured) or cancelled (what was done is undone).
+// The states of an order. It starts as pending and ends confirmed (stock
+// reserved and payment captured) or cancelled (all effects undone).
 const (
 	OrderPending   OrderStatus = "pending"
 	OrderConfirmed OrderStatus = "confirmed"
 	OrderCancelled OrderStatus = "cancelled"
 )
 
-// orderTransitions is the state machine: from each state, the states that can
-// follow. What is absent is final.
+// orderTransitions is the state machine: the states that can follow each state.
+// States without an entry are final.
 var orderTransitions = map[OrderStatus][]OrderStatus{
 	OrderPending: {OrderConfirmed, OrderCancelled},
 }
@@ -27,8 +27,8 @@ func (s OrderStatus) CanBecome(next OrderStatus) bool {
 	return slices.Contains(orderTransitions[s], next)
 }
 
-// Order is what a caller ordered and how far it got. The email address and the
-// items are the caller's; prices and total are fixed when the order is placed.
+// Order is an order and its state. Prices and total are fixed when the order is
+// placed.
 type Order struct {
 	ID        string      `json:"id" example:"ord_5HqT1bZr8w"` // names the order
 	Owner     string      `json:"-"`
@@ -41,31 +41,31 @@ type Order struct {
 	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when it last changed
 }
 
-// AsPlaced returns the order as it was when it was placed. Only its status, the
-// reason for that and the time of its last change ever become others.
+// AsPlaced returns the order as it was when it was placed. Only status, reason
+// and the time of the last change ever differ.
 func (o Order) AsPlaced() Order {
 	o.Status, o.Reason, o.UpdatedAt = OrderPending, nil, o.CreatedAt
 	return o
 }
 
-// OrderItem is one line of an order, at the price of the day it was placed.
+// OrderItem is one line of an order, at the price when the order was placed.
 type OrderItem struct {
 	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
-	SKU       string `json:"-"`                                   // what the product was called on that day, for the invoice
+	SKU       string `json:"-"`                                   // as of when the order was placed, for the invoice
 	Name      string `json:"-"`
 	Quantity  int64  `json:"quantity" minimum:"1" example:"2"` // how many of it
 	UnitPrice Money  `json:"unit_price"`                       // of one, when it was ordered
 }
 
-// NewOrder is what an owner asks for. Whether it has the right form is checked
-// where it is read, whether its products exist where it is stored.
+// NewOrder is an order to place. Its syntax has been checked; whether its
+// products exist hasn't.
 type NewOrder struct {
 	Owner        string
 	Items        []NewItem
 	Email        string
 	PaymentToken string // the payment provider's; a secret
 
-	IdempotencyKey string // the caller's: orders of one owner with one key are one order; empty: none
+	IdempotencyKey string // orders of one owner with the same key are one order; empty: none
 }
 
 // NewItem is one line of a NewOrder.

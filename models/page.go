@@ -1,20 +1,21 @@
 package models
 
-// Page is one page of a list. Next is where the following page starts, nil on
-// the last one.
+// Page is one page of a list. Next is the start of the following page; nil on
+// the last page.
 type Page[T any] struct {
 	Data []T
 	Next *Position
 }
 
-// Position is a place in a list in its own order: after the row with this
-// sort value and id.
+// Position is a position in a sorted list: after the row with this sort value
+// and id.
 type Position struct {
 	Sort string `json:"s"`
 	ID   string `json:"i"`
 }
 
-// PageOf cuts rows, of which one more than limit was asked for, to a page.
+// PageOf returns a page of limit rows; rows holds one more if there is a next
+// page.
 func PageOf[T any](rows []T, limit int, position func(T) Position) Page[T] {
 	if len(rows) <= limit {
 		return Page[T]{Data: rows}

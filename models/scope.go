@@ -28,10 +28,22 @@ func AllScopes() []Scope {
 	}
 }
 
-// DefaultScopes are what a key gets when its maker names none: enough to shop.
+// DefaultScopes returns the scopes of a key that is created without any.
 func DefaultScopes() []Scope {
 	return []Scope{ScopeProductsRead, ScopeOrdersRead, ScopeOrdersWrite}
 }
 
 // Known reports whether s is a scope that a key can hold.
 func (s Scope) Known() bool { return slices.Contains(AllScopes(), s) }
+
+// PolicyGroups returns the groups that policies can be limited to: the scopes of
+// routes.
+func PolicyGroups() []string {
+	var groups []string
+	for _, s := range AllScopes() {
+		if s != ScopeAdmin {
+			groups = append(groups, string(s))
+		}
+	}
+	return groups
+}

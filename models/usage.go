@@ -2,33 +2,33 @@ package models
 
 import "time"
 
-// Route is one line of the route table, as usage is counted by it.
+// Route is a route of the API, as usage is counted by it.
 type Route struct {
 	Name  string // "GET /v1/products/{id}"
 	Group Scope
-	Cost  int64 // units that a call costs; 0: it stands in neither usage nor refusals
+	Cost  int64 // units per call; 0: recorded in neither usage nor refusals
 }
 
-// UsageQuery says which part of a key's history is asked for.
+// UsageQuery selects a part of a key's history.
 type UsageQuery struct {
 	From, To time.Time   // whole buckets that overlap [From, To)
-	Bucket   UsageBucket // how wide each is
+	Bucket   UsageBucket // width of each
 	Group    string      // only routes of this group; empty: all
-	Policy   string      // count as refused what this policy refused, or in shadow mode would have; empty: what was refused
+	Policy   string      // count as refused what this policy refused or, in shadow mode, would have refused; empty: all refusals
 }
 
-// UsageBucket is how wide the buckets of a history are; they begin at whole
-// ones in UTC.
+// UsageBucket is the width of the buckets of a history, which are aligned to
+// UTC.
 type UsageBucket string
 
-// The buckets.
+// The bucket widths.
 const (
 	BucketMinute UsageBucket = "minute"
 	BucketHour   UsageBucket = "hour"
 	BucketDay    UsageBucket = "day"
 )
 
-// Duration is how wide the bucket is.
+// Duration returns the bucket's width.
 func (b UsageBucket) Duration() time.Duration {
 	switch b {
 	case BucketMinute:
@@ -40,8 +40,8 @@ func (b UsageBucket) Duration() time.Duration {
 	}
 }
 
-// Usage is what a key has used in one bucket. Cost is in units: refused
-// requests and those that ended with a 5xx have none.
+// Usage is the usage of a key in one bucket. Refused requests and those that
+// ended with a 5xx cost nothing.
 type Usage struct {
 	Start    time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
 	Requests int64     `json:"requests" minimum:"0" example:"120"`   // allowed and refused
@@ -50,29 +50,31 @@ type Usage struct {
 	Cost     int64     `json:"cost" minimum:"0" example:"140"`       // units charged
 }
 
-// RefusalQuery says which of a key's refusals are asked for.
+// RefusalQuery selects refusals of a key.
 type RefusalQuery struct {
 	RequestID string // empty: all
 	After     *Position
 	Limit     int
 }
 
-// Refusal is a request that a policy refused, or in shadow mode would have.
+// Refusal is a request that a policy refused or, in shadow mode, would have
+// refused.
 type Refusal struct {
-	ID        string // its place among those of one instant
+	ID        string // unique within one instant
 	RequestID string
 	At        time.Time
 	Route     string
 	Violated  []string // the enforced policies that refused; empty where only shadow ones would have
-	Limits    []byte   // JSON: the Limits shape of every policy that applied, as it stood then
+	Limits    []byte   // JSON: the Limits shape of every policy that applied, at that time
 }
 
-// Simulation is what other policies would have done with what a key sent.
+// Simulation is the result of replaying a key's requests against other
+// policies.
 type Simulation struct {
-	Requests       int64 // in all, those included that were refused when they were sent
+	Requests       int64 // all, including those that were refused when they were sent
 	WouldRefuse    int64
 	FirstRefusalAt *time.Time       // nil: none
-	ByPolicy       map[string]int64 // how many each refuses; shadow policies too, which refuse none of WouldRefuse
+	ByPolicy       map[string]int64 // refusals by policy, also of shadow policies, which don't add to WouldRefuse
 	Timeline       []SimulatedUsage // the buckets with requests
 }
 

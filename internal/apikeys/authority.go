@@ -13,17 +13,14 @@ import (
 	"ratelimiter/models"
 )
 
-// Who may do what to which key. A key acts within what it holds itself; where
-// no key acts, on the command line, everything is allowed: whoever can run it
-// owns the database.
-
-// authority checks that whoever acts holds every scope in question, and admin
-// where the key is given to another owner. Errors: *models.StatusError (403)
-// that names what is missing.
-func authority(ctx context.Context, scopes []models.Scope, otherOwner bool) error {
+// authorize checks that the actor holds every scope in question, and admin where
+// the key moves to another owner. Without a key in the context, on the command
+// line, everything is allowed: its user owns the database. Errors: KindForbidden
+// naming what is missing.
+func authorize(ctx context.Context, scopes []models.Scope, otherOwner bool) error {
 	request := models.RequestFrom(ctx)
 	if request.ActorName() == "" {
-		return errors.New("change of a key: nobody acts in this context")
+		return errors.New("change of a key: the context has no actor")
 	}
 	if request.Key == nil {
 		return nil
@@ -35,40 +32,38 @@ func authority(ctx context.Context, scopes []models.Scope, otherOwner bool) erro
 		}
 	}
 	if len(missing) > 0 {
-		return models.Forbidden(fmt.Sprintf("This key has, or would get, what your API key doesn't hold: %s. "+
-			"Nobody can grant, change or end what they don't hold themselves.", strings.Join(missing, ", ")))
+		return models.Forbidden(fmt.Sprintf("The key has, or would get, scopes that your API key doesn't hold: %s. "+
+			"A key can only manage keys whose scopes it holds.", strings.Join(missing, ", ")))
 	}
 	if otherOwner && !request.Key.Has(models.ScopeAdmin) {
-		return models.Forbidden("Giving a key to another owner needs the scope admin: leave owner out for a new one, or name your own.")
+		return models.Forbidden("Giving a key to another owner needs the scope admin. Leave owner out for a new owner, or name your own.")
 	}
 	return nil
 }
 
-// mayReceive refuses to show a new key of another owner's to a key without
-// admin: it could act as that owner then.
-func mayReceive(ctx context.Context, owner string) error {
+// authorizeSecret rejects showing another owner's new key to an actor without
+// admin, which could then act as that owner.
+func authorizeSecret(ctx context.Context, owner string) error {
 	key := models.RequestFrom(ctx).Key
 	if key == nil || key.Owner == owner || key.Has(models.ScopeAdmin) {
 		return nil
 	}
-	return models.Forbidden("Rotating a key of another owner needs the scope admin: the answer shows the new key.")
+	return models.Forbidden("Rotating a key of another owner needs the scope admin, because the response contains the new key.")
 }
 
-// actsFor reports whether owner is that of the key that acts.
+// actsFor reports whether the acting key belongs to owner.
 func actsFor(ctx context.Context, owner string) bool {
 	key := models.RequestFrom(ctx).Key
 	return key != nil && key.Owner == owner
 }
 
-// adminsLock is the number of the advisory lock under which admin keys are
-// weakened one after the other: two that were revoked at once would each count
-// on the other.
+// adminsLock is the number of the advisory lock that serializes changes of admin
+// keys. Otherwise two that are revoked at once could each rely on the other.
 const adminsLock = 7_203_385_912
 
-// keepAnAdmin refuses, in the transaction of a change by API, to take away the
-// last key that can do everything: to revoke it, to take its scope, or to let
-// it expire sooner, unless another one lasts at least as long as it would have.
-// Errors: *models.StatusError (409); the database's.
+// keepAnAdmin rejects a change by API that would remove the last full admin key:
+// revoking it, removing its scope or shortening its life, unless another one
+// lasts at least as long. Errors: KindConflict; the database's.
 func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
 	now := time.Now()
 	was := adminUntil(before, now)
@@ -86,14 +81,14 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	if err != nil || others {
 		return err
 	}
-	return models.Conflict("This is the last key with the scope admin that lasts so long: without it nobody could manage keys by API. " +
+	return models.Conflict("This is the last admin key that is valid for so long. Without it nobody could manage keys by API. " +
 		"Create another one first.")
 }
 
 // forever is later than any key expires.
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// adminUntil is when a key ends that can do everything; now for any other.
+// adminUntil returns when a full admin key ends, and now for any other key.
 func adminUntil(key models.APIKey, now time.Time) time.Time {
 	switch {
 	case key.RevokedAt != nil || !slices.Contains(key.Scopes, models.ScopeAdmin):

@@ -2,7 +2,6 @@ package apikeys
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"reflect"
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"ratelimiter/internal/audit"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
 
@@ -18,16 +18,15 @@ import (
 // database's.
 func lock(ctx context.Context, tx pgx.Tx, id string) (models.APIKey, error) {
 	key, err := one(ctx, tx, `SELECT `+columns+` FROM api_keys WHERE id = $1 FOR UPDATE`, id)
-	return key, found(id, err)
+	return key, postgres.Classify("read key", err)
 }
 
 // Change lets apply set a key's name, plan, scopes, owner, expiry, allow-list,
-// metadata and overrides, and returns it as it is then. A key that is so
-// already stays in its version. Errors: models.ErrNotFound;
-// *models.InvalidError (unknown plan or scope, too many policies);
-// *models.StatusError (403, 409 for the last admin key, 412);
-// models.ErrUnavailable.
-func (s *Store) Change(ctx context.Context, id string, expected models.Expected, apply func(*models.APIKey)) (key models.APIKey, err error) {
+// metadata and overrides, and returns the result. An unchanged key keeps its
+// version. Errors: models.ErrNotFound; KindInvalid (unknown plan, too many
+// policies or metadata entries); KindForbidden; KindConflict for the last admin
+// key; KindPreconditionFailed; models.ErrUnavailable.
+func (s *Store) Change(ctx context.Context, id string, condition models.Precondition, apply func(*models.APIKey)) (key models.APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		before, err := lock(ctx, tx, id)
 		if err != nil {
@@ -37,22 +36,22 @@ func (s *Store) Change(ctx context.Context, id string, expected models.Expected,
 		after.Metadata = maps.Clone(before.Metadata)
 		after.Scopes, after.IPAllow, after.Overrides = slices.Clone(before.Scopes), slices.Clone(before.IPAllow), slices.Clone(before.Overrides)
 		apply(&after)
-		if err := authority(ctx, slices.Concat(before.Scopes, after.Scopes), after.Owner != before.Owner); err != nil {
+		if err := authorize(ctx, slices.Concat(before.Scopes, after.Scopes), after.Owner != before.Owner); err != nil {
 			return nil, err
 		}
-		if err := expected.Check(before.Version); err != nil {
+		if err := condition.Check(before.Version); err != nil {
 			return nil, err
 		}
-		if err := validate(&NewKey{Name: after.Name, Scopes: after.Scopes, Metadata: after.Metadata}); err != nil {
+		if err := checkMetadata(after.Metadata); err != nil {
 			return nil, err
 		}
-		if key = before; same(before, after) {
+		if key = before; reflect.DeepEqual(before, after) {
 			return nil, nil
 		}
-		if err := staysEnding(ctx, tx, before, after); err != nil {
+		if err := checkExpiryExtension(ctx, tx, before, after); err != nil {
 			return nil, err
 		}
-		if err := s.checkQuota(ctx, tx, after.Plan, after.Overrides); err != nil {
+		if err := s.quotas.CheckQuota(ctx, tx, after.Plan, after.Overrides); err != nil {
 			return nil, err
 		}
 		key, err = one(ctx, tx, `
@@ -65,39 +64,25 @@ func (s *Store) Change(ctx context.Context, id string, expected models.Expected,
 		}
 		return s.changed(ctx, tx, "key.change", before, key)
 	})
-	return key, failure("change key", err)
+	return key, postgres.Classify("change key", err)
 }
 
-// same reports whether two states of a key are equal, however the JSON of their
-// policies is spelled.
-func same(a, b models.APIKey) bool {
-	overrides := slices.EqualFunc(a.Overrides, b.Overrides, func(a, b models.Override) bool {
-		var p, q any
-		// What can't be decoded is equal to nothing.
-		decoded := json.Unmarshal(a.Policy, &p) == nil && json.Unmarshal(b.Policy, &q) == nil
-		a.Policy, b.Policy = nil, nil
-		return decoded && reflect.DeepEqual(p, q) && reflect.DeepEqual(a, b)
-	})
-	a.Overrides, b.Overrides = nil, nil
-	return overrides && reflect.DeepEqual(a, b)
-}
-
-// changed ends a change of one key: not without an admin, and not without its
-// audit.
+// changed completes a change of one key: it checks that an admin key remains,
+// and audits the change.
 func (s *Store) changed(ctx context.Context, tx pgx.Tx, action string, before, after models.APIKey) ([]models.APIKey, error) {
 	if err := keepAnAdmin(ctx, tx, before, after); err != nil {
 		return nil, err
 	}
-	change := models.Change{Action: action, Target: before.ID, Before: audited(before), After: audited(after)}
+	change := models.AuditRecord{Action: action, Target: before.ID, Before: audited(before), After: audited(after)}
 	return []models.APIKey{after}, audit.Append(ctx, tx, change)
 }
 
-// Revoke ends a key for good and returns it. A key that is revoked already
-// stays as it is. Errors: models.ErrNotFound; *models.StatusError (403, 409 for
-// the last admin key, 412); models.ErrUnavailable.
-func (s *Store) Revoke(ctx context.Context, id string, expected models.Expected) (key models.APIKey, err error) {
+// Revoke ends a key for good and returns it. A revoked key stays as it is.
+// Errors: models.ErrNotFound; KindForbidden; KindConflict for the last admin
+// key; KindPreconditionFailed; models.ErrUnavailable.
+func (s *Store) Revoke(ctx context.Context, id string, condition models.Precondition) (key models.APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		before, err := s.lockFor(ctx, tx, id, expected)
+		before, err := s.lockFor(ctx, tx, id, condition)
 		if key = before; err != nil || before.RevokedAt != nil {
 			return nil, err
 		}
@@ -107,34 +92,34 @@ func (s *Store) Revoke(ctx context.Context, id string, expected models.Expected)
 		}
 		return s.changed(ctx, tx, "key.revoke", before, key)
 	})
-	return key, failure("revoke key", err)
+	return key, postgres.Classify("revoke key", err)
 }
 
-// lockFor locks a key that whoever acts may change, in the expected version.
-func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, id string, expected models.Expected) (models.APIKey, error) {
+// lockFor locks a key that the actor may change and that meets the condition.
+func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, id string, condition models.Precondition) (models.APIKey, error) {
 	key, err := lock(ctx, tx, id)
 	if err == nil {
-		err = authority(ctx, key.Scopes, false)
+		err = authorize(ctx, key.Scopes, false)
 	}
 	if err == nil {
-		err = expected.Check(key.Version)
+		err = condition.Check(key.Version)
 	}
 	return key, err
 }
 
 // Reset audits that a key's counters of these policies (none: all) are reset,
-// and lets reset do it before that is committed. Errors: models.ErrNotFound;
-// *models.StatusError (403); reset's; models.ErrUnavailable.
+// and calls reset before the commit. Errors: models.ErrNotFound; KindForbidden;
+// reset's; models.ErrUnavailable.
 func (s *Store) Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		if _, err := s.lockFor(ctx, tx, id, models.Expected{}); err != nil {
+		if _, err := s.lockFor(ctx, tx, id, models.Precondition{}); err != nil {
 			return nil, err
 		}
 		after := map[string]any{"policies": policies}
 		if len(policies) == 0 {
 			after["policies"] = "all"
 		}
-		if err := audit.Append(ctx, tx, models.Change{Action: "key.reset", Target: id, After: after}); err != nil {
+		if err := audit.Append(ctx, tx, models.AuditRecord{Action: "key.reset", Target: id, After: after}); err != nil {
 			return nil, err
 		}
 		return nil, reset(ctx)
@@ -142,5 +127,5 @@ func (s *Store) Reset(ctx context.Context, id string, policies []string, reset f
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return failure("reset counters", err)
+	return postgres.Classify("reset counters", err)
 }

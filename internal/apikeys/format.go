@@ -1,5 +1,5 @@
-// Package apikeys makes, parses, hashes and stores API keys. It knows nothing
-// of quotas: which policies a key has is the business of internal/quota.
+// Package apikeys generates, parses, hashes and stores API keys, and decides who
+// may change which key. Which policies a key has is decided by internal/quota.
 package apikeys
 
 import (
@@ -10,10 +10,10 @@ import (
 	"ratelimiter/models"
 )
 
-// A key reads PREFIX ID "_" SECRET CRC, in base62 behind the prefix:
+// A key is PREFIX ID "_" SECRET CRC, with base62 after the prefix:
 // 12 characters of id, 22 of secret (130 random bits), and 6 of CRC-32 (IEEE)
-// over everything before them. It is 49 or 50 characters in all, so that one
-// block of SHA-256 takes the whole key.
+// over everything before them. It has 49 or 50 characters, which fit into one
+// block of SHA-256.
 const (
 	prefixLive  = "rl_live_"
 	prefixAdmin = "rl_admin_"
@@ -25,7 +25,7 @@ const (
 	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// generate makes a new key and returns it with its id.
+// generate returns a new key and its id.
 func generate(admin bool) (key, id string) {
 	prefix := prefixLive
 	if admin {
@@ -37,8 +37,8 @@ func generate(admin bool) (key, id string) {
 }
 
 // ParseID returns the id in a presented key, or models.ErrInvalidKey when the
-// text can't be a key: wrong form, or a checksum that doesn't fit. It needs no
-// look-up, so mistyped and made-up keys cost nothing.
+// syntax or the checksum is wrong. It needs no lookup, so that mistyped keys
+// cost nothing.
 func ParseID(presented string) (string, error) {
 	rest, ok := strings.CutPrefix(presented, prefixLive)
 	if !ok {
@@ -72,7 +72,7 @@ func checksum(body string) string {
 // randomBase62 returns n characters from the system's random source, each of
 // the 62 equally likely.
 func randomBase62(n int) string {
-	const fair = 256 / len(base62) * len(base62) // bytes from here on would favour the first digits
+	const fair = 256 / len(base62) * len(base62) // larger bytes would favour the first digits
 	out := make([]byte, 0, n)
 	var random [32]byte
 	for len(out) < n {

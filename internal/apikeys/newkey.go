@@ -7,10 +7,10 @@ import (
 	"ratelimiter/models"
 )
 
-// operatorsPlan is what operators' own keys get.
+// operatorsPlan is the default plan of admin keys.
 const operatorsPlan = "internal"
 
-func setDefaults(n *NewKey) {
+func setDefaults(n *models.NewKey) {
 	if n.Plan == "" {
 		n.Plan = models.DefaultPlan
 		if n.Admin {
@@ -37,29 +37,15 @@ func setDefaults(n *NewKey) {
 	}
 }
 
-// maxNameLength is in bytes: a name is for people, in a list.
-const maxNameLength = 200
-
-// maxMetadata is in entries: metadata is for a few labels, and every instance
-// holds it in memory.
+// maxMetadata is the largest number of metadata entries of a key. A merge patch
+// is checked after merging, which only the store can do.
 const maxMetadata = 50
 
-// validate checks what has to be right wherever a key comes from.
-func validate(n *NewKey) error {
+// checkMetadata rejects too many metadata entries.
+func checkMetadata(metadata map[string]string) error {
 	var faults models.Faults
-	switch {
-	case n.Name == "":
-		faults.Body("/name", "required", "must not be empty")
-	case len(n.Name) > maxNameLength:
-		faults.Body("/name", "max_length", fmt.Sprintf("must be at most %d bytes", maxNameLength))
-	}
-	if len(n.Metadata) > maxMetadata {
-		faults.Body("/metadata", "max_items", fmt.Sprintf("must have at most %d entries in all", maxMetadata))
-	}
-	for i, scope := range n.Scopes {
-		if !scope.Known() {
-			faults.Body(fmt.Sprintf("/scopes/%d", i), "enum", fmt.Sprintf("%q is no scope; there are: %v", scope, models.AllScopes()))
-		}
+	if len(metadata) > maxMetadata {
+		faults.Add("max_items", fmt.Sprintf("must have at most %d entries in all", maxMetadata), "metadata")
 	}
 	return faults.Err()
 }

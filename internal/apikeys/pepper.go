@@ -9,22 +9,21 @@ import (
 	"strings"
 )
 
-// minPepperLength is in bytes: HMAC-SHA256 gains nothing from a secret that
-// can be guessed, and 16 random bytes can't be.
+// minPepperLength is in bytes. 16 random bytes can't be guessed.
 const minPepperLength = 16
 
 var pepperVersion = regexp.MustCompile(`^v[1-9][0-9]{0,8}$`)
 
-// Peppers are the secrets that keys are hashed with. New keys take the first;
-// the others still verify keys that were hashed with them, so that a pepper can
-// be rotated. A database dump without the pepper lets nobody guess or use a key.
+// Peppers are the secrets that keys are hashed with. New keys use the first; the
+// others still verify older keys, so that a pepper can be rotated. Without the
+// pepper a database dump doesn't help to guess or use a key.
 type Peppers struct {
 	current  string
 	versions map[string][]byte
 }
 
 // ParsePeppers reads a list like "v2:SECRET,v1:SECRET", newest first; a single
-// SECRET without a version counts as v1. Secrets are at least 16 bytes and
+// SECRET without a version is v1. Secrets are at least 16 bytes and
 // contain no comma. The error names every fault and repeats no secret.
 func ParsePeppers(list string) (*Peppers, error) {
 	p := &Peppers{versions: map[string][]byte{}}
@@ -37,9 +36,9 @@ func ParsePeppers(list string) (*Peppers, error) {
 		}
 		switch {
 		case !pepperVersion.MatchString(version):
-			faults = append(faults, fmt.Errorf("pepper %d has no version: write v1:SECRET", i+1))
+			faults = append(faults, fmt.Errorf("pepper %d has no version: use v1:SECRET", i+1))
 		case p.versions[version] != nil:
-			faults = append(faults, fmt.Errorf("pepper version %s stands twice", version))
+			faults = append(faults, fmt.Errorf("pepper version %s is repeated", version))
 		case len(secret) < minPepperLength:
 			faults = append(faults, fmt.Errorf("pepper %s is shorter than %d bytes", version, minPepperLength))
 		default:
@@ -69,8 +68,8 @@ func (p *Peppers) Verify(key, version string, mac []byte) bool {
 	return known && hmac.Equal(mac, sum(secret, key))
 }
 
-// Derive returns 32 bytes for another purpose, named by label, from the
-// current pepper, so that an install needs one secret only.
+// Derive returns a 32-byte key for another purpose, named by label, so that an
+// installation needs only one secret.
 func (p *Peppers) Derive(label string) []byte {
 	return sum(p.versions[p.current], "ratelimiter derive "+label)
 }

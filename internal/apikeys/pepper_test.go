@@ -72,14 +72,14 @@ func TestDerivedSecretsDifferByLabel(t *testing.T) {
 
 func TestOnePepperIsMadeAndKeptInTheDataFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new folder")
-	if _, err := PeppersIn(dir, false); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := LoadPeppers(dir, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("PeppersIn without a pepper: %v", err)
 	}
 	macs := make([][]byte, 8)
 	var starts sync.WaitGroup
 	for i := range macs {
 		starts.Go(func() {
-			p, err := PeppersIn(dir, true)
+			p, err := LoadPeppers(dir, true)
 			if err != nil {
 				t.Error(err)
 				return

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// pepperFile stands in DATA_DIR, readable by its owner only.
+// pepperFile is a file in DATA_DIR with mode 0600.
 const pepperFile = "key-pepper"
 
-// PeppersIn reads the peppers that stand in dataDir. Where there are none,
-// makeMissing makes one; else the error is fs.ErrNotExist.
-func PeppersIn(dataDir string, makeMissing bool) (*Peppers, error) {
+// LoadPeppers reads the peppers stored in dataDir. If there are none, it creates
+// one when create is set, and fails with fs.ErrNotExist otherwise.
+func LoadPeppers(dataDir string, create bool) (*Peppers, error) {
 	path := filepath.Join(dataDir, pepperFile)
 	list, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && makeMissing {
-		return makePepper(dataDir, path)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		return createPepper(dataDir, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key pepper: %w", err)
@@ -31,12 +31,12 @@ func PeppersIn(dataDir string, makeMissing bool) (*Peppers, error) {
 	return peppers, nil
 }
 
-// makePepper writes a new pepper under a name of its own and links it into
-// place, so that a crash leaves no half a pepper and of several processes the
-// first one wins.
-func makePepper(dataDir, path string) (*Peppers, error) {
+// createPepper writes a new pepper to a temporary file and links it into place,
+// so that a crash leaves no partial file and the first of several processes
+// wins.
+func createPepper(dataDir, path string) (*Peppers, error) {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make DATA_DIR: %w", err)
+		return nil, fmt.Errorf("create DATA_DIR: %w", err)
 	}
 	temporary, err := os.CreateTemp(dataDir, pepperFile+".*") // mode 0600
 	if err != nil {
@@ -50,5 +50,5 @@ func makePepper(dataDir, path string) (*Peppers, error) {
 	if err := os.Link(temporary.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("write the key pepper: %w", err)
 	}
-	return PeppersIn(dataDir, false)
+	return LoadPeppers(dataDir, false)
 }

@@ -8,33 +8,28 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"ratelimiter/internal/audit"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
 
-// Rotate makes a new key that is like an old one in everything, expiry and
-// whose counters it spends included; the old one works for grace, 0 to
-// models.MaxGrace, and never beyond its own expiry. A key can be rotated once:
-// its successor can be next. Errors: models.ErrNotFound; *models.InvalidError
-// (grace out of range); *models.StatusError (403; 409, the key has ended or was
-// rotated; 412); models.ErrUnavailable.
-func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, expected models.Expected) (rotation models.Rotation, err error) {
-	if grace < 0 || grace > models.MaxGrace {
-		var faults models.Faults
-		faults.Body("/grace", "range", "must be from 0s to 7d")
-		return models.Rotation{}, faults.Err()
-	}
+// Rotate creates a successor that equals the old key in everything, including
+// expiry and subject. The old key stays valid for grace, 0 to models.MaxGrace,
+// but not beyond its own expiry. A key can be rotated once; then its successor
+// can be. Errors: models.ErrNotFound; KindForbidden; KindConflict when the key
+// has ended or was rotated; KindPreconditionFailed; models.ErrUnavailable.
+func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, condition models.Precondition) (rotation models.Rotation, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		before, err := s.lockFor(ctx, tx, id, expected)
+		before, err := s.lockFor(ctx, tx, id, condition)
 		if err != nil {
 			return nil, err
 		}
-		if err := mayReceive(ctx, before.Owner); err != nil {
+		if err := authorizeSecret(ctx, before.Owner); err != nil {
 			return nil, err
 		}
-		if err := mayRotate(ctx, tx, before); err != nil {
+		if err := checkRotatable(ctx, tx, before); err != nil {
 			return nil, err
 		}
-		rotation.Key, rotation.Text, err = s.insert(ctx, tx, NewKey{
+		rotation.Key, rotation.Text, err = s.insert(ctx, tx, models.NewKey{
 			Name: before.Name, Plan: before.Plan, Scopes: before.Scopes, Owner: before.Owner, ExpiresAt: before.ExpiresAt,
 			IPAllow: before.IPAllow, Metadata: before.Metadata, Overrides: before.Overrides,
 		}, before.Subject)
@@ -52,14 +47,14 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, expe
 			return nil, err
 		}
 		return append(changed, rotation.Key),
-			audit.Append(ctx, tx, models.Change{Action: "key.create", Target: rotation.Key.ID, After: audited(rotation.Key)})
+			audit.Append(ctx, tx, models.AuditRecord{Action: "key.create", Target: rotation.Key.ID, After: audited(rotation.Key)})
 	})
-	return rotation, failure("rotate key", err)
+	return rotation, postgres.Classify("rotate key", err)
 }
 
-// staysEnding refuses to let a key that was rotated live longer than its grace
-// period: its successor has its place.
-func staysEnding(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
+// checkExpiryExtension rejects extending a rotated key beyond its grace period,
+// because its successor has replaced it.
+func checkExpiryExtension(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
 	longer := before.ExpiresAt != nil && (after.ExpiresAt == nil || after.ExpiresAt.After(*before.ExpiresAt))
 	if !longer {
 		return nil
@@ -68,11 +63,11 @@ func staysEnding(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	if err != nil || successor == nil {
 		return err
 	}
-	return models.Conflict(fmt.Sprintf("This key was rotated, and ends with its grace period. Its successor is %s: change that.", *successor))
+	return models.Conflict(fmt.Sprintf("This key was rotated and expires with its grace period. Change its successor %s instead.", *successor))
 }
 
-// successorOf returns the id of the key that another was rotated to; nil: it
-// wasn't.
+// successorOf returns the id of the key that id was rotated to; nil: it was not
+// rotated.
 func successorOf(ctx context.Context, tx pgx.Tx, id string) (successor *string, err error) {
 	err = tx.QueryRow(ctx, `SELECT rotated_to FROM api_keys WHERE id = $1`, id).Scan(&successor)
 	return successor, err
@@ -80,16 +75,16 @@ func successorOf(ctx context.Context, tx pgx.Tx, id string) (successor *string, 
 
 // mayRotate refuses keys that have ended, and those that were rotated already:
 // whoever stole one could else mint a new one in its grace period.
-func mayRotate(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
+func checkRotatable(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
 	successor, err := successorOf(ctx, tx, key.ID)
 	if err != nil {
 		return err
 	}
 	switch status := key.Status(time.Now()); {
 	case successor != nil:
-		return models.Conflict(fmt.Sprintf("This key was rotated already. Its successor is %s: rotate that, or revoke it and create a new key.", *successor))
+		return models.Conflict(fmt.Sprintf("This key was rotated already. Rotate its successor %s, or revoke that and create a new key.", *successor))
 	case status != models.KeyActive:
-		return models.Conflict(fmt.Sprintf("This key is %s and can't be rotated: create a new one.", status))
+		return models.Conflict(fmt.Sprintf("This key is %s and can't be rotated. Create a new one.", status))
 	default:
 		return nil
 	}

@@ -2,8 +2,6 @@ package apikeys
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,83 +11,64 @@ import (
 	"ratelimiter/models"
 )
 
-// DB is where a Store keeps keys: a pool, or a transaction to join.
+// DB is a pool, or a transaction to join.
 type DB interface {
 	postgres.Beginner
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// QuotaChecker knows which plans and overrides make a quota.
+// QuotaChecker validates plans and overrides of keys.
 type QuotaChecker interface {
-	// CheckQuota returns a *models.InvalidError when a key can't have this plan
-	// with these overrides, and keeps the plan as it is until tx ends.
+	// CheckQuota returns an error of models.KindInvalid when a key can't have
+	// this plan with these overrides. It locks the plan until tx ends.
 	CheckQuota(ctx context.Context, tx pgx.Tx, plan string, overrides []models.Override) error
 }
 
-// Store keeps keys in Postgres. Whoever acts stands in the context, as a
-// models.Request has it; nobody may change nothing. Every change is checked
-// against what they may do (see authority), audited in its own transaction, and
-// announced when that is committed.
+// Store keeps keys in Postgres. The actor comes from the context's
+// models.Request; a change without an actor is rejected. Every change is
+// authorized, audited in its own transaction, and announced to the invalidator
+// after the commit. Store is safe for concurrent use if its DB is.
 type Store struct {
-	db       DB
-	peppers  *Peppers
-	quotas   QuotaChecker     // nil: plans are checked to be there, and no more
-	announce models.Announcer // nil: nobody listens
+	db          DB
+	peppers     *Peppers
+	quotas      QuotaChecker
+	invalidator models.Invalidator
 }
 
-// Option adjusts a Store.
-type Option func(*Store)
-
-// WithQuotas makes the store check plans and overrides.
-func WithQuotas(quotas QuotaChecker) Option { return func(s *Store) { s.quotas = quotas } }
-
-// WithAnnouncer makes the store announce changes. Where it joins a transaction,
-// it is for that one's owner to announce them.
-func WithAnnouncer(announce models.Announcer) Option {
-	return func(s *Store) { s.announce = announce }
+// NewStore returns a Store on db that hashes with peppers, checks plans and
+// overrides with quotas, and announces changes to invalidator.
+func NewStore(db DB, peppers *Peppers, quotas QuotaChecker, invalidator models.Invalidator) *Store {
+	return &Store{db: db, peppers: peppers, quotas: quotas, invalidator: invalidator}
 }
 
-// NewStore returns a Store on db that hashes with peppers.
-func NewStore(db DB, peppers *Peppers, options ...Option) *Store {
-	s := &Store{db: db, peppers: peppers}
-	for _, option := range options {
-		option(s)
-	}
-	return s
-}
-
-// NewKey says what a new key shall be.
-type NewKey = models.NewKey
-
-// Create stores a new key and returns it with its text, which is shown this
-// once and stored nowhere. Errors: *models.InvalidError (an empty name, an
-// unknown scope or plan, too many policies); *models.StatusError (403, more
-// than who acts may give); models.ErrUnavailable.
-func (s *Store) Create(ctx context.Context, spec NewKey) (key models.APIKey, text string, err error) {
+// Create stores a new key and returns it with its text, which is shown only this
+// once and not stored. Errors: KindInvalid (unknown plan, too many policies);
+// KindForbidden (more than the actor may grant); models.ErrUnavailable.
+func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIKey, text string, err error) {
 	foreign := spec.Owner != "" && !actsFor(ctx, spec.Owner)
 	setDefaults(&spec)
-	if err := validate(&spec); err != nil {
+	if err := checkMetadata(spec.Metadata); err != nil {
 		return models.APIKey{}, "", err
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		if err := authority(ctx, spec.Scopes, foreign); err != nil {
+		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
 		}
-		if err := s.checkQuota(ctx, tx, spec.Plan, spec.Overrides); err != nil {
+		if err := s.quotas.CheckQuota(ctx, tx, spec.Plan, spec.Overrides); err != nil {
 			return nil, err
 		}
 		key, text, err = s.insert(ctx, tx, spec, "")
 		if err != nil {
 			return nil, err
 		}
-		return []models.APIKey{key}, audit.Append(ctx, tx, models.Change{Action: "key.create", Target: key.ID, After: audited(key)})
+		return []models.APIKey{key}, audit.Append(ctx, tx, models.AuditRecord{Action: "key.create", Target: key.ID, After: audited(key)})
 	})
-	return key, text, failure("create key", err)
+	return key, text, postgres.Classify("create key", err)
 }
 
-// insert stores a new key. subject is whose counters it spends; empty: its own.
-func (s *Store) insert(ctx context.Context, tx pgx.Tx, spec NewKey, subject string) (models.APIKey, string, error) {
+// insert stores a new key that spends the counters of subject; empty: its own.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, spec models.NewKey, subject string) (models.APIKey, string, error) {
 	admin := spec.Admin || (&models.APIKey{Scopes: spec.Scopes}).IsAdmin()
 	text, id := generate(admin)
 	mac, version := s.peppers.Hash(text)
@@ -101,8 +80,8 @@ func (s *Store) insert(ctx context.Context, tx pgx.Tx, spec NewKey, subject stri
 	return key, text, err
 }
 
-// List returns up to limit keys that filter lets through, newest first, from
-// behind after (nil: the start). Errors: models.ErrUnavailable.
+// List returns up to limit keys that match filter, newest first, starting after
+// the position after (nil: the start). Errors: models.ErrUnavailable.
 func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models.Position, limit int) (models.Page[models.APIKey], error) {
 	before, id := "infinity", ""
 	if after != nil {
@@ -117,11 +96,11 @@ func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models
 		ORDER BY created_at DESC, id DESC LIMIT $7`,
 		filter.Owner, filter.Plan, string(filter.Status), filter.Search, before, id, limit+1, time.Now())
 	if err != nil {
-		return models.Page[models.APIKey]{}, failure("list keys", err)
+		return models.Page[models.APIKey]{}, postgres.Classify("list keys", err)
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[models.APIKey])
 	if err != nil {
-		return models.Page[models.APIKey]{}, failure("list keys", err)
+		return models.Page[models.APIKey]{}, postgres.Classify("list keys", err)
 	}
 	return models.PageOf(keys, limit, func(last models.APIKey) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
@@ -131,21 +110,21 @@ func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models
 // Get returns one key. Errors: models.ErrNotFound, models.ErrUnavailable.
 func (s *Store) Get(ctx context.Context, id string) (models.APIKey, error) {
 	key, err := one(ctx, s.db, `SELECT `+columns+` FROM api_keys WHERE id = $1`, id)
-	return key, found(id, err)
+	return key, postgres.Classify("read key", err)
 }
 
-// Any reports whether there is a key at all.
-func (s *Store) Any(ctx context.Context) (bool, error) {
-	var any bool
-	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys)`).Scan(&any)
-	return any, failure("look for keys", err)
+// HasKeys reports whether any key exists.
+func (s *Store) HasKeys(ctx context.Context) (bool, error) {
+	var exists bool
+	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys)`).Scan(&exists)
+	return exists, postgres.Classify("look for keys", err)
 }
 
-// columns are the columns of api_keys that make a models.APIKey.
+// columns are the columns of a models.APIKey.
 const columns = `id, name, plan, owner, subject, scopes, ip_allow, metadata, overrides,
 	created_at, expires_at, revoked_at, last_used_at, version`
 
-// one runs a query that gives exactly one key.
+// one runs a query that returns exactly one key.
 func one(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, query string, args ...any,
@@ -157,23 +136,8 @@ func one(ctx context.Context, db interface {
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[models.APIKey])
 }
 
-// checkQuota checks that a key can have a plan with overrides.
-func (s *Store) checkQuota(ctx context.Context, tx pgx.Tx, plan string, overrides []models.Override) error {
-	if s.quotas != nil {
-		return s.quotas.CheckQuota(ctx, tx, plan, overrides)
-	}
-	var there bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM plans WHERE name = $1)`, plan).Scan(&there)
-	if err != nil || there {
-		return err
-	}
-	var faults models.Faults
-	faults.Body("/plan", "unknown", fmt.Sprintf("there is no plan %q", plan))
-	return faults.Err()
-}
-
-// inTx makes a change in a transaction, and announces the keys that were
-// changed when it has ended.
+// inTx makes a change in a transaction and announces the changed keys once it
+// has ended.
 func (s *Store) inTx(ctx context.Context, change func(pgx.Tx) ([]models.APIKey, error)) error {
 	var changed []models.APIKey
 	err := postgres.InTx(ctx, s.db, func(tx pgx.Tx) error {
@@ -183,31 +147,16 @@ func (s *Store) inTx(ctx context.Context, change func(pgx.Tx) ([]models.APIKey, 
 		}
 		return err
 	})
-	if s.announce != nil {
-		for _, key := range changed { // a commit that failed may have happened
-			s.announce.Changed(ctx, models.ChangedKey, key.ID, key.Version)
-		}
+	for _, key := range changed { // a failed commit may have succeeded
+		s.invalidator.Invalidate(ctx, models.ChangeEvent{Kind: models.ChangedKey, ID: key.ID, Version: key.Version})
 	}
 	return err
 }
 
-// audited is a key as the audit keeps it.
+// audited returns a key as the audit records it.
 func audited(key models.APIKey) any {
 	return struct {
 		models.APIKey
 		Status models.KeyStatus `json:"status"`
 	}{key, key.Status(time.Now())}
-}
-
-// found turns the error of a read of one key into the kinds that callers know.
-func found(id string, err error) error {
-	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
-		return fmt.Errorf("key %q: %w", id, models.ErrNotFound)
-	}
-	return failure("read key", err)
-}
-
-// failure wraps an error of the database; see models.Failure.
-func failure(doing string, err error) error {
-	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }

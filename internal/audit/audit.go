@@ -1,7 +1,5 @@
-// Package audit keeps who changed what: one row a change, appended in the
-// change's own transaction so that neither is there without the other, and a
-// list of them. It decides nothing, and it removes nothing: how long rows are
-// kept is another's business.
+// Package audit records who changed what: one row per change, appended in the
+// transaction of the change itself, so that neither exists without the other.
 package audit
 
 import (
@@ -18,30 +16,27 @@ import (
 	"ratelimiter/models"
 )
 
-// Append writes the row of one change into tx, with who acted and from where
-// as ctx's models.Request has it. When it fails, or nobody acts, so must the
-// change.
-func Append(ctx context.Context, tx pgx.Tx, change models.Change) error {
+// Append adds the row of one change to tx. The actor, address and request id
+// come from ctx's models.Request. Without an actor it fails, and the change
+// must fail with it.
+func Append(ctx context.Context, tx pgx.Tx, record models.AuditRecord) error {
 	request := models.RequestFrom(ctx)
 	if request.ActorName() == "" {
-		return fmt.Errorf("audit %s of %s: nobody acts in this context", change.Action, change.Target)
+		return fmt.Errorf("audit %s of %s: the context has no actor", record.Action, record.Target)
 	}
-	before, err := encode(change.Before)
+	before, err := encode(record.Before)
 	if err != nil {
-		return fmt.Errorf("audit %s of %s: %w", change.Action, change.Target, err)
+		return fmt.Errorf("audit %s of %s: %w", record.Action, record.Target, err)
 	}
-	after, err := encode(change.After)
+	after, err := encode(record.After)
 	if err != nil {
-		return fmt.Errorf("audit %s of %s: %w", change.Action, change.Target, err)
+		return fmt.Errorf("audit %s of %s: %w", record.Action, record.Target, err)
 	}
 	_, err = tx.Exec(ctx, `
 		INSERT INTO audit_log (actor, action, target, before, after, ip, request_id)
 		VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, ''))`,
-		request.ActorName(), change.Action, change.Target, before, after, address(request.Address), request.ID)
-	if err != nil {
-		return failure("write the audit", err)
-	}
-	return nil
+		request.ActorName(), record.Action, record.Target, before, after, address(request.Address), request.ID)
+	return postgres.Classify("write audit entry", err)
 }
 
 // encode returns v as JSON, and nil for nil.
@@ -60,16 +55,16 @@ func address(a netip.Addr) *netip.Addr {
 	return &a
 }
 
-// Log reads the audit.
+// Log reads audit entries.
 type Log struct {
 	db *pgxpool.Pool
 }
 
-// New returns the audit in db.
+// New returns the log stored in db.
 func New(db *pgxpool.Pool) *Log { return &Log{db: db} }
 
-// List returns up to limit entries that filter lets through, newest first,
-// from behind after (nil: the start). Errors: models.ErrUnavailable.
+// List returns up to limit entries that match filter, newest first, starting
+// after the position after (nil: the start). Errors: models.ErrUnavailable.
 func (l *Log) List(ctx context.Context, filter models.AuditFilter, after *models.Position, limit int) (models.Page[models.AuditEntry], error) {
 	before, id := "infinity", "0"
 	if after != nil {
@@ -84,11 +79,11 @@ func (l *Log) List(ctx context.Context, filter models.AuditFilter, after *models
 		ORDER BY at DESC, id DESC LIMIT $8`,
 		filter.Actor, filter.Action, filter.Target, filter.From, filter.To, before, id, limit+1)
 	if err != nil {
-		return models.Page[models.AuditEntry]{}, failure("list the audit", err)
+		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
 	}
 	entries, err := pgx.CollectRows(rows, scanEntry)
 	if err != nil {
-		return models.Page[models.AuditEntry]{}, failure("list the audit", err)
+		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
 	}
 	return models.PageOf(entries, limit, func(last models.AuditEntry) models.Position {
 		return models.Position{Sort: last.At.UTC().Format(time.RFC3339Nano), ID: last.ID}
@@ -101,7 +96,25 @@ func scanEntry(row pgx.CollectableRow) (models.AuditEntry, error) {
 	return e, err
 }
 
-// failure wraps an error of the database; see models.Failure.
-func failure(doing string, err error) error {
-	return models.Failure(doing, err, postgres.IsUnavailable(err))
+// Retention is how long entries are kept at least: thirteen months, so that a
+// yearly review covers the whole year.
+const Retention = 400 * 24 * time.Hour
+
+// PruneInterval is a suitable interval between calls of Prune. There are few
+// expired entries a day.
+const PruneInterval = time.Hour
+
+// pruneBatch is how many rows one statement deletes; it takes milliseconds. The
+// table isn't partitioned because the command line writes to it too, without a
+// server that creates partitions.
+const pruneBatch = 1_000
+
+// Prune deletes one batch of entries that are older than Retention at now,
+// oldest first, and reports whether there may be more. Errors:
+// models.ErrUnavailable.
+func (l *Log) Prune(ctx context.Context, now time.Time) (more bool, err error) {
+	tag, err := l.db.Exec(ctx, `
+		DELETE FROM audit_log WHERE (at, id) IN (
+			SELECT at, id FROM audit_log WHERE at < $1 ORDER BY at, id LIMIT $2)`, now.Add(-Retention), pruneBatch)
+	return tag.RowsAffected() == pruneBatch, postgres.Classify("delete expired audit entries", err)
 }

@@ -19,7 +19,7 @@ import (
 	"ratelimiter/models"
 )
 
-func write(ctx context.Context, db *pgxpool.Pool, changes ...models.Change) error {
+func write(ctx context.Context, db *pgxpool.Pool, changes ...models.AuditRecord) error {
 	return postgres.InTx(ctx, db, func(tx pgx.Tx) error {
 		for _, change := range changes {
 			if err := audit.Append(ctx, tx, change); err != nil {
@@ -44,7 +44,7 @@ func TestARowTellsWhoChangedWhatAndFromWhere(t *testing.T) {
 	ctx := models.WithRequest(t.Context(), &models.Request{
 		ID: "req_1", Key: &models.APIKey{ID: "k1"}, Address: netip.MustParseAddr("203.0.113.7"),
 	})
-	err := write(ctx, db, models.Change{Action: "key.change", Target: "k2", Before: map[string]int{"n": 1}, After: map[string]int{"n": 2}})
+	err := write(ctx, db, models.AuditRecord{Action: "key.change", Target: "k2", Before: map[string]int{"n": 1}, After: map[string]int{"n": 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestARowTellsWhoChangedWhatAndFromWhere(t *testing.T) {
 
 func TestWhatIsAbsentIsNull(t *testing.T) {
 	db := testkit.Database(t)
-	if err := write(models.WithActor(t.Context(), models.ActorCLI), db, models.Change{Action: "plan.create", Target: "p"}); err != nil {
+	if err := write(models.WithActor(t.Context(), models.ActorCLI), db, models.AuditRecord{Action: "plan.create", Target: "p"}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := json.Marshal(list(t, audit.New(db), models.AuditFilter{})[0])
@@ -77,7 +77,7 @@ func TestWhatIsAbsentIsNull(t *testing.T) {
 
 func TestNobodyMayChangeAnything(t *testing.T) {
 	db := testkit.Database(t)
-	if err := write(t.Context(), db, models.Change{Action: "key.revoke", Target: "k"}); err == nil {
+	if err := write(t.Context(), db, models.AuditRecord{Action: "key.revoke", Target: "k"}); err == nil {
 		t.Error("a change by nobody was written")
 	}
 	if entries := list(t, audit.New(db), models.AuditFilter{}); len(entries) != 0 {
@@ -89,7 +89,7 @@ func TestTheListIsFilteredAndPagedNewestFirst(t *testing.T) {
 	db := testkit.Database(t)
 	for i := range 9 {
 		ctx := models.WithActor(t.Context(), fmt.Sprintf("actor%d", i%3))
-		if err := write(ctx, db, models.Change{Action: fmt.Sprintf("key.a%d", i%2), Target: fmt.Sprintf("t%d", i)}); err != nil {
+		if err := write(ctx, db, models.AuditRecord{Action: fmt.Sprintf("key.a%d", i%2), Target: fmt.Sprintf("t%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,7 +1,6 @@
-// Package binding is the one way in for a request's input: path, query, header
-// fields and body fill one struct in one pass, and everything that is wrong
-// with any of them is told at once. What is right is said by the struct's tags,
-// from which the API's description is made too:
+// Package binding fills structs from requests: path, query, header fields and
+// body in one pass, reporting every fault at once. The struct's tags say which
+// values are valid; the API description is generated from the same tags:
 //
 //	type listOrders struct {
 //		Status string `form:"status" enums:"pending,confirmed,cancelled"`
@@ -10,42 +9,42 @@
 //
 //	in, err := binding.Bind(c, listOrders{})
 //
-// A field is read from uri:"name", form:"name" (the query) or header:"Name", and
-// one with body:"required" or body:"optional" from the JSON body. Fields without
-// such a tag are the caller's own, and structs among them are filled likewise.
-// Tags that check: validate:"required", minLength, maxLength (in characters; of a
-// table its texts), minName, maxName (of a table), minimum, maximum, minItems,
-// maxItems, enums, format:"email" and pattern, with says as its message; default
-// fills in what wasn't sent. What tags can't say, a Validate method does.
+// A field is read from uri:"name", form:"name" (the query) or header:"Name"; a
+// field with body:"required" or body:"optional" is read from the JSON body.
+// Structs without such a tag are filled recursively, other fields are ignored.
 //
-// It knows nothing of what the input is for: that is package handlers'.
+// Rules: validate:"required", minLength, maxLength (in characters; of a map, of
+// its values), minName, maxName (of a map's names), minimum, maximum, minItems,
+// maxItems, enums, format:"email" and pattern, with says as its message;
+// default is used when the value is absent. A Validate method checks what tags
+// can't express, and a DecodeJSON method decodes values with a syntax of their
+// own.
 package binding
 
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
 )
 
-// Validator is an input, or a body, that knows more about which values are
-// right than its tags say.
+// Validator is an input, or a body, with rules that tags can't express.
 type Validator interface {
-	// Validate adds a fault for every value that isn't right. Faults of values
-	// that could not be read are left out afterwards, so it needn't care.
+	// Validate adds a fault for every invalid value. It may report values that
+	// could not be read; such faults are dropped.
 	Validate(faults *models.Faults)
 }
 
-// JSON is the media type of what nearly every operation produces.
+// JSON is the media type of most responses.
 const JSON = "application/json"
 
-// Bind returns in, a struct, filled with what the request holds; what in has
-// beforehand stays where the request says nothing. produces are the media types
-// that the operation can answer with; none: it answers without a body.
-// Errors: *models.StatusError (406; 413, 415; 400 for what can't be parsed),
-// else *models.InvalidError with every fault.
+// Bind returns in, a struct, filled from the request; values that the request
+// doesn't have stay as they are. produces are the media types of the response;
+// none: it has no body. Errors: *Error (400, 406, 413, 415), or a *models.Error
+// of models.KindInvalid with every fault.
 func Bind[T any](c *gin.Context, in T, produces ...string) (T, error) {
 	if err := negotiate(c.Request.Header, produces); err != nil {
 		return in, err
@@ -61,25 +60,41 @@ func Bind[T any](c *gin.Context, in T, produces ...string) (T, error) {
 	return in, p.Err()
 }
 
-// faultList gathers faults, and knows where there are some.
+// faultList collects faults and remembers where they are.
 type faultList struct {
 	models.Faults
-	faulty map[place]bool
+	faulty map[string]bool // by place
 }
 
-// place is where in a request a value stands.
-type place struct{ location, pointer string }
+// place identifies a value in a request.
+func place(source models.Source, path []string) string {
+	return string(source) + "\x00" + strings.Join(path, "\x00")
+}
 
-func (f *faultList) fault(at place, code, message string) {
+func (f *faultList) fault(source models.Source, path []string, code, message string) {
 	if f.faulty == nil {
-		f.faulty = map[place]bool{}
+		f.faulty = map[string]bool{}
 	}
-	f.faulty[at] = true
-	f.Add(at.location, at.pointer, code, message)
+	f.faulty[place(source, path)] = true
+	f.AddFault(models.Fault{Source: source, Path: path, Code: code, Message: message})
 }
 
-// validate lets v validate itself, if it can, and adds the faults that are news:
-// that a list of the wrong type is also empty is none.
+// covered reports whether a value, or in a body something that contains it, has
+// a fault already.
+func (f *faultList) covered(source models.Source, path []string) bool {
+	for n := len(path); n >= 0; n-- {
+		if f.faulty[place(source, path[:n])] {
+			return true
+		}
+		if source != models.SourceBody {
+			break
+		}
+	}
+	return false
+}
+
+// validate calls v's Validate method, if it has one, and adds the faults of
+// values without one.
 func (f *faultList) validate(v reflect.Value) {
 	validator, ok := reflect.TypeAssert[Validator](v.Addr())
 	if !ok {
@@ -87,8 +102,8 @@ func (f *faultList) validate(v reflect.Value) {
 	}
 	var found models.Faults
 	validator.Validate(&found)
-	news := slices.DeleteFunc(found.List(), func(e models.FieldError) bool { return f.covered(place{e.Location, e.Pointer}) })
-	for _, e := range news {
-		f.fault(place{e.Location, e.Pointer}, e.Code, e.Message)
+	added := slices.DeleteFunc(found.List(), func(e models.Fault) bool { return f.covered(e.Source, e.Path) })
+	for _, e := range added {
+		f.fault(e.Source, e.Path, e.Code, e.Message)
 	}
 }

@@ -35,7 +35,7 @@ type part struct {
 func (p *part) Validate(faults *models.Faults) {
 	p.twice = 2 * p.Limit
 	if p.Limit == 13 {
-		faults.Query("limit", "luck", "must not be 13")
+		faults.AddFault(models.Fault{Source: models.SourceQuery, Path: []string{"limit"}, Code: "luck", Message: "must not be 13"})
 	}
 }
 
@@ -69,15 +69,27 @@ func bound(target, id, body string, header ...string) (everything, error) {
 
 // faultsIn lists the faults of an error as location/pointer:code.
 func faultsIn(err error) string {
-	var invalid *models.InvalidError
+	var invalid *models.Error
 	if !errors.As(err, &invalid) {
 		return "no faults"
 	}
 	var list []string
 	for _, f := range invalid.Faults {
-		list = append(list, f.Location+" "+f.Pointer+":"+f.Code)
+		list = append(list, string(f.Source)+" "+pathOf(f)+":"+f.Code)
 	}
 	return strings.Join(list, ", ")
+}
+
+// pathOf joins a body's path with slashes.
+func pathOf(f models.Fault) string {
+	if f.Source != models.SourceBody {
+		return strings.Join(f.Path, "/")
+	}
+	var b strings.Builder
+	for _, name := range f.Path {
+		b.WriteString("/" + name)
+	}
+	return b.String()
 }
 
 func TestOneStructIsFilledFromEverywhere(t *testing.T) {
@@ -160,8 +172,8 @@ func TestAQueryThatIsNotEncodedIsNoInput(t *testing.T) {
 	c := contextOf(http.MethodGet, "/", nil)
 	c.Request.URL = &url.URL{Path: "/", RawQuery: "limit=%zz"}
 	_, err := Bind(c, part{}, JSON)
-	var status *models.StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusBadRequest {
+	var status *Error
+	if !errors.As(err, &status) || status.status != http.StatusBadRequest {
 		t.Errorf("error %v; want a 400", err)
 	}
 }
@@ -188,8 +200,8 @@ func TestWhatIsNotAcceptedIsNotProduced(t *testing.T) {
 			header = []string{"Accept", accept}
 		}
 		_, err := Bind(contextOf(http.MethodGet, "/", nil, header...), part{}, JSON)
-		var status *models.StatusError
-		if refused := errors.As(err, &status) && status.Status == http.StatusNotAcceptable; refused == acceptable {
+		var status *Error
+		if refused := errors.As(err, &status) && status.status == http.StatusNotAcceptable; refused == acceptable {
 			t.Errorf("Accept: %s: error %v", accept, err)
 		}
 	}
@@ -212,16 +224,16 @@ func FuzzBind(f *testing.F) {
 		c.Request.URL.RawQuery = query
 		c.Params = gin.Params{{Key: "id", Value: "abc"}}
 		in, err := Bind(c, everything{}, JSON)
-		var invalid *models.InvalidError
+		var invalid *models.Error
 		switch {
 		case errors.As(err, &invalid):
 			for _, fault := range invalid.Faults {
-				if fault.Location == "" || fault.Code == "" || fault.Message == "" {
+				if fault.Source == "" || fault.Code == "" || fault.Message == "" {
 					t.Errorf("a fault that tells nothing: %+v", fault)
 				}
 			}
 		case err != nil:
-			if !errors.As(err, new(*models.StatusError)) {
+			if !errors.As(err, new(*Error)) {
 				t.Fatalf("error %v of another kind", err)
 			}
 		case in.Page.Limit < 1 || in.Page.Limit > 100 || in.Body.Count > 9 || len(in.Body.Tags) > 2 ||

@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
-
-	"ratelimiter/models"
 )
 
 // Bounds of a request's body.
@@ -21,12 +19,12 @@ const (
 	maxDepth     = 32 // objects and lists inside each other
 )
 
-var errTooLarge = &models.StatusError{
-	Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
+var errTooLarge = &Error{
+	http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
 }
 
-// body reads a JSON body into a field of the input. The error is that of a body
-// that can't be parsed.
+// body reads a JSON body into a field of the input. Error: a body that can't be
+// parsed.
 func (p *params) body(field inputField, into reflect.Value) error {
 	if field.optional && isEmpty(p.c.Request) {
 		p.decode([]byte("{}"), into)
@@ -40,8 +38,8 @@ func (p *params) body(field inputField, into reflect.Value) error {
 	return nil
 }
 
-// isEmpty reports whether a request has no body. One of unknown length is looked
-// into, and stays readable.
+// isEmpty reports whether a request has no body. It peeks into a body of unknown
+// length, which stays readable.
 func isEmpty(r *http.Request) bool {
 	if r.ContentLength >= 0 {
 		return r.ContentLength == 0
@@ -55,14 +53,13 @@ func isEmpty(r *http.Request) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// readBody returns a body that is a JSON text. Error: *models.StatusError (413,
-// 415, or 400 for what is no JSON).
+// readBody returns a body that is valid JSON. Error: *Error (400, 413, 415).
 func readBody(c *gin.Context) ([]byte, error) {
 	if err := checkMediaType(c); err != nil {
 		return nil, err
 	}
 	if encoding := c.GetHeader("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body must not be compressed."}
+		return nil, &Error{http.StatusUnsupportedMediaType, "The body must not be compressed."}
 	}
 	if c.Request.ContentLength > maxBodyBytes {
 		return nil, errTooLarge // without waiting for it
@@ -72,20 +69,20 @@ func readBody(c *gin.Context) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	if err != nil {
-		return nil, badJSON("The body could not be read to its end.")
+		return nil, malformed("The body could not be read to its end.")
 	}
 	return body, checkSyntax(body)
 }
 
-// mergePatch is the media type of RFC 7396; plain JSON is taken for it too.
+// mergePatch is the media type of RFC 7396. Plain JSON is accepted too.
 const mergePatch = "application/merge-patch+json"
 
 func checkMediaType(c *gin.Context) error {
-	mediaType, params, err := mime.ParseMediaType(strings.Join(c.Request.Header["Content-Type"], ", ")) // one line, or it is none
+	mediaType, params, err := mime.ParseMediaType(strings.Join(c.Request.Header["Content-Type"], ", ")) // several lines are invalid
 	charset := strings.ToLower(params["charset"])
 	known := mediaType == JSON || mediaType == mergePatch && c.Request.Method == http.MethodPatch
 	if err != nil || !known || charset != "" && charset != "utf-8" {
-		return &models.StatusError{Status: http.StatusUnsupportedMediaType, Detail: "The body has to be application/json, in UTF-8."}
+		return &Error{http.StatusUnsupportedMediaType, "The body must be application/json, in UTF-8."}
 	}
 	return nil
 }

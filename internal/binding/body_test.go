@@ -86,8 +86,8 @@ func TestWhatIsNoJSONIsRefusedWithAReason(t *testing.T) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := read([]byte(test.body), "application/json")
-			var status *models.StatusError
-			if !errors.As(err, &status) || status.Status != test.status || !strings.Contains(status.Detail, test.says) {
+			var status *Error
+			if !errors.As(err, &status) || status.status != test.status || !strings.Contains(status.detail, test.says) {
 				t.Fatalf("error %#v; want %d that says %q", err, test.status, test.says)
 			}
 		})
@@ -97,8 +97,8 @@ func TestWhatIsNoJSONIsRefusedWithAReason(t *testing.T) {
 func TestOnlyJSONIsTaken(t *testing.T) {
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/json; ="} {
 		_, err := read([]byte(goodOrder), contentType)
-		var status *models.StatusError
-		if !errors.As(err, &status) || status.Status != http.StatusUnsupportedMediaType {
+		var status *Error
+		if !errors.As(err, &status) || status.status != http.StatusUnsupportedMediaType {
 			t.Errorf("%q: %v; want a 415", contentType, err)
 		}
 	}
@@ -110,8 +110,8 @@ func TestABodyComesAsItIs(t *testing.T) {
 		{"Content-Type", JSON, "Content-Type", "text/plain"},
 	} {
 		_, err := Bind(contextOf(http.MethodPost, "/v1/orders", []byte(goodOrder), header...), placeOrder{}, JSON)
-		var status *models.StatusError
-		if !errors.As(err, &status) || status.Status != http.StatusUnsupportedMediaType {
+		var status *Error
+		if !errors.As(err, &status) || status.status != http.StatusUnsupportedMediaType {
 			t.Errorf("%v: %v; want a 415", header, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 		},
 		{
 			"unknown names", `{"items":[{"product_id":"p","quantity":1,"a/b~c":1}],"Email":"a@example.com","email":"a@example.com","payment_token":"t"}`,
-			"/items/0/a~1b~0c:unknown /Email:unknown",
+			"/items/0/a/b~c:unknown /Email:unknown",
 		},
 		{"a number too large", `{"items":[{"product_id":"p","quantity":9223372036854775808}],"email":"a@example.com","payment_token":"t"}`, "/items/0/quantity:type"},
 		{"NUL", `{"items":[{"product_id":"p\u0000","quantity":1}],"email":"a@example.com","payment_token":"t"}`, "/items/0/product_id:nul"},
@@ -145,13 +145,13 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := read([]byte(test.body), "application/json")
-			var invalid *models.InvalidError
+			var invalid *models.Error
 			if !errors.As(err, &invalid) {
 				t.Fatalf("error %v; want a list of faults", err)
 			}
 			var got []string
 			for _, f := range invalid.Faults {
-				got = append(got, f.Pointer+":"+f.Code)
+				got = append(got, pathOf(f)+":"+f.Code)
 			}
 			if strings.Join(got, " ") != test.faults {
 				t.Fatalf("faults %s\n  want %s", strings.Join(got, " "), test.faults)
@@ -184,7 +184,7 @@ func FuzzReadBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		order, err := read(body, "application/json")
 		if err != nil {
-			if !errors.As(err, new(*models.StatusError)) && !errors.As(err, new(*models.InvalidError)) {
+			if !errors.As(err, new(*Error)) && !errors.As(err, new(*models.Error)) {
 				t.Fatalf("error %v of another kind", err)
 			}
 			return

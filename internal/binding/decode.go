@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,9 +15,9 @@ import (
 	"ratelimiter/models"
 )
 
-// DecodeJSON fills out, a pointer to a struct, from a JSON text as strictly as
-// Bind fills it from a body. Errors: *models.StatusError (400) for what is no
-// JSON, *models.InvalidError with every fault.
+// DecodeJSON fills out, a path to a struct, from JSON as strictly as Bind
+// fills it from a body. Errors: *Error (400) for malformed JSON, or a
+// *models.Error of models.KindInvalid with every fault.
 func DecodeJSON(text []byte, out any) error {
 	if err := checkSyntax(text); err != nil {
 		return err
@@ -26,98 +27,81 @@ func DecodeJSON(text []byte, out any) error {
 	return faults.Err()
 }
 
-// decode fills a value from a JSON text whose syntax is right, and validates it.
-// It goes on after a fault, so that every one is told at once.
+// decode fills a value from JSON whose syntax was checked, and validates it. It
+// continues after a fault.
 func (f *faultList) decode(text []byte, into reflect.Value) {
-	d := decoder{faultList: f}
-	if g, ok := reflect.TypeAssert[Grouped](into.Addr()); ok {
-		d.groups = g.PolicyGroups()
-	}
-	d.value(text, into, "")
+	d := decoder{f}
+	d.value(text, into, nil)
 	f.validate(into)
 }
 
-// decoder walks a JSON text along the Go value that it is to fill.
-type decoder struct {
-	*faultList
-	groups []string // what a policy's group can be
+// decoder walks JSON and the Go value that it fills in parallel. Paths are those
+// of models.Fault.
+type decoder struct{ *faultList }
+
+func (d decoder) fault(path []string, code, message string) {
+	d.faultList.fault(models.SourceBody, path, code, message)
 }
 
-func (d *decoder) fault(pointer, code, message string) {
-	d.faultList.fault(place{inBody, pointer}, code, message)
-}
+// child returns the path of a field or list element.
+func child(path []string, name string) []string { return append(slices.Clip(path), name) }
 
-// covered reports whether a place, or in a body what it is in, has a fault
-// already.
-func (f *faultList) covered(at place) bool {
-	for {
-		if f.faulty[at] {
-			return true
-		}
-		i := strings.LastIndexByte(at.pointer, '/')
-		if i < 0 || at.location != inBody {
-			return false
-		}
-		at.pointer = at.pointer[:i]
-	}
-}
-
-// value reads any value, and reports whether it could be read.
-func (d *decoder) value(text jsontext.Value, into reflect.Value, pointer string) bool {
+// value reads any value and reports whether it could be read.
+func (d decoder) value(text jsontext.Value, into reflect.Value, path []string) bool {
 	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
 		into = reflect.ValueOf(member.found()).Elem()
 	}
 	if text.Kind() == 'n' {
 		if into.Kind() != reflect.Pointer {
-			d.fault(pointer, "null", "must not be null")
+			d.fault(path, "null", "must not be null")
 			return false
 		}
 		return true
 	}
-	if known, right := d.special(text, into, pointer); known {
+	if known, right := d.special(text, into, path); known {
 		return right
 	}
 	switch into.Kind() {
 	case reflect.Pointer: // left nil unless it is right
 		value := reflect.New(into.Type().Elem())
-		right := d.value(text, value.Elem(), pointer)
+		right := d.value(text, value.Elem(), path)
 		if right {
 			into.Set(value)
 		}
 		return right
 	case reflect.Struct:
-		return d.object(text, into, pointer)
+		return d.object(text, into, path)
 	case reflect.Slice:
-		return d.list(text, into, pointer)
+		return d.list(text, into, path)
 	case reflect.Map:
-		return d.table(text, into, pointer)
+		return d.table(text, into, path)
 	default:
-		return d.scalar(text, into, pointer)
+		return d.scalar(text, into, path)
 	}
 }
 
-func (d *decoder) scalar(text jsontext.Value, into reflect.Value, pointer string) bool {
+func (d decoder) scalar(text jsontext.Value, into reflect.Value, path []string) bool {
 	if into.Kind() == reflect.Int64 {
 		text = wholeNumber(text)
 	}
 	if err := json.Unmarshal(text, into.Addr().Interface()); err != nil {
-		d.fault(pointer, "type", "must be "+typeName(into.Kind()))
+		d.fault(path, "type", "must be "+typeName(into.Kind()))
 		return false
 	}
 	if into.Kind() == reflect.String && strings.ContainsRune(into.String(), 0) {
-		d.fault(pointer, "nul", "must not contain the character NUL")
+		d.fault(path, "nul", "must not contain the character NUL")
 		return false
 	}
 	return true
 }
 
-// wholeNumber spells a number such as 2.0 or 1e3, which JSON knows no other type
-// for, as Go's decoders want whole numbers. Others stay as they are.
+// wholeNumber spells an integral number such as 2.0 or 1e3 as Go's decoders
+// expect integers. Other numbers are returned unchanged.
 func wholeNumber(text jsontext.Value) jsontext.Value {
 	if text.Kind() != '0' || !strings.ContainsAny(string(text), ".eE") {
 		return text
 	}
-	const exact = 1 << 53 // from there on a float64 doesn't tell every whole number from the next
+	const exact = 1 << 53 // beyond it float64 can't represent every integer
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) >= exact {
 		return text
@@ -125,29 +109,29 @@ func wholeNumber(text jsontext.Value) jsontext.Value {
 	return strconv.AppendInt(nil, int64(f), 10)
 }
 
-// maxListItems is where a list is read no further. It is far more than any shape
-// allows, so that its rules still see that it is too long.
+// maxListItems bounds how much of a list is read. It exceeds what any rule
+// allows, so that the rules still find the list too long.
 const maxListItems = 1000
 
-func (d *decoder) list(text jsontext.Value, into reflect.Value, pointer string) bool {
+func (d decoder) list(text jsontext.Value, into reflect.Value, path []string) bool {
 	if text.Kind() != '[' {
-		d.fault(pointer, "type", "must be a list")
+		d.fault(path, "type", "must be a list")
 		return false
 	}
 	read := reader(text)
 	for i := 0; read.PeekKind() != ']' && i <= maxListItems; i++ {
 		into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
-		d.value(mustRead(read), into.Index(i), pointer+"/"+strconv.Itoa(i))
+		d.value(mustRead(read), into.Index(i), child(path, strconv.Itoa(i)))
 	}
-	if into.IsNil() { // an empty list is not an absent one
+	if into.IsNil() { // empty, not absent
 		into.Set(reflect.MakeSlice(into.Type(), 0, 0))
 	}
 	return true
 }
 
-func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string) bool {
+func (d decoder) object(text jsontext.Value, into reflect.Value, path []string) bool {
 	if text.Kind() != '{' {
-		d.fault(pointer, "type", "must be an object")
+		d.fault(path, "type", "must be an object")
 		return false
 	}
 	shape := shapeOf(into.Type())
@@ -155,7 +139,7 @@ func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string
 	read := reader(text)
 	for read.PeekKind() != '}' {
 		name, value := readMember(read)
-		at := pointer + "/" + models.EscapePointer(name)
+		at := child(path, name)
 		field, known := shape.members[name]
 		if !known {
 			d.fault(at, "unknown", unknownMessage(name, shape.names))
@@ -166,14 +150,14 @@ func (d *decoder) object(text jsontext.Value, into reflect.Value, pointer string
 	}
 	for _, name := range shape.names {
 		if field := shape.members[name]; !there[name] {
-			field.missing(into.Field(field.index), func(code, message string) { d.fault(pointer+"/"+name, code, message) })
+			field.missing(into.Field(field.index), func(code, message string) { d.fault(child(path, name), code, message) })
 		}
 	}
 	return true
 }
 
-// member reads the value of a field, and checks it if it could be read.
-func (d *decoder) member(text jsontext.Value, field bodyField, into reflect.Value, at string) {
+// member reads the value of a field and checks it.
+func (d decoder) member(text jsontext.Value, field bodyField, into reflect.Value, at []string) {
 	if !d.value(text, into, at) {
 		return
 	}
@@ -181,14 +165,14 @@ func (d *decoder) member(text jsontext.Value, field bodyField, into reflect.Valu
 		into = reflect.ValueOf(member.found()).Elem()
 	}
 	field.entries(textsOf(into), func(name, code, message string) {
-		if where := at + "/" + models.EscapePointer(name); !d.covered(place{inBody, where}) {
+		if where := child(at, name); !d.covered(models.SourceBody, where) {
 			d.fault(where, code, message)
 		}
 	})
 	field.check(into, func(code, message string) { d.fault(at, code, message) })
 }
 
-// textsOf returns a table of texts, of which null is nil; nil for anything else.
+// textsOf returns a map of strings, with nil for null; nil for other types.
 func textsOf(v reflect.Value) map[string]*string {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -210,7 +194,7 @@ func textsOf(v reflect.Value) map[string]*string {
 	}
 }
 
-// readMember reads a name and its value from an object whose syntax was checked.
+// readMember reads a name and its value from an object of valid syntax.
 func readMember(read *jsontext.Decoder) (string, jsontext.Value) {
 	var name string
 	if err := json.Unmarshal(mustRead(read), &name); err != nil {
@@ -232,7 +216,7 @@ func typeName(kind reflect.Kind) string {
 	}
 }
 
-// reader returns a decoder that stands behind the opening bracket of text.
+// reader returns a decoder positioned after the opening bracket of text.
 func reader(text jsontext.Value) *jsontext.Decoder {
 	read := jsontext.NewDecoder(bytes.NewReader(text))
 	if _, err := read.ReadToken(); err != nil {
@@ -241,7 +225,7 @@ func reader(text jsontext.Value) *jsontext.Decoder {
 	return read
 }
 
-// mustRead reads the next value of a text whose syntax was checked.
+// mustRead reads the next value of a text of valid syntax.
 func mustRead(read *jsontext.Decoder) jsontext.Value {
 	value, err := read.ReadValue()
 	if err != nil {

@@ -11,17 +11,9 @@ import (
 	"ratelimiter/models"
 )
 
-// The places of an input, as faults name them.
-const (
-	inBody   = "body"
-	inQuery  = "query"
-	inPath   = "path"
-	inHeader = "header"
-)
-
-// FieldLines is a parameter that reads all lines of its header field itself.
+// FieldLines is a parameter that parses all lines of its header field.
 type FieldLines interface {
-	// ParseLines reads the lines, at least one, or returns the code and the
+	// ParseLines parses the lines, at least one, or returns the code and the
 	// message of a fault.
 	ParseLines(lines []string) (code, message string)
 }
@@ -33,20 +25,20 @@ type params struct {
 	query url.Values
 }
 
-// parseQuery decodes the query string. Error: *models.StatusError (400).
+// parseQuery decodes the query string. Error: *Error (400).
 func parseQuery(r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery == "" {
 		return nil, nil
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, &models.StatusError{Status: http.StatusBadRequest, Detail: "The query string is not properly encoded."}
+		return nil, malformed("The query string is not properly encoded.")
 	}
 	return values, nil
 }
 
-// fill fills a struct's fields, and then validates it. The error is a body's
-// that can't be parsed; all else is among the faults.
+// fill fills a struct's fields and then validates it. Its error is that of a
+// body that can't be parsed; everything else is added to the faults.
 func (p *params) fill(into reflect.Value) error {
 	for _, field := range shapeOf(into.Type()).inputs {
 		if err := p.field(field, into.Field(field.index)); err != nil {
@@ -58,18 +50,18 @@ func (p *params) fill(into reflect.Value) error {
 }
 
 func (p *params) field(field inputField, into reflect.Value) error {
-	at := place{field.location, field.name}
-	switch field.location {
-	case inBody:
+	fault := func(code, message string) { p.fault(field.source, []string{field.name}, code, message) }
+	switch field.source {
+	case models.SourceBody:
 		return p.body(field, into)
-	case inPath:
-		// What no text may have names nothing: that is a 404, and not told here.
+	case models.SourcePath:
+		// An invalid text identifies nothing, which is a 404 and no fault.
 		into.SetString(p.c.Param(field.name))
-		field.check(into, func(code, message string) { p.fault(at, code, message) })
-	case inQuery:
-		p.value(at, field, p.query[field.name], into)
-	case inHeader:
-		p.value(at, field, p.c.Request.Header[textproto.CanonicalMIMEHeaderKey(field.name)], into)
+		field.check(into, fault)
+	case models.SourceQuery:
+		value(field, p.query[field.name], into, fault)
+	case models.SourceHeader:
+		value(field, p.c.Request.Header[textproto.CanonicalMIMEHeaderKey(field.name)], into, fault)
 	default:
 		return p.fill(into)
 	}
@@ -77,8 +69,7 @@ func (p *params) field(field inputField, into reflect.Value) error {
 }
 
 // value reads one parameter.
-func (p *params) value(at place, field inputField, sent []string, into reflect.Value) {
-	fault := func(code, message string) { p.fault(at, code, message) }
+func value(field inputField, sent []string, into reflect.Value, fault func(code, message string)) {
 	lines, readsLines := reflect.TypeAssert[FieldLines](into.Addr())
 	switch {
 	case len(sent) > 0 && readsLines:
@@ -88,7 +79,7 @@ func (p *params) value(at place, field inputField, sent []string, into reflect.V
 	case len(sent) == 0:
 		field.missing(into, fault)
 	case len(sent) > 1:
-		fault("duplicate", "must be there once")
+		fault("duplicate", "must not be repeated")
 	default:
 		if parseText(sent[0], into, fault) {
 			field.check(into, fault)
@@ -96,7 +87,7 @@ func (p *params) value(at place, field inputField, sent []string, into reflect.V
 	}
 }
 
-// missing fills in the default of a value that wasn't sent.
+// missing handles a value that wasn't sent: a fault, the default, or nothing.
 func (r *rules) missing(into reflect.Value, fault func(code, message string)) {
 	switch {
 	case r.required:

@@ -14,23 +14,23 @@ import (
 	"unicode/utf8"
 )
 
-// rules are what a field's tags say about its value: the same tags that the
-// API's description is made from.
+// rules are the parsed tags of a field. The API description is generated from
+// the same tags.
 type rules struct {
 	required  bool
 	byDefault string
 	length    bounds // in characters
 	value     bounds
 	items     bounds
-	names     bounds // in characters, of the names in a table
+	names     bounds // in characters, of the names of a map
 	enums     []string
 	email     bool
 	pattern   *regexp.Regexp
-	says      string // the message of a text that doesn't match pattern
+	says      string // message for a text that doesn't match pattern
 }
 
-// whiteSpace spells a pattern's white space as ECMA-262 means it, whose regular
-// expressions JSON Schema has (section 6.4): RE2's own is ASCII's.
+// whiteSpace replaces white space classes by those of ECMA-262, whose regular
+// expressions JSON Schema uses (section 6.4). RE2's are ASCII only.
 var whiteSpace = strings.NewReplacer(`\S`, `[^\t-\r\p{Z}\x{feff}]`, `\s`, `[\t-\r\p{Z}\x{feff}]`)
 
 // bounds are inclusive; nil: none.
@@ -69,7 +69,7 @@ func numberOf(tag reflect.StructTag, name string) *int64 {
 	return &n
 }
 
-// check tells what is wrong with a value that could be read.
+// check reports faults of a value that could be read.
 func (r *rules) check(v reflect.Value, fault func(code, message string)) {
 	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -88,8 +88,7 @@ func (r *rules) check(v reflect.Value, fault func(code, message string)) {
 	}
 }
 
-// entries tells what is wrong with the names and the texts of a table; other
-// tables have none of these rules. fault is told which entry it is about.
+// entries reports faults of the names and values of a map of strings.
 func (r *rules) entries(table map[string]*string, fault func(name, code, message string)) {
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		at := func(code, message string) { fault(name, code, message) }
@@ -120,8 +119,8 @@ func (r *rules) text(s string, fault func(code, message string)) {
 	}
 }
 
-// check reports whether n is out of bounds, and tells it: that a value has to be
-// so many, or to have so many of a unit. The code is min or max with a suffix.
+// check reports whether n is out of bounds, with a fault of code min or max plus
+// suffix.
 func (b bounds) check(n int64, verb, unit, suffix string, fault func(code, message string)) bool {
 	code, phrase, bound := "min", "at least", b.least
 	if b.most != nil && n > *b.most {
@@ -142,7 +141,7 @@ func (b bounds) check(n int64, verb, unit, suffix string, fault func(code, messa
 }
 
 // isEmail reports whether s is one bare address (RFC 5322), without a name and
-// without characters that can't be seen.
+// without invisible characters.
 func isEmail(s string) bool {
 	address, err := mail.ParseAddress(s)
 	hidden := func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }

@@ -4,21 +4,23 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+
+	"ratelimiter/models"
 )
 
-// shape is what a struct's tags say, read once a type.
+// shape is the parsed tags of a struct type.
 type shape struct {
-	inputs  []inputField         // where each field of an input comes from
-	members map[string]bodyField // a body's, by their JSON names
-	names   []string             // of the members, in the order of the source
+	inputs  []inputField         // of an input
+	members map[string]bodyField // of a body, by JSON name
+	names   []string             // of the members, in declaration order
 }
 
-// inputField is a field that is filled from the request; with no location, a
+// inputField is a field that is filled from the request; without a source, a
 // struct of such fields.
 type inputField struct {
 	rules
 	index    int
-	location string
+	source   models.Source
 	name     string
 	optional bool // a body that may be absent
 }
@@ -31,8 +33,8 @@ type bodyField struct {
 
 var shapes sync.Map // reflect.Type → *shape
 
-// shapeOf returns the shape of a struct type. It panics on a tag that makes no
-// sense, as regexp.MustCompile does: a test of every input finds it.
+// shapeOf returns the shape of a struct type. It panics on an invalid tag, like
+// regexp.MustCompile.
 func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
 		return s.(*shape)
@@ -57,17 +59,20 @@ func shapeOf(t reflect.Type) *shape {
 
 func inputOf(field reflect.StructField, index int) (inputField, bool) {
 	input := inputField{rules: rulesOf(field), index: index}
-	for _, source := range []struct{ tag, location string }{{"uri", inPath}, {"form", inQuery}, {"header", inHeader}} {
-		if name, tagged := field.Tag.Lookup(source.tag); tagged {
-			if !isParameter(field.Type) { // told by the first request, and not only by one that sends it
+	for _, from := range []struct {
+		tag    string
+		source models.Source
+	}{{"uri", models.SourcePath}, {"form", models.SourceQuery}, {"header", models.SourceHeader}} {
+		if name, tagged := field.Tag.Lookup(from.tag); tagged {
+			if !isParameter(field.Type) { // found by the first request, not only by one that sends the parameter
 				panic("binding: a parameter can't be a " + field.Type.String())
 			}
-			input.location, input.name = source.location, name
+			input.source, input.name = from.source, name
 			return input, true
 		}
 	}
 	if need, tagged := field.Tag.Lookup("body"); tagged {
-		input.location, input.optional = inBody, need == "optional"
+		input.source, input.optional = models.SourceBody, need == "optional"
 		return input, true
 	}
 	return input, field.Type.Kind() == reflect.Struct && field.Tag == ""

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// unknownMessage says that a field isn't known, and which one may be meant.
+// unknownMessage returns the message for an unknown field, with a suggestion.
 func unknownMessage(name string, known []string) string {
 	best, distance := "", maxTypos(name)+1
 	for _, candidate := range known {
@@ -22,8 +22,8 @@ func unknownMessage(name string, known []string) string {
 	return fmt.Sprintf("is not a field here: did you mean %q?", best)
 }
 
-// maxTypos is how many typos a name can have and still be recognised: one in
-// three letters, and not more than three.
+// maxTypos is how many typos a recognizable name can have: one in three letters,
+// three at most.
 func maxTypos(name string) int { return min(len(name)/3, 3) }
 
 // typos counts the letters to insert, delete, replace or swap with their
@@ -31,7 +31,7 @@ func maxTypos(name string) int { return min(len(name)/3, 3) }
 // "A technique for computer detection and correction of spelling errors", 1964).
 func typos(a, b string) int {
 	if len(a) > len(b)+maxTypos(a) || len(b) > len(a)+maxTypos(a) {
-		return maxTypos(a) + 1 // farther than anybody asks for
+		return maxTypos(a) + 1 // too many for any caller
 	}
 	var before, last []int // the two rows above
 	row := make([]int, len(b)+1)

@@ -5,19 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"ratelimiter/models"
 )
 
-// checkSyntax refuses what is no JSON text as RFC 8259 and RFC 7493 (I-JSON)
-// have it: one value, no duplicate names, valid Unicode, not too deep.
+// checkSyntax rejects everything but one JSON value as of RFC 8259 and RFC 7493
+// (I-JSON): no duplicate names, valid Unicode, bounded depth.
 func checkSyntax(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return badJSON("The body is empty; it has to be JSON.")
+		return malformed("The body is empty; it must be JSON.")
 	}
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	for {
@@ -25,24 +22,24 @@ func checkSyntax(body []byte) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return badJSON("The JSON ends too early.")
+			return malformed("The JSON ends too early.")
 		default:
-			return badJSON(syntaxDetail(err))
+			return malformed(syntaxDetail(err))
 		}
 		if decoder.StackDepth() > maxDepth {
-			return badJSON(fmt.Sprintf("The JSON is nested deeper than %d levels.", maxDepth))
+			return malformed(fmt.Sprintf("The JSON is nested deeper than %d levels.", maxDepth))
 		}
 		if decoder.StackDepth() == 0 {
 			break
 		}
 	}
 	if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
-		return badJSON("There is something behind the end of the JSON.")
+		return malformed("The JSON is followed by other data.")
 	}
 	return nil
 }
 
-// syntaxDetail says what is wrong and where, without repeating what was sent.
+// syntaxDetail describes a syntax error and its position, without repeating input.
 func syntaxDetail(err error) string {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
@@ -51,15 +48,11 @@ func syntaxDetail(err error) string {
 	reason := "is not JSON"
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		reason = "has a name twice in one object"
+		reason = "repeats a name in one object"
 	case strings.Contains(syntax.Err.Error(), "UTF-8"):
 		reason = "is not valid UTF-8"
 	case strings.Contains(syntax.Err.Error(), "surrogate"):
 		reason = "has an unpaired surrogate"
 	}
 	return fmt.Sprintf("The body %s, at byte %d.", reason, syntax.ByteOffset)
-}
-
-func badJSON(detail string) error {
-	return &models.StatusError{Status: http.StatusBadRequest, Detail: detail}
 }

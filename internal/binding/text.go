@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a value that is spelled as a string, in a parameter or in a body.
+// Text is a value written as a string, in a parameter or in a body.
 type Text interface {
-	// ParseText reads it, or returns the code and the message of a fault.
+	// ParseText parses it, or returns the code and the message of a fault.
 	ParseText(text string) (code, message string)
 }
 
-// parseText reads a parameter, or a default, and reports whether it was right.
+// parseText parses a parameter or a default and reports whether it is valid.
 func parseText(text string, into reflect.Value, fault func(code, message string)) bool {
-	if into.Kind() == reflect.Pointer { // left nil unless it is right
+	if into.Kind() == reflect.Pointer { // stays nil unless it is valid
 		value := reflect.New(into.Type().Elem())
 		right := parseText(text, value.Elem(), fault)
 		if right {
@@ -53,7 +53,7 @@ func parseText(text string, into reflect.Value, fault func(code, message string)
 	return true
 }
 
-// textFault says what no text may have.
+// textFault returns the fault of a text that can't be stored.
 func textFault(text string) (code, message string) {
 	switch {
 	case !utf8.ValidString(text):
@@ -68,18 +68,18 @@ func textFault(text string) (code, message string) {
 // Time is an instant, in RFC 3339.
 type Time time.Time
 
-// Times outside these years are nobody's meaning, and some of them can't be
-// written as RFC 3339 again.
+// Times outside these years are mistakes, and some can't be formatted as RFC
+// 3339.
 var (
 	firstTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastTime  = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// rfc3339 is the form of a date-time (section 5.6); time.Parse takes more.
+// rfc3339 is a date-time (section 5.6). time.Parse accepts more.
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
-// ParseText reads an instant into UTC, cut to Postgres's microseconds so that
-// what is stored is what was answered.
+// ParseText parses an instant in UTC, truncated to Postgres's microseconds, so
+// that the stored value equals the returned one.
 func (t *Time) ParseText(text string) (code, message string) {
 	instant, err := time.Parse(time.RFC3339Nano, text)
 	switch {
@@ -92,14 +92,14 @@ func (t *Time) ParseText(text string) (code, message string) {
 	return "", ""
 }
 
-// Std returns the instant that t points to, and nil for nil.
+// Std returns t as a *time.Time.
 func (t *Time) Std() *time.Time { return (*time.Time)(t) }
 
 // Network is a network of IP addresses, or one address.
 type Network netip.Prefix
 
-// ParseText reads a network or an address. Bits behind the mask are refused:
-// whoever sent them meant another network.
+// ParseText parses a network or an address. Bits after the prefix are rejected:
+// another network may be meant.
 func (n *Network) ParseText(text string) (code, message string) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" && !addr.Is4In6() {
 		*n = Network(netip.PrefixFrom(addr, addr.BitLen()))
@@ -110,7 +110,7 @@ func (n *Network) ParseText(text string) (code, message string) {
 	case err != nil || prefix.Addr().Is4In6():
 		return "cidr", "must be a network such as 203.0.113.0/24 or 2001:db8::/32, or one address"
 	case prefix != prefix.Masked():
-		return "cidr", "has address bits behind its mask: did you mean " + prefix.Masked().String() + "?"
+		return "cidr", "has address bits after its prefix: did you mean " + prefix.Masked().String() + "?"
 	}
 	*n = Network(prefix)
 	return "", ""

@@ -59,22 +59,35 @@ func WithAcquireTimeout(d time.Duration) Option {
 	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = acquireDeadline(d) }
 }
 
-// Open makes a bounded pool and connects once, so that a wrong URL, a server that is down or one
-// that is older than Postgres 14 is an error here and not in the first request. No error holds the
+// WithBeforeConnect sets a function that completes the configuration of each new
+// connection.
+func WithBeforeConnect(complete func(context.Context, *pgx.ConnConfig) error) Option {
+	return func(c *pgxpool.Config) { c.BeforeConnect = complete }
+}
+
+// NewPool returns a bounded pool without connecting. Parameters of the URL
+// (pool_max_conns, statement_timeout, application_name, connect_timeout)
+// override the defaults, and options override both. No error contains the
 // password. The caller closes the pool.
-//
-// What the URL says (pool_max_conns, statement_timeout, application_name, connect_timeout) goes
-// before the defaults, and options before both.
-func Open(ctx context.Context, url string, options ...Option) (*pgxpool.Pool, error) {
+func NewPool(url string, options ...Option) (*pgxpool.Pool, error) {
 	cfg, err := poolConfig(url, options)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	if err := checkVersion(ctx, pool); err != nil {
+	return pool, nil
+}
+
+// Open is NewPool followed by CheckVersion.
+func Open(ctx context.Context, url string, options ...Option) (*pgxpool.Pool, error) {
+	pool, err := NewPool(url, options...)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckVersion(ctx, pool); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -124,8 +137,8 @@ func readTimesInUTC(_ context.Context, conn *pgx.Conn) error {
 // milliseconds writes a duration as Postgres's settings take it.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// checkVersion connects, and refuses a server that is too old.
-func checkVersion(ctx context.Context, pool *pgxpool.Pool) error {
+// CheckVersion connects, and fails if the server is older than Postgres 14.
+func CheckVersion(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)

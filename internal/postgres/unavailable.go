@@ -46,9 +46,9 @@ func isNetwork(err error) bool {
 // untranslatable is the SQLSTATE for a text with NUL or invalid UTF-8.
 const untranslatable = "22021"
 
-// IsUntranslatable reports whether a query failed because a text in it can't be
+// isUntranslatable reports whether a query failed because a text in it can't be
 // stored, and so can't be the name of anything that is.
-func IsUntranslatable(err error) bool {
+func isUntranslatable(err error) bool {
 	var answered *pgconn.PgError
 	return errors.As(err, &answered) && answered.Code == untranslatable
 }

@@ -2,9 +2,9 @@ package quota
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,13 +15,13 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// keyAndPlan is what one look-up reads: the key, how to check it, and the
-// policies of its plan and its own.
+// keyAndPlan is the result of one lookup: a key, how to verify it, and the
+// policies of its plan.
 type keyAndPlan struct {
 	models.APIKey
 	MAC           []byte
 	PepperVersion string
-	Policies      []byte // JSON: list of ratelimit.Policy
+	Policies      string // JSON
 }
 
 const keyAndPlanQuery = `
@@ -31,20 +31,20 @@ const keyAndPlanQuery = `
 	FROM api_keys k JOIN plans p ON p.name = k.plan
 	WHERE k.id = $1`
 
-// loader returns the load of one presented key for the cache.
-func (s *Service) loader(presented string) cache.Load[*resolved] {
-	return func(ctx context.Context) (*resolved, error) { return s.load(ctx, presented) }
+// loader returns the cache's load function for one presented key.
+func (r *Resolver) loader(presented string) cache.Load[*resolved] {
+	return func(ctx context.Context) (*resolved, error) { return r.load(ctx, presented) }
 }
 
-// load reads key and plan in one query, checks the presented key against what
-// is stored, and resolves the quota. Errors as those of Resolve.
-func (s *Service) load(ctx context.Context, presented string) (*resolved, error) {
-	id, err := s.check.ParseID(presented)
+// load reads key and plan in one query, verifies the presented key and resolves
+// the quota. Errors: as of Resolve.
+func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error) {
+	id, err := r.verifier.ParseID(presented)
 	if err != nil {
 		return nil, err
 	}
-	asOf := s.changes.now() // before the query
-	row, err := s.read(ctx, id)
+	at := r.generations.now() // before the query
+	row, err := r.read(ctx, id)
 	if errors.Is(err, models.ErrNotFound) {
 		return nil, models.ErrInvalidKey
 	}
@@ -52,114 +52,85 @@ func (s *Service) load(ctx context.Context, presented string) (*resolved, error)
 		return nil, err
 	}
 	now := time.Now()
-	if !s.check.Verify(presented, row.PepperVersion, row.MAC) || row.Status(now) != models.KeyActive {
+	if !r.verifier.Verify(presented, row.PepperVersion, row.MAC) || row.Status(now) != models.KeyActive {
 		return nil, models.ErrInvalidKey
 	}
-	r, err := s.resolve(row, now)
+	entry, err := r.resolve(row, now)
 	if err != nil {
 		return nil, fmt.Errorf("quota of key %s: %w", id, err)
 	}
-	r.basis = s.changes.basis(asOf, row.ID, row.Plan)
-	return r, nil
+	entry.snapshot = r.generations.snapshot(at, row.ID, row.Plan)
+	return entry, nil
 }
 
 // read reads a key with its plan. Errors: models.ErrNotFound,
 // models.ErrUnavailable.
-func (s *Service) read(ctx context.Context, id string) (keyAndPlan, error) {
-	rows, err := s.db.Query(ctx, keyAndPlanQuery, id)
+func (r *Resolver) read(ctx context.Context, id string) (keyAndPlan, error) {
+	rows, err := r.db.Query(ctx, keyAndPlanQuery, id)
 	if err != nil {
-		return keyAndPlan{}, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
+		return keyAndPlan{}, unavailable(err)
 	}
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[keyAndPlan])
-	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
-		return keyAndPlan{}, fmt.Errorf("key %q: %w", id, models.ErrNotFound)
+	if err = postgres.Classify("read key", err); err != nil && !errors.Is(err, models.ErrNotFound) {
+		err = unavailable(err)
 	}
-	if err != nil {
-		return keyAndPlan{}, fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err)
-	}
-	return row, nil
+	return row, err
 }
 
-// Quota returns the quota of the key with this id, as it is in Postgres, and
-// the key itself. Errors: models.ErrNotFound, models.ErrUnavailable.
-func (s *Service) Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error) {
-	row, err := s.read(ctx, id)
+// unavailable makes any failure of the lookup one of availability: an
+// authentication that can't be decided is no fault of the request.
+func unavailable(err error) error { return fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err) }
+
+// Quota returns the key with this id and its quota, read from Postgres. Errors:
+// models.ErrNotFound, models.ErrUnavailable.
+func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error) {
+	row, err := r.read(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := s.resolve(row, time.Now())
+	entry, err := r.resolve(row, time.Now())
 	if err != nil {
 		return nil, nil, fmt.Errorf("quota of key %s: %w", id, err)
 	}
-	return &r.key, r.quota, nil
+	return &entry.key, entry.quota, nil
 }
 
-// resolve lays the key's overrides that count at now over its plan's policies,
-// by name, and binds them to the key's counters.
-func (s *Service) resolve(row keyAndPlan, now time.Time) (*resolved, error) {
-	r := &resolved{key: row.APIKey}
+// resolve merges the overrides that are active at now into the plan's policies
+// and binds the result to the key's counters.
+func (r *Resolver) resolve(row keyAndPlan, now time.Time) (*resolved, error) {
+	entry := &resolved{key: row.APIKey}
 	subjects := ratelimit.Subjects{Key: row.Subject, Owner: row.Owner}
-	if len(row.Overrides) == 0 {
-		plan, err := s.compiled(row.Plan, row.Policies)
-		if err != nil {
-			return nil, err
-		}
-		r.quota = plan.For(subjects)
-		return r, nil
-	}
-	policies, err := ratelimit.ParsePolicies(row.Policies)
-	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", row.Plan, err)
-	}
-	policies, err = overlay(policies, row.Overrides, now)
+	plan, err := r.compile(row.Plan, row.Policies)
 	if err != nil {
 		return nil, err
 	}
+	if len(row.Overrides) == 0 {
+		entry.quota = plan.For(subjects)
+		return entry, nil
+	}
 	for _, o := range row.Overrides {
-		if o.CountsAt(now) && o.ExpiresAt != nil && (r.until.IsZero() || o.ExpiresAt.Before(r.until)) {
-			r.until = *o.ExpiresAt
+		if o.ActiveAt(now) && o.ExpiresAt != nil && (entry.until.IsZero() || o.ExpiresAt.Before(entry.until)) {
+			entry.until = *o.ExpiresAt
 		}
 	}
-	r.quota, err = ratelimit.NewQuota(policies, subjects)
-	return r, err
+	entry.quota, err = ratelimit.NewQuota(merge(plan.Policies(), row.Overrides, now), subjects)
+	return entry, err
 }
 
-// compiled returns a plan's policies, compiled and bound to nobody. Keys on the
-// same plan share what is compiled, by the very text of its policies.
-func (s *Service) compiled(plan string, policies []byte) (*ratelimit.Quota, error) {
-	text := string(policies)
-	if quota, found := s.plans.GetIfPresent(text); found {
+// compile returns a plan's policies, compiled and bound to no subject. Keys on
+// the same plan share the result, which is found by the JSON of the policies.
+func (r *Resolver) compile(plan, text string) (*ratelimit.Quota, error) {
+	if quota, found := r.compiled.GetIfPresent(text); found {
 		return quota, nil
 	}
-	parsed, err := ratelimit.ParsePolicies(policies)
+	var policies []ratelimit.Policy
+	if err := json.Unmarshal([]byte(text), &policies); err != nil {
+		return nil, fmt.Errorf("plan %s: %w", plan, err)
+	}
+	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{})
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", plan, err)
 	}
-	quota, err := ratelimit.NewQuota(parsed, ratelimit.Subjects{})
-	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", plan, err)
-	}
-	s.plans.Set(text, quota)
+	r.compiled.Set(text, quota)
 	return quota, nil
-}
-
-// overlay puts each override that counts at now in the place of the policy with
-// its name, or at the end.
-func overlay(policies []ratelimit.Policy, overrides []models.Override, now time.Time) ([]ratelimit.Policy, error) {
-	for i, o := range overrides {
-		if !o.CountsAt(now) {
-			continue
-		}
-		parsed, err := ratelimit.ParsePolicies(slices.Concat([]byte("["), o.Policy, []byte("]")))
-		if err != nil {
-			return nil, fmt.Errorf("override %d: %w", i, err)
-		}
-		same := func(q ratelimit.Policy) bool { return q.Name == parsed[0].Name }
-		if at := slices.IndexFunc(policies, same); at >= 0 {
-			policies[at] = parsed[0]
-		} else {
-			policies = append(policies, parsed[0])
-		}
-	}
-	return policies, nil
 }

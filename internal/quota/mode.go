@@ -13,48 +13,46 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Calm is the switch for an operator who needs calm at once: while it is on,
-// every policy of every plan and key counts as one in shadow mode. It is kept
-// in Postgres; every instance knows it in memory, where reading it is one
-// atomic load. What a Watcher reads is applied here. Its methods may be called
-// from any goroutine.
-type Calm struct {
-	db       DB
-	announce models.Announcer // told of changes; nil: nobody listens
-	on       atomic.Bool
+// EnforcementMode is the global switch between enforcing policies and running
+// all of them in shadow mode. The mode is stored in Postgres and cached in
+// memory, where reading it is one atomic load; the change feed keeps the cached
+// value current. It is safe for concurrent use.
+type EnforcementMode struct {
+	db          DB
+	invalidator models.Invalidator
+	shadow      atomic.Bool
 
 	mu      sync.Mutex
-	version int64 // of what on tells
+	version int64 // version of the cached mode
 }
 
-// NewCalm returns the switch that is kept in db. Until a Watcher has read it,
-// it is off.
-func NewCalm(db DB) *Calm { return &Calm{db: db} }
+// NewEnforcementMode returns the mode stored in db and announces changes to
+// invalidator. It enforces until the change feed has loaded the stored value.
+func NewEnforcementMode(db DB, invalidator models.Invalidator) *EnforcementMode {
+	return &EnforcementMode{db: db, invalidator: invalidator}
+}
 
-// AnnounceTo makes the switch announce changes. Call it before any.
-func (c *Calm) AnnounceTo(announce models.Announcer) { c.announce = announce }
-
-// On reports whether every policy is in shadow mode.
-func (c *Calm) On() bool { return c.on.Load() }
+// Shadow reports whether all policies are in shadow mode.
+func (m *EnforcementMode) Shadow() bool { return m.shadow.Load() }
 
 const selectMode = `SELECT mode, version, changed_at FROM limiter_mode `
 
-// Mode returns the mode as it is in Postgres. Errors: models.ErrUnavailable.
-func (c *Calm) Mode(ctx context.Context) (models.LimiterMode, error) {
-	rows, err := c.db.Query(ctx, selectMode)
+// Mode returns the stored mode. Errors: models.ErrUnavailable.
+func (m *EnforcementMode) Mode(ctx context.Context) (models.EnforcementMode, error) {
+	rows, err := m.db.Query(ctx, selectMode)
 	if err != nil {
-		return models.LimiterMode{}, failure("read the limiter's mode", err)
+		return models.EnforcementMode{}, postgres.Classify("read enforcement mode", err)
 	}
-	mode, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.LimiterMode])
-	return mode, failure("read the limiter's mode", err)
+	mode, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.EnforcementMode])
+	return mode, postgres.Classify("read enforcement mode", err)
 }
 
-// SetMode sets the mode, audited in the same transaction, and returns it. It is
-// in force here when SetMode returns. A mode that is so already stays in its
-// version. Errors: models.ErrUnavailable.
-func (c *Calm) SetMode(ctx context.Context, mode string) (after models.LimiterMode, err error) {
+// SetMode sets the mode, audited in the same transaction, and returns it. The
+// mode is in force on this instance when SetMode returns. An unchanged mode
+// keeps its version. Errors: models.ErrUnavailable.
+func (m *EnforcementMode) SetMode(ctx context.Context, mode string) (after models.EnforcementMode, err error) {
 	changed := false
-	err = postgres.InTx(ctx, c.db, func(tx pgx.Tx) error {
+	err = postgres.InTx(ctx, m.db, func(tx pgx.Tx) error {
 		before, err := oneMode(ctx, tx, selectMode+`FOR UPDATE`)
 		if after = before; err != nil || before.Mode == mode {
 			return err
@@ -66,52 +64,51 @@ func (c *Calm) SetMode(ctx context.Context, mode string) (after models.LimiterMo
 			return err
 		}
 		changed = true
-		return audit.Append(ctx, tx, models.Change{
+		return audit.Append(ctx, tx, models.AuditRecord{
 			Action: "limiter.set", Target: models.ModeID, Before: auditedMode(before), After: auditedMode(after),
 		})
 	})
 	if err == nil {
-		c.apply(after.Mode, after.Version, false)
+		m.Apply(after.Mode, after.Version, false)
 	}
-	if changed && c.announce != nil { // a commit that failed may have happened
-		c.announce.Changed(ctx, models.ChangedMode, models.ModeID, after.Version)
+	if changed { // a failed commit may have succeeded
+		m.invalidator.Invalidate(ctx, models.ChangeEvent{Kind: models.ChangedMode, ID: models.ModeID, Version: after.Version})
 	}
-	return after, failure("set the limiter's mode", err)
+	return after, postgres.Classify("set enforcement mode", err)
 }
 
-func oneMode(ctx context.Context, tx pgx.Tx, query string, args ...any) (models.LimiterMode, error) {
+func oneMode(ctx context.Context, tx pgx.Tx, query string, args ...any) (models.EnforcementMode, error) {
 	rows, err := tx.Query(ctx, query, args...)
 	if err != nil {
-		return models.LimiterMode{}, err
+		return models.EnforcementMode{}, err
 	}
-	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.LimiterMode])
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.EnforcementMode])
 }
 
-func auditedMode(mode models.LimiterMode) any {
+func auditedMode(mode models.EnforcementMode) any {
 	return map[string]string{"mode": mode.Mode}
 }
 
-// apply makes a mode the one in force here, unless a later version is; forced:
-// whatever is. What was read before a change may arrive after it.
-func (c *Calm) apply(mode string, version int64, forced bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if forced || version >= c.version {
-		c.version = version
-		c.on.Store(mode == models.ModeShadow)
+// Apply caches a mode that was read from Postgres, unless a later version is
+// cached already; forced caches it regardless.
+func (m *EnforcementMode) Apply(mode string, version int64, forced bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if forced || version >= m.version {
+		m.version = version
+		m.shadow.Store(mode == models.ModeShadow)
 	}
 }
 
-// shadowed is a quota with all its policies in shadow mode, made when it is
-// first asked for and kept: calm is rare, and it must not cost more then than
-// the limits do at other times.
-type shadowed struct {
+// shadowQuota is a quota with all policies in shadow mode, compiled at first
+// use.
+type shadowQuota struct {
 	once  sync.Once
 	quota *ratelimit.Quota
 }
 
-// of returns the shadow of quota, always of the same one.
-func (s *shadowed) of(quota *ratelimit.Quota) *ratelimit.Quota {
+// of returns the shadow of quota, which must be the same at each call.
+func (s *shadowQuota) of(quota *ratelimit.Quota) *ratelimit.Quota {
 	s.once.Do(func() {
 		policies := quota.Policies()
 		for i := range policies {
@@ -119,7 +116,7 @@ func (s *shadowed) of(quota *ratelimit.Quota) *ratelimit.Quota {
 		}
 		var err error
 		if s.quota, err = ratelimit.NewQuota(policies, quota.Subjects()); err != nil {
-			panic(err) // they made a quota before, and any of them can be a shadow
+			panic(err) // valid policies stay valid in shadow mode
 		}
 	})
 	return s.quota

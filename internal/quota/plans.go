@@ -2,7 +2,6 @@ package quota
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,29 +14,28 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// DB is where plans are kept: a pool, or a transaction to join.
+// DB is a pool, or a transaction to join.
 type DB interface {
 	postgres.Beginner
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Plans keeps plans in Postgres. Every change is audited in its own
-// transaction, and announced when that is committed.
+// Plans stores plans in Postgres. Every change is audited in its own transaction
+// and announced to the invalidator after the commit.
 type Plans struct {
-	db       DB
-	announce models.Announcer // nil: nobody listens
+	db          DB
+	invalidator models.Invalidator
 }
 
-// NewPlans returns the plans in db. Changes are announced to announce, which
-// may be nil; where db is a transaction, it is for its owner to announce them.
-func NewPlans(db DB, announce models.Announcer) *Plans {
-	return &Plans{db: db, announce: announce}
+// NewPlans returns the plans stored in db and announces changes to invalidator.
+func NewPlans(db DB, invalidator models.Invalidator) *Plans {
+	return &Plans{db: db, invalidator: invalidator}
 }
 
 const selectPlan = `SELECT name, description, policies, version, created_at, updated_at FROM plans `
 
-// List returns up to limit plans by name, from behind after (nil: the start).
-// Errors: models.ErrUnavailable.
+// List returns up to limit plans ordered by name, starting after the position
+// after (nil: the start). Errors: models.ErrUnavailable.
 func (p *Plans) List(ctx context.Context, after *models.Position, limit int) (models.Page[models.Plan], error) {
 	from := ""
 	if after != nil {
@@ -45,11 +43,11 @@ func (p *Plans) List(ctx context.Context, after *models.Position, limit int) (mo
 	}
 	rows, err := p.db.Query(ctx, selectPlan+`WHERE name > $1 ORDER BY name LIMIT $2`, from, limit+1)
 	if err != nil {
-		return models.Page[models.Plan]{}, failure("list plans", err)
+		return models.Page[models.Plan]{}, postgres.Classify("list plans", err)
 	}
 	plans, err := pgx.CollectRows(rows, pgx.RowToStructByName[models.Plan])
 	if err != nil {
-		return models.Page[models.Plan]{}, failure("list plans", err)
+		return models.Page[models.Plan]{}, postgres.Classify("list plans", err)
 	}
 	return models.PageOf(plans, limit, func(last models.Plan) models.Position { return models.Position{ID: last.Name} }), nil
 }
@@ -58,25 +56,21 @@ func (p *Plans) List(ctx context.Context, after *models.Position, limit int) (mo
 func (p *Plans) Get(ctx context.Context, name string) (models.Plan, error) {
 	rows, err := p.db.Query(ctx, selectPlan+`WHERE name = $1`, name)
 	if err != nil {
-		return models.Plan{}, failure("read plan", err)
+		return models.Plan{}, postgres.Classify("read plan", err)
 	}
 	plan, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.Plan])
-	if errors.Is(err, pgx.ErrNoRows) || postgres.IsUntranslatable(err) {
-		return models.Plan{}, fmt.Errorf("plan %q: %w", name, models.ErrNotFound)
-	}
-	return plan, failure("read plan", err)
+	return plan, postgres.Classify("read plan", err)
 }
 
-// Put makes a plan, or makes it what it shall be; created tells which. A plan
-// that is so already stays in its version. Errors: *models.StatusError (412,
-// not the expected version), *models.InvalidError (a key's quota would have too
-// many policies), models.ErrUnavailable.
-func (p *Plans) Put(ctx context.Context, spec models.NewPlan, expected models.Expected) (plan models.Plan, created bool, err error) {
+// Put creates or replaces a plan; created reports which. An unchanged plan keeps
+// its version. Errors: KindPreconditionFailed; KindInvalid when a key's quota
+// would have too many policies; models.ErrUnavailable.
+func (p *Plans) Put(ctx context.Context, spec models.NewPlan, condition models.Precondition) (plan models.Plan, created bool, err error) {
 	err = p.change(ctx, spec.Name, func(tx pgx.Tx, before *models.Plan) (*models.Plan, error) {
 		created = before == nil
 		switch {
 		case created:
-			if err := expected.Check(0); err != nil {
+			if err := condition.Check(0); err != nil {
 				return nil, err
 			}
 			plan, err = one(ctx, tx, `
@@ -85,10 +79,10 @@ func (p *Plans) Put(ctx context.Context, spec models.NewPlan, expected models.Ex
 				spec.Name, spec.Description, spec.Policies)
 			return &plan, err
 		default:
-			if err := expected.Check(before.Version); err != nil {
+			if err := condition.Check(before.Version); err != nil {
 				return nil, err
 			}
-			if err := fitsKeys(ctx, tx, spec); err != nil {
+			if err := checkKeys(ctx, tx, spec); err != nil {
 				return nil, err
 			}
 			if same(*before, spec) {
@@ -103,17 +97,17 @@ func (p *Plans) Put(ctx context.Context, spec models.NewPlan, expected models.Ex
 			return &plan, err
 		}
 	})
-	return plan, created, failure("put plan", err)
+	return plan, created, postgres.Classify("put plan", err)
 }
 
-// Delete removes a plan. Errors: models.ErrNotFound; *models.StatusError (409,
-// keys use it; 412, not the expected version); models.ErrUnavailable.
-func (p *Plans) Delete(ctx context.Context, name string, expected models.Expected) error {
+// Delete removes a plan. Errors: models.ErrNotFound; KindConflict while keys use
+// it; KindPreconditionFailed; models.ErrUnavailable.
+func (p *Plans) Delete(ctx context.Context, name string, condition models.Precondition) error {
 	err := p.change(ctx, name, func(tx pgx.Tx, before *models.Plan) (*models.Plan, error) {
 		if before == nil {
 			return nil, fmt.Errorf("plan %q: %w", name, models.ErrNotFound)
 		}
-		if err := expected.Check(before.Version); err != nil {
+		if err := condition.Check(before.Version); err != nil {
 			return nil, err
 		}
 		var keys int64
@@ -121,18 +115,18 @@ func (p *Plans) Delete(ctx context.Context, name string, expected models.Expecte
 			return nil, err
 		}
 		if keys > 0 {
-			return nil, models.Conflict(fmt.Sprintf("%d keys are on this plan, revoked and expired ones included: "+
-				"GET /v1/admin/keys?plan=%s lists them. Give them another plan first.", keys, name))
+			return nil, models.Conflict(fmt.Sprintf("%d keys are on this plan, revoked and expired ones included. "+
+				"Move them to another plan first.", keys))
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM plans WHERE name = $1`, name)
 		return nil, err
 	})
-	return failure("delete plan", err)
+	return postgres.Classify("delete plan", err)
 }
 
-// change locks the plan of a name, if there is one, lets apply change it,
-// audits what came of it, commits and announces. apply returns the plan as it
-// is then; the one that it was given: nothing has changed.
+// change locks the plan with this name, if it exists, lets apply change it,
+// audits the change, commits and announces it. apply returns the new state; if
+// it returns before, nothing has changed.
 func (p *Plans) change(ctx context.Context, name string, apply func(tx pgx.Tx, before *models.Plan) (*models.Plan, error)) error {
 	var version int64
 	changed := false
@@ -151,26 +145,21 @@ func (p *Plans) change(ctx context.Context, name string, apply func(tx pgx.Tx, b
 		}
 		return audit.Append(ctx, tx, auditOf(name, before, after))
 	})
-	// A commit that failed may have happened.
-	if changed && p.announce != nil {
-		p.announce.Changed(ctx, models.ChangedPlan, name, version)
+	if changed { // a failed commit may have succeeded
+		p.invalidator.Invalidate(ctx, models.ChangeEvent{Kind: models.ChangedPlan, ID: name, Version: version})
 	}
 	return err
 }
 
-// planLock is the first number of the advisory locks by which those who make or
-// change a plan of one name wait for each other: a row that isn't there yet
-// can't be locked.
+// planLock is the first number of the advisory locks that serialize changes of
+// plans with the same name: a row that doesn't exist yet can't be locked.
 const planLock = 20_260_310
 
-// lock returns the plan of a name, locked against every change and against new
+// lock returns the plan with this name, locked against changes and against new
 // keys on it; nil: there is none.
 func lock(ctx context.Context, tx pgx.Tx, name string) (*models.Plan, error) {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, planLock, name); err != nil {
-		if postgres.IsUntranslatable(err) {
-			return nil, fmt.Errorf("plan %q: %w", name, models.ErrNotFound)
-		}
-		return nil, err
+		return nil, postgres.Classify("lock plan", err)
 	}
 	plan, err := one(ctx, tx, selectPlan+`WHERE name = $1 FOR UPDATE`, name)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -179,7 +168,7 @@ func lock(ctx context.Context, tx pgx.Tx, name string) (*models.Plan, error) {
 	return &plan, err
 }
 
-// one runs a query that gives exactly one plan.
+// one runs a query that returns exactly one plan.
 func one(ctx context.Context, tx pgx.Tx, query string, args ...any) (models.Plan, error) {
 	rows, err := tx.Query(ctx, query, args...)
 	if err != nil {
@@ -188,38 +177,36 @@ func one(ctx context.Context, tx pgx.Tx, query string, args ...any) (models.Plan
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[models.Plan])
 }
 
-// same reports whether a plan is already what it shall be.
+// same reports whether a plan is in the wanted state already.
 func same(plan models.Plan, spec models.NewPlan) bool {
-	is, err := ratelimit.ParsePolicies(plan.Policies)
-	shall, fault := ratelimit.ParsePolicies(spec.Policies)
-	return err == nil && fault == nil && plan.Description == spec.Description && slices.Equal(is, shall)
+	return plan.Description == spec.Description && slices.Equal(plan.Policies, spec.Policies)
 }
 
-// auditOf tells a change of a plan as the audit keeps it.
-func auditOf(name string, before, after *models.Plan) models.Change {
-	change := models.Change{Target: name}
+// auditOf describes a change of a plan for the audit.
+func auditOf(name string, before, after *models.Plan) models.AuditRecord {
+	record := models.AuditRecord{Target: name}
 	switch {
 	case before == nil:
-		change.Action = "plan.create"
+		record.Action = "plan.create"
 	case after == nil:
-		change.Action = "plan.delete"
+		record.Action = "plan.delete"
 	default:
-		change.Action = "plan.replace"
+		record.Action = "plan.replace"
 	}
 	if before != nil {
-		change.Before = auditedPlan(*before)
+		record.Before = auditedPlan(*before)
 	}
 	if after != nil {
-		change.After = auditedPlan(*after)
+		record.After = auditedPlan(*after)
 	}
-	return change
+	return record
 }
 
 func auditedPlan(plan models.Plan) any {
 	return struct {
-		Name        string          `json:"name"`
-		Description string          `json:"description"`
-		Policies    json.RawMessage `json:"policies"`
-		Version     int64           `json:"version"`
+		Name        string             `json:"name"`
+		Description string             `json:"description"`
+		Policies    []ratelimit.Policy `json:"policies"`
+		Version     int64              `json:"version"`
 	}{plan.Name, plan.Description, plan.Policies, plan.Version}
 }

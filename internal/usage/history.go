@@ -13,17 +13,13 @@ import (
 
 // Known returns nil when there is a key with this id, whatever its status.
 // Errors: models.ErrNotFound, models.ErrUnavailable.
-func (s *Service) Known(ctx context.Context, keyID string) error {
+func (s *Service) Exists(ctx context.Context, keyID string) error {
 	var known bool
 	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&known)
-	switch {
-	case err == nil && known:
-		return nil
-	case err == nil, postgres.IsUntranslatable(err):
-		return fmt.Errorf("key %q: %w", keyID, models.ErrNotFound)
-	default:
-		return failure("read key", err)
+	if err == nil && !known {
+		err = models.ErrNotFound
 	}
+	return postgres.Classify("read key", err)
 }
 
 // The history of each bucket: its roll-up, and what one policy refused.
@@ -57,7 +53,7 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 	}
 	rows, err := s.db.Query(ctx, query, args...)
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, postgres.Classify("read usage", err)
 	}
 	history, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (models.Usage, error) {
 		var u models.Usage
@@ -66,7 +62,7 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 		return u, err
 	})
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, postgres.Classify("read usage", err)
 	}
 	return history, nil
 }
@@ -87,18 +83,13 @@ func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQu
 		WHERE key_id = $1 AND (at, id) < ($2::timestamptz, $3) AND ($4 = '' OR request_id = $4)
 		ORDER BY at DESC, id DESC LIMIT $5`, keyID, before, beforeID, q.RequestID, q.Limit+1)
 	if err != nil {
-		return models.Page[models.Refusal]{}, failure("read refusals", err)
+		return models.Page[models.Refusal]{}, postgres.Classify("read refusals", err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[models.Refusal])
 	if err != nil {
-		return models.Page[models.Refusal]{}, failure("read refusals", err)
+		return models.Page[models.Refusal]{}, postgres.Classify("read refusals", err)
 	}
 	return models.PageOf(list, q.Limit, func(last models.Refusal) models.Position {
 		return models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
 	}), nil
-}
-
-// failure wraps an error of the database; see models.Failure.
-func failure(doing string, err error) error {
-	return models.Failure(doing, err, postgres.IsUnavailable(err))
 }

@@ -39,7 +39,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 			newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
 			router := gin.New()
 			router.Use(middleware.Begin(), middleware.RenderErrors(),
-				middleware.Authenticate(&testkit.OneKey{Key: models.APIKey{ID: "9Kx2mV4tQaLp"}, Quota: quota}, middleware.NewAddressGuard(newLimiter())),
+				middleware.Authenticate(&testkit.OneKey{Key: models.APIKey{ID: "9Kx2mV4tQaLp"}, Quota: quota}, middleware.NewFailureLimiter(newLimiter())),
 				middleware.Limit(newLimiter(), middleware.FieldsDraft11, read, run.usage))
 			router.GET("/", func(c *gin.Context) { c.Status(http.StatusNoContent) })
 			request := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -44,7 +46,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	var faults models.Faults
 	for i, p := range policies {
 		if p.Algorithm == ratelimit.Concurrency {
-			faults.Body(fmt.Sprintf("/policies/%d/algorithm", i), "not_recorded", "can't be simulated, for it isn't recorded how long requests ran: leave this policy out")
+			faults.Add("not_recorded", "can't be simulated, for it isn't recorded how long requests ran: leave this policy out", "policies", strconv.Itoa(i), "algorithm")
 		}
 	}
 	if err := faults.Err(); err != nil {
@@ -93,14 +95,14 @@ func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Tim
 		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM usage_seconds
 		WHERE key_id = $1 AND at >= $2 AND at < $3`, keyID, from.Add(-leadIn), to).Scan(&requests)
 	if err != nil {
-		return failure("read usage", err)
+		return postgres.Classify("read usage", err)
 	}
 	if requests <= MaxSimulatedRequests {
 		return nil
 	}
 	var faults models.Faults
-	faults.Body("/to", "max", fmt.Sprintf("there are %d requests from %s before the range to its end, and at most %d can be replayed: choose a shorter range",
-		requests, leadIn, MaxSimulatedRequests))
+	faults.Add("max", fmt.Sprintf("there are %d requests from %s before the range to its end, and at most %d can be replayed: choose a shorter range",
+		requests, leadIn, MaxSimulatedRequests), "to")
 	return faults.Err()
 }
 
@@ -143,11 +145,11 @@ func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time)
 		SELECT at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_seconds
 		WHERE key_id = $1 AND at >= $2 AND at < $3 ORDER BY at, route_group, unit`, keyID, from, to)
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, postgres.Classify("read usage", err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[second])
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, postgres.Classify("read usage", err)
 	}
 	return list, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,13 +203,13 @@ func TestASimulationsWorkIsBounded(t *testing.T) {
 	f := newFixture(t)
 	now := time.Now().UTC().Truncate(time.Second)
 	f.exec(`INSERT INTO usage_seconds VALUES ('k', $1, 'products:read', 1, $2, 0, 0, 0, 0, 999)`, now.Add(-time.Minute), MaxSimulatedRequests+1)
-	var invalid *models.InvalidError
+	var invalid *models.Error
 	_, err := f.Simulate(t.Context(), "k", nil, now.Add(-time.Hour), now)
 	if !errors.As(err, &invalid) || len(invalid.Faults) != 1 || invalid.Faults[0].Code != "max" {
 		t.Errorf("too many requests: %v", err)
 	}
 	_, err = f.Simulate(t.Context(), "k", parse(t, `[{"name":"a","algorithm":"concurrency","limit":2},{"name":"b","algorithm":"concurrency","limit":3}]`), now.Add(-time.Hour), now)
-	if !errors.As(err, &invalid) || len(invalid.Faults) != 2 || invalid.Faults[1].Pointer != "/policies/1/algorithm" {
+	if !errors.As(err, &invalid) || len(invalid.Faults) != 2 || strings.Join(invalid.Faults[1].Path, ".") != "policies.1.algorithm" {
 		t.Errorf("concurrency: %v", err)
 	}
 	f.simulating <- struct{}{} // another one runs

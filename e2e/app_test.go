@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/app"
+	"ratelimiter/internal/changefeed"
+	"ratelimiter/internal/config"
+	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/quota"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/internal/workpool"
+	"ratelimiter/middleware"
+	"ratelimiter/models"
+)
+
+// testApp is the server on a database of its own, with a limiter clock that the
+// test controls.
+type testApp struct {
+	*testkit.Client
+	t     testing.TB
+	app   *app.App
+	db    *pgxpool.Pool
+	keys  *apikeys.Store // its changes are not announced to the app
+	clock *testClock
+	log   *safeBuffer
+}
+
+type appOption func(*appOptions)
+
+type appOptions struct {
+	app.Options
+	database string // its URL; empty: a new one
+	config   config.Config
+	watching bool // watch changes of other instances
+}
+
+func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
+
+func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { o.QuotaDB = pool } }
+
+// watching makes the app watch changes of others. Without it, queries can be
+// counted and cached entries become stale.
+func watching() appOption { return func(o *appOptions) { o.watching = true } }
+
+// watchingThrough is watching through the connections of another pool.
+func watchingThrough(pool *pgxpool.Pool) appOption {
+	return func(o *appOptions) { o.watching, o.ListenDB = true, pool }
+}
+
+func withCPU(cpu *workpool.Pool) appOption { return func(o *appOptions) { o.CPU = cpu } }
+
+func withCacheTTL(ttl time.Duration) appOption {
+	return func(o *appOptions) { o.config.CacheTTL = ttl }
+}
+
+func withTrustedProxies(networks ...string) appOption {
+	return func(o *appOptions) { o.config.TrustedProxies = networks }
+}
+
+func withOrigins(origins ...string) appOption {
+	return func(o *appOptions) { o.config.Origins = origins }
+}
+
+func withFields(fields middleware.Fields) appOption {
+	return func(o *appOptions) { o.config.Headers = fields }
+}
+
+func newApp(t testing.TB, options ...appOption) *testApp {
+	t.Helper()
+	a := &testApp{t: t, clock: newTestClock(), log: &safeBuffer{}}
+	o := appOptions{config: config.Config{
+		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
+	}}
+	for _, option := range options {
+		option(&o)
+	}
+	if o.database == "" {
+		o.database = testkit.DatabaseURL(t)
+	}
+	var err error
+	if a.db, err = postgres.Open(t.Context(), o.database, postgres.WithMaxConns(8)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.db.Close)
+	if o.config.Peppers, err = apikeys.ParsePeppers("v1:a pepper for tests only"); err != nil {
+		t.Fatal(err)
+	}
+	none := changefeed.NoCaches{}
+	a.keys = apikeys.NewStore(a.db, o.config.Peppers, quota.NewPlans(a.db, none), none)
+	o.Log, o.Out, o.Now, o.DB, o.Isolated = slog.New(slog.NewJSONHandler(a.log, nil)), t.Output(), a.clock.Now, a.db, !o.watching
+	if a.app, err = app.New(&o.config, o.Options); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.Client = testkit.NewClient(t, "http://"+a.app.Addr().String())
+	t.Cleanup(func() { // after the client has closed its connections
+		if err := a.app.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// key makes a key on a plan and returns its text.
+func (a *testApp) key(spec models.NewKey) string {
+	a.t.Helper()
+	if spec.Name == "" {
+		spec.Name = a.t.Name()
+	}
+	_, text, err := a.keys.Create(models.WithActor(a.t.Context(), "test"), spec)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return text
+}
+
+// plan makes a plan of policies, as JSON.
+func (a *testApp) plan(name, policies string) {
+	a.t.Helper()
+	a.exec(`INSERT INTO plans (name, policies) VALUES ($1, $2)`, name, policies)
+}
+
+func (a *testApp) exec(sql string, args ...any) {
+	a.t.Helper()
+	if _, err := a.db.Exec(a.t.Context(), sql, args...); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// admin returns a client with a new key of these scopes; none: admin.
+func (a *testApp) admin(scopes ...models.Scope) *testkit.Client {
+	a.t.Helper()
+	return a.As(a.key(models.NewKey{Admin: true, Scopes: scopes}))
+}
+
+// caller returns a client with a new key on a plan.
+func (a *testApp) caller(plan string, scopes ...models.Scope) *testkit.Client {
+	a.t.Helper()
+	return a.As(a.key(models.NewKey{Plan: plan, Scopes: scopes}))
+}
+
+// testClock is a clock that only the test moves.
+type testClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newTestClock() *testClock {
+	return &testClock{now: time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)}
+}
+
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *testClock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// safeBuffer is a log that is read while it is written.
+type safeBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+// lock keeps a table from being read until unlock, which may be called more
+// than once. locked waits until a query of the app's hangs at it.
+func (a *testApp) lock(table string) (locked, unlock func()) {
+	a.t.Helper()
+	tx, err := a.db.Begin(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := tx.Exec(a.t.Context(), `LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+		a.t.Fatal(err)
+	}
+	locked = func() {
+		a.await("a query hangs at the lock", func() bool {
+			var waiting int
+			err := a.db.QueryRow(a.t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass`, table).Scan(&waiting)
+			return err == nil && waiting > 0
+		})
+	}
+	var once sync.Once
+	return locked, func() { once.Do(func() { _ = tx.Rollback(context.Background()) }) }
+}
+
+// await waits until something that happens elsewhere has happened.
+func (a *testApp) await(what string, happened func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !happened(); {
+		if time.Now().After(deadline) {
+			a.t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// pathParameter is a parameter of a path, as gin spells it.
+var pathParameter = regexp.MustCompile(`:(\w+)`)

@@ -1,0 +1,233 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/middleware"
+	"ratelimiter/models"
+)
+
+func TestAKeyIsTakenFromEitherHeader(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{})
+	for _, header := range [][]string{
+		{"Authorization", "Bearer " + key},
+		{"Authorization", "bearer  " + key},
+		{"X-API-Key", key},
+		{"x-api-key", key},
+	} {
+		app.Get("/v1/products", header...).Want(http.StatusOK)
+	}
+}
+
+func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{})
+	cases := []struct {
+		name, path, says string
+		header           []string
+	}{
+		{"none", "/v1/products", "Send your API key", nil},
+		{"both", "/v1/products", "both", []string{"Authorization", "Bearer " + key, "X-API-Key", key}},
+		{"twice", "/v1/products", "more than once", []string{"X-API-Key", key, "X-API-Key", key}},
+		{"twice, bearer", "/v1/products", "more than once", []string{"Authorization", "Bearer " + key, "Authorization", "Bearer " + key}},
+		{"basic", "/v1/products", "Bearer KEY", []string{"Authorization", "Basic " + key}},
+		{"empty", "/v1/products", "empty", []string{"Authorization", "Bearer "}},
+		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
+		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
+		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
+		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "properly encoded", nil},
+		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			answer := app.Get(test.path, test.header...)
+			if strings.Contains(test.path, ";") {
+				answer.Want(http.StatusBadRequest)
+				return
+			}
+			answer.Want(http.StatusUnauthorized)
+			var problem middleware.Problem
+			answer.JSON(&problem)
+			if !strings.Contains(problem.Detail, test.says) {
+				t.Errorf("detail %q; want it to say %q", problem.Detail, test.says)
+			}
+			if got := answer.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Bearer ") {
+				t.Errorf("WWW-Authenticate %q", got)
+			}
+			if strings.Contains(string(answer.Body), key) {
+				t.Errorf("the answer repeats the key: %s", answer.Body)
+			}
+		})
+	}
+}
+
+func TestUnknownRevokedAndExpiredKeysGetTheSame401(t *testing.T) {
+	app := newApp(t)
+	past := time.Now().Add(-time.Minute)
+	expired := app.key(models.NewKey{ExpiresAt: &past})
+	revoked := app.key(models.NewKey{})
+	app.exec(`UPDATE api_keys SET revoked_at = now() WHERE expires_at IS NULL`)
+	deleted := app.key(models.NewKey{Name: "deleted"})
+	app.exec(`DELETE FROM api_keys WHERE name = 'deleted'`)
+	other := app.key(models.NewKey{Name: "other"})
+	wrongSecret := app.key(models.NewKey{Name: "wrong"})
+	app.exec(`UPDATE api_keys SET mac = (SELECT mac FROM api_keys WHERE name = 'other') WHERE name = 'wrong'`)
+
+	bodies := map[string]bool{}
+	for _, key := range []string{expired, revoked, deleted, wrongSecret, "rl_live_mistyped"} {
+		answer := app.As(key).Get("/v1/products", "X-Request-Id", "same").Want(http.StatusUnauthorized)
+		bodies[string(answer.Body)] = true
+	}
+	if len(bodies) != 1 {
+		t.Errorf("the answers differ: %v", bodies)
+	}
+	app.As(other).Get("/v1/products").Want(http.StatusOK)
+}
+
+func TestAnAllowListIsKept(t *testing.T) {
+	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
+	key := app.key(models.NewKey{IPAllow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}})
+	caller := app.As(key)
+	caller.Get("/v1/products").Want(http.StatusForbidden)
+	caller.Get("/v1/products", "X-Forwarded-For", "203.0.113.7").Want(http.StatusOK)
+	caller.Get("/v1/products", "X-Forwarded-For", "2001:db8::7").Want(http.StatusOK)
+	caller.Get("/v1/products", "X-Forwarded-For", "198.51.100.7").Want(http.StatusForbidden)
+}
+
+func TestXForwardedForOfAStrangerIsNotBelieved(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{IPAllow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
+	app.As(key).Get("/v1/products", "X-Forwarded-For", "203.0.113.7").Want(http.StatusForbidden)
+}
+
+// madeUpKey has the right form and checksum, and is in no database.
+func madeUpKey(t *testing.T, app *testApp) string {
+	t.Helper()
+	key := app.key(models.NewKey{Name: "made up"})
+	app.exec(`DELETE FROM api_keys WHERE name = 'made up'`)
+	return key
+}
+
+func TestAnAddressThatFailsTooOftenIsNotLookedUpAnyMore(t *testing.T) {
+	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
+	cached, fresh := app.caller("internal"), app.caller("internal")
+	const attacker = "203.0.113.7"
+	cached.Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusOK)
+
+	for range 10 {
+		app.Get("/v1/products", "X-API-Key", "rl_live_nonsense", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
+		app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
+	}
+	refused := app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusTooManyRequests)
+	fresh.Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusTooManyRequests)
+	cached.Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusOK)
+	fresh.Get("/v1/products", "X-Forwarded-For", "203.0.113.8").Want(http.StatusOK)
+
+	seconds, err := strconv.Atoi(refused.Header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		t.Fatalf("Retry-After %q", refused.Header.Get("Retry-After"))
+	}
+	app.clock.Advance(time.Duration(seconds) * time.Second)
+	app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
+}
+
+func TestAttackersShareTheirIPv6Site(t *testing.T) {
+	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
+	for i := range 20 {
+		app.Get("/v1/products", "X-API-Key", "x", "X-Forwarded-For", fmt.Sprintf("2001:db8:0:1::%x", i+1)).Want(http.StatusUnauthorized)
+	}
+	app.Get("/v1/products", "X-API-Key", "x", "X-Forwarded-For", "2001:db8:0:1:ffff::1").Want(http.StatusTooManyRequests)
+	app.Get("/v1/products", "X-API-Key", "x", "X-Forwarded-For", "2001:db8:0:2::1").Want(http.StatusUnauthorized)
+}
+
+func TestParallelFailuresOfAnAddressAreCountedExactly(t *testing.T) {
+	app := newApp(t)
+	var unauthorized, tooMany atomic.Int64
+	var calls sync.WaitGroup
+	for range 100 {
+		calls.Go(func() {
+			switch answer := app.Get("/v1/products", "X-API-Key", "rl_live_nonsense"); answer.Status {
+			case http.StatusUnauthorized:
+				unauthorized.Add(1)
+			case http.StatusTooManyRequests:
+				tooMany.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	if unauthorized.Load() != 20 || tooMany.Load() != 80 {
+		t.Fatalf("%d were told 401 and %d 429; want 20 and 80", unauthorized.Load(), tooMany.Load())
+	}
+}
+
+func TestNoKeyIsLogged(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{})
+	app.Get("/v1/products", "X-API-Key", key).Want(http.StatusOK)
+	app.As(key).Get("/v1/products/prd_none").Want(http.StatusNotFound)
+	app.Get("/v1/products/" + key + "?" + url.Values{"key": {key}}.Encode()).Want(http.StatusUnauthorized)
+	app.Get("/nowhere/"+key, "X-Request-Id", key).Want(http.StatusNotFound)
+	app.As(key).Post("/v1/orders", `{"`+key+`":1}`).Want(http.StatusUnprocessableEntity)
+	app.Get("/v1/products", "X-API-Key", "wrong"+key).Want(http.StatusUnauthorized)
+	secret := key[len(key)-28:]
+	if log := app.log.String(); strings.Contains(log, secret) || strings.Count(log, `"msg":"request"`) != 6 {
+		t.Fatalf("want six lines without the key:\n%s", log)
+	}
+}
+
+// However many are looked up at once, an address gets no more look-ups than
+// failures, but for those that were under way.
+func TestABurstOfUnknownKeysIsNotLookedUpAtOnce(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	pool, counter := countingPool(t, address)
+	app := newApp(t, onDatabase(address), withQuotaPool(pool))
+	keys := make([]string, 100)
+	for i := range keys {
+		keys[i] = madeUpKey(t, app)
+	}
+	locked, unlock := app.lock("api_keys")
+	defer unlock()
+	var calls sync.WaitGroup
+	for _, key := range keys {
+		calls.Go(func() { app.As(key).Get("/v1/products") })
+	}
+	locked()
+	unlock()
+	calls.Wait()
+	if n := counter.queries.Load(); n < 20 || n > 24 {
+		t.Fatalf("%d look-ups; want 20, and at most 4 that were under way", n)
+	}
+}
+
+// An operator's change makes memory forget a key, but not that it is valid.
+func TestAChangedKeyIsNotBlockedWithItsAddress(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	key := app.key(models.NewKey{Plan: "internal"})
+	id, err := apikeys.ParseID(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+	admin.Get("/v1/me").Want(http.StatusOK)
+	for range 25 {
+		app.As("rl_live_nonsense").Get("/v1/products")
+	}
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, `{"name":"another"}`).Want(http.StatusOK)
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+	admin.Do(http.MethodPut, "/v1/admin/plans/internal", `{"description":"x","policies":[]}`).Want(http.StatusOK)
+	admin.Get("/v1/me").Want(http.StatusOK)
+	app.As(key).Get("/v1/products").Want(http.StatusOK)
+}

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
+)
+
+// countingPool is a pool on the app's database that counts its queries.
+func countingPool(t *testing.T, address string) (*pgxpool.Pool, *queryCounter) {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counter := &queryCounter{}
+	cfg.ConnConfig.Tracer = counter
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool, counter
+}
+
+type queryCounter struct{ queries atomic.Int64 }
+
+func (c *queryCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.queries.Add(1)
+	return ctx
+}
+
+func (*queryCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestAThousandRequestsAtOnceForAnUncachedKeyCostOneQuery(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	pool, counter := countingPool(t, address)
+	app := newApp(t, onDatabase(address), withQuotaPool(pool))
+	caller := app.caller("internal")
+	var calls sync.WaitGroup
+	for range 1000 {
+		calls.Go(func() { caller.Get("/v1/products/prd_none").Want(http.StatusNotFound) })
+	}
+	calls.Wait()
+	if n := counter.queries.Load(); n != 1 {
+		t.Fatalf("%d queries; want 1", n)
+	}
+}
+
+// appBehindProxy is an app whose quotas are read through a proxy, so that
+// Postgres can be taken away from them.
+func appBehindProxy(t *testing.T, options ...appOption) (*testApp, *testkit.Proxy) {
+	t.Helper()
+	address := testkit.DatabaseURL(t)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := testkit.NewProxy(t, u.Host)
+	u.Host = proxy.Addr()
+	pool, err := pgxpool.New(t.Context(), u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return newApp(t, append(options, onDatabase(address), withQuotaPool(pool))...), proxy
+}
+
+func TestWhilePostgresIsDownKnownKeysAreServedAndUnknownOnesGetA503(t *testing.T) {
+	app, proxy := appBehindProxy(t, withCacheTTL(time.Nanosecond)) // everything is stale at once
+	known, unknown := app.caller("internal"), app.caller("internal")
+	admin := app.As(app.key(models.NewKey{Admin: true}))
+	known.Get("/v1/products").Want(http.StatusOK)
+	admin.Get("/v1/products").Want(http.StatusOK)
+
+	proxy.Cut()
+	known.Get("/v1/products").Want(http.StatusOK)
+	answer := unknown.Get("/v1/products").Want(http.StatusServiceUnavailable)
+	if answer.Header.Get("Retry-After") == "" {
+		t.Error("the 503 has no Retry-After")
+	}
+	admin.Get("/v1/products").Want(http.StatusServiceUnavailable) // never served stale
+	app.As("rl_live_nonsense").Get("/v1/products").Want(http.StatusUnauthorized)
+
+	proxy.Mend()
+	unknown.Get("/v1/products").Want(http.StatusOK) // the failure was not remembered
+	admin.Get("/v1/products").Want(http.StatusOK)
+}
+
+func TestARevokedKeyIsServedUntilItsEntryIsNoLongerFresh(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	fresh, stale := newApp(t, onDatabase(address)), newApp(t, onDatabase(address), withCacheTTL(time.Nanosecond))
+	key := fresh.key(models.NewKey{Plan: "internal"})
+	fresh.As(key).Get("/v1/products").Want(http.StatusOK)
+	stale.As(key).Get("/v1/products").Want(http.StatusOK)
+	fresh.exec(`UPDATE api_keys SET revoked_at = now()`)
+	fresh.As(key).Get("/v1/products").Want(http.StatusOK)
+	stale.As(key).Get("/v1/products").Want(http.StatusUnauthorized)
+}
+
+func TestOverridesAreLaidOverThePlanUntilTheyEnd(t *testing.T) {
+	app := newApp(t, withCacheTTL(time.Nanosecond))
+	app.plan("base", `[{"name":"a","algorithm":"fixed_window","limit":10,"period":"1m"},{"name":"b","algorithm":"fixed_window","limit":10,"period":"1m"}]`)
+	caller := app.caller("base")
+	app.exec(`UPDATE api_keys SET overrides = jsonb_build_array(
+		jsonb_build_object('policy', '{"name":"a","algorithm":"fixed_window","limit":7,"period":"1m"}'::jsonb, 'reason', 'test'),
+		jsonb_build_object('policy', '{"name":"c","algorithm":"fixed_window","limit":5,"period":"1m"}'::jsonb, 'expires_at', now() + interval '1 hour'),
+		jsonb_build_object('policy', '{"name":"b","algorithm":"fixed_window","limit":1,"period":"1m"}'::jsonb, 'expires_at', now() - interval '1 hour'))`)
+	const want = `"a";q=7;w=60, "b";q=10;w=60, "c";q=5;w=60`
+	if got := caller.Get("/v1/products").Want(http.StatusOK).Header.Get("RateLimit-Policy"); got != want {
+		t.Errorf("RateLimit-Policy %s; want %s", got, want)
+	}
+}
+
+func TestAQuotaThatCannotBeUnderstoodIsOurFault(t *testing.T) {
+	app := newApp(t)
+	app.plan("broken", `[{"name":"a","algorithm":"no such","limit":10}]`)
+	answer := app.caller("broken").Get("/v1/products").Want(http.StatusInternalServerError)
+	if strings.Contains(string(answer.Body), "no such") || !strings.Contains(app.log.String(), "algorithm") {
+		t.Errorf("the log has to tell the cause, and the answer must not: %s", answer.Body)
+	}
+}

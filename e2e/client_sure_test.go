@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
+
+	"ratelimiter/client"
+	"ratelimiter/models"
+)
+
+// cutter stands before the server, and cuts as many connections as cuts says
+// after the server has answered, so that the caller gets nothing of it.
+func cutter(t *testing.T, base string, cuts *atomic.Int64) *httptest.Server {
+	t.Helper()
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.Method == http.MethodPost && cuts.Add(-1) >= 0 {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		},
+	}
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestAnOrderWhoseAnswerIsLostIsPlacedOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		cuts   int64
+		orders int // calls until one has an answer
+	}{
+		"the transport sends it again":           {cuts: 2, orders: 1},
+		"the caller goes on with the key it got": {cuts: 3, orders: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := newApp(t)
+			var cuts atomic.Int64
+			cuts.Store(test.cuts)
+			base := &http.Transport{DisableKeepAlives: true} // on a kept connection it would send an order again itself
+			key := app.key(models.NewKey{Plan: "internal", Owner: "o"})
+			c, err := client.New(cutter(t, app.Base(), &cuts).URL, key, client.WithMaxAttempts(3), client.WithBase(base))
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := &client.CreateOrderParams{}
+			for call := 1; ; call++ {
+				order, err := c.CreateOrder(t.Context(), params, placed)
+				var silence *client.UnansweredError
+				if errors.As(err, &silence) && silence.IdempotencyKey != "" && call < test.orders {
+					params.IdempotencyKey = &silence.IdempotencyKey
+					continue
+				}
+				if err != nil || order.ID == "" || call != test.orders {
+					t.Fatalf("call %d: %v", call, err)
+				}
+				break
+			}
+			if left, n := cuts.Load(), app.ordersOf("o"); left >= 0 || n != 1 {
+				t.Errorf("%d orders; want one (%d cuts were left)", n, left)
+			}
+		})
+	}
+}
+
+func TestAPatchTellsAbsentAndNullAndAValueApart(t *testing.T) {
+	app := newApp(t)
+	c, err := client.New(app.Base(), app.key(models.NewKey{Admin: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	key, err := c.CreateKey(t.Context(), client.CreateKey{Name: "k", Plan: new("free"), ExpiresAt: &soon, Metadata: &map[string]string{"a": "1", "b": "2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := soon.Add(time.Hour)
+	for _, step := range []struct {
+		name    string
+		patch   client.KeyPatch
+		expires *time.Time
+	}{
+		{name: "absent", patch: client.KeyPatch{Name: new("other")}, expires: &soon},
+		{name: "a value", patch: client.KeyPatch{ExpiresAt: nullable.NewNullableWithValue(later)}, expires: &later},
+		{name: "null", patch: client.KeyPatch{ExpiresAt: nullable.NewNullNullable[time.Time]()}},
+	} {
+		got, err := c.PatchKey(t.Context(), key.ID, nil, step.patch)
+		if err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if (got.ExpiresAt == nil) != (step.expires == nil) || step.expires != nil && !got.ExpiresAt.Equal(*step.expires) {
+			t.Errorf("%s: expires at %v; want %v", step.name, got.ExpiresAt, step.expires)
+		}
+		if got.Name != "other" || len(got.Metadata) != 2 {
+			t.Errorf("%s: what the patch doesn't name is %q and %v", step.name, got.Name, got.Metadata)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/server"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
+)
+
+// access is what each kind of key gets from one route: without a key, with one
+// that lacks the route's scope, with the right scope but of another owner than
+// the thing's, revoked, expired, and with admin.
+type access struct {
+	route                                            string       // method and path of the route table
+	scope                                            models.Scope // what it asks for; empty: any key will do
+	body                                             string
+	none, wrongScope, other, revoked, expired, admin int
+}
+
+// accessTable has a line for every route. What a path names is made anew for
+// every call, and belongs to an owner that no caller is.
+var accessTable = []access{
+	{"GET /v1/products", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/products/:id", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
+
+	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
+	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
+	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
+
+	// What is counted belongs to the caller's owner; another's reservation isn't there.
+	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/reserve", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
+	{"POST /v1/limits/commit", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers","cost":1}`, 401, 403, 404, 401, 401, 404},
+	{"POST /v1/limits/release", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers"}`, 401, 403, 404, 401, 401, 404},
+
+	// These are about the key itself: no scope is wrong.
+	{"GET /v1/me", "", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me/limits", "", "", 401, 200, 200, 401, 401, 200},
+	{"POST /v1/me/rotate", "", "", 401, 201, 201, 401, 401, 201},
+	{"GET /v1/me/usage", "", "", 401, 200, 200, 401, 401, 200},
+	{"GET /v1/me/refusals", "", "", 401, 200, 200, 401, 401, 200},
+
+	// Operators see every owner's keys; to touch one they need all its scopes.
+	{"GET /v1/admin/keys", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/keys", models.ScopeAdminKeys, `{"name":"x"}`, 401, 403, 403, 401, 401, 201},
+	{"GET /v1/admin/keys/:id", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"PATCH /v1/admin/keys/:id", models.ScopeAdminKeys, `{"name":"x"}`, 401, 403, 403, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/rotate", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 201},
+	{"POST /v1/admin/keys/:id/revoke", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/reset", models.ScopeAdminKeys, "", 401, 403, 403, 401, 401, 204},
+	{"GET /v1/admin/keys/:id/limits", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/usage", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/keys/:id/refusals", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/keys/:id/simulate", models.ScopeAdminKeys, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
+
+	{"GET /v1/admin/plans", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"PUT /v1/admin/plans/:name", models.ScopeAdminPlans, `{"policies":[]}`, 401, 403, 200, 401, 401, 200},
+	{"DELETE /v1/admin/plans/:name", models.ScopeAdminPlans, "", 401, 403, 204, 401, 401, 204},
+
+	{"GET /v1/admin/limiter", models.ScopeAdminPlans, "", 401, 403, 200, 401, 401, 200},
+	{"PUT /v1/admin/limiter", models.ScopeAdminPlans, `{"mode":"enforce"}`, 401, 403, 200, 401, 401, 200},
+
+	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
+}
+
+// things makes what a path names anew, of an owner of its own, and returns the
+// path to it.
+func (a *testApp) things(path string) string {
+	a.t.Helper()
+	owner := fmt.Sprintf("owner%d", time.Now().UnixNano())
+	switch {
+	case strings.HasPrefix(path, "/v1/products"):
+		return strings.Replace(path, ":id", "prd_0y5apuf8zs", 1)
+	case strings.HasPrefix(path, "/v1/orders/:id"):
+		var order models.Order
+		a.As(a.key(models.NewKey{Plan: "internal", Owner: owner})).
+			Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&order)
+		return strings.Replace(path, ":id", order.ID, 1)
+	case strings.HasPrefix(path, "/v1/admin/keys/:id"):
+		id, err := apikeys.ParseID(a.key(models.NewKey{Plan: "internal", Owner: owner}))
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		return strings.Replace(path, ":id", id, 1)
+	case strings.HasPrefix(path, "/v1/admin/plans/:name"):
+		a.exec(`INSERT INTO plans (name, policies) VALUES ('table', '[]') ON CONFLICT DO NOTHING`)
+		return strings.Replace(path, ":name", "table", 1)
+	default:
+		return path
+	}
+}
+
+const order1 = `{"items":[{"product_id":"prd_0y5apuf8zs","quantity":1}],"email":"a@example.com","payment_token":"t"}`
+
+func TestEveryRouteGivesEveryKindOfKeyWhatItMay(t *testing.T) {
+	lines := map[string]access{}
+	for _, line := range accessTable {
+		lines[line.route] = line
+	}
+	app := newApp(t)
+	app.admin() // one that isn't asked anything: the last admin key would have to stay
+	for _, r := range keyRoutes() {
+		name := r.Method + " " + r.Path
+		line, there := lines[name]
+		if !there {
+			t.Errorf("%s has no line in the table of this test", name)
+			continue
+		}
+		delete(lines, name)
+		if r.Scope != line.scope || r.Scope != line.scope {
+			t.Errorf("%s asks for the scope %q, and is in the group %q; want %q", name, r.Scope, r.Scope, line.scope)
+		}
+		t.Run(name, func(t *testing.T) { app.checkAccess(t, r, line) })
+	}
+	for name := range lines {
+		t.Errorf("%s has a line in the table of this test, and is no route", name)
+	}
+}
+
+// keyRoutes returns the routes that need a key.
+func keyRoutes() []server.Route {
+	return slices.DeleteFunc(server.Routes(server.Handlers{}), func(r server.Route) bool { return r.Public })
+}
+
+func (a *testApp) checkAccess(t *testing.T, r server.Route, line access) {
+	past := time.Now().Add(-time.Minute)
+	scopes := []models.Scope{r.Scope}
+	if r.Scope == "" {
+		scopes = models.DefaultScopes()
+	}
+	key := func(spec models.NewKey) *testkit.Client {
+		spec.Plan = "internal"
+		return a.As(a.key(spec))
+	}
+	revoked := a.key(models.NewKey{Name: "revoked", Scopes: scopes})
+	a.exec(`UPDATE api_keys SET revoked_at = now() WHERE name = 'revoked'`)
+	for _, kind := range []struct {
+		name   string
+		caller *testkit.Client
+		want   int
+	}{
+		{"no key", a.Client, line.none},
+		{"a key without the scope", key(models.NewKey{Scopes: allScopesBut(r.Scope)}), line.wrongScope},
+		{"a key of another owner", key(models.NewKey{Scopes: scopes}), line.other},
+		{"a revoked key", a.As(revoked), line.revoked},
+		{"an expired key", key(models.NewKey{Scopes: scopes, ExpiresAt: &past}), line.expired},
+		{"an admin key", key(models.NewKey{Admin: true}), line.admin},
+	} {
+		answer := kind.caller.Do(r.Method, a.things(r.Path), bodyOf(line.body))
+		if answer.Status != kind.want {
+			t.Errorf("%s gets %d; want %d: %s", kind.name, answer.Status, kind.want, answer.Body)
+		}
+		a.clock.Advance(time.Minute) // what failed is forgotten, so that no address is shut out
+	}
+}
+
+// allScopesBut is every scope except one, and except admin, which includes it.
+func allScopesBut(scope models.Scope) []models.Scope {
+	var rest []models.Scope
+	for _, s := range models.AllScopes() {
+		if s != scope && s != models.ScopeAdmin {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}

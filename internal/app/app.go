@@ -1,0 +1,133 @@
+// Package app is the composition root: it builds all parts of the server, starts
+// them in order and stops them in reverse order.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/handlers"
+	"ratelimiter/internal/config"
+	"ratelimiter/internal/devdb"
+	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/server"
+	"ratelimiter/internal/workpool"
+)
+
+// Options are what an App needs besides the settings.
+type Options struct {
+	Log *slog.Logger
+	Out io.Writer // for people: where the server is, and the dev keys
+	Dev bool      // create keys in a database without keys
+
+	// For tests. Zero values are the product's own.
+	Now      func() time.Time // clock of the limiters
+	DB       *pgxpool.Pool    // instead of one on DATABASE_URL
+	QuotaDB  *pgxpool.Pool    // what quotas are read from
+	ListenDB *pgxpool.Pool    // where to listen for changes
+	CPU      *workpool.Pool   // where invoices are drawn
+	Isolated bool             // don't watch changes of other instances
+}
+
+// App is a complete server.
+type App struct {
+	log        *slog.Logger
+	components components
+	readiness  *readiness
+	services   *services
+	api, ops   httpServer
+	failed     chan error // capacity 1: the first failure of a running component
+}
+
+// New returns a complete App that isn't started. The peppers of cfg are loaded.
+func New(cfg *config.Config, o Options) (*App, error) {
+	a := &App{log: o.Log, failed: make(chan error, 1)}
+	db, private, err := newPool(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	if a.services, err = newServices(cfg, db, o); err != nil {
+		return nil, err
+	}
+	a.readiness = newReadiness(db)
+	router, err := a.services.router(cfg, o.Log, a.readiness)
+	if err != nil {
+		return nil, err
+	}
+	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
+	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
+	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(handlers.NewHealth(a.readiness), o.Log), o.Log, a.fail)
+	a.components.list = a.ordered(cfg, db, private, o)
+	return a, nil
+}
+
+// Addr returns the address that the API listens on, once started.
+func (a *App) Addr() net.Addr { return a.api.listener.Addr() }
+
+// OpsAddr returns the ops address, once started.
+func (a *App) OpsAddr() net.Addr { return a.ops.listener.Addr() }
+
+// Run starts the App, serves until ctx ends or a component fails, and stops it.
+// A start that ctx interrupts is no error.
+func (a *App) Run(ctx context.Context) error {
+	err := a.Start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-a.failed:
+		}
+	} else if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+}
+
+// Start starts the components in order. After an error, Stop stops those that
+// were started.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.components.start(ctx); err != nil {
+		return err
+	}
+	a.log.Info("ready", "http", a.Addr().String(), "ops", a.OpsAddr().String())
+	return nil
+}
+
+// Stop reports the App as not ready and stops the components in reverse order:
+// requests first, the private Postgres last.
+func (a *App) Stop(ctx context.Context) error {
+	a.readiness.stop()
+	a.log.Info("draining")
+	return a.components.stop(ctx)
+}
+
+// fail ends Run with err.
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default: // an earlier failure ends it
+	}
+}
+
+// newPool returns a pool on DATABASE_URL, or on the private Postgres, which is
+// started as a component. It doesn't connect.
+func newPool(cfg *config.Config, o Options) (*pgxpool.Pool, *devdb.Supervisor, error) {
+	if o.DB != nil {
+		return o.DB, nil, nil
+	}
+	if cfg.DatabaseURL != "" {
+		db, err := postgres.NewPool(cfg.DatabaseURL)
+		return db, nil, err
+	}
+	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.DataDir, Log: o.Log})
+	db, err := postgres.NewPool("postgres:///?sslmode=disable", postgres.WithBeforeConnect(private.BeforeConnect))
+	return db, private, err
+}
+
+// FlushUsage writes the recorded usage now.
+func (a *App) FlushUsage(ctx context.Context) error { return a.services.usage.Flush(ctx) }

@@ -1,0 +1,168 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/handlers"
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/audit"
+	"ratelimiter/internal/catalog"
+	"ratelimiter/internal/changefeed"
+	"ratelimiter/internal/config"
+	"ratelimiter/internal/devdb"
+	"ratelimiter/internal/invoice"
+	"ratelimiter/internal/limits"
+	"ratelimiter/internal/orders"
+	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/quota"
+	"ratelimiter/internal/retention"
+	"ratelimiter/internal/server"
+	"ratelimiter/internal/usage"
+	"ratelimiter/internal/workpool"
+	"ratelimiter/middleware"
+	"ratelimiter/migrations"
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+// services are what handlers and middleware call.
+type services struct {
+	db        *pgxpool.Pool
+	publisher *changefeed.Publisher
+	watcher   *changefeed.Watcher
+	mode      *quota.EnforcementMode
+	resolver  *quota.Resolver
+	planCache *quota.PlanCache
+	plans     *quota.Plans
+	keys      *apikeys.Store
+	limits    *limits.Service
+	usage     *usage.Service
+	audit     *audit.Log
+	products  *catalog.Products
+	orders    *orders.Store
+	cpu       *workpool.Pool
+
+	limiter, builtIn *ratelimit.Limiter
+	failures         *middleware.FailureLimiter
+}
+
+// newServices builds the services on db.
+func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
+	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	// Each limiter has its own store, so that a flood of addresses or of
+	// callers' subjects can't evict the counters of keys.
+	newLimiter := func() *ratelimit.Limiter {
+		if o.Now == nil {
+			return ratelimit.New(memory.New())
+		}
+		return ratelimit.New(memory.New(), ratelimit.WithClock(o.Now))
+	}
+	s := &services{
+		db: db, publisher: changefeed.NewPublisher(db, o.Log),
+		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
+		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
+		limiter: newLimiter(), builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
+	}
+	if s.cpu == nil {
+		s.cpu = workpool.New()
+	}
+	// The mode applies its own changes, so that others only have to be notified.
+	s.mode = quota.NewEnforcementMode(db, changefeed.NewInvalidator(s.publisher))
+	var err error
+	if s.resolver, err = quota.NewResolver(quotaDB, verifier{cfg.Peppers}, s.mode, cacheConfig); err != nil {
+		return nil, err
+	}
+	if s.planCache, err = quota.NewPlanCache(quotaDB, s.mode, cacheConfig); err != nil {
+		return nil, err
+	}
+	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache)
+	s.plans = quota.NewPlans(db, invalidator)
+	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
+	s.limits = limits.New(newLimiter(), s.planCache, now)
+	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache)
+	return s, nil
+}
+
+// verifier adapts apikeys to quota.KeyVerifier.
+type verifier struct{ *apikeys.Peppers }
+
+// ParseID returns the id in a presented key.
+func (verifier) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
+
+// router returns the API.
+func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) (http.Handler, error) {
+	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
+	return server.NewRouter(server.Handlers{
+		Products: handlers.NewProducts(s.products, cursors),
+		Orders:   handlers.NewOrders(s.orders, cursors),
+		Invoices: handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
+		Checks:   handlers.NewChecks(s.limits),
+		Me:       handlers.NewMe(s.keys, s.limiter),
+		Usage:    handlers.NewUsage(s.usage, cursors),
+		Keys:     handlers.NewKeys(s.keys, s.resolver, s.limiter, cursors),
+		Plans:    handlers.NewPlans(s.plans, cursors),
+		Limiter:  handlers.NewLimiter(s.mode),
+		Audit:    handlers.NewAudit(s.audit, cursors),
+		Health:   handlers.NewHealth(ready),
+	}, server.RouterConfig{
+		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Usage: s.usage,
+		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
+	})
+}
+
+// jobs are the retention jobs.
+func (s *services) jobs() []retention.Job {
+	return []retention.Job{
+		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context) (bool, error) { return changefeed.Prune(ctx, s.db) }},
+		{Name: "audit log", Every: audit.PruneInterval, Run: func(ctx context.Context) (bool, error) { return s.audit.Prune(ctx, time.Now()) }},
+		{Name: "idempotency keys", Every: orders.PruneInterval, Run: s.orders.PruneIdempotencyKeys},
+		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context) (bool, error) {
+			return false, s.usage.MaintainPartitions(ctx, time.Now())
+		}},
+	}
+}
+
+// httpServer is a server and the address that it listens on.
+type httpServer struct {
+	listener *server.Listener
+	server   *server.HTTP
+}
+
+// ordered returns the components in start order.
+func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Supervisor, o Options) []Component {
+	s := a.services
+	list := []Component{a.api.listener, a.ops.listener, a.ops.server}
+	if private != nil {
+		list = append(list, private)
+	}
+	list = append(list,
+		&task{name: "database", start: func(ctx context.Context) error {
+			if err := postgres.CheckVersion(ctx, db); err != nil {
+				return err
+			}
+			return postgres.Migrate(ctx, db, migrations.FS)
+		}, stop: func(context.Context) error { db.Close(); return nil }},
+		s.publisher,
+		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
+	)
+	if !o.Isolated {
+		list = append(list, s.watcher)
+	}
+	list = append(list, s.usage, retention.New(o.Log, s.jobs()...), s.cpu)
+	if o.Dev {
+		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) error {
+			return greet(ctx, cfg, s, o.Out, a.Addr())
+		}})
+	}
+	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})
+}

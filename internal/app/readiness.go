@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/postgres"
+	"ratelimiter/migrations"
+)
+
+// checkInterval is how long a database check is reused, because anybody may ask
+// often.
+const checkInterval = time.Second
+
+// readiness reports whether requests can be served. It implements
+// handlers.Readiness.
+type readiness struct {
+	db      *pgxpool.Pool
+	started atomic.Bool
+	stopped atomic.Bool
+
+	mu        sync.Mutex
+	checkedAt time.Time
+	reason    string
+}
+
+func newReadiness(db *pgxpool.Pool) *readiness { return &readiness{db: db} }
+
+func (r *readiness) start() { r.started.Store(true) }
+func (r *readiness) stop()  { r.stopped.Store(true) }
+
+// NotReady returns why requests can't be served now, or "".
+func (r *readiness) NotReady(ctx context.Context) string {
+	if !r.started.Load() || r.stopped.Load() {
+		return "Not ready: starting or shutting down."
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.checkedAt) >= checkInterval {
+		r.reason = r.check(ctx)
+		r.checkedAt = time.Now()
+	}
+	return r.reason
+}
+
+func (r *readiness) check(ctx context.Context) string {
+	pending, err := postgres.Pending(ctx, r.db, migrations.FS)
+	switch {
+	case err != nil:
+		return "Not ready: the database is unreachable."
+	case pending:
+		return "Not ready: a migration is pending; run 'ratelimiter migrate'."
+	default:
+		return ""
+	}
+}

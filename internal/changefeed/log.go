@@ -1,0 +1,183 @@
+package changefeed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/postgres"
+	"ratelimiter/models"
+)
+
+// Bounds of the change log.
+const (
+	// retention is how long a change stays in the log.
+	retention = time.Hour
+	// maxAbsence is the longest pause after which a reader can still catch up
+	// from the log: half the retention, so that nothing it needs was deleted.
+	maxAbsence = retention / 2
+	// maxRead is how many changes are read one by one. Invalidating everything
+	// is cheaper than reading more.
+	maxRead = 10_000
+	// readTimeout bounds one read.
+	readTimeout = 2 * time.Second
+	// pruneBatch is how many rows one statement deletes; it takes milliseconds.
+	pruneBatch = 1_000
+)
+
+// changeLog reads the change log in Postgres, each row once. It is not safe for
+// concurrent use.
+//
+// Rows don't become visible in the order of their transaction or sequence
+// numbers: a transaction can take its number early and commit late, so that a
+// reader that continues after the highest number seen loses changes. Instead
+// each read keeps the xmin of its snapshot, below which every transaction had
+// ended, and the next read begins there. Rows of transactions from xmin on are
+// read again; seen filters them out.
+type changeLog struct {
+	xmin  uint64    // of the last read; 0: none yet
+	at    time.Time // of the last read, by Postgres's clock
+	seen  map[int64]row
+	known map[models.ChangeEvent]struct{} // the events of seen
+}
+
+// row is a row of the log.
+type row struct {
+	xid   uint64
+	event models.ChangeEvent
+}
+
+func newChangeLog() *changeLog {
+	return &changeLog{seen: map[int64]row{}, known: map[models.ChangeEvent]struct{}{}}
+}
+
+// readResult is the result of one read.
+type readResult struct {
+	events []models.ChangeEvent // new ones
+	all    bool                 // the changes are unknown: everything may have changed
+	// restored is set when the cluster's history differs from the last read's,
+	// as after restoring a backup. The stored mode is valid even if its version
+	// is lower then.
+	restored bool
+	mode     string
+	version  int64 // of the mode
+}
+
+// readQuery reads the mode and the changes in one snapshot. Without changes it
+// returns one row.
+const readQuery = `
+	SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp(),
+	       m.mode, m.version, c.seq, c.xid::text, c.kind, c.id, c.version
+	FROM limiter_mode m
+	LEFT JOIN (SELECT * FROM changes WHERE xid >= $1::text::xid8 ORDER BY xid, seq LIMIT $2) c ON true`
+
+// read returns the new events and the mode.
+func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var (
+		found               readResult
+		xminText            string
+		at                  time.Time
+		seq, version        *int64
+		xidText, kind, name *string
+	)
+	rows, err := conn.Query(ctx, readQuery, strconv.FormatUint(l.from(), 10), maxRead+1)
+	if err != nil {
+		return readResult{}, fmt.Errorf("read change log: %w", err)
+	}
+	fresh := map[int64]row{}
+	count := 0
+	_, err = pgx.ForEachRow(rows, []any{&xminText, &at, &found.mode, &found.version, &seq, &xidText, &kind, &name, &version}, func() error {
+		count++
+		if seq == nil {
+			return nil
+		}
+		xid, err := strconv.ParseUint(*xidText, 10, 64)
+		fresh[*seq] = row{xid, models.ChangeEvent{Kind: models.ChangeKind(*kind), ID: *name, Version: *version}}
+		return err
+	})
+	if err != nil {
+		return readResult{}, fmt.Errorf("read change log: %w", err)
+	}
+	if count == 0 {
+		return readResult{}, errNoMode
+	}
+	xmin, err := strconv.ParseUint(xminText, 10, 64)
+	if err != nil {
+		return readResult{}, fmt.Errorf("read change log: %w", err)
+	}
+	l.advance(&found, fresh, xmin, at)
+	return found, nil
+}
+
+var errNoMode = errors.New("the table limiter_mode is empty; it must have one row")
+
+// from returns the first transaction to read changes of. Before the first read
+// nothing is cached that changes could invalidate.
+func (l *changeLog) from() uint64 {
+	if l.xmin == 0 {
+		return math.MaxUint64
+	}
+	return l.xmin
+}
+
+// advance processes the rows from the last xmin on.
+func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64, at time.Time) {
+	first := l.xmin == 0
+	found.restored = first || xmin < l.xmin // a server's xmin never goes back
+	found.all = found.restored || len(fresh) > maxRead || at.Sub(l.at) > maxAbsence
+	if found.restored {
+		clear(l.seen)
+		clear(l.known)
+	}
+	for seq, r := range fresh {
+		if _, met := l.seen[seq]; !met {
+			l.seen[seq] = r
+			l.known[r.event] = struct{}{}
+			found.events = append(found.events, r.event)
+		}
+	}
+	l.xmin, l.at = xmin, at
+	maps.DeleteFunc(l.seen, func(_ int64, r row) bool {
+		if r.xid < xmin {
+			delete(l.known, r.event)
+		}
+		return r.xid < xmin
+	})
+}
+
+// isNews reports whether a notification contains an event that wasn't read yet.
+// An empty one asks to read.
+func (l *changeLog) isNews(payload string) bool {
+	events := parsePayload(payload)
+	for _, e := range events {
+		// Creations and deletions can repeat with the same version.
+		if _, read := l.known[e]; !read || e.Version <= 1 {
+			return true
+		}
+	}
+	return len(events) == 0
+}
+
+// PruneInterval is a suitable interval between calls of Prune.
+const PruneInterval = time.Minute
+
+// Prune deletes one batch of expired changes, by the database's clock, and
+// reports whether there may be more. Errors: models.ErrUnavailable.
+func Prune(ctx context.Context, db *pgxpool.Pool) (more bool, err error) {
+	// The oldest rows by primary key are nearly the oldest by time.
+	tag, err := db.Exec(ctx, `
+		DELETE FROM changes c USING (
+			SELECT xid, seq FROM (SELECT xid, seq, at FROM changes ORDER BY xid, seq LIMIT $1) oldest
+			WHERE at < clock_timestamp() - make_interval(secs => $2)
+		) old WHERE (c.xid, c.seq) = (old.xid, old.seq)`, pruneBatch, retention.Seconds())
+	return tag.RowsAffected() == pruneBatch, postgres.Classify("prune change log", err)
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// comparePlans returns the difference of a plan; a plan that didn't exist before
+// is the zero Plan.
+func comparePlans(before, after models.Plan) planChange {
+	change := planChange{Name: after.Name, Change: "replace", Policies: []policyChange{}}
+	switch before.Version {
+	case 0:
+		change.Change = "create"
+	case after.Version:
+		change.Change = "none"
+		return change
+	}
+	if before.Description != after.Description {
+		change.Description = &[2]string{before.Description, after.Description}
+	}
+	for _, old := range before.Policies {
+		if policyNamed(after.Policies, old.Name) == nil {
+			change.Policies = append(change.Policies, policyChange{Name: old.Name, Change: "remove", Before: policyJSON(old)})
+		}
+	}
+	for _, policy := range after.Policies {
+		switch old := policyNamed(before.Policies, policy.Name); {
+		case old == nil:
+			change.Policies = append(change.Policies, policyChange{Name: policy.Name, Change: "add", After: policyJSON(policy)})
+		case *old != policy:
+			change.Policies = append(change.Policies, policyChange{policy.Name, "change", policyJSON(*old), policyJSON(policy)})
+		}
+	}
+	return change
+}
+
+func policyNamed(policies []ratelimit.Policy, name string) *ratelimit.Policy {
+	for i := range policies {
+		if policies[i].Name == name {
+			return &policies[i]
+		}
+	}
+	return nil
+}
+
+func policyJSON(policy ratelimit.Policy) json.RawMessage {
+	data, err := json.Marshal(policy)
+	if err != nil { // a struct of strings and numbers
+		panic(err)
+	}
+	return data
+}
+
+// String formats the differences: + added, - removed, ~ changed, = unchanged.
+func (c planChanges) String() string {
+	var b strings.Builder
+	signs := map[string]string{"create": "+", "replace": "~", "none": "=", "add": "+", "remove": "-", "change": "~"}
+	differing := 0
+	for _, plan := range c.Plans {
+		fmt.Fprintf(&b, "%s plan %s\n", signs[plan.Change], plan.Name)
+		if plan.Change == "none" {
+			continue
+		}
+		differing++
+		if d := plan.Description; d != nil {
+			fmt.Fprintf(&b, "    ~ description %q -> %q\n", d[0], d[1])
+		}
+		for _, policy := range plan.Policies {
+			fmt.Fprintf(&b, "    %s %s", signs[policy.Change], policy.Name)
+			if policy.Before != nil {
+				fmt.Fprintf(&b, " %s", policy.Before)
+			}
+			if policy.Change == "change" {
+				b.WriteString("\n      ->")
+			}
+			if policy.After != nil {
+				fmt.Fprintf(&b, " %s", policy.After)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	switch {
+	case differing == 0:
+		b.WriteString("No differences.\n")
+	case c.DryRun:
+		fmt.Fprintf(&b, "Nothing was changed. Without --dry-run, %d of %d plans would be.\n", differing, len(c.Plans))
+	default:
+		fmt.Fprintf(&b, "Applied: %d of %d plans were changed.\n", differing, len(c.Plans))
+	}
+	return b.String()
+}

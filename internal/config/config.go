@@ -1,0 +1,180 @@
+// Package config reads and validates the settings of the server.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ratelimiter/internal/apikeys"
+	"ratelimiter/middleware"
+)
+
+// Settings are the flags that every command takes, each with its environment
+// variable. They are plain text until Config has validated all of them together.
+type Settings struct {
+	DatabaseURL    string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres 14 or newer. Unset: a private Postgres in DATA_DIR."`
+	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
+	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks and profiles."`
+	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
+	KeyPepper      string `env:"KEY_PEPPER" placeholder:"SECRET" help:"Secret for hashing API keys; v2:NEW,v1:OLD rotates it. Unset: the one in DATA_DIR, which dev mode creates."`
+	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
+	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
+	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
+	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
+	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
+}
+
+// Config is the validated settings.
+type Config struct {
+	DatabaseURL    string // empty: the private Postgres
+	HTTPAddr       string
+	OpsAddr        string
+	DataDir        string
+	TrustedProxies []string
+	Origins        []string // whose pages may read responses; none: no CORS
+	CacheTTL       time.Duration
+	CacheStale     time.Duration
+	Headers        middleware.Fields
+	Peppers        *apikeys.Peppers // nil until LoadPeppers
+}
+
+// Error is a fault of settings or of the command line.
+type Error struct{ error }
+
+// Unwrap returns the wrapped error.
+func (e *Error) Unwrap() error { return e.error }
+
+// NewError returns a *Error with this message.
+func NewError(message string) error { return &Error{errors.New(message)} }
+
+// Bounds of the cache's times. Below a second a cache has no effect; a day is
+// the longest that a server should run on stale quotas.
+const (
+	minCacheTTL   = time.Second
+	maxCacheTTL   = time.Hour
+	maxCacheStale = 24 * time.Hour
+)
+
+// Config validates every setting. The error is a *Error that lists all faults.
+func (s *Settings) Config() (*Config, error) {
+	var faults []error
+	fault := func(name string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	cfg := &Config{DatabaseURL: s.DatabaseURL, HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
+	var err error
+	fault("DATABASE_URL", checkDatabaseURL(s.DatabaseURL))
+	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
+	fault("OPS_ADDR", checkAddr(s.OpsAddr))
+	cfg.DataDir, err = parseFolder(s.DataDir)
+	fault("DATA_DIR", err)
+	cfg.TrustedProxies, err = parseNetworks(s.TrustedProxies)
+	fault("TRUSTED_PROXIES", err)
+	cfg.Origins, err = parseOrigins(s.Origins)
+	fault("CORS_ORIGINS", err)
+	cfg.CacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
+	fault("CACHE_TTL", err)
+	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
+	fault("CACHE_STALE", err)
+	cfg.Headers, err = parseFields(s.Headers)
+	fault("RATELIMIT_HEADERS", err)
+	if s.KeyPepper != "" {
+		cfg.Peppers, err = apikeys.ParsePeppers(s.KeyPepper)
+		fault("KEY_PEPPER", err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, &Error{err}
+	}
+	return cfg, nil
+}
+
+// LoadPeppers makes sure that keys can be hashed: with KEY_PEPPER, or with the
+// pepper in DATA_DIR, which is created if missing and create is set.
+func (cfg *Config) LoadPeppers(create bool) error {
+	if cfg.Peppers != nil {
+		return nil
+	}
+	var err error
+	cfg.Peppers, err = apikeys.LoadPeppers(cfg.DataDir, create)
+	if errors.Is(err, os.ErrNotExist) {
+		return &Error{fmt.Errorf("KEY_PEPPER: is not set, and %s contains no pepper: "+
+			"set it to a random secret, such as the output of 'openssl rand -hex 32', or run 'serve --dev', which creates one", cfg.DataDir)}
+	}
+	return err
+}
+
+func checkDatabaseURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New("must look like postgres://user:password@host:5432/database") // the value is not repeated because it contains a password
+	}
+	_, err = pgx.ParseConfig(text) // masks the password in its errors
+	return err
+}
+
+func parseFolder(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("must not be empty; the current folder is .")
+	}
+	return filepath.Abs(text)
+}
+
+func parseFields(text string) (middleware.Fields, error) {
+	switch fields := middleware.Fields(text); fields {
+	case middleware.FieldsDraft11, middleware.FieldsLegacy, middleware.FieldsBoth:
+		return fields, nil
+	default:
+		return "", fmt.Errorf("%q must be draft11, legacy or both", text)
+	}
+}
+
+func checkAddr(text string) error {
+	if _, _, err := net.SplitHostPort(text); err != nil {
+		return fmt.Errorf("%q must be host:port, such as :8080 or 127.0.0.1:9090", text)
+	}
+	if _, err := net.ResolveTCPAddr("tcp", text); err != nil {
+		return fmt.Errorf("%q is not an address to listen on: %w", text, err)
+	}
+	return nil
+}
+
+func parseNetworks(list string) ([]string, error) {
+	var networks []string
+	var faults []error
+	for _, part := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if addr, err := netip.ParseAddr(part); err == nil {
+			part = netip.PrefixFrom(addr, addr.BitLen()).String()
+		}
+		if _, err := netip.ParsePrefix(part); err != nil {
+			faults = append(faults, fmt.Errorf("%q must be a network, such as 10.0.0.0/8", part))
+			continue
+		}
+		networks = append(networks, part)
+	}
+	return networks, errors.Join(faults...)
+}
+
+func parseDuration(text string, least, most time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q must be a duration, such as 60s or 10m", text)
+	}
+	if d < least || d > most {
+		return 0, fmt.Errorf("%s must be from %s to %s", d, least, most)
+	}
+	return d, nil
+}

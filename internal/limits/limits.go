@@ -1,0 +1,133 @@
+// Package limits is the rate limiting engine as a service: it decides for
+// subjects of callers' own, by the policies of a plan.
+package limits
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"ratelimiter/internal/quota"
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Service decides checks and reservations. Its counters belong to (the caller's
+// owner, plan, subject, policy) and never touch those of keys. It is safe for
+// concurrent use.
+type Service struct {
+	limiter *ratelimit.Limiter
+	plans   *quota.PlanCache
+	open    *openReservations
+	now     func() time.Time
+}
+
+// New returns a Service that counts with limiter. Reservations expire by the
+// clock now.
+func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time) *Service {
+	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now}
+}
+
+// Check takes check.Cost units from the subject's counters for good, all or
+// nothing. Errors: KindInvalid for an unknown plan, or one with a concurrency
+// policy, whose slot nothing would free; models.ErrUnavailable.
+func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Decision, error) {
+	quota, err := s.quotaFor(ctx, check)
+	if err != nil {
+		return ratelimit.Decision{}, err
+	}
+	for _, p := range quota.Policies() {
+		if p.Algorithm == ratelimit.Concurrency {
+			var faults models.Faults
+			faults.Add("concurrency", fmt.Sprintf("has the concurrency policy %q, whose slot a check would never free: reserve instead", p.Name), "plan")
+			return ratelimit.Decision{}, faults.Err()
+		}
+	}
+	var r ratelimit.Reservation
+	if err := s.limiter.Reserve(ctx, &r, quota, "", check.Cost); err != nil {
+		return ratelimit.Decision{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+	}
+	return r.Decision, nil
+}
+
+// Reserve takes units that can be given back until expiresAt, by the id that it
+// returns; the id is empty when nothing was taken. An expired reservation stays
+// spent, except that its concurrency slots are freed. Errors: as of Check, and
+// KindUnavailable when too many reservations are open.
+func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error) {
+	quota, err := s.quotaFor(ctx, check)
+	if err != nil {
+		return d, "", expiresAt, err
+	}
+	now := s.now()
+	if err := s.open.checkRoom(check.Owner, now); err != nil {
+		return d, "", expiresAt, err
+	}
+	r := new(ratelimit.Reservation)
+	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
+		return d, "", expiresAt, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+	}
+	if !r.Decision.Allowed || check.Cost == 0 {
+		return r.Decision, "", expiresAt, nil
+	}
+	expiresAt = now.Add(r.Decision.Wait + lifetime(quota))
+	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
+}
+
+// Commit settles an owner's reservation at its actual cost and gives the rest
+// back. Errors: models.ErrNotFound without an open reservation of this id;
+// KindInvalid when actual exceeds what was reserved.
+func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) error {
+	r, err := s.open.get(owner, id, s.now())
+	if err != nil {
+		return err
+	}
+	err = r.Commit(ctx, actual)
+	if errors.Is(err, ratelimit.ErrCost) {
+		var faults models.Faults
+		faults.Add("max", "must be at most what was reserved", "cost")
+		return faults.Err() // the reservation stays open
+	}
+	return s.settled(owner, id, err)
+}
+
+// Release gives back all of an owner's reservation. Error: models.ErrNotFound
+// without an open reservation of this id.
+func (s *Service) Release(ctx context.Context, owner, id string) error {
+	r, err := s.open.get(owner, id, s.now())
+	if err != nil {
+		return err
+	}
+	return s.settled(owner, id, r.Release(ctx))
+}
+
+// settled forgets a reservation. A concurrent call may have settled it first.
+func (s *Service) settled(owner, id string, err error) error {
+	s.open.remove(owner, id)
+	switch {
+	case errors.Is(err, ratelimit.ErrSettled):
+		return models.ErrNotFound
+	case err != nil:
+		return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+	default:
+		return nil
+	}
+}
+
+// quotaFor binds the plan's policies to the subject's counters.
+func (s *Service) quotaFor(ctx context.Context, check models.Check) (*ratelimit.Quota, error) {
+	plan, err := s.plans.Quota(ctx, check.Plan)
+	if errors.Is(err, models.ErrNotFound) {
+		var faults models.Faults
+		faults.Add("unknown", "there is no such plan", "plan")
+		return nil, faults.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Quoted, so that different triples never make the same name.
+	subject := "check " + strconv.Quote(check.Owner) + " " + strconv.Quote(check.Plan) + " " + strconv.Quote(check.Subject)
+	return plan.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
+}

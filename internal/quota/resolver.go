@@ -1,0 +1,164 @@
+// Package quota stores plans and resolves presented keys to their quotas. Key
+// and plan are read from Postgres in one query, merged to policies, and cached
+// in memory by cache-aside, so that a request with a known key needs no query.
+//
+// Package ratelimit decides requests; internal/apikeys manages keys and supplies
+// the verification of presented keys.
+package quota
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/maypok86/otter/v2"
+
+	"ratelimiter/internal/cache"
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// KeyVerifier checks presented keys.
+type KeyVerifier interface {
+	// ParseID returns the id in a presented key, or models.ErrInvalidKey.
+	ParseID(presented string) (string, error)
+	// Verify reports, in constant time, whether mac is the presented key's
+	// under the pepper of that version.
+	Verify(presented, pepperVersion string, mac []byte) bool
+}
+
+// CacheConfig sets how long quotas are cached.
+type CacheConfig struct {
+	TTL   time.Duration // how long a quota is fresh
+	Stale time.Duration // how long a stale one is served while Postgres is down; never for admin keys
+}
+
+// Bounds of the cache. An entry takes about 1 KB because keys on the same plan
+// share compiled policies, so 100,000 take about 100 MB. Negative entries are
+// cheap to load again.
+const (
+	maxEntries  = 100_000
+	maxNegative = 10_000
+	negativeTTL = 5 * time.Second
+	loadTimeout = 2 * time.Second
+)
+
+// Resolver resolves presented keys to quotas. It is safe for concurrent use.
+type Resolver struct {
+	db          *pgxpool.Pool
+	verifier    KeyVerifier
+	mode        *EnforcementMode
+	cache       *cache.Aside[keyHash, *resolved]
+	compiled    *otter.Cache[string, *ratelimit.Quota] // by the JSON of the policies
+	generations generations
+}
+
+// keyHash is the SHA-256 of a presented key. Entries are found by it, so that
+// the slower HMAC is computed once per load and memory holds no key in clear.
+type keyHash [sha256.Size]byte
+
+// resolved is a cache entry.
+type resolved struct {
+	key      models.APIKey
+	quota    *ratelimit.Quota
+	shadow   shadowQuota // of quota
+	until    time.Time   // when the next override expires; zero: never
+	snapshot snapshot
+}
+
+// NewResolver returns a Resolver that reads from db. In the global shadow mode
+// all quotas that it returns are in shadow mode. The caller must Close it.
+func NewResolver(db *pgxpool.Pool, verifier KeyVerifier, mode *EnforcementMode, cfg CacheConfig) (*Resolver, error) {
+	aside, err := cache.NewAside[keyHash](cache.Options[*resolved]{
+		Size: maxEntries, LoadTimeout: loadTimeout, TTL: cfg.TTL,
+		Stale:        cfg.Stale,
+		ServeStale:   func(r *resolved) bool { return !r.key.IsAdmin() },
+		Negative:     func(err error) bool { return errors.Is(err, models.ErrInvalidKey) },
+		NegativeSize: maxNegative, NegativeTTL: negativeTTL,
+		Until: func(r *resolved) time.Time { return r.until },
+		Valid: func(r *resolved) bool { return r.snapshot.current() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := otter.New(&otter.Options[string, *ratelimit.Quota]{MaximumSize: maxPlans})
+	if err != nil {
+		return nil, err
+	}
+	return &Resolver{db: db, verifier: verifier, mode: mode, cache: aside, compiled: compiled}, nil
+}
+
+// Cached returns what is cached for a presented key at now. A nil key means
+// that it isn't cached. If the result isn't fresh, Resolve must be called.
+func (r *Resolver) Cached(presented string, now time.Time) (key *models.APIKey, quota *ratelimit.Quota, fresh bool) {
+	hash := keyHash(sha256.Sum256([]byte(presented)))
+	entry, state := r.cache.Peek(hash, now)
+	switch state {
+	case cache.Absent:
+		return nil, nil, false
+	case cache.Due:
+		r.cache.Refresh(hash, now, r.loader(presented))
+	case cache.Fresh, cache.Stale, cache.Expired:
+	}
+	if entry.key.Status(now) != models.KeyActive {
+		return nil, nil, false
+	}
+	return &entry.key, r.inForce(entry), state == cache.Fresh || state == cache.Due
+}
+
+// Resolve returns the presented key and its quota, from the cache or by one
+// query, shared by concurrent callers. Key and quota are shared and must not be
+// changed. Errors: models.ErrInvalidKey (unknown, revoked, expired or mistyped);
+// models.ErrUnavailable (Postgres is down and nothing cached may be served);
+// ctx's.
+func (r *Resolver) Resolve(ctx context.Context, presented string, now time.Time) (*models.APIKey, *ratelimit.Quota, error) {
+	if _, err := r.verifier.ParseID(presented); err != nil {
+		return nil, nil, err
+	}
+	hash := keyHash(sha256.Sum256([]byte(presented)))
+	entry, err := r.cache.Get(ctx, hash, now, r.loader(presented))
+	if err != nil {
+		return nil, nil, err
+	}
+	if entry.key.Status(now) != models.KeyActive {
+		return nil, nil, models.ErrInvalidKey
+	}
+	return &entry.key, r.inForce(entry), nil
+}
+
+// inForce returns the entry's quota under the global mode.
+func (r *Resolver) inForce(entry *resolved) *ratelimit.Quota {
+	if r.mode.Shadow() {
+		return entry.shadow.of(entry.quota)
+	}
+	return entry.quota
+}
+
+// Invalidate drops the entries that depend on a changed key or plan. Requests
+// that begin later see the new state; the result of a load that began earlier
+// is not cached.
+func (r *Resolver) Invalidate(event models.ChangeEvent) {
+	switch event.Kind {
+	case models.ChangedKey:
+		r.generations.mark(r.generations.key(event.ID))
+	case models.ChangedPlan:
+		r.generations.mark(r.generations.plan(event.ID))
+	default:
+		return
+	}
+	r.cache.Invalidate()
+}
+
+// InvalidateAll drops all entries.
+func (r *Resolver) InvalidateAll() {
+	r.generations.markAll()
+	r.cache.Invalidate()
+}
+
+// Close ends running loads.
+func (r *Resolver) Close() {
+	r.cache.Close()
+	r.compiled.StopAllGoroutines()
+}

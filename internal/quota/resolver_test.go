@@ -1,0 +1,79 @@
+package quota
+
+import (
+	"errors"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
+)
+
+// anyKey verifies every presented key; the key's text is its id.
+type anyKey struct{}
+
+func (anyKey) ParseID(presented string) (string, error)      { return presented, nil }
+func (anyKey) Verify(_, pepperVersion string, _ []byte) bool { return pepperVersion == "v1" }
+
+// noInvalidator ignores events.
+type noInvalidator struct{ models.Invalidator }
+
+func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	db, err := pgxpool.New(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := testkit.NewProxy(t, u.Host)
+	u.Host = proxy.Addr()
+	slow, err := pgxpool.New(t.Context(), u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slow.Close)
+	if _, err := db.Exec(t.Context(), `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+		VALUES ('k', 'k', 'free', 'o', 'k', '{}', '', 'v1')`); err != nil {
+		t.Fatal(err)
+	}
+	resolver, err := NewResolver(slow, anyKey{}, NewEnforcementMode(db, noInvalidator{}), CacheConfig{TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(resolver.Close)
+	if err := slow.Ping(t.Context()); err != nil { // connect before answers are held
+		t.Fatal(err)
+	}
+
+	proxy.HoldAnswers()
+	loaded := make(chan error, 1)
+	go func() {
+		_, _, err := resolver.Resolve(t.Context(), "k", time.Now())
+		loaded <- err
+	}()
+	for deadline := time.Now().Add(20 * time.Second); !proxy.Holds(); {
+		if time.Now().After(deadline) {
+			t.Fatal("no answer is held")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := db.Exec(t.Context(), `UPDATE api_keys SET revoked_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+	resolver.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: "k", Version: 2})
+	proxy.PassAnswers()
+	<-loaded // a request that began before the change may get either result
+	if key, _, fresh := resolver.Cached("k", time.Now()); key != nil && fresh {
+		t.Error("the old key is cached as fresh")
+	}
+	if _, _, err := resolver.Resolve(t.Context(), "k", time.Now()); !errors.Is(err, models.ErrInvalidKey) {
+		t.Errorf("Resolve: %v; want models.ErrInvalidKey", err)
+	}
+}

@@ -1,0 +1,38 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/handlers"
+	"ratelimiter/middleware"
+)
+
+// NewOpsHandler returns the handler of the ops address: health checks and
+// profiles.
+func NewOpsHandler(health *handlers.Health, log *slog.Logger) http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.Use(middleware.Begin(), middleware.Recover(log), middleware.RenderErrors())
+	router.NoRoute(middleware.NotFound)
+	router.GET("/livez", health.Live)
+	router.GET("/readyz", health.Ready)
+	router.GET("/debug/pprof/*name", func(c *gin.Context) {
+		switch c.Param("name") {
+		case "/profile":
+			pprof.Profile(c.Writer, c.Request)
+		case "/trace":
+			pprof.Trace(c.Writer, c.Request)
+		case "/symbol":
+			pprof.Symbol(c.Writer, c.Request)
+		case "/cmdline":
+			pprof.Cmdline(c.Writer, c.Request)
+		default:
+			pprof.Index(c.Writer, c.Request)
+		}
+	})
+	return router
+}

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/middleware"
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// RouterConfig is what the middleware needs.
+type RouterConfig struct {
+	Log            *slog.Logger
+	Quotas         middleware.Quotas
+	Failures       *middleware.FailureLimiter
+	Limiter        *ratelimit.Limiter // of keys' quotas
+	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
+	Usage          middleware.Recorder
+	Fields         middleware.Fields
+	Origins        []string // whose pages may read responses; none: no CORS
+	TrustedProxies []string // networks whose X-Forwarded-For is trusted
+}
+
+// defaultTimeout bounds what a handler waits for. It is below the server's write
+// timeout, so that the client still gets the response.
+const defaultTimeout = 10 * time.Second
+
+// NewRouter returns the API: the routes of h with the middleware around them.
+func NewRouter(h Handlers, cfg RouterConfig) (http.Handler, error) {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.HandleMethodNotAllowed = true
+	router.RedirectTrailingSlash = false
+	router.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	if err := router.SetTrustedProxies(cfg.TrustedProxies); err != nil {
+		return nil, err
+	}
+	router.Use(middleware.Begin(), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors())
+	if len(cfg.Origins) > 0 {
+		router.Use(middleware.CORS(cfg.Origins))
+	}
+	router.NoRoute(middleware.NotFound)
+	router.NoMethod(middleware.MethodNotAllowed)
+
+	authenticate, builtIn := middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn)
+	methods := map[string][]string{}
+	for _, r := range Routes(h) {
+		chain := cfg.chain(r, authenticate, builtIn)
+		router.Handle(r.Method, r.Path, chain...)
+		methods[r.Path] = append(methods[r.Path], r.Method)
+		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
+			router.Handle(http.MethodHead, r.Path, chain...)
+			methods[r.Path] = append(methods[r.Path], http.MethodHead)
+		}
+	}
+	for path, supported := range methods {
+		router.OPTIONS(path, middleware.Options(supported...))
+	}
+	return middleware.Compress(router), nil
+}
+
+// chain returns a route's handlers, outermost first.
+func (cfg *RouterConfig) chain(r Route, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
+	if r.Public {
+		return []gin.HandlerFunc{middleware.IgnoreRange(), r.Handler}
+	}
+	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
+	chain := []gin.HandlerFunc{
+		authenticate, middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
+	}
+	if r.Cost == 0 { // administration, of which changes are audited
+		chain = append(chain, middleware.RecordAddress())
+	}
+	if r.Cost == 0 && r.Scope == "" {
+		chain = append(chain, builtIn)
+	}
+	if r.Stream {
+		return append(chain, middleware.Stream(), r.Handler)
+	}
+	return append(chain, middleware.Deadline(cmp.Or(r.Timeout, defaultTimeout)), r.Handler)
+}

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/docs"
+	"ratelimiter/handlers"
+	"ratelimiter/models"
+)
+
+// Route is one line of the route table.
+type Route struct {
+	Method  string
+	Path    string // as gin spells it
+	Handler gin.HandlerFunc
+	Scope   models.Scope  // a key needs it; empty: any key. It is also the route's policy group
+	Cost    int64         // units per call
+	Timeout time.Duration // of the handler; 0: defaultTimeout
+	Stream  bool          // the response has no end of its own: no timeout, no write deadline
+	Public  bool          // needs no key and costs nothing
+}
+
+// pathParameter is a parameter of a path, as gin spells it.
+var pathParameter = regexp.MustCompile(`[:*](\w+)`)
+
+// Name returns the route's name in usage and refusals: "GET /v1/products/{id}".
+func (r *Route) Name() string {
+	return r.Method + " " + pathParameter.ReplaceAllString(r.Path, "{$1}")
+}
+
+// Handlers serve the routes.
+type Handlers struct {
+	Products *handlers.Products
+	Orders   *handlers.Orders
+	Invoices *handlers.Invoices
+	Checks   *handlers.Checks
+	Me       *handlers.Me
+	Usage    *handlers.Usage
+	Keys     *handlers.Keys
+	Plans    *handlers.Plans
+	Limiter  *handlers.Limiter
+	Audit    *handlers.Audit
+	Health   *handlers.Health
+}
+
+// Routes returns the route table. With zero Handlers it only describes the
+// routes.
+func Routes(h Handlers) []Route {
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	return []Route{
+		{Method: get, Path: "/v1/products", Handler: h.Products.List, Scope: models.ScopeProductsRead, Cost: 1},
+		{Method: get, Path: "/v1/products/:id", Handler: h.Products.Get, Scope: models.ScopeProductsRead, Cost: 1},
+
+		{Method: post, Path: "/v1/orders", Handler: h.Orders.Create, Scope: models.ScopeOrdersWrite, Cost: 5},
+		{Method: get, Path: "/v1/orders", Handler: h.Orders.List, Scope: models.ScopeOrdersRead, Cost: 1},
+		{Method: get, Path: "/v1/orders/:id", Handler: h.Orders.Get, Scope: models.ScopeOrdersRead, Cost: 1},
+		{Method: get, Path: "/v1/orders/:id/invoice", Handler: h.Invoices.Get, Scope: models.ScopeOrdersRead, Cost: 10},
+
+		{Method: post, Path: "/v1/limits/check", Handler: h.Checks.Check, Scope: models.ScopeLimitsCheck},
+		{Method: post, Path: "/v1/limits/reserve", Handler: h.Checks.Reserve, Scope: models.ScopeLimitsCheck},
+		{Method: post, Path: "/v1/limits/commit", Handler: h.Checks.Commit, Scope: models.ScopeLimitsCheck},
+		{Method: post, Path: "/v1/limits/release", Handler: h.Checks.Release, Scope: models.ScopeLimitsCheck},
+
+		{Method: get, Path: "/v1/me", Handler: h.Me.Get},
+		{Method: get, Path: "/v1/me/limits", Handler: h.Me.Limits},
+		{Method: post, Path: "/v1/me/rotate", Handler: h.Me.Rotate},
+		{Method: get, Path: "/v1/me/usage", Handler: h.Usage.Mine},
+		{Method: get, Path: "/v1/me/refusals", Handler: h.Usage.MyRefusals},
+
+		{Method: get, Path: "/v1/admin/keys", Handler: h.Keys.List, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys", Handler: h.Keys.Create, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id", Handler: h.Keys.Get, Scope: models.ScopeAdminKeys},
+		{Method: patch, Path: "/v1/admin/keys/:id", Handler: h.Keys.Patch, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/rotate", Handler: h.Keys.Rotate, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/revoke", Handler: h.Keys.Revoke, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/reset", Handler: h.Keys.Reset, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id/limits", Handler: h.Keys.Limits, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id/usage", Handler: h.Usage.OfKey, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id/refusals", Handler: h.Usage.RefusalsOfKey, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/simulate", Handler: h.Usage.Simulate, Scope: models.ScopeAdminKeys},
+
+		{Method: get, Path: "/v1/admin/plans", Handler: h.Plans.List, Scope: models.ScopeAdminPlans},
+		{Method: get, Path: "/v1/admin/plans/:name", Handler: h.Plans.Get, Scope: models.ScopeAdminPlans},
+		{Method: put, Path: "/v1/admin/plans/:name", Handler: h.Plans.Put, Scope: models.ScopeAdminPlans},
+		{Method: del, Path: "/v1/admin/plans/:name", Handler: h.Plans.Delete, Scope: models.ScopeAdminPlans},
+
+		{Method: get, Path: "/v1/admin/limiter", Handler: h.Limiter.Get, Scope: models.ScopeAdminPlans},
+		{Method: put, Path: "/v1/admin/limiter", Handler: h.Limiter.Put, Scope: models.ScopeAdminPlans},
+
+		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit},
+
+		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true},
+		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true},
+		{Method: get, Path: "/", Handler: docs.Home, Public: true},
+		{Method: get, Path: "/docs", Handler: docs.Page, Public: true},
+		{Method: get, Path: "/swagger/*any", Handler: docs.SwaggerUI, Public: true},
+		{Method: get, Path: "/redoc", Handler: docs.Reference, Public: true},
+		{Method: get, Path: "/redoc/*any", Handler: docs.ReDoc, Public: true},
+		{Method: get, Path: "/openapi.json", Handler: docs.Spec, Public: true},
+	}
+}

@@ -1,0 +1,239 @@
+package middleware
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// Fail reports that a request failed and ends it. RenderErrors writes the
+// response.
+func Fail(c *gin.Context, err error) {
+	_ = c.Error(err) // c.Error returns its argument wrapped, for chaining
+	c.Abort()
+}
+
+// httpError is a failure that only HTTP knows.
+type httpError struct {
+	status int
+	detail string
+}
+
+// Error returns the detail.
+func (e *httpError) Error() string { return e.detail }
+
+// HTTPStatus returns the status of the response.
+func (e *httpError) HTTPStatus() int { return e.status }
+
+// statusError is an error with an HTTP status, whose text may be sent to
+// clients: this package's, or one of the input.
+type statusError interface {
+	error
+	HTTPStatus() int
+}
+
+// limitedError is a refusal by policies.
+type limitedError struct {
+	detail     string
+	violated   []string      // names of the policies that refused
+	retryAfter time.Duration // 0: a retry can never succeed
+}
+
+// Error returns the detail.
+func (e *limitedError) Error() string { return e.detail }
+
+// RenderErrors writes a problem when a handler reported an error, or set only an
+// error status, and wrote nothing. It is the only place that writes problems.
+func RenderErrors() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Next()
+		if c.Writer.Written() {
+			return
+		}
+		if status := c.Writer.Status(); len(c.Errors) == 0 && status >= http.StatusBadRequest {
+			Fail(c, &httpError{status, http.StatusText(status) + "."})
+		}
+		if len(c.Errors) > 0 {
+			renderError(c)
+		}
+	}
+}
+
+// NotFound handles unknown paths.
+func NotFound(c *gin.Context) {
+	Fail(c, &httpError{http.StatusNotFound, "Unknown path. The API is described at /docs."})
+}
+
+// MethodNotAllowed handles methods that a path doesn't support. Gin has set the
+// Allow header.
+func MethodNotAllowed(c *gin.Context) {
+	allow := allowHeader(strings.Split(c.Writer.Header().Get("Allow"), ", "))
+	c.Header("Allow", allow)
+	Fail(c, &httpError{
+		http.StatusMethodNotAllowed,
+		fmt.Sprintf("The method %s is not supported here. Supported: %s.", c.Request.Method, allow),
+	})
+}
+
+// statusClientClosedRequest is nginx's status for a client that closed the
+// connection before the response. There is no standard one.
+const statusClientClosedRequest = 499
+
+// retryUnavailable is the Retry-After of a response to a failed dependency.
+const retryUnavailable = 2 * time.Second
+
+// retryOverloaded is the shortest Retry-After of a rejected job: by then the
+// queue that it met is processed or given up. Because many are rejected at
+// once, up to spreadOverloaded is added at random.
+const (
+	retryOverloaded  = time.Second
+	spreadOverloaded = 3 * time.Second
+)
+
+// problem is the client-visible part of an error.
+type problem struct {
+	status     int
+	kind       string // the problem's type; empty: ProblemBlank
+	detail     string
+	fields     []FieldError
+	requestID  string        // of an earlier request that failed with these fields; empty: the present one
+	retryAfter time.Duration // 0: no Retry-After
+	limited    *limitedError // of a 429
+}
+
+// problemFor maps an error to the problem sent to the client. It is the only
+// place where error kinds become HTTP statuses. Causes are logged, never sent.
+func problemFor(ctx context.Context, err error) problem {
+	if limited, ok := errors.AsType[*limitedError](err); ok {
+		return problem{
+			status: http.StatusTooManyRequests, kind: ProblemQuotaExceeded, detail: limited.detail,
+			retryAfter: limited.retryAfter, limited: limited,
+		}
+	}
+	if status, ok := errors.AsType[statusError](err); ok {
+		return problem{status: status.HTTPStatus(), detail: maskKeys(status.Error())}
+	}
+	domain, ok := errors.AsType[*models.Error](err)
+	switch {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		// For the log, and for charging: the client caused it.
+		return problem{status: statusClientClosedRequest, detail: "The client closed the connection."}
+	case ok:
+		return problemForKind(domain)
+	case errors.Is(err, context.DeadlineExceeded):
+		return problemForKind(models.ErrUnavailable)
+	default:
+		return problem{
+			status: http.StatusInternalServerError,
+			detail: "An internal error occurred. The request id identifies it in the server's log.",
+		}
+	}
+}
+
+// kindStatuses are the statuses and the standard details of error kinds.
+var kindStatuses = map[models.Kind]struct {
+	status int
+	detail string
+}{
+	models.KindNotFound:           {http.StatusNotFound, "The resource does not exist, or belongs to another owner."},
+	models.KindUnauthenticated:    {http.StatusUnauthorized, "The API key is not valid."},
+	models.KindForbidden:          {http.StatusForbidden, "The API key does not allow this."},
+	models.KindConflict:           {http.StatusConflict, "The current state of the resource does not allow this."},
+	models.KindPreconditionFailed: {http.StatusPreconditionFailed, "The resource has another version."},
+	models.KindInvalid:            {http.StatusUnprocessableEntity, ""},
+	models.KindUnavailable:        {http.StatusServiceUnavailable, "A required service is unavailable. Retry later."},
+	models.KindOverloaded:         {http.StatusServiceUnavailable, "The server is at capacity. Retry later."},
+}
+
+// problemForKind maps a domain error to a problem.
+func problemForKind(err *models.Error) problem {
+	standard := kindStatuses[err.Kind]
+	p := problem{
+		status: standard.status, detail: maskKeys(cmp.Or(err.Message, standard.detail)), retryAfter: err.RetryAfter,
+		requestID: err.RequestID,
+	}
+	switch err.Kind {
+	case models.KindInvalid:
+		p.detail, p.fields = faultCount(err), fieldErrors(err.Faults)
+	case models.KindUnavailable:
+		p.retryAfter = cmp.Or(p.retryAfter, retryUnavailable)
+	case models.KindOverloaded:
+		p.kind, p.retryAfter = ProblemReducedCapacity, retryOverloaded+rand.N(spreadOverloaded)
+	default:
+	}
+	return p
+}
+
+// renderError writes the problem of the last error that was reported.
+func renderError(c *gin.Context) {
+	p := problemFor(c.Request.Context(), c.Errors.Last().Err)
+	body := Problem{
+		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Detail: p.detail,
+		Instance:  maskKeys(c.Request.URL.EscapedPath()),
+		RequestID: cmp.Or(p.requestID, models.RequestFrom(c).ID), Errors: p.fields,
+	}
+	if p.status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", challenge)
+	}
+	if p.retryAfter > 0 {
+		setRetryAfter(c, p.retryAfter)
+	}
+	if p.limited == nil {
+		writeProblem(c, p.status, body)
+		return
+	}
+	quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated}
+	if p.retryAfter > 0 {
+		seconds := p.retryAfter.Seconds()
+		quota.RetryAfter = &seconds
+	}
+	writeProblem(c, p.status, quota)
+}
+
+// responseOnlyHeaders are set by handlers for a successful response and removed
+// when the request fails.
+var responseOnlyHeaders = []string{"Content-Type", "Content-Disposition", "Etag", "Link", "Location"}
+
+// writeProblem writes body as problem+json and drops the header fields of the
+// successful response.
+func writeProblem(c *gin.Context, status int, body any) {
+	data, err := json.Marshal(body)
+	if err != nil { // a struct of strings and numbers
+		panic(err)
+	}
+	header := c.Writer.Header()
+	for _, name := range responseOnlyHeaders {
+		delete(header, name)
+	}
+	header["Cache-Control"] = noStore
+	c.Data(status, ProblemMediaType, data)
+}
+
+// setRetryAfter sets Retry-After: whole seconds, never too early, and jittered.
+func setRetryAfter(c *gin.Context, d time.Duration) {
+	c.Header("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10))
+}
+
+// faultCount returns the detail of a 422.
+func faultCount(err *models.Error) string {
+	switch listed := len(err.Faults); {
+	case err.TotalFaults == 1:
+		return "1 fault in the request: see errors."
+	case err.TotalFaults > listed:
+		return fmt.Sprintf("%d faults in the request: see errors for the first %d.", err.TotalFaults, listed)
+	default:
+		return fmt.Sprintf("%d faults in the request: see errors.", listed)
+	}
+}

@@ -1,0 +1,122 @@
+package middleware
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+)
+
+// requestState is what the middleware keeps about one request. It is found
+// through the context, so that other middleware may wrap the response writer.
+// It is itself a response writer because it settles the reservation when the
+// status is written. States are pooled; what may outlive the request is in
+// retained.
+type requestState struct {
+	gin.ResponseWriter
+	*retained
+	started time.Time
+	keys    map[any]any // of the gin.Context, kept to save its allocation
+
+	route       *models.Route
+	recorder    Recorder
+	fields      Fields
+	limited     bool // reservation is in use
+	settled     bool // reservation is settled and its header fields are set
+	reservation ratelimit.Reservation
+}
+
+// retained is allocated once per request and never reused, because handlers may
+// keep references to it.
+type retained struct {
+	request models.Request
+
+	// Backing arrays of header values, which may be read after the request.
+	requestIDField, rateLimitField [1]string
+}
+
+// stateKey is the key of the *requestState in a gin.Context. It is a string for
+// the same reason as models.RequestKey.
+const stateKey = "ratelimiter/middleware.requestState"
+
+var states = sync.Pool{New: func() any { return &requestState{keys: make(map[any]any, 2)} }}
+
+// Begin opens a request: it accepts or generates the request id, stores the
+// request's state in the context and wraps the response writer. All other
+// middleware of this package needs it.
+func Begin() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		s := states.Get().(*requestState)
+		s.ResponseWriter = c.Writer
+		s.retained = &retained{request: models.Request{ID: requestID(c.Request.Header)}}
+		s.started = time.Now()
+		s.keys[models.RequestKey], s.keys[stateKey] = &s.request, s
+		c.Keys, c.Writer = s.keys, s
+		s.requestIDField[0] = s.request.ID
+		s.Header()[requestIDHeader] = s.requestIDField[:]
+		defer func() {
+			c.Writer = s.ResponseWriter
+			s.record()
+			s.release()
+			s.reset()
+			states.Put(s)
+		}()
+		c.Next()
+		c.Writer.WriteHeaderNow()
+	}
+}
+
+// reset forgets the request. The reservation keeps referring to the quota,
+// which is cached anyway.
+func (s *requestState) reset() {
+	clear(s.keys)
+	s.ResponseWriter, s.retained, s.route, s.recorder = nil, nil, nil, nil
+	s.limited, s.settled = false, false
+}
+
+// stateOf returns the state of the request that ctx, a *gin.Context, belongs to.
+func stateOf(ctx context.Context) *requestState { return ctx.Value(stateKey).(*requestState) }
+
+// WriteHeaderNow settles the reservation and sends the header.
+func (s *requestState) WriteHeaderNow() {
+	s.settle()
+	s.ResponseWriter.WriteHeaderNow()
+}
+
+// Write sends the header, if it wasn't sent, and data.
+func (s *requestState) Write(data []byte) (int, error) {
+	s.settle()
+	s.varyBySize(len(data))
+	return s.ResponseWriter.Write(data)
+}
+
+// WriteString is Write for a string.
+func (s *requestState) WriteString(text string) (int, error) {
+	s.settle()
+	s.varyBySize(len(text))
+	return s.ResponseWriter.WriteString(text)
+}
+
+// Flush sends what is buffered.
+func (s *requestState) Flush() {
+	s.settle()
+	s.ResponseWriter.Flush()
+}
+
+// Hijack takes over the connection, for WebSockets. The status is 101, a
+// success.
+func (s *requestState) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s.ResponseWriter.WriteHeader(http.StatusSwitchingProtocols)
+	s.settle()
+	return s.ResponseWriter.Hijack()
+}
+
+// Unwrap returns the wrapped writer, for http.ResponseController.
+func (s *requestState) Unwrap() http.ResponseWriter { return s.ResponseWriter }
