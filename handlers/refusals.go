@@ -98,7 +98,7 @@ type refusalsOfKey struct {
 }
 
 func (h *Usage) refusalsOf(ctx context.Context, in refusalsOfKey) (models.Page[models.Refusal], error) {
-	if err := h.usage.Known(ctx, in.ID); err != nil {
+	if err := h.usage.Exists(ctx, in.ID); err != nil {
 		return models.Page[models.Refusal]{}, err
 	}
 	return h.usage.Refusals(ctx, in.ID, in.Refusals.toModel())

@@ -99,7 +99,7 @@ func (h *Usage) Simulate(c *gin.Context) {
 }
 
 func (h *Usage) simulate(ctx context.Context, in simulateKey) (models.Simulation, error) {
-	if err := h.usage.Known(ctx, in.ID); err != nil {
+	if err := h.usage.Exists(ctx, in.ID); err != nil {
 		return models.Simulation{}, err
 	}
 	from, to := in.Body.timeRange()

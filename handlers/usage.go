@@ -17,8 +17,8 @@ import (
 
 // UsageService knows what keys have used.
 type UsageService interface {
-	// Known returns nil when there is a key with this id, or models.ErrNotFound.
-	Known(ctx context.Context, keyID string) error
+	// Exists returns nil if a key with this ID exists, otherwise models.ErrNotFound.
+	Exists(ctx context.Context, keyID string) error
 	// Usage returns the buckets with requests, oldest first.
 	Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error)
 	// Refusals returns up to q.Limit refusals, newest first.
@@ -150,7 +150,7 @@ func (h *Usage) OfKey(c *gin.Context) {
 }
 
 func (h *Usage) ofKey(ctx context.Context, in historyOfKey) ([]models.Usage, error) {
-	if err := h.usage.Known(ctx, in.ID); err != nil {
+	if err := h.usage.Exists(ctx, in.ID); err != nil {
 		return nil, err
 	}
 	return h.usage.Usage(ctx, in.ID, in.Query.toModel())

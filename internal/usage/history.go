@@ -11,22 +11,23 @@ import (
 	"ratelimiter/models"
 )
 
-// Known returns nil when there is a key with this id, whatever its status.
-// Errors: models.ErrNotFound, models.ErrUnavailable.
-func (s *Service) Known(ctx context.Context, keyID string) error {
-	var known bool
-	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&known)
+// Exists returns nil if a key with this ID exists, regardless of its status. The
+// error is models.ErrNotFound or models.ErrUnavailable.
+func (s *Service) Exists(ctx context.Context, keyID string) error {
+	var exists bool
+	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&exists)
 	switch {
-	case err == nil && known:
+	case err == nil && exists:
 		return nil
 	case err == nil, postgres.IsUntranslatable(err):
 		return fmt.Errorf("key %q: %w", keyID, models.ErrNotFound)
 	default:
-		return failure("read key", err)
+		return wrapError("read key", err)
 	}
 }
 
-// The history of each bucket: its roll-up, and what one policy refused.
+// Parts of the queries of Usage: the selection from a roll-up, and the refusals of
+// one policy.
 const (
 	historyOf = ` WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
 
@@ -35,18 +36,18 @@ const (
 	FROM usage_policies WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
 )
 
-// rollUps are the tables of each bucket.
+// rollUps maps bucket widths to tables.
 var rollUps = map[models.UsageBucket]string{
 	models.BucketMinute: "usage_minutes",
 	models.BucketHour:   "usage_hours",
 	models.BucketDay:    "usage_days",
 }
 
-// Usage returns the buckets of a key's history in which there were requests,
-// oldest first. Errors: models.ErrUnavailable.
+// Usage returns the buckets of a key's history that have requests, oldest first.
+// The first bucket contains q.From. The error is models.ErrUnavailable.
 func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error) {
 	width := q.Bucket.Duration()
-	from := q.From.UTC().Truncate(width) // whole buckets
+	from := q.From.UTC().Truncate(width)
 	query := `SELECT at AS start, sum(requests)::bigint, sum(refused)::bigint, sum(cost)::bigint FROM ` + rollUps[q.Bucket] + historyOf + ` ORDER BY 1`
 	args := []any{keyID, from, q.To, q.Group}
 	if q.Policy != "" {
@@ -57,7 +58,7 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 	}
 	rows, err := s.db.Query(ctx, query, args...)
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, wrapError("read usage", err)
 	}
 	history, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (models.Usage, error) {
 		var u models.Usage
@@ -66,12 +67,12 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 		return u, err
 	})
 	if err != nil {
-		return nil, failure("read usage", err)
+		return nil, wrapError("read usage", err)
 	}
 	return history, nil
 }
 
-// Refusals returns up to q.Limit of a key's refusals, newest first. Errors:
+// Refusals returns up to q.Limit refusals of a key, newest first. The error is
 // models.ErrUnavailable.
 func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQuery) (models.Page[models.Refusal], error) {
 	before, beforeID := any("infinity"), ""
@@ -87,18 +88,18 @@ func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQu
 		WHERE key_id = $1 AND (at, id) < ($2::timestamptz, $3) AND ($4 = '' OR request_id = $4)
 		ORDER BY at DESC, id DESC LIMIT $5`, keyID, before, beforeID, q.RequestID, q.Limit+1)
 	if err != nil {
-		return models.Page[models.Refusal]{}, failure("read refusals", err)
+		return models.Page[models.Refusal]{}, wrapError("read refusals", err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[models.Refusal])
 	if err != nil {
-		return models.Page[models.Refusal]{}, failure("read refusals", err)
+		return models.Page[models.Refusal]{}, wrapError("read refusals", err)
 	}
 	return models.PageOf(list, q.Limit, func(last models.Refusal) models.Position {
 		return models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
 	}), nil
 }
 
-// failure wraps an error of the database; see models.Failure.
-func failure(doing string, err error) error {
-	return models.Failure(doing, err, postgres.IsUnavailable(err))
+// wrapError wraps an error of the database. See models.Failure.
+func wrapError(operation string, err error) error {
+	return models.Failure(operation, err, postgres.IsUnavailable(err))
 }
