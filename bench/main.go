@@ -1,7 +1,7 @@
-// Command bench compares the engine with other Go rate limiters, side by side
-// in one process: every contender gets a short slice of time in turn, round
-// after round, so that whatever else the machine does meets all of them
-// alike. It prints medians and, first of all, ratios to this engine.
+// Command bench compares the engine with other Go rate limiters in one process.
+// Candidates run in short, interleaved slices of time, so that other load on the
+// machine affects all of them equally. It prints medians and their ratios to this
+// engine.
 //
 //	go run . [-rounds 30] [-slice 20ms] [-keys 100000] [-memory 1000000]
 package main
@@ -22,61 +22,61 @@ import (
 	"time"
 )
 
-// plenty is a limit that no measurement reaches.
-const plenty = 3_000_000_000
+// highLimit is a limit that no measurement exhausts.
+const highLimit = 3_000_000_000
 
 func main() {
-	rounds := flag.Int("rounds", 30, "rounds of slices")
-	slice := flag.Duration("slice", 20*time.Millisecond, "time of one contender in one round")
-	random := flag.Int("keys", 100_000, "how many random keys")
-	million := flag.Int("memory", 1_000_000, "how many keys to measure memory with; 0 leaves it out")
+	rounds := flag.Int("rounds", 30, "number of rounds")
+	slice := flag.Duration("slice", 20*time.Millisecond, "time per candidate and round")
+	randomKeys := flag.Int("keys", 100_000, "number of random keys")
+	memoryKeys := flag.Int("memory", 1_000_000, "number of keys for the memory measurement; 0 skips it")
 	flag.Parse()
 
 	fmt.Printf("%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOMAXPROCS(0))
 	speed("one hot key", 1, 1, *rounds, *slice)
 	speed("one hot key, two goroutines", 1, 2, *rounds, *slice)
-	speed(fmt.Sprint(*random, " random keys"), *random, 1, *rounds, *slice)
-	if *million > 0 {
-		space(*million)
+	speed(fmt.Sprint(*randomKeys, " random keys"), *randomKeys, 1, *rounds, *slice)
+	if *memoryKeys > 0 {
+		memoryUse(*memoryKeys)
 	}
 	exactness()
-	fmt.Println("\nWhat each leaves out of what a request gets from this engine:")
+	fmt.Println("\nFeatures of this engine that each candidate omits:")
 	table(func(w *tabwriter.Writer) {
-		for _, c := range contenders {
-			fmt.Fprintf(w, "%s\t%s\n", c.name, c.lacks)
+		for _, c := range candidates {
+			fmt.Fprintf(w, "%s\t%s\n", c.name, c.omits)
 		}
 	})
 }
 
-// speed runs all contenders in turn and prints the median time of a take.
+// speed runs all candidates interleaved and prints the median time of a take.
 func speed(title string, count, goroutines, rounds int, slice time.Duration) {
 	names := newKeys(count)
-	takes := make([]func(string) bool, len(contenders))
-	times := make([][]float64, len(contenders))
-	for i, c := range contenders {
-		takes[i] = c.open(config{plenty, time.Hour, count})
+	takes := make([]func(string) bool, len(candidates))
+	times := make([][]float64, len(candidates))
+	for i, c := range candidates {
+		takes[i] = c.open(config{highLimit, time.Hour, count})
 		for n := range names.n {
 			takes[i](names.key(n))
 		}
 	}
 	runtime.GC()
 	for range rounds {
-		for _, i := range rand.Perm(len(contenders)) {
+		for _, i := range rand.Perm(len(candidates)) {
 			times[i] = append(times[i], run(takes[i], names, goroutines, slice))
 		}
 	}
-	fmt.Printf("\n%s, by the median of %d interleaved slices of %v:\n", title, rounds, slice)
+	fmt.Printf("\n%s, median of %d interleaved slices of %v:\n", title, rounds, slice)
 	base := median(times[0])
 	table(func(w *tabwriter.Writer) {
-		for i, c := range contenders {
+		for i, c := range candidates {
 			m := median(times[i])
 			fmt.Fprintf(w, "%s\t%.2f ×\t(%.0f ns)\n", c.name, m/base, m)
 		}
 	})
 }
 
-// run takes from random keys for a slice of time and returns nanoseconds a
-// take, over all goroutines.
+// run takes from random keys for a slice of time and returns nanoseconds per take
+// of all goroutines together.
 func run(take func(string) bool, names keys, goroutines int, slice time.Duration) float64 {
 	const batch = 64
 	var total atomic.Int64
@@ -101,16 +101,16 @@ func run(take func(string) bool, names keys, goroutines int, slice time.Duration
 	return float64(time.Since(began).Nanoseconds()) / float64(total.Load())
 }
 
-// space fills each contender with keys and prints what one takes, and how
-// long a full garbage collection lasts beside them.
-func space(count int) {
+// memoryUse fills each candidate with keys and prints the memory per key and the
+// duration of a full garbage collection.
+func memoryUse(count int) {
 	fmt.Printf("\n%d keys in memory:\n", count)
 	names := newKeys(count)
 	var base float64
 	table(func(w *tabwriter.Writer) {
-		for i, c := range contenders {
+		for i, c := range candidates {
 			before := heap()
-			take := c.open(config{plenty, time.Hour, count})
+			take := c.open(config{highLimit, time.Hour, count})
 			for n := range names.n {
 				take(names.key(n))
 			}
@@ -122,11 +122,12 @@ func space(count int) {
 			if i == 0 {
 				base = bytes
 			}
-			fmt.Fprintf(w, "%s\t%.2f ×\t(%.0f B a key)\tfull GC %v\n", c.name, bytes/base, bytes, pause.Round(time.Millisecond))
+			fmt.Fprintf(w, "%s\t%.2f ×\t(%.0f B per key)\tfull GC %v\n", c.name, bytes/base, bytes, pause.Round(time.Millisecond))
 		}
 	})
 }
 
+// heap returns the size of the live heap in bytes.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -135,12 +136,13 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// exactness lets each contender be asked for more than there is, in two ways.
+// exactness exceeds each candidate's limit, concurrently and across a window
+// boundary, and prints the number of admitted requests.
 func exactness() {
 	const limit = 1000
-	fmt.Printf("\nOf a limit of %d an hour, eight goroutines at once got, in the worst of 20 tries:\n", limit)
+	fmt.Printf("\nAdmitted of a limit of %d per hour, by eight goroutines, worst of 20 runs:\n", limit)
 	table(func(w *tabwriter.Writer) {
-		for _, c := range contenders {
+		for _, c := range candidates {
 			worst := 0
 			for range 20 {
 				take := c.open(config{limit, time.Hour, 10})
@@ -149,23 +151,23 @@ func exactness() {
 			fmt.Fprintf(w, "%s\t%d\t%.2f × the limit\n", c.name, worst, float64(worst)/limit)
 		}
 	})
-	fmt.Printf("\nOf a limit of %d a second, who asks from 0.9 s to 1.1 s got, in these 0.2 s:\n", limit)
+	fmt.Printf("\nAdmitted of a limit of %d per second, from 0.9 s to 1.1 s:\n", limit)
 	table(func(w *tabwriter.Writer) {
-		for _, c := range contenders {
+		for _, c := range candidates {
 			take := c.open(config{limit, time.Second, 10})
 			start := time.Now().Truncate(time.Second).Add(time.Second)
 			time.Sleep(time.Until(start.Add(time.Millisecond)))
-			take("k") // opens the window of those who count from the first request
+			take("k") // starts windows that begin with the first request
 			time.Sleep(time.Until(start.Add(900 * time.Millisecond)))
 			got := hammer(take, 1, func(int) bool { return time.Since(start) < 1100*time.Millisecond })
 			fmt.Fprintf(w, "%s\t%d\t%.2f × the limit\n", c.name, got, float64(got)/limit)
 		}
 	})
-	fmt.Println("A token bucket's due is 1.2 × there: its burst and what refills; a window's is 1 ×.")
+	fmt.Println("Expected: 1.2 × for a token bucket (burst and refill), 1 × for a window.")
 }
 
-// hammer asks from several goroutines while more says so, and returns how many
-// passed.
+// hammer takes from several goroutines while more returns true and returns the
+// number of admitted takes.
 func hammer(take func(string) bool, goroutines int, more func(n int) bool) int {
 	var passed atomic.Int64
 	var wg sync.WaitGroup
@@ -182,8 +184,8 @@ func hammer(take func(string) bool, goroutines int, more func(n int) bool) int {
 	return int(passed.Load())
 }
 
-// keys are names in random order, in one piece of memory, so that reading
-// them costs all contenders little and the collector nothing.
+// keys is keys in random order in one string, so that reading them is cheap and
+// adds no work for the garbage collector.
 type keys struct {
 	text string
 	n    int

@@ -234,7 +234,7 @@ func TestASecondServerInTheSameFolderIsToldTheWayOut(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
-	if code != exitFailure {
+	if code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	for _, part := range []string{strconv.Itoa(server.cmd.Process.Pid), "DATA_DIR", "DATABASE_URL"} {
@@ -329,11 +329,11 @@ func TestKeysAreManagedFromTheCommandLine(t *testing.T) {
 	if _, stdout, _ = outcome(t, env, "keys", "list"); !strings.Contains(stdout, made.ID+"  revoked") {
 		t.Errorf("list:\n%s", stdout)
 	}
-	if code, _, stderr := outcome(t, env, "keys", "revoke", "nobody"); code != exitFailure || !strings.Contains(stderr, "not found") {
+	if code, _, stderr := outcome(t, env, "keys", "revoke", "nobody"); code != 1 || !strings.Contains(stderr, "not found") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	code, _, stderr = outcome(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
-	if code != exitFailure || !strings.Contains(stderr, `"a" is no scope`) || !strings.Contains(stderr, `"b" is no scope`) {
+	if code != 1 || !strings.Contains(stderr, `"a" is no scope`) || !strings.Contains(stderr, `"b" is no scope`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	server.end(syscall.SIGTERM)
@@ -374,7 +374,7 @@ func TestEveryFaultOfTheSettingsIsToldBeforeAnythingStarts(t *testing.T) {
 		"DATABASE_URL=mysql://root:hunter2@db/x", "HTTP_ADDR=8080", "OPS_ADDR=127.0.0.1:http:1", "TRUSTED_PROXIES=10.0.0.0/8,10.0.0.0/99,me",
 		"CORS_ORIGINS=https://a.example/,null", "CACHE_TTL=1", "CACHE_STALE=99h", "KEY_PEPPER=short",
 	}, "serve")
-	if code != exitUsage || stdout != "" {
+	if code != 2 || stdout != "" {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "https://a.example/", `"null"`, "CACHE_TTL", "CACHE_STALE", "KEY_PEPPER"} {
@@ -389,14 +389,14 @@ func TestEveryFaultOfTheSettingsIsToldBeforeAnythingStarts(t *testing.T) {
 
 func TestProductionNeedsAPepper(t *testing.T) {
 	code, _, stderr := outcome(t, []string{"DATA_DIR=" + t.TempDir()}, "serve")
-	if code != exitUsage || !strings.Contains(stderr, "KEY_PEPPER") || !strings.Contains(stderr, "openssl rand") {
+	if code != 2 || !strings.Contains(stderr, "KEY_PEPPER") || !strings.Contains(stderr, "openssl rand") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
 func TestAWrongCommandLineIsAUsageError(t *testing.T) {
 	for _, args := range [][]string{{"nonsense"}, {"keys"}, {"keys", "create"}, {"serve", "--no-such-flag"}} {
-		if code, _, stderr := outcome(t, nil, args...); code != exitUsage || !strings.Contains(stderr, "ratelimiter:") {
+		if code, _, stderr := outcome(t, nil, args...); code != 2 || !strings.Contains(stderr, "ratelimiter:") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
 	}
@@ -501,7 +501,7 @@ func TestATakenAddressIsToldAtOnce(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	dir := t.TempDir()
 	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=" + taken.Addr().String(), "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
-	if code != exitFailure || !strings.Contains(stderr, "HTTP_ADDR") || !strings.Contains(stderr, "in use") {
+	if code != 1 || !strings.Contains(stderr, "HTTP_ADDR") || !strings.Contains(stderr, "in use") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if made, _ := filepath.Glob(filepath.Join(dir, "postgres-*")); len(made) != 0 {

@@ -17,7 +17,7 @@ import (
 
 // UsageService reads the usage of keys.
 type UsageService interface {
-	// Exists returns nil if there is a key with this id, or models.ErrNotFound.
+	// Exists returns nil if a key with this ID exists, otherwise models.ErrNotFound.
 	Exists(ctx context.Context, keyID string) error
 	// Usage returns the buckets with requests, oldest first.
 	Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error)

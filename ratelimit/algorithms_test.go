@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// counter is a real counter of one policy, whatever it keeps.
+// counter is a counter of one policy, with either kind of state.
 type counter struct {
 	c     *Compiled
 	state State
@@ -38,7 +38,7 @@ func (k *counter) give(taken State, now, units int64) {
 	k.state = k.c.Give(k.state, taken, now, units)
 }
 
-// status is a look without a change.
+// status returns the status of a take of cost without changing the counter.
 func (k *counter) status(now, cost int64) Status {
 	if k.c.Listed() {
 		list := k.list
@@ -53,8 +53,8 @@ func (k *counter) status(now, cost int64) Status {
 	return k.c.Status(s, now, cost, ok)
 }
 
-// drawPolicy draws a policy of one algorithm: often a small one, where
-// boundaries are near, and sometimes one at the bounds.
+// drawPolicy draws a valid policy of one algorithm. It prefers small numbers,
+// whose boundaries are reached soon, and the bounds of validation.
 func drawPolicy(t *rapid.T, a Algorithm) *Compiled {
 	number := func(name string, high int64) int64 {
 		return rapid.OneOf(rapid.Int64Range(1, min(12, high)), rapid.Int64Range(1, high), rapid.Just(high)).Draw(t, name)
@@ -94,12 +94,12 @@ func drawPolicy(t *rapid.T, a Algorithm) *Compiled {
 	return c
 }
 
-// drawPause draws a time to let pass: nothing, a little, about a unit's
-// worth, about a period, or until about the instant at which something changes.
+// drawPause draws a time to pass: none, a few nanoseconds, about an emission
+// interval, about a period, or up to a change that the status announces.
 func drawPause(t *rapid.T, k *counter, now int64) int64 {
 	c := k.c
 	if rapid.IntRange(0, 2).Draw(t, "until") == 0 {
-		st := k.status(now, rapid.Int64Range(1, min(MaxCost, c.capacity)).Draw(t, "of"))
+		st := k.status(now, rapid.Int64Range(1, min(MaxCost, c.capacity)).Draw(t, "change of cost"))
 		until := rapid.SampledFrom([]time.Duration{st.RetryAfter, st.ResetAfter}).Draw(t, "change")
 		return max(0, int64(until)-rapid.Int64Range(0, 1).Draw(t, "before"))
 	}
@@ -110,86 +110,86 @@ func drawPause(t *rapid.T, k *counter, now int64) int64 {
 	return rapid.OneOf(
 		rapid.Just(int64(0)),
 		rapid.Int64Range(0, 3),
-		rapid.Int64Range(0, 2*c.interval),
+		rapid.Int64Range(0, 2*c.emissionInterval),
 		rapid.Int64Range(0, 3*period),
-		rapid.SampledFrom([]int64{c.interval, max(0, c.interval-1), period - 1, period, period + 1, 2 * period}),
+		rapid.SampledFrom([]int64{c.emissionInterval, max(0, c.emissionInterval-1), period - 1, period, period + 1, 2 * period}),
 	).Draw(t, "pause")
 }
 
-func TestAlgorithmsAgainstModel(t *testing.T) {
+func TestAlgorithms_MatchModel(t *testing.T) {
 	for _, a := range []Algorithm{TokenBucket, LeakyBucket, FixedWindow, SlidingWindow, SlidingLog, Calendar} {
 		t.Run(string(a), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { againstModel(t, drawPolicy(t, a)) })
+			rapid.Check(t, func(t *rapid.T) { compareWithModel(t, drawPolicy(t, a)) })
 		})
 	}
 }
 
-// takenUnits is a take that may be given back in part.
-type takenUnits struct {
-	taken   State
-	receipt receipt
-	left    int64
+// openTake is a take that can be given back in part.
+type openTake struct {
+	taken     State
+	receipt   receipt
+	remaining int64
 }
 
-// againstModel lets time pass, takes and gives back at random, and compares
-// every verdict and every remaining with the model's.
-func againstModel(t *rapid.T, c *Compiled) {
+// compareWithModel passes time, takes and gives back at random, and compares
+// every verdict and Remaining with the model.
+func compareWithModel(t *rapid.T, c *Compiled) {
 	real, slow := &counter{c: c}, newModel(c)
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + rapid.Int64Range(0, int64(366*24*time.Hour)).Draw(t, "start")
-	var open []takenUnits
+	var open []openTake
 	for range rapid.IntRange(1, 40).Draw(t, "steps") {
 		now += drawPause(t, real, now)
 		if len(open) > 0 && rapid.IntRange(0, 3).Draw(t, "give") == 0 {
 			i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
-			units := rapid.Int64Range(1, open[i].left).Draw(t, "units")
+			units := rapid.Int64Range(1, open[i].remaining).Draw(t, "units")
 			real.give(open[i].taken, now, units)
 			slow.refund(open[i].receipt, now, units)
-			if open[i].left -= units; open[i].left == 0 || c.Algorithm == TokenBucket || c.Algorithm == LeakyBucket {
+			if open[i].remaining -= units; open[i].remaining == 0 || c.Algorithm == TokenBucket || c.Algorithm == LeakyBucket {
 				open = append(open[:i], open[i+1:]...)
 			}
 			continue
 		}
 		cost := rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, min(MaxCost, c.capacity))).Draw(t, "cost")
-		room := slow.remaining(now)
+		remaining := slow.remaining(now)
 		compareStatus(t, real, slow, now, cost)
 		s, ok := real.take(now, cost)
-		if want := room.Cmp(big.NewInt(cost)) >= 0; ok != want {
-			t.Fatalf("cost %d with %v remaining: allowed %v", cost, room, ok)
+		if want := remaining.Cmp(big.NewInt(cost)) >= 0; ok != want {
+			t.Fatalf("allowed = %v for cost %d with %v remaining", ok, cost, remaining)
 		}
 		if ok {
-			open = append(open, takenUnits{s, slow.charge(now, cost), cost})
+			open = append(open, openTake{s, slow.charge(now, cost), cost})
 		}
 	}
 	compareStatus(t, real, slow, now, 1)
 }
 
-// compareStatus checks Remaining against the model, and by the model that a
-// retry passes after RetryAfter and not a nanosecond before.
+// compareStatus checks Remaining against the model, and that in the model a
+// retry passes after RetryAfter and not a nanosecond earlier.
 func compareStatus(t *rapid.T, real *counter, slow model, now, cost int64) {
 	st := real.status(now, cost)
-	room := slow.remaining(now)
-	if room.Sign() < 0 {
-		room.SetInt64(0)
+	remaining := slow.remaining(now)
+	if remaining.Sign() < 0 {
+		remaining.SetInt64(0)
 	}
-	if room.Cmp(big.NewInt(st.Remaining)) != 0 {
-		t.Fatalf("%d remaining, by the model %v", st.Remaining, room)
+	if remaining.Cmp(big.NewInt(st.Remaining)) != 0 {
+		t.Fatalf("Remaining = %d, want %v", st.Remaining, remaining)
 	}
 	switch {
 	case st.Allowed:
 		if st.RetryAfter != 0 {
-			t.Fatalf("allowed, and retry after %d", st.RetryAfter)
+			t.Fatalf("RetryAfter = %d for an admitted cost, want 0", st.RetryAfter)
 		}
 	case cost > real.c.capacity:
 		if st.RetryAfter != Never {
-			t.Fatalf("a cost above the capacity: retry after %d", st.RetryAfter)
+			t.Fatalf("RetryAfter = %d for a cost above the capacity, want Never", st.RetryAfter)
 		}
 	default:
 		at := now + int64(st.RetryAfter)
 		if slow.remaining(at).Cmp(big.NewInt(cost)) < 0 {
-			t.Fatalf("after %d the model would still refuse", st.RetryAfter)
+			t.Fatalf("model refuses after RetryAfter = %d", st.RetryAfter)
 		}
 		if slow.remaining(at-1).Cmp(big.NewInt(cost)) >= 0 {
-			t.Fatalf("the model would pass sooner than after %d", st.RetryAfter)
+			t.Fatalf("model admits before RetryAfter = %d", st.RetryAfter)
 		}
 	}
 }

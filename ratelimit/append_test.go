@@ -7,10 +7,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestAppendUintIsStrconvs(t *testing.T) {
+func TestAppendUint_MatchesStrconv(t *testing.T) {
 	check := func(n uint64) {
 		if got, want := string(appendUint([]byte("x"), n)), "x"+strconv.FormatUint(n, 10); got != want {
-			t.Errorf("%d is written %q; want %q", n, got, want)
+			t.Errorf("appendUint(%d) = %q, want %q", n, got, want)
 		}
 	}
 	for _, power := range powers {

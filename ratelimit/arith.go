@@ -5,10 +5,10 @@ import (
 	"math/bits"
 )
 
-// never is the instant that doesn't come.
+// never is later than every instant.
 const never = math.MaxInt64
 
-// satAdd is a+b, held at the ends of int64 instead of wrapping.
+// satAdd returns a+b, saturated to int64.
 func satAdd(a, b int64) int64 {
 	s := a + b
 	if (a^s)&(b^s) < 0 {
@@ -20,7 +20,7 @@ func satAdd(a, b int64) int64 {
 	return s
 }
 
-// satSub is a-b, held at the ends of int64 instead of wrapping.
+// satSub returns a-b, saturated to int64.
 func satSub(a, b int64) int64 {
 	d := a - b
 	if (a^b)&(a^d) < 0 {
@@ -32,9 +32,9 @@ func satSub(a, b int64) int64 {
 	return d
 }
 
-// mulDiv is a×b ÷ c as quotient and rest, exact over 128 bits. All three must
-// be non-negative and c positive; ok is false when the quotient needs more
-// than 63 bits.
+// mulDiv returns quotient and remainder of a×b ÷ c, computed in 128 bits. a and
+// b must not be negative and c must be positive. ok is false if the quotient
+// overflows int64.
 func mulDiv(a, b, c int64) (quotient, rest int64, ok bool) {
 	hi, lo := bits.Mul64(uint64(a), uint64(b))
 	if hi == 0 {
@@ -48,7 +48,7 @@ func mulDiv(a, b, c int64) (quotient, rest int64, ok bool) {
 	return int64(q), int64(r), q <= math.MaxInt64
 }
 
-// mulDivUp is a×b ÷ c rounded up, held at never when it doesn't fit.
+// mulDivUp returns a×b ÷ c rounded up, saturated to never.
 func mulDivUp(a, b, c int64) int64 {
 	q, r, ok := mulDiv(a, b, c)
 	if !ok {
@@ -60,8 +60,8 @@ func mulDivUp(a, b, c int64) int64 {
 	return q
 }
 
-// floorTo is the last multiple of step at or before t, also for negative t;
-// it is held at the first multiple that an int64 can hold.
+// floorTo returns the largest multiple of step that is at most t, saturated to
+// the smallest multiple in int64.
 func floorTo(t, step int64) int64 {
 	r := t % step
 	if r == 0 {
@@ -76,5 +76,5 @@ func floorTo(t, step int64) int64 {
 	return t - r
 }
 
-// clamp holds v between low and high.
+// clamp returns v limited to the range from low to high.
 func clamp(v, low, high int64) int64 { return max(low, min(v, high)) }

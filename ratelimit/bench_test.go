@@ -12,30 +12,26 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// roomy is three policies that a benchmark doesn't exhaust; spent is the same
-// with a window that is exhausted at once.
+// unlimited is three policies that a benchmark doesn't exhaust. exhausted has a
+// bucket that the first request exhausts.
 var (
-	roomy = []ratelimit.Policy{
+	unlimited = []ratelimit.Policy{
 		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1_000_000, Period: "1s", Burst: 2_000_000},
 		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: 60_000_000, Period: "1m"},
 		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: ratelimit.MaxLimit, Period: ratelimit.Month},
 	}
-	spent = []ratelimit.Policy{
+	exhausted = []ratelimit.Policy{
 		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "1h", Burst: 1},
-		roomy[1], roomy[2],
+		unlimited[1], unlimited[2],
 	}
 )
 
-// cached is what a server keeps for a key: the quota, found by the SHA-256 of
-// what the caller has presented.
-type cached = otter.Cache[[32]byte, *ratelimit.Quota]
-
-// deployment is a limiter with quotas cached for n keys, in random order. The
-// keys themselves lie in one piece: a key that a caller has just presented is
-// at hand.
+// deployment is a limiter with the cached quotas of n keys, by the SHA-256 of
+// the key. The keys are in random order and in one allocation, because the key
+// of a request is already in the CPU cache.
 type deployment struct {
 	limiter *ratelimit.Limiter
-	quotas  *cached
+	quotas  *otter.Cache[[32]byte, *ratelimit.Quota]
 	keys    []byte
 	n       int
 }
@@ -62,12 +58,12 @@ func deploy(b testing.TB, n int, policies []ratelimit.Policy) *deployment {
 	return d
 }
 
-// request is the whole way of one request: the presented key, the cached
-// quota, the decision over its policies, and the values of both header fields.
+// request processes one request: it hashes the key, looks up the cached quota,
+// decides over its policies and formats both header fields.
 func (d *deployment) request(key []byte, r *ratelimit.Reservation, buf []byte) (policy []string, field string) {
 	q, ok := d.quotas.GetIfPresent(sha256.Sum256(key))
 	if !ok {
-		panic("a key is not cached")
+		panic("key is not cached")
 	}
 	if err := d.limiter.Reserve(ctx, r, q, "products:read", 1); err != nil {
 		panic(err)
@@ -97,21 +93,20 @@ func benchmarkDecision(b *testing.B, keys int, policies []ratelimit.Policy) {
 	}
 }
 
-// BenchmarkDecision is the table of the design: presented key → cached quota →
-// three policies → both header values.
+// BenchmarkDecision measures a request with three policies, from the key to both
+// header fields.
 func BenchmarkDecision(b *testing.B) {
-	b.Run("hot key", func(b *testing.B) { benchmarkDecision(b, 1, roomy) })
-	b.Run("hot key refused", func(b *testing.B) { benchmarkDecision(b, 1, spent) })
-	b.Run("100000 random keys", func(b *testing.B) { benchmarkDecision(b, 100_000, roomy) })
-	b.Run("100000 random keys refused", func(b *testing.B) { benchmarkDecision(b, 100_000, spent) })
+	b.Run("hot_key", func(b *testing.B) { benchmarkDecision(b, 1, unlimited) })
+	b.Run("hot_key_refused", func(b *testing.B) { benchmarkDecision(b, 1, exhausted) })
+	b.Run("100000_random_keys", func(b *testing.B) { benchmarkDecision(b, 100_000, unlimited) })
+	b.Run("100000_random_keys_refused", func(b *testing.B) { benchmarkDecision(b, 100_000, exhausted) })
 }
 
-// BenchmarkDecisionParallel is to be run with -cpu 1,2: it shows what a second
-// core brings.
+// BenchmarkDecisionParallel measures scaling over cores. Run it with -cpu 1,2.
 func BenchmarkDecisionParallel(b *testing.B) {
 	for _, keys := range []int{1, 100_000} {
-		b.Run(fmt.Sprint(keys, " keys"), func(b *testing.B) {
-			d := deploy(b, keys, roomy)
+		b.Run(fmt.Sprint("keys=", keys), func(b *testing.B) {
+			d := deploy(b, keys, unlimited)
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
@@ -129,22 +124,22 @@ func BenchmarkDecisionParallel(b *testing.B) {
 	}
 }
 
-// BenchmarkYardstick is what every decision starts with: the SHA-256 of the
-// presented key. Times on a busy machine are best read as multiples of it.
-func BenchmarkYardstick(b *testing.B) {
+// BenchmarkDecision_Baseline measures the SHA-256 of a key, with which every
+// decision begins. On a busy machine, compare multiples of it instead of times.
+func BenchmarkDecision_Baseline(b *testing.B) {
 	key := []byte("rl_live_000000000012_0000000000000000000012000000")
 	for b.Loop() {
 		sha256.Sum256(key)
 	}
 }
 
-// BenchmarkParts is where a decision's time goes on a hot key.
-func BenchmarkParts(b *testing.B) {
-	d := deploy(b, 1, roomy)
+// BenchmarkDecision_Stages measures the stages of a decision on a hot key.
+func BenchmarkDecision_Stages(b *testing.B) {
+	d := deploy(b, 1, unlimited)
 	q, _ := d.quotas.GetIfPresent(sha256.Sum256(d.key(0)))
 	var r ratelimit.Reservation
 	buf := make([]byte, 0, 256)
-	b.Run("look-up", func(b *testing.B) {
+	b.Run("lookup", func(b *testing.B) {
 		hash := sha256.Sum256(d.key(0))
 		for b.Loop() {
 			d.quotas.GetIfPresent(hash)
@@ -172,7 +167,7 @@ func BenchmarkParts(b *testing.B) {
 	})
 }
 
-// BenchmarkReserve is the engine alone, by algorithm.
+// BenchmarkReserve measures a reservation and its release by algorithm.
 func BenchmarkReserve(b *testing.B) {
 	for _, p := range everyAlgorithm {
 		b.Run(string(p.Algorithm), func(b *testing.B) {

@@ -2,15 +2,14 @@ package ratelimit
 
 import "time"
 
-// clock reads the time as nanoseconds since the Unix epoch. The default one
-// starts from the wall clock and goes on by the monotonic one: windows stand
-// where the Unix epoch puts them, and a step of the machine's clock neither
-// opens nor closes any. It therefore doesn't learn of such a step until the
-// process is started again.
+// clock returns the time in nanoseconds since the Unix epoch. The default clock
+// adds monotonic time to the wall clock reading at its creation: windows are
+// aligned to the Unix epoch, and a step of the system clock doesn't open or
+// close one. It ignores such steps until the process restarts.
 type clock struct {
-	read  func() time.Time // nil for the default
+	read  func() time.Time // nil: the default clock
 	base  time.Time
-	epoch int64 // of base
+	epoch int64 // base in nanoseconds since the Unix epoch
 }
 
 func newClock() clock {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Compiled is a policy with its defaults resolved and everything that can be
-// computed once computed. It is immutable and safe for concurrent use.
+// Compiled is a policy with its defaults resolved and derived values computed.
+// It is immutable and safe for concurrent use.
 type Compiled struct {
-	// Policy is the rule with every default filled in.
+	// Policy has every default filled in.
 	Policy
 
 	id          uint64
@@ -18,20 +18,20 @@ type Compiled struct {
 	kind        kind
 	perOwner    bool
 
-	capacity  int64 // units available from fresh
-	limit     int64 // units a period
-	period    int64 // nanoseconds; 0 for calendar and concurrency
-	interval  int64 // emission interval in nanoseconds, rounded up
-	most      int64 // a level is held below this, in units
-	maxWait   int64 // nanoseconds
-	hold      int64 // nanoseconds
-	zone      *time.Location
-	anchorDay int
+	capacity         int64 // units
+	limit            int64 // units per period
+	period           int64 // nanoseconds; 0 for calendar and concurrency
+	emissionInterval int64 // period ÷ limit in nanoseconds, rounded up
+	maxLevel         int64 // upper bound of a bucket's level, in units
+	maxWait          int64 // nanoseconds
+	hold             int64 // nanoseconds
+	zone             *time.Location
+	anchorDay        int
 
-	field string // `"name";r=`, the head of its RateLimit item
+	field string // `"name";r=`, the start of its RateLimit item
 }
 
-// kind is an Algorithm as a number, which is faster to switch on.
+// kind is an Algorithm as an integer, which is faster to switch on.
 type kind uint8
 
 const (
@@ -49,25 +49,26 @@ var kinds = map[Algorithm]kind{
 	Calendar: calendar, SlidingLog: slidingLog, Concurrency: concurrency,
 }
 
-// ID identifies the policy's name: with the subject, the counter.
+// ID identifies the counter of a subject: the hash of the policy's name and
+// shape.
 func (c *Compiled) ID() uint64 { return c.id }
 
-// Fingerprint tells apart the policies of one name whose states don't
-// understand each other: another algorithm, period, zone or anchor day. A
-// store that finds a counter with another fingerprint starts it anew.
+// Fingerprint is the hash of the policy's shape: its algorithm and period, and
+// for calendar its time zone and anchor day. States of different shapes are
+// incompatible. A store resets a counter whose fingerprint differs.
 func (c *Compiled) Fingerprint() uint32 { return c.fingerprint }
 
-// PerOwner says whether the counter is the owner's.
+// PerOwner reports whether the policy spends the owner's counter.
 func (c *Compiled) PerOwner() bool { return c.perOwner }
 
-// Holds says whether the policy counts requests that run, not units.
+// Holds reports whether the policy counts running requests instead of units.
 func (c *Compiled) Holds() bool { return c.kind == concurrency }
 
-// Capacity is how many units a fresh counter admits at once.
+// Capacity returns the number of units that a fresh counter admits at once.
 func (c *Compiled) Capacity() int64 { return c.capacity }
 
-// CostOf is what a request of this cost takes from the policy: concurrency
-// counts requests, the others units.
+// CostOf returns the units that a request of the given cost takes from the
+// policy. Concurrency takes one slot per request.
 func (c *Compiled) CostOf(cost int64) int64 {
 	if c.kind == concurrency {
 		return min(cost, 1)
@@ -75,7 +76,7 @@ func (c *Compiled) CostOf(cost int64) int64 {
 	return cost
 }
 
-// compile resolves a valid policy.
+// compile resolves the defaults of a valid policy and computes derived values.
 func compile(p Policy) (*Compiled, error) {
 	p = withDefaults(p)
 	zone, err := loadZone(p.TimeZone)
@@ -100,10 +101,10 @@ func compile(p Policy) (*Compiled, error) {
 	if !p.Period.calendar() {
 		c.period = nanoseconds(p.Period)
 	}
-	c.interval = (c.period + c.limit - 1) / c.limit
-	// A lowered limit keeps what was spent, but nobody waits longer than a
-	// period for its sake: then a full bucket is a period from its first unit.
-	c.most = c.capacity + c.limit
+	c.emissionInterval = (c.period + c.limit - 1) / c.limit
+	// A lowered limit keeps the units spent. This bound makes the first unit
+	// available again after at most one period.
+	c.maxLevel = c.capacity + c.limit
 	c.id, c.fingerprint = identify(p)
 	return c, nil
 }
@@ -127,7 +128,7 @@ func withDefaults(p Policy) Policy {
 		setDefault(&p.MaxWait, "1s")
 	case Concurrency:
 		setDefault(&p.Hold, "60s")
-	case FixedWindow, SlidingWindow, SlidingLog: // limit and period say it all
+	case FixedWindow, SlidingWindow, SlidingLog: // no defaults of their own
 	}
 	setDefault(&p.Charge, Requests)
 	return p
@@ -144,11 +145,10 @@ func nanoseconds(p Period) int64 {
 	return int64(d)
 }
 
-// identify derives the counter's identity and the state's fingerprint. They
-// are cut from SHA-256, so that they are the same in every process. A policy of
-// the same name and another algorithm or period has another counter: were it
-// the same one, begun anew at every change, then two keys that share a subject
-// under different plans would wipe each other's counts by turns.
+// identify returns the counter's ID and the state's fingerprint. Both are
+// truncated SHA-256 hashes, so they are the same in every process. The ID
+// includes the shape: two keys that share a subject under different plans would
+// otherwise reset each other's counter with every request.
 func identify(p Policy) (id uint64, fingerprint uint32) {
 	shape := string(p.Algorithm) + "\x00"
 	if p.Algorithm == Calendar {
@@ -157,6 +157,6 @@ func identify(p Policy) (id uint64, fingerprint uint32) {
 		shape += strconv.FormatInt(nanoseconds(p.Period), 10)
 	}
 	kind := sha256.Sum256([]byte(shape))
-	whole := sha256.Sum256([]byte(p.Name + "\x00" + shape)) // no name has a NUL
+	whole := sha256.Sum256([]byte(p.Name + "\x00" + shape)) // names contain no NUL
 	return binary.LittleEndian.Uint64(whole[:]), binary.LittleEndian.Uint32(kind[:])
 }

@@ -2,16 +2,15 @@ package ratelimit
 
 import "time"
 
-// concurrencyRetry is what a refused caller is told: when a slot becomes free
-// is not known.
+// concurrencyRetry is the RetryAfter of a refused request. The time at which a
+// slot becomes free is unknown.
 const concurrencyRetry = time.Second
 
-// concurrency bounds how many requests run at once. A request holds one slot,
-// whatever its cost, until its reservation is committed, released or settled,
-// or until its hold has passed without a renewal: a holder that was lost in a
-// crash can't keep its slot for good. These are leases (Gray and Cheriton,
-// "Leases: an efficient fault-tolerant mechanism", SOSP 1989) on a counting
-// semaphore.
+// checkConcurrency bounds the number of requests that run at once. A request of
+// any cost holds one slot until its reservation is committed, released or
+// settled, or until hold has passed without a renewal, so that a crashed holder
+// doesn't keep its slot. Slots are leases (Gray and Cheriton, "Leases: an
+// efficient fault-tolerant mechanism", SOSP 1989) on a counting semaphore.
 //
 // limit 2, hold 60s:
 //
@@ -23,11 +22,10 @@ const concurrencyRetry = time.Second
 //	60 s   C begins   B (A has expired)      admitted           B, C until 120s
 //	65 s   A ends     B, C                   nothing to free    B, C
 //
-// Entry: At is when the holder expires, N its number. State: At is no later
-// than the first expiry, N the number of holders, M no earlier than the last
-// expiry.
+// Entry: At is the holder's expiry, N its number. State: At is no later than the
+// first expiry, N the number of holders, M no earlier than the last expiry.
 func checkConcurrency(c *Compiled, l *List, now, cost int64) (State, bool) {
-	now = l.arrive(now)
+	now = l.observe(now)
 	if l.Next <= now {
 		expireHolders(l, now)
 	}
@@ -35,7 +33,7 @@ func checkConcurrency(c *Compiled, l *List, now, cost int64) (State, bool) {
 	return s, cost == 0 || cost > 0 && s.N < c.capacity
 }
 
-// expireHolders frees the slots whose time has passed.
+// expireHolders frees the slots whose hold has passed.
 func expireHolders(l *List, now int64) {
 	kept := l.Entries[:0]
 	l.Next = never
@@ -49,7 +47,7 @@ func expireHolders(l *List, now int64) {
 }
 
 func addConcurrency(c *Compiled, l *List, now, holder int64) State {
-	expires := satAdd(l.arrive(now), c.hold)
+	expires := satAdd(l.observe(now), c.hold)
 	if len(l.Entries) == 0 {
 		l.Next = expires
 	}

@@ -5,49 +5,51 @@ import (
 	"time"
 )
 
-// Decision is the result of one take over all policies that apply. Its lists
-// belong to the reservation and are valid until that is used again.
+// Decision is the result of one take over all policies that apply. Its slices
+// belong to the reservation and are valid until it is reused.
 type Decision struct {
-	// Allowed says whether the request may go ahead.
+	// Allowed reports whether the request may proceed.
 	Allowed bool
-	// Wait is how long it is to queue first, for leaky_bucket: see
-	// [Reservation.Wait].
+	// Wait is the time that the request must queue first because of a
+	// leaky_bucket policy. See [Reservation.Wait].
 	Wait time.Duration
 
 	statuses []Status
 	enforced int
 }
 
-// Status is where one policy's counter stands after a decision.
+// Status is the result of a decision for one policy.
 type Status struct {
-	// Policy is the rule.
+	// Policy is the compiled policy.
 	Policy *Compiled
-	// Allowed says whether this policy alone lets the request pass.
+	// Allowed reports whether this policy by itself admits the request.
 	Allowed bool
-	// Limit is the capacity: how many units a fresh counter admits at once.
+	// Limit is the capacity, in units.
 	Limit int64
 	// Remaining is the largest cost, in units, that would pass now.
 	Remaining int64
-	// ResetAfter is the time until the counter is full again (buckets), until
-	// its window or period ends (windows, calendar), or until its oldest
-	// entry leaves (log). It is 0 for concurrency, where nobody knows.
+	// ResetAfter is the time until the counter is full (buckets), until the
+	// window or period ends (windows, calendar), or until the oldest entry
+	// leaves (log). It is 0 for concurrency, where it is unknown.
 	ResetAfter time.Duration
-	// RetryAfter is the time until this cost would pass if nobody else spends,
-	// and no sooner; 0 if it has passed; Never if the cost is above the
-	// capacity. For concurrency it is a second. A peek gives the time until
-	// one unit would pass.
+	// RetryAfter is the shortest time after which this cost would pass if no
+	// other request is charged. It is 0 if the cost passed and Never if
+	// the cost is above the capacity. For concurrency, where it is unknown, it
+	// is one second. A peek reports the time until one unit would pass.
 	RetryAfter time.Duration
 }
 
-// Statuses are the enforced policies that apply, in quota order; read only.
+// Statuses returns the enforced policies that apply, in quota order. The
+// result must not be modified.
 func (d *Decision) Statuses() []Status { return d.statuses[:d.enforced] }
 
-// Shadows are the shadow policies that apply, in quota order: Allowed says
-// what each would have done. They have no part in the decision; read only.
+// Shadows returns the shadow policies that apply, in quota order. They don't
+// affect the decision; Allowed reports what each would have done. The result
+// must not be modified.
 func (d *Decision) Shadows() []Status { return d.statuses[d.enforced:] }
 
-// Violated names the enforced policies that refuse, in quota order; nil when
-// the request is allowed.
+// Violated returns the names of the enforced policies that refuse the request,
+// in quota order. It is nil if the request is allowed.
 func (d *Decision) Violated() []string {
 	if d.Allowed {
 		return nil
@@ -61,9 +63,9 @@ func (d *Decision) Violated() []string {
 	return names
 }
 
-// RetryAfter is the time after which the refused request would pass if nobody
-// else spends: the largest over the violated policies. It is false when the
-// request was allowed, and when its cost can never pass.
+// RetryAfter returns the time after which the refused request would pass if no
+// other request is charged: the longest of the violated policies. It returns
+// false if the request was allowed or its cost can never pass.
 func (d *Decision) RetryAfter() (time.Duration, bool) {
 	if d.Allowed {
 		return 0, false
@@ -77,8 +79,8 @@ func (d *Decision) RetryAfter() (time.Duration, bool) {
 	return longest, longest != Never
 }
 
-// Tightest is the enforced policy with the least left in proportion to its
-// limit; among equals the one that resets last. It is nil when none applies.
+// Tightest returns the enforced policy with the smallest ratio of Remaining to
+// Limit; among equals, the one that resets last. It is nil if none applies.
 func (d *Decision) Tightest() *Status {
 	var tightest *Status
 	for i := range d.Statuses() {
@@ -89,7 +91,7 @@ func (d *Decision) Tightest() *Status {
 	return tightest
 }
 
-// tighter compares a.Remaining ÷ a.Limit with b's, without rounding.
+// tighter compares the ratios of Remaining to Limit without rounding.
 func tighter(a, b *Status) bool {
 	ahi, alo := bits.Mul64(uint64(a.Remaining), uint64(b.Limit))
 	bhi, blo := bits.Mul64(uint64(b.Remaining), uint64(a.Limit))

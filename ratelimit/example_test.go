@@ -15,7 +15,7 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// A quota of two policies, asked for once more than it allows.
+// A quota of two policies admits two of three requests.
 func Example() {
 	limiter := ratelimit.New(memory.New())
 	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
@@ -29,7 +29,7 @@ func Example() {
 	var r ratelimit.Reservation
 	for range 3 {
 		if err := limiter.Reserve(context.Background(), &r, quota, "", 1); err != nil {
-			fmt.Println("the store failed:", err)
+			fmt.Println("store:", err)
 			return
 		}
 		after, _ := r.Decision.RetryAfter()
@@ -41,7 +41,8 @@ func Example() {
 	// false [burst] 1h0m0s 998
 }
 
-// Work whose cost is known only afterwards reserves the most it may cost.
+// Work whose cost is known only after it is done reserves its largest cost and
+// commits the actual one.
 func ExampleReservation_Commit() {
 	limiter := ratelimit.New(memory.New())
 	quota, _ := ratelimit.NewQuota([]ratelimit.Policy{
@@ -57,11 +58,11 @@ func ExampleReservation_Commit() {
 	// Output: 958
 }
 
-// limit asks the limiter and writes the header fields; false means that the
-// answer has been given.
+// limit reserves one unit and sets the header fields. It returns false after
+// writing an error response.
 func limit(w http.ResponseWriter, req *http.Request, l *ratelimit.Limiter, q *ratelimit.Quota, r *ratelimit.Reservation) bool {
 	if err := l.Reserve(req.Context(), r, q, "", 1); err != nil {
-		http.Error(w, "the limiter failed", http.StatusServiceUnavailable)
+		http.Error(w, "limiter unavailable", http.StatusServiceUnavailable)
 		return false
 	}
 	w.Header()[ratelimit.HeaderRateLimitPolicy] = q.PolicyFieldValues("")
@@ -76,7 +77,7 @@ func limit(w http.ResponseWriter, req *http.Request, l *ratelimit.Limiter, q *ra
 	return false
 }
 
-// Limiting with net/http: one quota for each caller, here named by a header.
+// A net/http middleware with one quota per caller.
 func Example_netHTTP() {
 	limiter := ratelimit.New(memory.New())
 	plan, err := ratelimit.NewQuota([]ratelimit.Policy{
@@ -88,13 +89,13 @@ func Example_netHTTP() {
 	}
 	limited := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			// A server would cache the bound quota by caller.
+			// A server caches the bound quota per caller.
 			quota := plan.For(ratelimit.Subjects{Key: req.Header.Get("X-Caller")})
 			var r ratelimit.Reservation
 			if !limit(w, req, limiter, quota, &r) {
 				return
 			}
-			// Frees the concurrency slot, also when the handler panics.
+			// Release frees the concurrency slot if the handler panics.
 			defer func() { _ = r.Release(context.WithoutCancel(req.Context())) }()
 			next.ServeHTTP(w, req)
 			_ = r.Settle(context.WithoutCancel(req.Context()), ratelimit.Succeeded)
@@ -116,7 +117,7 @@ func Example_netHTTP() {
 	// bob 200 "minute";r=1;t=60, "parallel";r=7
 }
 
-// Limiting with Gin: what failed on the server's side isn't charged.
+// A Gin middleware that doesn't charge server errors.
 func Example_gin() {
 	gin.SetMode(gin.ReleaseMode)
 	limiter := ratelimit.New(memory.New())

@@ -2,39 +2,39 @@ package ratelimit
 
 import "strings"
 
-// Fault is one thing that is wrong with a list of policies.
+// Fault is one validation error in a list of policies.
 type Fault struct {
-	// Pointer is the JSON pointer of the faulty value, relative to the list:
-	// "/0/limit"; "" is the list itself.
+	// Pointer is the JSON pointer of the invalid value relative to the list,
+	// such as "/0/limit". It is "" for the list itself.
 	Pointer string `json:"pointer"`
-	// Code is stable and for programs, one of the Fault constants.
+	// Code is one of the Fault constants. Codes are stable.
 	Code string `json:"code"`
-	// Message is for people.
+	// Message is a description for humans.
 	Message string `json:"message"`
 }
 
-// The codes of faults.
+// Codes of faults.
 const (
 	FaultRequired   = "required"    // missing or empty
-	FaultType       = "type"        // not of the JSON type that the field has
-	FaultUnknown    = "unknown"     // no such field
-	FaultDuplicate  = "duplicate"   // the same name or field twice
-	FaultNotAllowed = "not_allowed" // the field means nothing for this algorithm
-	FaultPattern    = "pattern"     // not spelled as it must be
+	FaultType       = "type"        // wrong JSON type
+	FaultUnknown    = "unknown"     // unknown field
+	FaultDuplicate  = "duplicate"   // repeated name or field
+	FaultNotAllowed = "not_allowed" // field not allowed for the algorithm
+	FaultPattern    = "pattern"     // invalid format
 	FaultEnum       = "enum"        // not one of the known values
 	FaultMin        = "min"         // too small
-	FaultMax        = "max"         // too large, alone or with another field
+	FaultMax        = "max"         // too large, possibly in combination with another field
 	FaultMaxItems   = "max_items"   // too many policies
 	FaultSyntax     = "syntax"      // not JSON
 )
 
 // InvalidError lists every fault of a list of policies.
 type InvalidError struct {
-	// Faults is never empty; it is ordered by policy.
+	// Faults is not empty. It is ordered by policy.
 	Faults []Fault
 }
 
-// Error lists all faults in one line.
+// Error returns all faults in one line.
 func (e *InvalidError) Error() string {
 	var b strings.Builder
 	b.WriteString("invalid policies: ")
@@ -51,8 +51,8 @@ func (e *InvalidError) Error() string {
 	return b.String()
 }
 
-// faults collects what is wrong; the first fault at a pointer wins, because
-// the later ones follow from it.
+// faults collects faults. It keeps the first one per pointer, because later
+// ones are consequences of it.
 type faults struct {
 	list []Fault
 	seen map[string]bool
@@ -69,7 +69,7 @@ func (f *faults) add(pointer, code, message string) {
 	f.list = append(f.list, Fault{Pointer: pointer, Code: code, Message: message})
 }
 
-// err is nil, or an *InvalidError with everything that was added.
+// err returns an *InvalidError with all faults, or nil if there are none.
 func (f *faults) err() error {
 	if len(f.list) == 0 {
 		return nil

@@ -11,7 +11,8 @@ import (
 
 var fuzzAlgorithms = []Algorithm{TokenBucket, LeakyBucket, FixedWindow, SlidingWindow, Calendar}
 
-// fuzzPolicy forces any numbers into the bounds that Validate sets.
+// fuzzPolicy returns a valid policy for any numbers, reduced to the bounds of
+// Validate.
 func fuzzPolicy(algorithm uint8, limit, period, burst int64) *Compiled {
 	wrap := func(n, high int64) int64 {
 		if n %= high; n < 0 {
@@ -40,8 +41,8 @@ func fuzzPolicy(algorithm uint8, limit, period, burst int64) *Compiled {
 	return c
 }
 
-// FuzzTake gives a pure function any state, time and cost. Nothing may panic,
-// mint, or leave a caller stuck.
+// FuzzTake calls the pure functions with any state, time and cost. They must not
+// panic, create units or leave a caller stuck.
 func FuzzTake(f *testing.F) {
 	for a := range uint8(5) {
 		f.Add(a, int64(10), int64(1000), int64(20), int64(0), int64(0), int64(0), int64(1_700_000_000e9), int64(1), int64(0))
@@ -50,79 +51,84 @@ func FuzzTake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, algorithm uint8, limit, period, burst, at, n, m, now, cost, step int64) {
 		c := fuzzPolicy(algorithm, limit, period, burst)
-		before, free := c.Take(State{at, n, m}, now, 0)
-		if !free {
-			t.Fatal("a peek was refused")
+		before, ok := c.Take(State{at, n, m}, now, 0)
+		if !ok {
+			t.Fatal("peek was refused")
 		}
-		room := c.Status(before, now, 0, true).Remaining
+		remaining := c.Status(before, now, 0, true).Remaining
 		after, ok := c.Take(State{at, n, m}, now, cost)
 		st := c.Status(after, now, cost, ok)
-		checkSane(t, c, st, room, cost, ok)
+		checkStatus(t, c, st, remaining, cost, ok)
 		if ok && cost > 0 {
-			checkGive(t, c, after, now, satAdd(now, step), cost, room)
+			checkGive(t, c, after, now, satAdd(now, step), cost, remaining)
 		}
 		if !ok && cost > 0 && cost <= c.capacity {
 			checkRetry(t, c, after, now, cost, st.RetryAfter)
 		}
-		if idle := c.IdleAt(after); inTime(idle) && inTime(now) && idle > now {
+		if idle := c.IdleAt(after); unsaturated(idle) && unsaturated(now) && idle > now {
 			if s, _ := c.Take(after, idle, 0); c.Status(s, idle, 0, true).Remaining != c.capacity {
-				t.Fatalf("idle at %d with %+v", idle, s)
+				t.Fatalf("state %+v at IdleAt %d isn't fresh", s, idle)
 			}
 		}
 	})
 }
 
-// inTime says whether an instant is in the years 1700 to 2200, where nothing
-// is held at the end of an int64.
-func inTime(at int64) bool { return at > math.MinInt64+time50Years && at < math.MaxInt64-time50Years }
+// unsaturated reports whether an instant is between the years 1728 and 2212, so
+// that adding any period doesn't saturate.
+func unsaturated(at int64) bool { return at > math.MinInt64+years50 && at < math.MaxInt64-years50 }
 
-const time50Years = int64(50 * 365 * 24 * time.Hour)
+const years50 = int64(50 * 365 * 24 * time.Hour)
 
-func checkSane(t *testing.T, c *Compiled, st Status, room, cost int64, ok bool) {
-	if room < 0 || room > c.capacity || st.Remaining < 0 || st.Remaining > room {
-		t.Fatalf("%d remaining, before %d, capacity %d", st.Remaining, room, c.capacity)
+// checkStatus checks the verdict and the status of a take of cost with the given
+// units remaining before.
+func checkStatus(t *testing.T, c *Compiled, st Status, remaining, cost int64, ok bool) {
+	if remaining < 0 || remaining > c.capacity || st.Remaining < 0 || st.Remaining > remaining {
+		t.Fatalf("Remaining = %d after %d, capacity %d", st.Remaining, remaining, c.capacity)
 	}
-	if want := cost == 0 || cost > 0 && cost <= room; ok != want {
-		t.Fatalf("cost %d with %d remaining: %v", cost, room, ok)
+	if want := cost == 0 || cost > 0 && cost <= remaining; ok != want {
+		t.Fatalf("allowed = %v for cost %d with %d remaining", ok, cost, remaining)
 	}
-	if ok && cost > 0 && c.kind != leakyBucket && st.Remaining != room-cost {
-		t.Fatalf("%d remaining after %d of %d", st.Remaining, cost, room)
+	if ok && cost > 0 && c.kind != leakyBucket && st.Remaining != remaining-cost {
+		t.Fatalf("Remaining = %d after taking %d of %d", st.Remaining, cost, remaining)
 	}
 	if st.ResetAfter < 0 || st.RetryAfter < 0 {
-		t.Fatalf("reset after %d, retry after %d", st.ResetAfter, st.RetryAfter)
+		t.Fatalf("ResetAfter = %d, RetryAfter = %d", st.ResetAfter, st.RetryAfter)
 	}
 }
 
-// checkGive: a refund gives back at most what was taken, at any time.
-func checkGive(t *testing.T, c *Compiled, taken State, now, later, cost, room int64) {
+// checkGive checks that Give never gives back more than was taken, and all of it
+// at the instant of the take.
+func checkGive(t *testing.T, c *Compiled, taken State, now, later, cost, remaining int64) {
 	s, _ := c.Take(taken, later, 0)
-	unrefunded := c.Status(s, later, 0, true).Remaining
+	before := c.Status(s, later, 0, true).Remaining
 	g := c.Give(taken, taken, later, cost)
-	refunded := c.Status(g, later, 0, true).Remaining
-	if refunded < unrefunded || c.kind != leakyBucket && refunded > satAdd(unrefunded, cost) {
-		t.Fatalf("%d remaining after a refund of %d to %d", refunded, cost, unrefunded)
+	after := c.Status(g, later, 0, true).Remaining
+	if after < before || c.kind != leakyBucket && after > satAdd(before, cost) {
+		t.Fatalf("Remaining = %d after giving %d back to %d", after, cost, before)
 	}
-	if now == later && refunded != room {
-		t.Fatalf("%d remaining after a refund at once, before %d", refunded, room)
+	if now == later && after != remaining {
+		t.Fatalf("Remaining = %d after giving all back at once, want %d", after, remaining)
 	}
 }
 
-// checkRetry: a retry passes after RetryAfter, and not a nanosecond sooner.
+// checkRetry checks that a retry passes after RetryAfter and not a nanosecond
+// earlier.
 func checkRetry(t *testing.T, c *Compiled, s State, now, cost int64, after time.Duration) {
 	at := satAdd(now, int64(after))
-	if !inTime(now) || !inTime(at) || !inTime(s.At) {
+	if !unsaturated(now) || !unsaturated(at) || !unsaturated(s.At) {
 		return
 	}
 	if _, ok := c.Take(s, at, cost); !ok {
-		t.Fatalf("refused after %d", after)
+		t.Fatalf("refused after RetryAfter = %d", after)
 	}
 	if _, ok := c.Take(s, at-1, cost); ok {
-		t.Fatalf("passes a nanosecond before %d", after)
+		t.Fatalf("admitted a nanosecond before RetryAfter = %d", after)
 	}
 }
 
-// FuzzLog gives the sliding_log any times: no window of a period may hold
-// more than the limit, by the log's own times, and the sum must be right.
+// FuzzLog takes from and gives back to a sliding_log at any times, also
+// backwards. No interval of one period may hold more than the limit, and Sum
+// must match the entries.
 func FuzzLog(f *testing.F) {
 	f.Add(int64(3), int64(1000), []byte{1, 0, 1, 5, 2, 200, 1, 255, 3, 128})
 	f.Add(int64(1), int64(1), []byte{1, 1, 1, 1, 1, 1})
@@ -161,15 +167,15 @@ func checkLog(t *testing.T, c *Compiled, l *List) {
 		}
 	}
 	if sum != l.Sum {
-		t.Fatalf("the sum is %d, not %d", l.Sum, sum)
+		t.Fatalf("Sum = %d, want %d", l.Sum, sum)
 	}
 	if len(l.Entries) > 2*len(live)+1 {
-		t.Fatalf("%d entries are kept for %d", len(l.Entries), len(live))
+		t.Fatalf("%d entries are stored for %d live ones", len(l.Entries), len(live))
 	}
 }
 
-// FuzzParsePolicies: any text gives faults or policies that can be used, and
-// that read back as they were written.
+// FuzzParsePolicies checks that any input yields faults, or policies that
+// NewQuota accepts and that survive encoding and decoding.
 func FuzzParsePolicies(f *testing.F) {
 	f.Add([]byte(`[{"name":"burst","algorithm":"token_bucket","limit":10,"period":"1s","burst":20}]`))
 	f.Add([]byte(`[{"name":"m","algorithm":"calendar","limit":10000,"period":"month","time_zone":"Europe/Berlin","anchor_day":15}]`))
@@ -180,12 +186,12 @@ func FuzzParsePolicies(f *testing.F) {
 		if err != nil {
 			var invalid *InvalidError
 			if !errors.As(err, &invalid) || len(invalid.Faults) == 0 || err.Error() == "" {
-				t.Fatalf("an error without a fault: %v", err)
+				t.Fatalf("error has no fault: %v", err)
 			}
 			return
 		}
 		if _, err := NewQuota(policies, Subjects{}); err != nil {
-			t.Fatalf("parsed, and not usable: %v", err)
+			t.Fatalf("NewQuota rejects parsed policies: %v", err)
 		}
 		written, err := json.Marshal(policies)
 		if err != nil {

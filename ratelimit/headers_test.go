@@ -23,17 +23,17 @@ var everyAlgorithm = []ratelimit.Policy{
 	{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 8},
 }
 
-func TestFieldsOfEveryAlgorithm(t *testing.T) {
+func TestHeaderFields_AllAlgorithms(t *testing.T) {
 	clock := newTestClock()
 	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
 	q := mustQuota(t, everyAlgorithm...)
 	wantPolicy := `"burst";q=20;w=2, "queue";q=30;w=2, "fixed";q=40;w=3600, "minute";q=300;w=60, ` +
 		`"log";q=50;w=10, "monthly";q=10000, "parallel";q=8;qu="concurrent-requests"`
 	if got := q.PolicyField(""); got != wantPolicy {
-		t.Errorf("policy field\n got %s\nwant %s", got, wantPolicy)
+		t.Errorf("PolicyField =\n%s, want\n%s", got, wantPolicy)
 	}
 	if got := q.PolicyFieldValues(""); len(got) != 1 || got[0] != wantPolicy {
-		t.Errorf("policy field values %q", got)
+		t.Errorf("PolicyFieldValues = %q", got)
 	}
 	var r ratelimit.Reservation
 	if err := l.Reserve(ctx, &r, q, "", 3); err != nil {
@@ -42,13 +42,13 @@ func TestFieldsOfEveryAlgorithm(t *testing.T) {
 	want := `"burst";r=17;t=1, "queue";r=27;t=1, "fixed";r=37;t=3600, "minute";r=297;t=60, ` +
 		`"log";r=47;t=10, "monthly";r=9997;t=2678400, "parallel";r=7`
 	if got := string(r.Decision.AppendField(nil)); got != want {
-		t.Errorf("field\n got %s\nwant %s", got, want)
+		t.Errorf("AppendField =\n%s, want\n%s", got, want)
 	}
 }
 
-// TestFieldsParse reads both fields back with a structured-field library that
-// knows nothing of this package.
-func TestFieldsParse(t *testing.T) {
+// TestHeaderFields_Parse parses both fields with an independent implementation of
+// structured fields.
+func TestHeaderFields_Parse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		clock := newTestClock()
 		l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
@@ -67,7 +67,7 @@ func TestFieldsParse(t *testing.T) {
 		enforced := r.Decision.Statuses()
 		if len(enforced) == 0 {
 			if q.PolicyField("") != "" || len(r.Decision.AppendField(nil)) != 0 {
-				t.Fatal("fields without a policy")
+				t.Fatal("fields aren't empty without an enforced policy")
 			}
 			return
 		}
@@ -117,7 +117,7 @@ func checkItems(t *rapid.T, s ratelimit.Status, policy, item httpsfv.Item) {
 	}
 }
 
-func TestHeaderNamesAreCanonical(t *testing.T) {
+func TestHeaderNames_Canonical(t *testing.T) {
 	for _, name := range []string{
 		ratelimit.HeaderRateLimit, ratelimit.HeaderRateLimitPolicy,
 		ratelimit.HeaderLegacyLimit, ratelimit.HeaderLegacyRemaining, ratelimit.HeaderLegacyReset,
@@ -128,7 +128,7 @@ func TestHeaderNamesAreCanonical(t *testing.T) {
 	}
 }
 
-func TestLegacyTellsOfTheTightest(t *testing.T) {
+func TestDecision_Legacy(t *testing.T) {
 	clock := newTestClock()
 	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
 	q := mustQuota(t,
@@ -143,13 +143,13 @@ func TestLegacyTellsOfTheTightest(t *testing.T) {
 	}
 	limit, remaining, reset, ok := r.Decision.Legacy()
 	if limit != 10 || remaining != 6 || reset != 120 || !ok {
-		t.Errorf("%d, %d, %d, %v", limit, remaining, reset, ok)
+		t.Errorf("Legacy = %d, %d, %d, %v, want the tightest policy's 10, 6, 120, true", limit, remaining, reset, ok)
 	}
 	if err := l.Reserve(ctx, &r, mustQuota(t), "", 4); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, _, ok := r.Decision.Legacy(); ok {
-		t.Error("legacy values without a policy")
+		t.Error("Legacy is ok without a policy")
 	}
 }
 

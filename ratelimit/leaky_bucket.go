@@ -2,18 +2,16 @@ package ratelimit
 
 import "time"
 
-// leaky_bucket lets requests through evenly, one unit each period ÷ limit: who
-// comes too early waits in a queue, for at most max_wait, and is refused when
-// the wait would be longer. The queue holds at most limit units, so the number
-// of waiters is bounded too.
+// takeLeakyBucket applies Turner's leaky bucket as a queue ("New directions in
+// communications", IEEE Communications Magazine 24/10, 1986). It spaces
+// requests by the emission interval: an early request queues for at most
+// max_wait and is refused if it would have to wait longer. The queue holds at
+// most limit units, which bounds the number of waiters.
 //
-// It is Turner's leaky bucket as a queue ("New directions in communications",
-// IEEE Communications Magazine 24/10, 1986), with a level in place of the
-// queue: see level.go. What stands in the level is what has been let in and
-// not yet had its turn; the wait of a newcomer is the time that the level
-// takes to drain.
+// The level is the queue; see level.go. It holds the units that were admitted
+// and whose turn hasn't come. A new request's turn is at the TAT.
 //
-// limit 10, period 1s, max_wait 150ms; a unit takes 100 ms:
+// limit 10, period 1s, max_wait 150ms; the emission interval is 100 ms:
 //
 //	time    cost  level before   verdict                     starts   level
 //	0 ms       1     0.0         admitted, wait 0             0 ms      1.0
@@ -22,42 +20,38 @@ import "time"
 //	50 ms      3     1.5         admitted, wait 150 ms        200 ms    4.5
 //	200 ms     1     3.0         refused, retry after 150 ms            3.0
 //
-// Only the end of the queue can be given back: a slot in its middle would
-// otherwise be given away at the end, where someone already starts. A
-// forgotten reservation keeps its turn, and drains.
+// Only the last request in the queue can be given back. Freeing a slot in the
+// middle would admit a new request at the end, where another one already has
+// that turn. An abandoned reservation keeps its turn and drains.
 func takeLeakyBucket(c *Compiled, s State, now, cost int64) (State, bool) {
 	s = c.drain(s, now)
 	if cost == 0 {
 		return s, true
 	}
-	if cost < 0 || cost > c.capacity-s.level() || queueTime(c, s, now) > c.maxWait {
+	if cost < 0 || cost > c.capacity-s.level() || c.untilTAT(s, now) > c.maxWait {
 		return s, false
 	}
-	s.N += cost
+	s.N += cost // newTAT = TAT + cost × emission interval
 	return s, true
 }
 
-// queueTime is how long a newcomer waits for its turn, in nanoseconds.
-func queueTime(c *Compiled, s State, now int64) int64 {
-	return satAdd(satSub(s.At, now), c.drainTime(s.N, s.M))
-}
-
-// turnAfter is how long the request that left state s waits for its turn.
-func turnAfter(c *Compiled, s State, now, cost int64) time.Duration {
-	return time.Duration(queueTime(c, s.lessUnits(cost), now))
+// queueWait returns the time until the turn of the request of cost units whose
+// take returned s.
+func queueWait(c *Compiled, s State, now, cost int64) time.Duration {
+	return time.Duration(c.untilTAT(c.subtract(s, State{N: cost}), now))
 }
 
 func giveLeakyBucket(c *Compiled, s, taken State, now, units int64) State {
 	s = c.drain(s, now)
-	mine := c.drain(taken, s.At)
-	if mine.N != s.N || mine.M != s.M {
-		return s
+	tail := c.drain(taken, s.At)
+	if tail.N != s.N || tail.M != s.M {
+		return s // another request has queued since
 	}
-	return c.less(s, c.undrained(taken, s.At, units))
+	return c.subtract(s, c.undrained(taken, s.At, units))
 }
 
 func statusLeakyBucket(c *Compiled, s State, now, cost int64, st *Status) {
-	wait := queueTime(c, s, now)
+	wait := c.untilTAT(s, now)
 	if wait <= c.maxWait {
 		st.Remaining = max(0, c.capacity-s.level())
 	}
@@ -70,7 +64,7 @@ func statusLeakyBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	case cost > c.capacity:
 		st.RetryAfter = Never
 	case cost > st.Remaining:
-		room := satAdd(satSub(s.At, now), c.drainTime(s.N-(c.capacity-cost), s.M))
-		st.RetryAfter = time.Duration(max(room, satSub(wait, c.maxWait)))
+		untilRoom := c.untilLevel(s, c.capacity-cost, now)
+		st.RetryAfter = time.Duration(max(untilRoom, satSub(wait, c.maxWait)))
 	}
 }

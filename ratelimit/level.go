@@ -2,31 +2,32 @@ package ratelimit
 
 import "math/bits"
 
-// The two buckets keep a level: units that were spent and have not drained
-// yet. In their State,
+// token_bucket and leaky_bucket are the generic cell rate algorithm (GCRA) in
+// its continuous-state form (ITU-T I.371, annex A, "leaky bucket"). Their state
+// is a level: the units that were spent and haven't drained yet.
 //
-//	At  is when the level was last brought up to date,
-//	N   is its whole units,
-//	M   is the rest, in 1/period of a unit (the period in nanoseconds).
+//	At  time of the last update
+//	N   whole units of the level
+//	M   fraction of the level, in 1/period of a unit (period in nanoseconds)
 //
-// In d nanoseconds a level drains by d × limit ÷ period units, and that is a
-// whole number of 1/period units: nothing is ever rounded, so a bucket never
-// admits a unit too many, nor one too few, at any rate. The level is in units
-// and not in time, so it outlives a change of limit or burst unchanged.
+// In d nanoseconds a level drains by d × limit ÷ period units, which is a whole
+// number of 1/period units. Nothing is rounded, so a bucket admits exactly the
+// policy's rate. A level is measured in units, not in time, so that a changed
+// limit or burst keeps the units spent.
 //
-// This is the continuous-state form of the generic cell rate algorithm (ITU-T
-// I.371, annex A, "leaky bucket"); it admits exactly what the virtual
-// scheduling form with a theoretical arrival time (TAT) admits, and the TAT is
-// At + level × period ÷ limit.
+// The theoretical arrival time (TAT) of the virtual scheduling form is
+// At + level × emission interval: the instant at which the level is empty. A
+// request of cost units adds cost × emission interval to it. Both forms admit
+// the same requests.
 
-// drain brings a level up to now. The result's At is now, or later by at most
-// skew when this caller is late.
+// drain advances a level to now. At of the result is now, or up to skew later
+// for a late caller.
 func (c *Compiled) drain(s State, now int64) State {
 	if s.N < 0 || s.M < 0 || s.M >= c.period {
 		s.N, s.M = max(s.N, 0), 0
 	}
-	if s.N >= c.most {
-		s.N, s.M = c.most, 0
+	if s.N >= c.maxLevel {
+		s.N, s.M = c.maxLevel, 0
 	}
 	elapsed := satSub(now, s.At)
 	if elapsed <= 0 {
@@ -44,16 +45,10 @@ func (c *Compiled) drain(s State, now int64) State {
 		s.N, s.M = 0, 0
 		return s
 	}
-	s.N -= units
-	s.M -= rest
-	if s.M < 0 {
-		s.N--
-		s.M += c.period
-	}
-	return s
+	return c.subtract(s, State{N: units, M: rest})
 }
 
-// level is the level in units, rounded up.
+// level returns the level in units, rounded up.
 func (s State) level() int64 {
 	if s.M > 0 {
 		return s.N + 1
@@ -61,18 +56,19 @@ func (s State) level() int64 {
 	return s.N
 }
 
-// lessUnits is the level without units, not below empty.
-func (s State) lessUnits(units int64) State {
-	if units > s.N {
-		s.N, s.M = 0, 0
-		return s
-	}
-	s.N -= units
-	return s
+// untilTAT returns TAT − now in nanoseconds, rounded up.
+func (c *Compiled) untilTAT(s State, now int64) int64 {
+	return c.untilLevel(s, 0, now)
 }
 
-// drainTime is how long a level of n units and m ÷ period takes to drain, in
-// nanoseconds rounded up; 0 when n is negative.
+// untilLevel returns the nanoseconds from now until the level has drained to
+// the given units, rounded up. A level below that counts as drained.
+func (c *Compiled) untilLevel(s State, units, now int64) int64 {
+	return satAdd(satSub(s.At, now), c.drainTime(s.N-units, s.M))
+}
+
+// drainTime returns the nanoseconds in which n units and m ÷ period drain,
+// rounded up; 0 if n is negative.
 func (c *Compiled) drainTime(n, m int64) int64 {
 	if n < 0 {
 		return 0
@@ -92,9 +88,9 @@ func (c *Compiled) drainTime(n, m int64) int64 {
 	return int64(min(q, never))
 }
 
-// undrained is how much of the newest units of a level, as a take left it,
-// has not drained at now. That part is what can still be given back: the rest
-// of it has been replenished by time, and to give it back would mint it.
+// undrained returns the part of a take's newest units that hasn't drained at
+// now. taken is the level after the take. Only that part can be given back:
+// time has restored the rest.
 func (c *Compiled) undrained(taken State, now, units int64) State {
 	d := c.drain(taken, now)
 	if d.N >= units {
@@ -103,8 +99,8 @@ func (c *Compiled) undrained(taken State, now, units int64) State {
 	return d
 }
 
-// less is the level without the level of part, not below empty.
-func (c *Compiled) less(s, part State) State {
+// subtract returns the level minus part, at least 0.
+func (c *Compiled) subtract(s, part State) State {
 	s.N -= part.N
 	s.M -= part.M
 	if s.M < 0 {

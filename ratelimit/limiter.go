@@ -9,37 +9,38 @@ import (
 	"time"
 )
 
-// The errors of the package. A store's failures come as they are.
+// Errors of the package. Errors of a store are returned unchanged.
 var (
-	// ErrCost is a cost below 0 or above MaxCost, or a commit of more than
-	// was reserved.
+	// ErrCost reports a cost below 0 or above MaxCost, or a commit of more
+	// than was reserved.
 	ErrCost = errors.New("ratelimit: cost out of range")
-	// ErrSettled is a reservation that was refused, or has already been
-	// committed, released or settled: there is nothing left to do.
+	// ErrSettled reports a reservation that was refused, committed, released
+	// or settled before.
 	ErrSettled = errors.New("ratelimit: reservation already settled")
-	// ErrExpired is a concurrency slot that has outlived its hold.
+	// ErrExpired reports a concurrency slot that was lost because its hold
+	// had passed.
 	ErrExpired = errors.New("ratelimit: reservation expired")
-	// ErrUnknownPolicy is a reset of a policy that the quota doesn't have.
+	// ErrUnknownPolicy reports a reset of a policy that isn't in the quota.
 	ErrUnknownPolicy = errors.New("ratelimit: unknown policy")
 )
 
 // Limiter takes units from the counters of a store. It is safe for concurrent
-// use, as its store is.
+// use.
 type Limiter struct {
 	store Store
 	clock clock
 }
 
-// Option adjusts a Limiter.
+// Option configures a Limiter.
 type Option func(*Limiter)
 
-// WithClock replaces the limiter's clock. It should be monotonic: a clock that
-// is set back or forward may let one extra burst through.
+// WithClock sets the limiter's clock. The clock should be monotonic: a step
+// may admit one extra burst.
 func WithClock(now func() time.Time) Option {
 	return func(l *Limiter) { l.clock.read = now }
 }
 
-// New makes a limiter over a store.
+// New returns a limiter over store.
 func New(store Store, opts ...Option) *Limiter {
 	l := &Limiter{store: store, clock: newClock()}
 	for _, o := range opts {
@@ -49,19 +50,20 @@ func New(store Store, opts ...Option) *Limiter {
 }
 
 // Reserve takes cost units from every policy of q that applies to group, all
-// or nothing, and fills r, whose Decision says whether they passed. A refused
-// reservation has taken nothing and needs nothing done about it; an allowed
-// one stays charged in full unless it is committed, released or settled. Cost
-// 0 takes nothing and always passes.
+// or nothing, and stores the result in r.Decision. A refused reservation has
+// taken nothing and needs no cleanup. An allowed one stays charged in full
+// unless it is committed, released or settled. Cost 0 is a peek: it takes
+// nothing and is always allowed.
 //
-// r may be used again when it is done with; up to four policies it makes
-// Reserve allocate nothing, and beyond that nothing after the first time.
+// r may be reused after it is settled. With a reused r, Reserve doesn't
+// allocate; with a new one, it allocates only for more than four policies.
 //
-// The error is ErrCost, or the store's failure: then r.Decision allows
-// nothing and has no statuses, and it isn't known whether units were taken.
+// The error is ErrCost or the store's. After either, r.Decision allows nothing
+// and has no statuses; after the store's, it is unknown whether units were
+// taken.
 func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group string, cost int64) error {
 	v := q.view(group)
-	r.begin(l, q, v, cost)
+	r.reset(l, q, v, cost)
 	if cost < 0 || cost > MaxCost {
 		return ErrCost
 	}
@@ -78,18 +80,18 @@ func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group s
 	return nil
 }
 
-// Peek tells where a quota stands for a group and takes nothing. It allocates
-// its decision. The error is the store's failure.
+// Peek returns the decision for cost 0: the status of each policy that applies
+// to group. It allocates the decision. The error is the store's.
 func (l *Limiter) Peek(ctx context.Context, q *Quota, group string) (Decision, error) {
 	var r Reservation
 	err := l.Reserve(ctx, &r, q, group, 0)
 	return r.Decision, err
 }
 
-// PeekAll is Peek over all policies of q, whatever their group.
+// PeekAll is Peek over the policies of all groups.
 func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 	var r Reservation
-	r.begin(l, q, q.all, 0)
+	r.reset(l, q, q.all, 0)
 	if len(q.all.policies) > 0 {
 		r.batch.Now = l.clock.now()
 		if err := l.store.Take(ctx, &r.batch); err != nil {
@@ -100,13 +102,13 @@ func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 	return r.Decision, nil
 }
 
-// Reset makes the named policies' counters fresh; without names, all of q's.
-// Policies per owner are reset for the owner. What was reserved before the
-// reset can't be given back after it. The error is ErrUnknownPolicy or the
-// store's failure; in both cases nothing was reset.
+// Reset makes the counters of the named policies fresh; without names, the
+// counters of all policies. Policies per owner are reset for the owner. Units
+// that were reserved before the reset can't be given back after it. The error
+// is ErrUnknownPolicy or the store's; after either, nothing was reset.
 func (l *Limiter) Reset(ctx context.Context, q *Quota, policies ...string) error {
 	var r Reservation
-	r.begin(l, q, q.all, 0)
+	r.reset(l, q, q.all, 0)
 	r.batch.Now = l.clock.now()
 	if len(policies) > 0 {
 		for _, name := range policies {

@@ -9,7 +9,7 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// testClock is a clock that a test sets.
+// testClock is a manually advanced clock.
 type testClock struct{ at time.Time }
 
 func newTestClock() *testClock {
@@ -30,34 +30,35 @@ func mustQuota(t testing.TB, policies ...ratelimit.Policy) *ratelimit.Quota {
 	return q
 }
 
-var free = []ratelimit.Policy{
+var freePlan = []ratelimit.Policy{
 	{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1s", Burst: 20},
 	{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: 300, Period: "1m"},
 	{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: 10000, Period: "month", TimeZone: "Europe/Berlin", AnchorDay: 15},
 }
 
-func TestFirstRequestOfTheFreePlan(t *testing.T) {
+func TestReserve_FirstRequest(t *testing.T) {
 	clock := newTestClock()
 	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
-	q := mustQuota(t, free...)
+	q := mustQuota(t, freePlan...)
 	var r ratelimit.Reservation
 	if err := l.Reserve(ctx, &r, q, "products:read", 1); err != nil || !r.Decision.Allowed {
 		t.Fatal(err, r.Decision)
 	}
 	if got, want := q.PolicyField("any"), `"burst";q=20;w=2, "minute";q=300;w=60, "monthly";q=10000`; got != want {
-		t.Errorf("policy field\n got %s\nwant %s", got, want)
+		t.Errorf("PolicyField =\n%s, want\n%s", got, want)
 	}
-	// From midnight UTC of January 1st to midnight in Berlin of the 15th.
+	// t=1206000 is the time from January 1, 00:00 UTC to January 15, 00:00 in
+	// Berlin.
 	want := `"burst";r=19;t=1, "minute";r=299;t=60, "monthly";r=9999;t=1206000`
 	if got := string(r.Decision.AppendField(nil)); got != want {
-		t.Errorf("field\n got %s\nwant %s", got, want)
+		t.Errorf("AppendField =\n%s, want\n%s", got, want)
 	}
 }
 
-func TestRefusalsTakeNothing(t *testing.T) {
+func TestReserve_RefusalTakesNothing(t *testing.T) {
 	clock := newTestClock()
 	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
-	q := mustQuota(t, free...)
+	q := mustQuota(t, freePlan...)
 	var r ratelimit.Reservation
 	allowed := 0
 	for range 100 {
@@ -69,24 +70,24 @@ func TestRefusalsTakeNothing(t *testing.T) {
 		}
 	}
 	if allowed != 20 {
-		t.Errorf("%d of a burst of 20 passed", allowed)
+		t.Errorf("%d requests were admitted, want the burst of 20", allowed)
 	}
 	if got := r.Decision.Statuses()[1].Remaining; got != 280 {
-		t.Errorf("the minute has %d left of 300 after 20 passed", got)
+		t.Errorf("minute: Remaining = %d, want 280", got)
 	}
 	after, ok := r.Decision.RetryAfter()
 	if !ok || after != 100*time.Millisecond {
-		t.Errorf("retry after %v, %v", after, ok)
+		t.Errorf("RetryAfter = %v, %v, want 100ms, true", after, ok)
 	}
 	clock.advance(after)
 	if err := l.Reserve(ctx, &r, q, "", 1); err != nil || !r.Decision.Allowed {
-		t.Errorf("the retry was refused: %v", r.Decision.Violated())
+		t.Errorf("retry is refused by %v: %v", r.Decision.Violated(), err)
 	}
 }
 
-func TestReserveAllocatesNothing(t *testing.T) {
+func TestReserve_DoesNotAllocate(t *testing.T) {
 	l := ratelimit.New(memory.New())
-	q := mustQuota(t, free...)
+	q := mustQuota(t, freePlan...)
 	var r ratelimit.Reservation
 	buf := make([]byte, 0, 256)
 	if n := testing.AllocsPerRun(1000, func() {

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// model is an algorithm in the slow and obvious way: with rationals of any
-// size, with everything remembered, and sharing no code with the real one.
-// Times never go backwards.
+// model is a simple reference implementation of an algorithm. It uses
+// arbitrary-precision rationals, keeps the whole history and shares no code with
+// the implementation. Time must not go backwards.
 type model interface {
-	// remaining is the largest cost that would pass at now.
+	// remaining returns the largest cost that would pass at now.
 	remaining(now int64) *big.Int
-	// charge takes cost at now, which must pass.
+	// charge takes cost, which must pass, at now.
 	charge(now, cost int64) receipt
-	// refund gives units back.
+	// refund gives units of a charge back.
 	refund(r receipt, now, units int64)
 }
 
-// receipt is what a model needs for a refund.
+// receipt identifies a charge for a refund.
 type receipt struct {
 	at    int64
 	level *big.Rat
@@ -40,29 +40,25 @@ func newModel(c *Compiled) model {
 
 func rat(n int64) *big.Rat { return new(big.Rat).SetInt64(n) }
 
-// floor rounds down, also below zero.
-func floor(r *big.Rat) *big.Int {
-	q, m := new(big.Int).DivMod(r.Num(), r.Denom(), new(big.Int))
-	_ = m
-	return q
-}
+// floor returns the largest integer that is at most r.
+func floor(r *big.Rat) *big.Int { return new(big.Int).Div(r.Num(), r.Denom()) }
 
-// bucketModel is both buckets.
+// bucketModel models token_bucket and leaky_bucket.
 type bucketModel struct {
 	c     *Compiled
 	level *big.Rat
 	last  int64
 }
 
-// after is what a level has become by a time.
+// after returns the level at to, given the level at from.
 func (m *bucketModel) after(level *big.Rat, from, to int64) *big.Rat {
 	drained := new(big.Rat).SetFrac64(m.c.limit, m.c.period)
 	drained.Mul(drained, rat(to-from))
-	left := new(big.Rat).Sub(level, drained)
-	if left.Sign() < 0 {
+	drained.Sub(level, drained)
+	if drained.Sign() < 0 {
 		return new(big.Rat)
 	}
-	return left
+	return drained
 }
 
 func (m *bucketModel) remaining(now int64) *big.Int {
@@ -85,25 +81,25 @@ func (m *bucketModel) charge(now, cost int64) receipt {
 
 func (m *bucketModel) refund(r receipt, now, units int64) {
 	m.level, m.last = m.after(m.level, m.last, now), now
-	mine := m.after(r.level, r.at, now)
-	if m.c.Algorithm == LeakyBucket && mine.Cmp(m.level) != 0 {
+	undrained := m.after(r.level, r.at, now)
+	if m.c.Algorithm == LeakyBucket && undrained.Cmp(m.level) != 0 {
 		return
 	}
-	if mine.Cmp(rat(units)) > 0 {
-		mine = rat(units)
+	if undrained.Cmp(rat(units)) > 0 {
+		undrained = rat(units)
 	}
-	if m.level.Sub(m.level, mine); m.level.Sign() < 0 {
+	if m.level.Sub(m.level, undrained); m.level.Sign() < 0 {
 		m.level.SetInt64(0)
 	}
 }
 
-// windowModel is fixed and sliding windows; it remembers every window.
+// windowModel models fixed_window and sliding_window.
 type windowModel struct {
 	c    *Compiled
 	used map[string]int64
 }
 
-// window is the number of now's window and how much of it has passed.
+// window returns the number of the window of now and the time since its start.
 func (m *windowModel) window(now int64) (n *big.Int, passed int64) {
 	n, rest := new(big.Int).DivMod(big.NewInt(now), big.NewInt(m.c.period), new(big.Int))
 	return n, rest.Int64()
@@ -111,12 +107,12 @@ func (m *windowModel) window(now int64) (n *big.Int, passed int64) {
 
 func (m *windowModel) remaining(now int64) *big.Int {
 	n, passed := m.window(now)
-	left := new(big.Rat).Sub(rat(m.c.capacity), rat(m.used[n.String()]))
+	remaining := new(big.Rat).Sub(rat(m.c.capacity), rat(m.used[n.String()]))
 	if m.c.Algorithm == SlidingWindow {
-		before := rat(m.used[n.Sub(n, big.NewInt(1)).String()])
-		left.Sub(left, before.Mul(before, new(big.Rat).SetFrac64(m.c.period-passed, m.c.period)))
+		previous := rat(m.used[n.Sub(n, big.NewInt(1)).String()])
+		remaining.Sub(remaining, previous.Mul(previous, new(big.Rat).SetFrac64(m.c.period-passed, m.c.period)))
 	}
-	return floor(left)
+	return floor(remaining)
 }
 
 func (m *windowModel) charge(now, cost int64) receipt {
@@ -127,20 +123,20 @@ func (m *windowModel) charge(now, cost int64) receipt {
 
 func (m *windowModel) refund(r receipt, _, units int64) { m.used[r.label] -= units }
 
-// logModel remembers all that was ever admitted.
+// logModel models sliding_log.
 type logModel struct {
 	c       *Compiled
 	entries map[int64]int64
 }
 
 func (m *logModel) remaining(now int64) *big.Int {
-	left := m.c.capacity
+	remaining := m.c.capacity
 	for at, n := range m.entries {
 		if at > now-m.c.period {
-			left -= n
+			remaining -= n
 		}
 	}
-	return big.NewInt(left)
+	return big.NewInt(remaining)
 }
 
 func (m *logModel) charge(now, cost int64) receipt {
@@ -150,8 +146,8 @@ func (m *logModel) charge(now, cost int64) receipt {
 
 func (m *logModel) refund(r receipt, _, units int64) { m.entries[r.at] -= units }
 
-// calendarModel names each period by its first local date, found by walking
-// back day by day.
+// calendarModel models calendar. It labels each period with its first local date,
+// which it finds by stepping back day by day.
 type calendarModel struct {
 	c    *Compiled
 	used map[string]int64
@@ -167,7 +163,7 @@ func (m *calendarModel) label(now int64) string {
 	}
 }
 
-// begins says whether a period begins on a date.
+// begins reports whether a period begins on date.
 func (m *calendarModel) begins(date time.Time) bool {
 	switch m.c.Period {
 	case Day:

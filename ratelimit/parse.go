@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ParsePolicies reads a JSON list of policies strictly: unknown or repeated
-// fields, wrong types, null, and everything that [Validate] objects to are
+// ParsePolicies decodes and validates a JSON list of policies. Unknown and
+// repeated fields, wrong types, null and all faults that [Validate] finds are
 // reported together as one *InvalidError.
 func ParsePolicies(data []byte, opts ...ValidateOption) ([]Policy, error) {
 	var v validator
@@ -37,8 +37,8 @@ func ParsePolicies(data []byte, opts ...ValidateOption) ([]Policy, error) {
 	return policies, nil
 }
 
-// policyFields says how each field of a policy is read. The names are matched
-// exactly: encoding/json would ignore their case.
+// policyFields maps each field of a policy to its decoder. Names are matched
+// exactly, whereas encoding/json ignores case.
 var policyFields = map[string]func(v *validator, name string, raw json.RawMessage, p *Policy){
 	"name":       func(v *validator, n string, raw json.RawMessage, p *Policy) { parseString(v, n, raw, &p.Name) },
 	"algorithm":  func(v *validator, n string, raw json.RawMessage, p *Policy) { parseString(v, n, raw, &p.Algorithm) },
@@ -56,14 +56,13 @@ var policyFields = map[string]func(v *validator, name string, raw json.RawMessag
 	"sharing":    func(v *validator, n string, raw json.RawMessage, p *Policy) { parseString(v, n, raw, &p.Sharing) },
 }
 
-// parse reads one policy, whose JSON is known to be well formed.
+// parse decodes one policy from well-formed JSON.
 func (v *validator) parse(raw json.RawMessage, p *Policy) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, _ := dec.Token(); t != json.Delim('{') {
 		v.add(v.at, FaultType, "must be an object")
-		// Everything that Validate would say follows from this.
 		for name := range policyFields {
-			v.hide(name)
+			v.suppress(name)
 		}
 		return
 	}
@@ -81,9 +80,9 @@ func (v *validator) parse(raw json.RawMessage, p *Policy) {
 		read, known := policyFields[name]
 		switch {
 		case !known:
-			v.fault(escapePointer(name), FaultUnknown, "is not a field of a policy")
+			v.fault(escapePointer(name), FaultUnknown, "is not a known field")
 		case seen[name]:
-			v.fault(name, FaultDuplicate, "stands more than once")
+			v.fault(name, FaultDuplicate, "is repeated")
 		default:
 			read(v, name, value, p)
 		}
@@ -94,8 +93,9 @@ func (v *validator) parse(raw json.RawMessage, p *Policy) {
 	}
 }
 
-// hide keeps later faults at this field out of the list.
-func (v *validator) hide(field string) {
+// suppress drops later faults of the field, which are consequences of an earlier
+// one.
+func (v *validator) suppress(field string) {
 	if v.seen == nil {
 		v.seen = make(map[string]bool)
 	}
@@ -118,8 +118,8 @@ func parseString[T ~string](v *validator, field string, raw json.RawMessage, int
 	*into = T(*s)
 }
 
-// parseInt reads an integer. A field that is there must be at least 1, for
-// the zero of a Policy means that it is absent.
+// parseInt decodes an integer. A field that is present must be at least 1: the
+// zero value of a Policy's field means that it is absent.
 func (v *validator) parseInt(field string, raw json.RawMessage) int64 {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	switch {

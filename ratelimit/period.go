@@ -5,24 +5,25 @@ import (
 	"time"
 )
 
-// Period is a length of time as policies spell it: an integer with ms, s, m,
-// h or d ("250ms", "1m", "30d"), or for calendar policies Day, Week or Month.
+// Period is a length of time in the notation of policies: an integer with ms, s,
+// m, h or d ("250ms", "1m", "30d"), or for calendar policies Day, Week or Month.
 type Period string
 
-// The calendar's periods.
+// Calendar periods.
 const (
 	Day   Period = "day"
-	Week  Period = "week" // from Monday
+	Week  Period = "week" // begins on Monday
 	Month Period = "month"
 )
 
-// The bounds of a Period that is a duration.
+// Bounds of a Period that is a duration.
 const (
 	minPeriod = time.Millisecond
 	maxPeriod = 366 * 24 * time.Hour
 )
 
-// periodUnits is ordered so that Every finds the largest unit first.
+// periodUnits is ordered from the largest unit to the smallest; Every uses the
+// first that divides its duration.
 var periodUnits = []struct {
 	suffix string
 	length time.Duration
@@ -30,8 +31,8 @@ var periodUnits = []struct {
 	{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond},
 }
 
-// Every spells d, which must be a positive whole number of milliseconds, as a
-// Period; anything finer is cut off.
+// Every returns d as a Period, truncated to milliseconds. d must be at least a
+// millisecond.
 func Every(d time.Duration) Period {
 	for _, u := range periodUnits {
 		if d >= u.length && d%u.length == 0 {
@@ -41,9 +42,8 @@ func Every(d time.Duration) Period {
 	return Period(strconv.FormatInt(d.Milliseconds(), 10) + "ms")
 }
 
-// Duration is the length of p; ok is false for calendar periods and for
-// anything that isn't a positive integer with a unit, or is longer than 2^63
-// nanoseconds.
+// Duration returns the length of p. ok is false if p is a calendar period, isn't
+// a positive integer with a unit, or overflows time.Duration.
 func (p Period) Duration() (d time.Duration, ok bool) {
 	digits := 0
 	for digits < len(p) && p[digits] >= '0' && p[digits] <= '9' {
@@ -62,5 +62,5 @@ func (p Period) Duration() (d time.Duration, ok bool) {
 	return 0, false
 }
 
-// calendar says whether p is one of the calendar's periods.
+// calendar reports whether p is a calendar period.
 func (p Period) calendar() bool { return p == Day || p == Week || p == Month }

@@ -1,67 +1,67 @@
 package ratelimit
 
-// The bounds of a policy. Together they keep every sum inside 128 bits and
-// every time inside an int64 of nanoseconds: see [Validate].
+// Bounds of a policy, enforced by [Validate]. They keep every product within
+// 128 bits and every time within an int64 of nanoseconds.
 const (
-	// MaxLimit is the largest limit or burst, in units.
+	// MaxLimit is the largest limit and the largest burst, in units.
 	MaxLimit = 1_000_000_000_000
 	// MaxCost is the largest cost of one request, in units.
 	MaxCost = 1_000_000
-	// MaxLogLimit is the largest limit of a sliding_log, which remembers
-	// every admitted request: 16 bytes each.
+	// MaxLogLimit is the largest limit of a sliding_log, which stores 16 bytes
+	// for each admitted request.
 	MaxLogLimit = 10_000
-	// MaxPolicies is the largest number of policies in one quota.
+	// MaxPolicies is the largest number of policies in a quota.
 	MaxPolicies = 16
 )
 
 // Policy is one named rule of a plan.
 //
-// The zero value of an optional field
-// stands for its default; defaults are resolved when a quota is compiled, so
-// that a policy is stored as it was written.
+// The zero value of an optional field selects its default. Defaults are
+// resolved when a quota is compiled, so a policy is stored as it was written.
 type Policy struct {
-	// The policy's name in its list, and with the subject its counter's.
+	// Name of the policy, unique in its list. It also identifies the counter.
 	Name string `json:"name" validate:"required" minLength:"1" maxLength:"32" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"minute"`
-	// How units are counted.
+	// Algorithm that counts the units.
 	Algorithm Algorithm `json:"algorithm" validate:"required" example:"sliding_window"`
-	// How many units a period allows; for concurrency, how many requests may
-	// run at once; for sliding_log at most 10,000.
+	// Units allowed per period. For concurrency, the number of requests that
+	// may run at once. At most 10,000 for sliding_log.
 	Limit int64 `json:"limit" validate:"required" minimum:"1" maximum:"1000000000000" example:"300"`
-	// The time that the limit refers to, from 1ms to 366d; day, week or month
-	// for calendar; none for concurrency.
+	// Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms
+	// to 366d. For calendar: day, week or month. Not allowed for concurrency.
 	Period Period `json:"period,omitempty" swaggertype:"string" pattern:"^([1-9][0-9]*(ms|s|m|h|d)|day|week|month)$" example:"1m"`
-	// The capacity of a token_bucket, in units; by default the limit.
+	// Capacity of a token_bucket, in units. Defaults to the limit.
 	Burst int64 `json:"burst,omitempty" minimum:"1" maximum:"1000000000000"`
-	// The longest queueing of a leaky_bucket; by default 1s.
+	// Longest time that a leaky_bucket queues a request. Defaults to 1s.
 	MaxWait Period `json:"max_wait,omitempty" swaggertype:"string" pattern:"^[1-9][0-9]*(ms|s|m|h|d)$"`
-	// How long a holder of a concurrency slot lives unless it is renewed; by
-	// default 60s.
+	// Time after which a concurrency slot expires unless it is renewed.
+	// Defaults to 60s.
 	Hold Period `json:"hold,omitempty" swaggertype:"string" pattern:"^[1-9][0-9]*(ms|s|m|h|d)$"`
-	// The IANA time zone of a calendar period; by default UTC.
+	// IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone string `json:"time_zone,omitempty" minLength:"1"`
-	// The day of the month on which a calendar month begins; in shorter months
-	// it is their last day; by default 1.
+	// Day on which a calendar month begins; the last day of shorter months.
+	// Defaults to 1.
 	AnchorDay int `json:"anchor_day,omitempty" minimum:"1" maximum:"31"`
-	// Only routes of this group count; by default all do.
+	// Route group that the policy applies to. Defaults to all routes.
 	Group string `json:"group,omitempty" minLength:"1"`
-	// Whose counter is spent; by default the key's.
+	// Subject whose counter is spent. Defaults to key.
 	Per Per `json:"per,omitempty"`
-	// Which outcomes cost; by default requests, for calendar successes.
+	// Outcomes that are charged. Defaults to successes for calendar, to
+	// requests for the other algorithms.
 	Charge Charge `json:"charge,omitempty"`
-	// Whether the policy refuses; by default enforce.
+	// Whether requests over the limit are refused. Defaults to enforce.
 	Mode Mode `json:"mode,omitempty"`
-	// How several instances share the counter; by default auto.
+	// How several instances share the counter. Defaults to auto.
 	//
-	// A store of one process has no use for it.
+	// Stores that serve one process ignore it.
 	Sharing Sharing `json:"sharing,omitempty"`
 }
 
-// Algorithm names a way of counting.
+// Algorithm names a rate limiting algorithm.
 //
-// Each has a file of its own name.
+// The file with the algorithm's name implements it.
 type Algorithm string
 
-// The algorithms.
+// Algorithms.
 const (
 	TokenBucket   Algorithm = "token_bucket"
 	LeakyBucket   Algorithm = "leaky_bucket"
@@ -72,48 +72,52 @@ const (
 	Concurrency   Algorithm = "concurrency"
 )
 
-// Per says whose counter a policy spends.
+// Per selects the subject whose counter a policy spends.
 type Per string
 
-// The owners of counters.
+// Subjects of counters.
 const (
-	// PerKey counts for Subjects.Key.
+	// PerKey spends the counter of Subjects.Key.
 	PerKey Per = "key"
-	// PerOwner counts for Subjects.Owner: all keys of an owner share it.
+	// PerOwner spends the counter of Subjects.Owner, which all keys of the
+	// owner share.
 	PerOwner Per = "owner"
 )
 
-// Charge says which outcomes of a request cost.
+// Charge selects the outcomes of a request that are charged.
 //
 // See [Reservation.Settle].
 type Charge string
 
-// What is charged.
+// Charged outcomes.
 const (
-	// Requests charges every request but those that Failed.
+	// Requests charges every request except those that Failed.
 	Requests Charge = "requests"
-	// Successes charges what Succeeded only.
+	// Successes charges only requests that Succeeded.
 	Successes Charge = "successes"
 )
 
-// Mode says whether a policy refuses.
+// Mode selects whether a policy refuses requests.
 type Mode string
 
-// The modes.
+// Modes.
 const (
-	// Enforce refuses what is over the limit.
+	// Enforce refuses requests over the limit.
 	Enforce Mode = "enforce"
-	// Shadow counts what it would have done and refuses nothing. It is
+	// Shadow refuses nothing and reports what it would have done. It is
 	// charged only for requests that are admitted and that it would admit.
 	Shadow Mode = "shadow"
 )
 
-// Sharing says how a shared store may spread a counter over instances.
+// Sharing selects how instances share a counter.
 type Sharing string
 
-// The ways of sharing.
+// Sharing modes.
 const (
-	SharingAuto   Sharing = "auto"
-	SharingExact  Sharing = "exact"
+	// SharingAuto lets the store choose by the policy's rate.
+	SharingAuto Sharing = "auto"
+	// SharingExact counts every request in the shared store.
+	SharingExact Sharing = "exact"
+	// SharingLeased lets instances take units from the shared store in leases.
 	SharingLeased Sharing = "leased"
 )

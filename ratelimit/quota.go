@@ -7,61 +7,61 @@ import (
 	"slices"
 )
 
-// Subjects names whose counters a quota spends.
+// Subjects names the subjects whose counters a quota spends. A key and an
+// owner with the same name share nothing.
 type Subjects struct {
 	// Key is the subject of policies per key.
 	Key string
-	// Owner is the subject of policies per owner. The two are apart: a key
-	// and an owner of the same name share nothing.
+	// Owner is the subject of policies per owner.
 	Owner string
 }
 
-// Subject is one spender of counters.
+// Subject identifies the owner of counters.
 type Subject struct {
-	// Hash identifies Per and Name: 128 bits of SHA-256, so that two
-	// subjects never share a counter, not even by an attacker's choice.
+	// Hash is 128 bits of the SHA-256 of Per and Name, so that an attacker
+	// can't choose two subjects that share a counter.
 	Hash [2]uint64
-	// Per is which kind it is, and Name its name among them.
-	Per  Per
+	// Per is the kind of the subject.
+	Per Per
+	// Name is unique among subjects of the same kind.
 	Name string
 }
 
-// set names a subject, and hashes it where a policy needs that.
+// set names the subject. It computes the hash only if hash is set.
 func (s *Subject) set(per Per, name string, hash bool) {
 	s.Per, s.Name, s.Hash = per, name, [2]uint64{}
 	if !hash {
 		return
 	}
-	var room [160]byte // for names of the usual lengths
-	text := append(append(append(room[:0], per...), 0), name...)
-	sum := sha256.Sum256(text)
+	var buf [160]byte // avoids an allocation for names of usual length
+	sum := sha256.Sum256(append(append(append(buf[:0], per...), 0), name...))
 	s.Hash = [2]uint64{binary.LittleEndian.Uint64(sum[0:]), binary.LittleEndian.Uint64(sum[8:])}
 }
 
-// Quota is the policies that a caller has, compiled and bound to its subjects.
-// It is immutable and safe for concurrent use; make it once and keep it.
+// Quota is a caller's policies, compiled and bound to its subjects. It is
+// immutable and safe for concurrent use. Compile it once and reuse it.
 type Quota struct {
-	views    []*view // by group; the first is of all other groups
+	views    []*view // by group; the first serves groups without policies
 	key      Subject
 	owner    Subject
-	all      *view // of every policy, whatever its group
+	all      *view // all policies of all groups
 	policies []Policy
 }
 
-// view is what applies to one group.
+// view is the policies that apply to one group.
 type view struct {
 	group    string
-	policies []*Compiled // the enforced ones first, each part in quota order
-	enforced int
-	perKey   bool // some policy counts for the key
-	perOwner bool
-	holds    bool // some policy is concurrency
-	field    []string
+	policies []*Compiled // enforced before shadow, each in quota order
+	enforced int         // number of enforced policies
+	perKey   bool        // a policy spends the key's counter
+	perOwner bool        // a policy spends the owner's counter
+	holds    bool        // a policy has algorithm concurrency
+	field    []string    // RateLimit-Policy header value; nil if none is enforced
 }
 
-// NewQuota compiles policies and binds them to subjects. The error is an
-// *InvalidError with everything that is wrong with the policies. No policies
-// at all is a quota that limits nothing.
+// NewQuota compiles policies and binds them to subjects. A quota without
+// policies limits nothing. If policies are invalid, the error is an
+// *InvalidError that lists every fault.
 func NewQuota(policies []Policy, s Subjects) (*Quota, error) {
 	if err := Validate(policies); err != nil {
 		return nil, err
@@ -92,17 +92,17 @@ func NewQuota(policies []Policy, s Subjects) (*Quota, error) {
 	return q.For(s), nil
 }
 
-// For is the same quota bound to other subjects. It compiles nothing anew and
-// shares all that was compiled: a plan of many callers is best compiled once.
-// It costs an allocation and a SHA-256 for each kind of subject in use.
+// For returns the quota bound to other subjects. The compiled policies are
+// shared, so a plan with many callers needs to be compiled only once. For
+// allocates once and computes a SHA-256 for each kind of subject in use.
 func (q *Quota) For(s Subjects) *Quota {
 	bound := new(Quota)
 	q.Bind(bound, s)
 	return bound
 }
 
-// Bind is For without the allocation, for subjects that are met once: it
-// overwrites into, which must not be in use.
+// Bind is like For but overwrites into, which must not be in use, instead of
+// allocating.
 func (q *Quota) Bind(into *Quota, s Subjects) {
 	into.policies, into.views, into.all = q.policies, q.views, q.all
 	into.key.set(PerKey, s.Key, q.all.perKey)
@@ -131,13 +131,13 @@ func newView(all []*Compiled, applies func(*Compiled) bool) *view {
 	return v
 }
 
-// Policies are the policies as they were given, in their order.
+// Policies returns a copy of the policies as passed to NewQuota.
 func (q *Quota) Policies() []Policy { return slices.Clone(q.policies) }
 
-// Subjects names whose counters the quota spends.
+// Subjects returns the subjects whose counters the quota spends.
 func (q *Quota) Subjects() Subjects { return Subjects{Key: q.key.Name, Owner: q.owner.Name} }
 
-// Applies says whether any policy, enforced or shadow, applies to a group.
+// Applies reports whether any policy, enforced or shadow, applies to a group.
 func (q *Quota) Applies(group string) bool { return len(q.view(group).policies) > 0 }
 
 func (q *Quota) view(group string) *view {

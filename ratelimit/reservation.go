@@ -6,39 +6,38 @@ import (
 	"time"
 )
 
-// inlinePolicies is how many policies a Reservation has room for itself.
+// inlinePolicies is the number of policies for which a Reservation needs no
+// further allocation.
 const inlinePolicies = 4
 
-// Outcome is how the work that a reservation paid for has ended.
+// Outcome is the result of the work that a reservation paid for.
 type Outcome uint8
 
-// The outcomes.
+// Outcomes.
 const (
-	// Succeeded is work that was done: every charge stands.
+	// Succeeded means that the work was done. All charges are kept.
 	Succeeded Outcome = iota
-	// Rejected is work that was refused for the caller's own fault: policies
-	// that charge successes are given back.
+	// Rejected means that the work was refused because of the caller. Policies
+	// that charge successes give their units back.
 	Rejected
-	// Failed is work that failed without the caller's fault: everything is
-	// given back.
+	// Failed means that the work failed for another reason. All policies give
+	// their units back.
 	Failed
 )
 
-// Reservation is units taken from all policies of a quota at once. Fill it
-// with [Limiter.Reserve]; the zero value is ready for that. It must not be
-// copied. Its methods are safe for concurrent use, but not with Reserve, and
-// they write to Decision.
+// Reservation is units taken from all policies of a quota at once. The zero
+// value is ready for [Limiter.Reserve]. A Reservation must not be copied. Its
+// methods are safe for concurrent use with each other, but not with Reserve or
+// with reads of Decision, which they update.
 //
-// What was taken stays taken until Commit, Release or Settle gives some back,
-// and each of these works once: whichever comes first. A reservation that is
-// forgotten expires by itself, differently for each algorithm: in a
-// concurrency policy the slot is freed when hold has passed; in all others
-// the units stay spent, as if committed in full, and come back as time brings
-// them. The same goes for one that is settled late: a refund goes to the
-// window or the period that was charged, or to what has not refilled yet, or
-// nowhere.
+// The first of Commit, Release and Settle ends a reservation and gives units
+// back; SettleUnits leaves the concurrency slots to a later Release. An
+// abandoned reservation frees its concurrency slots when their hold has passed
+// and keeps its units spent, as if committed in full. Units that are given back
+// late go to the window or period that was charged, or to the part of a bucket
+// that hasn't refilled; the rest is lost.
 type Reservation struct {
-	// Decision is the result; Commit, Release and Settle bring it up to date.
+	// Decision is the result. Commit, Release and Settle update it.
 	Decision Decision
 
 	limiter *Limiter
@@ -52,17 +51,17 @@ type Reservation struct {
 	statuses [inlinePolicies]Status
 }
 
-// phase is how far a reservation has come.
+// phase is the state of a reservation.
 type phase uint8
 
 const (
 	closed  phase = iota // nothing to give back
 	charged              // units and slots are held
-	running              // units are settled, slots are still held
+	running              // units are settled, slots are held
 )
 
-// begin makes r ready for a take.
-func (r *Reservation) begin(l *Limiter, q *Quota, v *view, cost int64) {
+// reset prepares r for a take.
+func (r *Reservation) reset(l *Limiter, q *Quota, v *view, cost int64) {
 	n := len(v.policies)
 	if cap(r.batch.Steps) < n {
 		r.batch.Steps = r.steps[:]
@@ -84,8 +83,8 @@ func (r *Reservation) begin(l *Limiter, q *Quota, v *view, cost int64) {
 	}
 	b.Steps = b.Steps[:n]
 	for i, p := range v.policies {
-		// What a store sets needs no clearing; and a pointer that stays is
-		// not written, for the collector would have to be told.
+		// The store sets the other fields. Skipping an unchanged pointer
+		// avoids a write barrier.
 		if s := &b.Steps[i]; s.Policy != p {
 			s.Policy = p
 		}
@@ -95,7 +94,7 @@ func (r *Reservation) begin(l *Limiter, q *Quota, v *view, cost int64) {
 	d.statuses = d.statuses[:0]
 }
 
-// decide reads the decision out of a batch that was taken.
+// decide derives the decision from a batch that was taken.
 func (r *Reservation) decide() {
 	b, d := &r.batch, &r.Decision
 	d.Allowed, d.enforced = true, b.Enforced
@@ -113,7 +112,7 @@ func (r *Reservation) decide() {
 		}
 		d.Allowed = d.Allowed && s.Allowed
 		if s.Policy.kind == leakyBucket && s.Charged {
-			d.Wait = max(d.Wait, turnAfter(s.Policy, s.State, b.Now, cost))
+			d.Wait = max(d.Wait, queueWait(s.Policy, s.State, b.Now, cost))
 		}
 	}
 	if d.Allowed && b.Cost > 0 && len(b.Steps) > 0 {
@@ -121,10 +120,10 @@ func (r *Reservation) decide() {
 	}
 }
 
-// Wait blocks until the reservation's turn has come in every leaky_bucket
-// policy, and returns at once when there is none or the turn is now. When ctx
-// ends first, or its deadline is before the turn, everything is released and
-// ctx's error returned; a failure to release isn't reported.
+// Wait blocks for Decision.Wait, until the request's turn in every leaky_bucket
+// policy. If ctx is done first, Wait releases the reservation and returns ctx's
+// error. If ctx's deadline is before the turn, it does so at once. An error of
+// the release is not reported.
 func (r *Reservation) Wait(ctx context.Context) error {
 	if r.Decision.Wait <= 0 || !r.Decision.Allowed {
 		return nil
@@ -148,10 +147,10 @@ func (r *Reservation) Wait(ctx context.Context) error {
 	}
 }
 
-// Commit ends the reservation at its actual cost, 0 to the cost reserved, and
-// gives back the rest and any concurrency slot. The error is ErrCost,
-// ErrSettled or the store's failure; after the latter the reservation counts
-// as settled, for the store may have done its part.
+// Commit ends the reservation at its actual cost, 0 to the cost reserved. It
+// gives back the rest and all concurrency slots. The error is ErrCost,
+// ErrSettled or the store's. After the store's, the reservation is settled,
+// because the store may have applied the call.
 func (r *Reservation) Commit(ctx context.Context, actual int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,9 +169,9 @@ func (r *Reservation) Commit(ctx context.Context, actual int64) error {
 	})
 }
 
-// Release gives back everything that isn't settled: all that was taken, or
-// after SettleUnits the concurrency slots. The error is ErrSettled when there
-// is nothing to give back, or the store's failure.
+// Release gives back everything that isn't settled: all units and slots, or
+// after SettleUnits only the concurrency slots. The error is ErrSettled if
+// nothing is left to give back, or the store's.
 func (r *Reservation) Release(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,17 +187,16 @@ func (r *Reservation) Release(ctx context.Context) error {
 	}
 }
 
-// Settle ends the reservation by its outcome and each policy's charge:
-// requests keeps what Succeeded or was Rejected, successes only what
-// Succeeded. Concurrency slots are freed whatever the outcome. The error is
-// ErrSettled or the store's failure.
+// Settle ends the reservation by outcome and each policy's charge: requests
+// keeps the charge of Succeeded and Rejected, successes only that of Succeeded.
+// It frees all concurrency slots. The error is ErrSettled or the store's.
 func (r *Reservation) Settle(ctx context.Context, o Outcome) error {
 	return r.settle(ctx, o, closed)
 }
 
-// SettleUnits is Settle, except that concurrency slots stay held: the outcome
-// of a request is known when its answer begins, but it runs until its answer
-// ends. Release frees them then.
+// SettleUnits is Settle without freeing the concurrency slots, which Release
+// frees later. The outcome of a request is known when its response begins, but
+// the request runs until its response ends.
 func (r *Reservation) SettleUnits(ctx context.Context, o Outcome) error {
 	return r.settle(ctx, o, running)
 }
@@ -238,20 +236,20 @@ func freeSlot(s *Step) int64 {
 	return 0
 }
 
-// give returns units to the steps that were charged, as much to each as back
-// says, and brings the decision up to date. r.mu is held.
-func (r *Reservation) give(ctx context.Context, back func(*Step) int64) error {
+// give gives units(step) back to each step that was charged and updates the
+// decision. r.mu must be held.
+func (r *Reservation) give(ctx context.Context, units func(*Step) int64) error {
 	b := &r.batch
-	any := false
+	var total int64
 	for i := range b.Steps {
 		s := &b.Steps[i]
 		s.Give = 0
 		if s.Charged {
-			s.Give = back(s)
+			s.Give = units(s)
 		}
-		any = any || s.Give > 0
+		total += s.Give
 	}
-	if !any {
+	if total == 0 {
 		return nil
 	}
 	b.Now = r.limiter.clock.now()
@@ -266,10 +264,10 @@ func (r *Reservation) give(ctx context.Context, back func(*Step) int64) error {
 	return nil
 }
 
-// Hold is how long the reservation's concurrency slots live unless they are
-// renewed: the shortest of them. It is 0 when no slot is held.
+// Hold returns the time after which the reservation's first concurrency slot
+// expires unless it is renewed. It is 0 if no slot is held.
 func (r *Reservation) Hold() time.Duration {
-	if !r.holds { // only Reserve writes it
+	if !r.holds { // written only by Reserve
 		return 0
 	}
 	r.mu.Lock()
@@ -287,10 +285,9 @@ func (r *Reservation) Hold() time.Duration {
 	return time.Duration(shortest)
 }
 
-// Renew prolongs the reservation's concurrency slots by another hold from
-// now: call it more often than that while the work runs. The error is
-// ErrSettled when no slot is held, ErrExpired when one was lost, or the
-// store's failure.
+// Renew extends the reservation's concurrency slots by their hold from now.
+// Call it at intervals shorter than Hold while the work runs. The error is
+// ErrSettled if no slot is held, ErrExpired if one was lost, or the store's.
 func (r *Reservation) Renew(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 
 var queue = ratelimit.Policy{Name: "queue", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "1s", MaxWait: "500ms"}
 
-// TestWaitSpacesRequests: ten callers at once start a tenth of a second apart,
-// and those who would wait too long are refused at once.
-func TestWaitSpacesRequests(t *testing.T) {
+// TestReservationWait_SpacesRequests checks that simultaneous requests start one
+// emission interval apart and that those that don't fit in the queue are refused.
+func TestReservationWait_SpacesRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)
 		began := time.Now()
@@ -44,16 +44,16 @@ func TestWaitSpacesRequests(t *testing.T) {
 			case next:
 				next += 100 * time.Millisecond
 			default:
-				t.Errorf("one started at %v, not %v", start, next)
+				t.Errorf("a request started at %v, want %v", start, next)
 			}
 		}
 		if refused != 4 {
-			t.Errorf("%d were refused; the queue is 500 ms long, and six fit", refused)
+			t.Errorf("%d requests were refused, want 4: six fit in the queue of 500 ms", refused)
 		}
 	})
 }
 
-func TestWaitIsCancellable(t *testing.T) {
+func TestReservationWait_Cancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)
 		var first, second, third ratelimit.Reservation
@@ -64,42 +64,42 @@ func TestWaitIsCancellable(t *testing.T) {
 		}
 		began := time.Now()
 		if err := first.Wait(ctx); err != nil || time.Since(began) != 0 {
-			t.Errorf("the first waits %v: %v", time.Since(began), err)
+			t.Errorf("first Wait = %v after %v, want nil at once", err, time.Since(began))
 		}
-		// A deadline before its turn: it isn't waited for.
+		// A deadline before the turn fails at once.
 		short, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
 		defer cancel()
 		if err := third.Wait(short); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 0 {
-			t.Errorf("the third gives up after %v: %v", time.Since(began), err)
+			t.Errorf("Wait before the turn = %v after %v, want DeadlineExceeded at once", err, time.Since(began))
 		}
-		// Its place at the end was given back.
+		// The failed wait has released its turn at the end of the queue.
 		if err := l.Reserve(ctx, &third, q, "", 1); err != nil || third.Decision.Wait != 200*time.Millisecond {
-			t.Errorf("the next waits %v: %v", third.Decision.Wait, err)
+			t.Errorf("next Decision.Wait = %v, %v, want 200ms", third.Decision.Wait, err)
 		}
 		cancelled, cancel := context.WithCancel(ctx)
 		time.AfterFunc(30*time.Millisecond, cancel)
 		if err := third.Wait(cancelled); !errors.Is(err, context.Canceled) || time.Since(began) != 30*time.Millisecond {
-			t.Errorf("cancelled after %v: %v", time.Since(began), err)
+			t.Errorf("cancelled Wait = %v after %v, want Canceled after 30ms", err, time.Since(began))
 		}
 		if err := third.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-			t.Errorf("a cancelled wait had not released: %v", err)
+			t.Errorf("Release after a cancelled Wait = %v, want ErrSettled", err)
 		}
-		// A turn that has come while the caller did something else.
+		// A turn in the past doesn't wait.
 		time.Sleep(time.Second)
 		at := time.Now()
 		if err := second.Wait(ctx); err != nil || time.Since(at) != 0 {
-			t.Errorf("a turn that has come: %v, %v", time.Since(at), err)
+			t.Errorf("Wait after the turn = %v after %v, want nil at once", err, time.Since(at))
 		}
 	})
 }
 
-// failingStore fails from its n-th call on.
+// failingStore fails from call number fromCall on.
 type failingStore struct {
 	ratelimit.Store
 	calls, fromCall int
 }
 
-var errStore = errors.New("the store is down")
+var errStore = errors.New("store is down")
 
 func (f *failingStore) fails() bool { f.calls++; return f.calls >= f.fromCall }
 
@@ -117,35 +117,35 @@ func (f *failingStore) Give(ctx context.Context, b *ratelimit.Batch) error {
 	return f.Store.Give(ctx, b)
 }
 
-func TestAFailedStoreAllowsNothing(t *testing.T) {
+func TestReserve_StoreFailure(t *testing.T) {
 	store := &failingStore{Store: memory.New(), fromCall: 2}
-	l, q := ratelimit.New(store), mustQuota(t, free...)
+	l, q := ratelimit.New(store), mustQuota(t, freePlan...)
 	var r ratelimit.Reservation
 	if err := l.Reserve(ctx, &r, q, "", 1); err != nil || !r.Decision.Allowed {
 		t.Fatal(err)
 	}
 	if err := r.Release(ctx); !errors.Is(err, errStore) {
-		t.Fatalf("release: %v", err)
+		t.Fatalf("Release = %v, want %v", err, errStore)
 	}
 	if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-		t.Fatalf("a refund whose fate is unknown was tried again: %v", err)
+		t.Fatalf("Release after a failed one = %v, want ErrSettled", err)
 	}
-	// The same reservation again: nothing of the last decision may remain.
+	// A reused reservation keeps nothing of the last decision.
 	if err := l.Reserve(ctx, &r, q, "", 1); !errors.Is(err, errStore) {
 		t.Fatal(err)
 	}
 	if d := &r.Decision; d.Allowed || len(d.Statuses()) != 0 || len(d.Shadows()) != 0 || d.Wait != 0 {
-		t.Fatalf("a decision without a store: %+v", d)
+		t.Fatalf("decision after a store failure: %+v", d)
 	}
 	if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-		t.Fatalf("released what was never taken: %v", err)
+		t.Fatalf("Release without a take = %v, want ErrSettled", err)
 	}
 	if _, err := l.Peek(ctx, q, ""); !errors.Is(err, errStore) {
 		t.Fatal(err)
 	}
 }
 
-func TestReservationsAreReusable(t *testing.T) {
+func TestReservation_Reuse(t *testing.T) {
 	clock := newTestClock()
 	l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
 	small, large := mustQuota(t, queue), mustQuota(t, everyAlgorithm...)
@@ -164,7 +164,7 @@ func TestReservationsAreReusable(t *testing.T) {
 		}
 		for j, s := range r.Decision.Statuses() {
 			if s.Policy.Name != q.Policies()[j].Name || s.Remaining != s.Limit-1 {
-				t.Fatalf("round %d: %s has %d of %d", i, s.Policy.Name, s.Remaining, s.Limit)
+				t.Fatalf("round %d: %s has %d of %d remaining", i, s.Policy.Name, s.Remaining, s.Limit)
 			}
 		}
 		if err := r.Release(ctx); (err == nil) != (want > 0) {
@@ -173,14 +173,14 @@ func TestReservationsAreReusable(t *testing.T) {
 	}
 }
 
-func TestDefaultClockIsTheWallClockMonotonically(t *testing.T) {
+func TestLimiter_DefaultClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := ratelimit.New(memory.New())
 		q := mustQuota(t, ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 5, Period: "1h"})
-		time.Sleep(20 * time.Minute) // virtual: the bubble begins at midnight
+		time.Sleep(20 * time.Minute) // virtual time; the bubble starts at midnight
 		d, err := l.Peek(ctx, q, "")
 		if err != nil || d.Statuses()[0].ResetAfter != 40*time.Minute {
-			t.Fatalf("%v, %+v", err, d.Statuses())
+			t.Fatalf("ResetAfter isn't 40m: %v, %+v", err, d.Statuses())
 		}
 	})
 }

@@ -5,15 +5,13 @@ import (
 	"time"
 )
 
-// sliding_log remembers each admitted request and counts those of the last
-// period, so that no window of that length, wherever it begins, holds more
-// than limit units. It is exact and pays with 16 bytes for each instant at
-// which something was admitted, which is why its limit is bounded by
-// MaxLogLimit. The idea is that of the Redis sorted set ("Better rate limiting
-// with Redis sorted sets", Classdojo, 2015), without its fault of logging
-// refused requests too.
+// checkSlidingLog counts the admitted requests of the last period, so that no
+// interval of one period holds more than limit units. It is exact and stores 16
+// bytes for each instant at which a request was admitted; MaxLogLimit bounds
+// that. The idea is the Redis sorted set of "Better rate limiting with Redis
+// sorted sets" (Classdojo, 2015), except that refused requests are not logged.
 //
-// limit 3, period 10s; an entry counts in (now − 10s, now]:
+// limit 3, period 10s; entries in (now − 10s, now] are counted:
 //
 //	time   cost  log before      verdict                    log
 //	0 s       2  –               admitted                   0s×2
@@ -21,12 +19,12 @@ import (
 //	9 s       1  0s×2 4s×1       refused, retry after 1 s   0s×2 4s×1
 //	10 s      1  4s×1            admitted                   4s×1 10s×1
 //
-// State: N is the units in the log and M its oldest entry's time. At is the
-// time of the entry that was added, or for a cost that must wait, when it
-// would pass. What is given back is taken from its entry; once that has left,
-// from nowhere. A forgotten reservation stays until it leaves the log.
+// State: N is the units in the log and M the time of its oldest entry. At is the
+// time of the added entry, or for a refused cost the time at which it would
+// pass. Units are given back to their entry, and lost once it has left the log.
+// An abandoned reservation stays spent until it leaves the log.
 func checkSlidingLog(c *Compiled, l *List, now, cost int64) (State, bool) {
-	now = l.arrive(now)
+	now = l.observe(now)
 	live := l.live()
 	for len(live) > 0 && (live[0].N == 0 || satAdd(live[0].At, c.period) <= now) {
 		l.Sum -= live[0].N
@@ -42,12 +40,13 @@ func checkSlidingLog(c *Compiled, l *List, now, cost int64) (State, bool) {
 	if need <= c.capacity-l.Sum {
 		return s, cost >= 0
 	}
-	s.At = leavesAt(c, l, need)
+	s.At = admitsAt(c, l, need)
 	return s, cost == 0
 }
 
-// leavesAt is when enough entries have left for need more units.
-func leavesAt(c *Compiled, l *List, need int64) int64 {
+// admitsAt returns the time at which enough entries have left the log to admit
+// need units.
+func admitsAt(c *Compiled, l *List, need int64) int64 {
 	sum := l.Sum
 	for _, e := range l.live() {
 		sum -= e.N
@@ -59,7 +58,7 @@ func leavesAt(c *Compiled, l *List, need int64) int64 {
 }
 
 func addSlidingLog(l *List, now, cost int64) State {
-	now = l.arrive(now)
+	now = l.observe(now)
 	l.Sum += cost
 	if n := len(l.Entries); n > l.Head && l.Entries[n-1].At == now {
 		l.Entries[n-1].N += cost

@@ -2,42 +2,42 @@ package ratelimit
 
 import "time"
 
-// State is what an algorithm remembers of one counter. Its zero value is a
-// fresh counter of any policy. What the words mean is each algorithm's own
-// business and told in its file; a store only keeps them.
+// State is the state of one counter. Its zero value is a fresh counter of any
+// policy. Each algorithm defines the meaning of the fields in its file; stores
+// treat them as opaque.
 //
-// Times in states and in the pure functions are nanoseconds since the Unix
-// epoch. No State and no time, however wild, makes a pure function panic or
-// admit more than the policy allows from a fresh counter.
+// Times are nanoseconds since the Unix epoch. The pure functions accept any
+// State and any time: they don't panic, and they admit no more than a fresh
+// counter would.
 type State struct {
 	At, N, M int64
 }
 
-// skew is how late a caller's reading of the clock may reach a counter.
-// Callers read the clock before they get a counter's lock, so their times
-// arrive out of order, and a caller can lose the processor in between. A time
-// at most this far behind the counter's own is a late caller's, and the
-// counter's time stands: nothing is refilled twice and no window is opened
-// again. A time further behind means that the clock was set back: the counter
-// follows it, keeping what was spent.
+// skew is the largest delay, in nanoseconds, between a caller's reading of the
+// clock and its access to a counter. Callers read the clock before they lock a
+// counter and may be descheduled in between, so times arrive out of order. A
+// time at most skew before the counter's own belongs to a late caller and the
+// counter's time is used: nothing is refilled twice and no window is reopened.
+// An earlier time means that the clock was set back: the counter adopts it and
+// keeps the units spent.
 const skew = int64(5 * time.Second)
 
-// Skew is how long a store must keep a counter that has become idle, so that
-// a late caller can't find it fresh.
+// Skew is the time for which a store must keep an idle counter, so that a late
+// caller doesn't find it fresh.
 const Skew = time.Duration(skew)
 
-// Never is the RetryAfter of a cost that is above the capacity.
+// Never is the RetryAfter of a cost above the capacity.
 const Never = time.Duration(never)
 
-// Listed says whether the policy's counters keep a list of entries besides
-// their State: use the List functions for these, and the others for the rest.
+// Listed reports whether the policy's counters are Lists. The functions with
+// List in their names apply to these, the others to States.
 func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
-// Take decides whether cost units pass at now. It returns the counter's state
-// afterwards; when they don't pass, that is the state brought up to now. A
-// store need not keep that, unless its At went back: then the clock was set
-// back, and a store that forgets it would find the counter stuck in a time to
-// come. Cost 0 always passes and takes nothing.
+// Take decides whether cost units pass at now and returns the new state. If
+// they don't pass, that is the state advanced to now. A store needs to keep it
+// only if its At moved back, which means that the clock was set back; the
+// counter would otherwise stay in the future. Cost 0 always passes and takes
+// nothing.
 func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	switch c.kind {
 	case tokenBucket:
@@ -53,16 +53,16 @@ func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	}
 }
 
-// Untake is the state that a Take of cost units would have left, had it taken
-// nothing: for the policies that pass while another one refuses.
+// Untake undoes a Take of cost units at the same instant: s is the state that
+// the Take returned. It serves policies that pass while another one refuses.
 func (c *Compiled) Untake(s State, cost int64) State {
 	s.N -= cost
 	return s
 }
 
-// Give returns units of what a Take took, and the state afterwards: taken is
-// the state that the Take left, s the present one. Units whose time has
-// passed are given back to nowhere.
+// Give gives back units of an earlier Take and returns the new state. taken is
+// the state that the Take returned, s the current one. Units that time has
+// already restored are not given back again.
 func (c *Compiled) Give(s, taken State, now, units int64) State {
 	switch c.kind {
 	case tokenBucket:
@@ -78,9 +78,9 @@ func (c *Compiled) Give(s, taken State, now, units int64) State {
 	}
 }
 
-// CheckList decides whether cost units pass at now, dropping the entries that
-// have had their time; it adds none: see AddList. The state that it returns
-// describes the list, for Status.
+// CheckList decides whether cost units pass at now and drops expired entries.
+// It adds no entry; see AddList. The returned state summarizes the list for
+// Status.
 func (c *Compiled) CheckList(l *List, now, cost int64) (State, bool) {
 	if c.kind == slidingLog {
 		return checkSlidingLog(c, l, now, cost)
@@ -88,8 +88,8 @@ func (c *Compiled) CheckList(l *List, now, cost int64) (State, bool) {
 	return checkConcurrency(c, l, now, cost)
 }
 
-// AddList adds what CheckList has just let pass. holder numbers the
-// reservation.
+// AddList adds an entry for cost units that CheckList has admitted at now.
+// holder identifies the reservation.
 func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
 	if c.kind == slidingLog {
 		return addSlidingLog(l, now, cost)
@@ -97,8 +97,8 @@ func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
 	return addConcurrency(c, l, now, holder)
 }
 
-// GiveList returns units of what AddList added, whose state was taken. A
-// concurrency slot is freed whole.
+// GiveList gives back units of an entry. taken is the state that AddList
+// returned. A concurrency slot is freed regardless of units.
 func (c *Compiled) GiveList(l *List, taken State, now, units, holder int64) State {
 	if c.kind == slidingLog {
 		return giveSlidingLog(c, l, taken, now, units)
@@ -106,36 +106,36 @@ func (c *Compiled) GiveList(l *List, taken State, now, units, holder int64) Stat
 	return giveConcurrency(c, l, now, holder)
 }
 
-// RenewList lets a concurrency holder live for another hold from now; false
-// means that it has already expired or been freed.
+// RenewList extends a concurrency holder's expiry to hold after now. It returns
+// false if the holder has expired or was freed.
 func (c *Compiled) RenewList(l *List, now, holder int64) bool {
 	return c.kind == concurrency && renewConcurrency(c, l, now, holder)
 }
 
-// IdleAt is an instant from which a counter in this state equals a fresh one,
-// not much later than the first such instant.
+// IdleAt returns an instant from which a counter in state s equals a fresh one.
+// It may be slightly later than the first such instant.
 func (c *Compiled) IdleAt(s State) int64 {
 	switch c.kind {
 	case tokenBucket, leakyBucket:
-		return satAdd(s.At, clamp(s.N+1, 0, c.most)*c.interval)
+		return satAdd(s.At, clamp(s.N+1, 0, c.maxLevel)*c.emissionInterval)
 	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)
 	case slidingWindow:
 		return satAdd(satAdd(s.At, c.period), c.period)
-	default: // Calendar: the period's end; Concurrency: the last holder's
+	default: // calendar: end of the period; concurrency: last expiry
 		return s.M
 	}
 }
 
-// Status tells where a counter stands: s is the state after a take of cost at
-// now, allowed whether it passed.
+// Status describes a counter after a Take or CheckList of cost at now. s is the
+// returned state and allowed the verdict.
 func (c *Compiled) Status(s State, now, cost int64, allowed bool) Status {
 	st := Status{Policy: c}
 	c.describe(&st, s, now, cost, allowed)
 	return st
 }
 
-// describe is Status in place, leaving st.Policy as it is.
+// describe is Status in place. It doesn't write st.Policy.
 func (c *Compiled) describe(st *Status, s State, now, cost int64, allowed bool) {
 	st.Allowed, st.Limit, st.ResetAfter, st.RetryAfter = allowed, c.capacity, 0, 0
 	st.Remaining = 0

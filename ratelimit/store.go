@@ -2,62 +2,63 @@ package ratelimit
 
 import "context"
 
-// Store keeps counters and applies the pure functions to them. A counter
-// belongs to a subject and a policy's ID, and to nothing else; one that isn't
-// there, or whose fingerprint is another, is fresh.
+// Store keeps counters and applies the pure functions to them. A counter is
+// identified by its subject and its policy's ID. A counter that doesn't exist,
+// or that has another fingerprint, is fresh.
 //
-// A store is safe for concurrent use, and each of its methods is atomic: it
-// takes effect at one instant, whole or not at all. An error means that the
-// store failed and nobody knows more; a refusal is not an error. A store that
-// has a clock of its own decides by that and writes its time into the batch.
+// A store is safe for concurrent use. Each method is atomic: it takes effect
+// completely and at one instant, or not at all. An error means that the store
+// failed; a refusal is not an error. After an error, it is unknown whether the
+// call took effect. A store with a clock of its own uses that clock and sets
+// Batch.Now.
 type Store interface {
-	// Take decides the batch, all or nothing: when every enforced step
-	// passes, it charges each of them and each shadow step that passes too;
-	// otherwise it charges nothing. It sets Allowed, Charged, State
-	// and Generation of every step, whatever they were before. With cost 0 it charges nothing and every step is allowed.
+	// Take decides the batch, all or nothing. If all enforced steps pass, it
+	// charges them and those shadow steps that pass; otherwise it charges
+	// nothing. It sets Allowed, Charged, State and Generation of every step,
+	// regardless of their values before. With cost 0 it charges nothing and
+	// allows every step.
 	Take(ctx context.Context, b *Batch) error
-	// Give returns Step.Give units to each step of a batch that was taken,
-	// and brings State up to date on the steps with Give > 0. Where the
-	// counter is no longer the one that was charged (Generation), nothing is
-	// given back.
+	// Give gives back Step.Give units to each step of a batch that was taken
+	// and updates State of the steps with Give > 0. It gives back nothing to a
+	// counter whose Generation has changed.
 	Give(ctx context.Context, b *Batch) error
-	// Renew prolongs the batch's concurrency holders. It returns ErrExpired
-	// when one of them is gone; the others are renewed all the same.
+	// Renew extends the batch's concurrency holders. If one of them has
+	// expired, it renews the others and returns ErrExpired.
 	Renew(ctx context.Context, b *Batch) error
-	// Reset makes the steps' counters fresh.
+	// Reset makes the counters of the steps fresh.
 	Reset(ctx context.Context, b *Batch) error
 }
 
-// Batch is one operation over several counters of one key and its owner.
+// Batch is one operation on the counters of one key and its owner.
 type Batch struct {
-	// Now is the limiter's clock, in nanoseconds since the Unix epoch.
+	// Now is the time in nanoseconds since the Unix epoch.
 	Now int64
-	// Cost is what each step takes; see [Compiled.CostOf].
+	// Cost is the cost of the request. See [Compiled.CostOf].
 	Cost int64
-	// Holder numbers the reservation among the holders of concurrency.
+	// Holder identifies the reservation among the holders of concurrency.
 	Holder int64
-	// Key and Owner are the subjects; nil where no step counts for it.
+	// Key and Owner are the subjects; nil if no step spends their counters.
 	Key, Owner *Subject
-	// Steps are the counters, at most MaxPolicies; the first Enforced of them
-	// decide, the rest are shadows.
+	// Steps are the counters, at most MaxPolicies. The first Enforced steps
+	// decide, the others are in shadow mode.
 	Steps    []Step
 	Enforced int
 }
 
-// Step is one policy's part in a batch.
+// Step is one policy's part of a batch.
 type Step struct {
-	// Policy is the rule; its Per says whose counter it is.
+	// Policy is the compiled policy. PerOwner selects the subject.
 	Policy *Compiled
-	// State is the counter's state afterwards. It is also the receipt: Give
-	// finds in it what the Take has charged.
+	// State is the counter's state after the operation. Give uses the state
+	// that Take set to find what was charged.
 	State State
-	// Generation tells the counter apart from later ones of the same name:
-	// a reset, an eviction or another algorithm begins a new one.
+	// Generation distinguishes the counter from later ones of the same
+	// identity. A reset, an eviction or a change of shape begins a new one.
 	Generation uint32
-	// Allowed says whether this step alone would pass.
+	// Allowed reports whether this step by itself passes.
 	Allowed bool
-	// Charged says whether units were taken.
+	// Charged reports whether units were taken.
 	Charged bool
-	// Give is the units that Give is to return.
+	// Give is the number of units to give back.
 	Give int64
 }

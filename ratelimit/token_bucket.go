@@ -2,13 +2,12 @@ package ratelimit
 
 import "time"
 
-// token_bucket admits bursts up to a capacity, which refills evenly.
+// takeTokenBucket applies the generic cell rate algorithm (ITU-T I.371, annex
+// A) in its continuous-state form; see level.go. It admits bursts up to the
+// capacity, which refills evenly: at most burst + limit × t ÷ period units in
+// any time t.
 //
-// It is the generic cell rate algorithm (ITU-T I.371, annex A) in its
-// continuous-state form, exact to the last unit: see level.go. In any time t
-// it admits at most burst + limit × t ÷ period units.
-//
-// limit 10, period 1s, burst 20; a unit drains in 100 ms:
+// limit 10, period 1s, burst 20; the emission interval is 100 ms:
 //
 //	time    cost  level before   verdict                    level  remaining
 //	0 ms      15     0.0         admitted                    15.0          5
@@ -17,27 +16,25 @@ import "time"
 //	150 ms     1    19.5         refused, retry after 50 ms  19.5          0
 //	2.1 s      1     0.0         admitted                     1.0         19
 //
-// Given back is what has not drained yet: the units of the second line's
-// request could be returned whole until 2.1 s, and nothing of them then. A
-// forgotten reservation stays spent, and drains.
+// Units that haven't drained can be given back. An abandoned reservation stays
+// spent and drains.
 func takeTokenBucket(c *Compiled, s State, now, cost int64) (State, bool) {
 	s = c.drain(s, now)
 	if cost < 0 || cost > 0 && cost > c.capacity-s.level() {
 		return s, false
 	}
-	s.N += cost
+	s.N += cost // newTAT = TAT + cost × emission interval
 	return s, true
 }
 
 func giveTokenBucket(c *Compiled, s, taken State, now, units int64) State {
 	s = c.drain(s, now)
-	return c.less(s, c.undrained(taken, s.At, units))
+	return c.subtract(s, c.undrained(taken, s.At, units))
 }
 
 func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {
-	late := satSub(s.At, now)
 	st.Remaining = max(0, c.capacity-s.level())
-	st.ResetAfter = time.Duration(satAdd(late, c.drainTime(s.N, s.M)))
+	st.ResetAfter = time.Duration(c.untilTAT(s, now))
 	if st.Allowed && cost > 0 {
 		return
 	}
@@ -46,6 +43,6 @@ func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	case cost > c.capacity:
 		st.RetryAfter = Never
 	case cost > st.Remaining:
-		st.RetryAfter = time.Duration(satAdd(late, c.drainTime(s.N-(c.capacity-cost), s.M)))
+		st.RetryAfter = time.Duration(c.untilLevel(s, c.capacity-cost, now))
 	}
 }

@@ -9,21 +9,20 @@ import (
 	"time"
 )
 
-// maxFill is the longest time that a bucket may take to fill from empty.
+// maxFill is the longest time in which a token_bucket may refill from empty.
 const maxFill = 10 * 365 * 24 * time.Hour
 
-// ValidateOption adjusts what [Validate] accepts.
+// ValidateOption configures [Validate].
 type ValidateOption func(*validator)
 
-// WithGroups names the groups that exist; any other is a fault. Without it,
-// every group is accepted.
+// WithGroups makes every other group a fault. Without it, all groups are
+// accepted.
 func WithGroups(groups ...string) ValidateOption {
 	return func(v *validator) { v.groups, v.checkGroups = groups, true }
 }
 
-// Validate checks a list of policies against every bound and reports all that
-// is wrong with it as one *InvalidError; nil means that [NewQuota] will take
-// it.
+// Validate checks a list of policies and reports all faults as one
+// *InvalidError. [NewQuota] accepts every list for which it returns nil.
 func Validate(policies []Policy, opts ...ValidateOption) error {
 	v := validator{}
 	v.validate(policies, opts)
@@ -34,7 +33,7 @@ type validator struct {
 	faults
 	groups      []string
 	checkGroups bool
-	at          string // pointer of the policy under examination
+	at          string // pointer of the current policy
 }
 
 func (v *validator) validate(policies []Policy, opts []ValidateOption) {
@@ -53,7 +52,7 @@ func (v *validator) validate(policies []Policy, opts []ValidateOption) {
 		v.limit(p)
 		v.period(p)
 		v.burst(p)
-		v.waits(p)
+		v.durations(p)
 		v.calendar(p)
 		if v.checkGroups && p.Group != "" && !slices.Contains(v.groups, p.Group) {
 			v.fault("group", FaultEnum, "must be one of "+strings.Join(v.groups, ", "))
@@ -70,9 +69,9 @@ func (v *validator) name(p *Policy, names map[string]bool) {
 	case p.Name == "":
 		v.fault("name", FaultRequired, "is required")
 	case !validName(p.Name):
-		v.fault("name", FaultPattern, "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit")
+		v.fault("name", FaultPattern, "must be 1 to 32 characters a-z, 0-9, _ or -, beginning with a letter or digit")
 	case names[p.Name]:
-		v.fault("name", FaultDuplicate, "must be unique in its list")
+		v.fault("name", FaultDuplicate, "must be unique in the list")
 	}
 	names[p.Name] = true
 }
@@ -100,14 +99,14 @@ func (v *validator) enums(p *Policy) {
 	oneOf(v, "charge", p.Charge, "", Requests, Successes)
 	oneOf(v, "mode", p.Mode, "", Enforce, Shadow)
 	oneOf(v, "sharing", p.Sharing, "", SharingAuto, SharingExact, SharingLeased)
-	always := p.Algorithm == SlidingLog || p.Algorithm == LeakyBucket || p.Algorithm == Concurrency
-	if always && p.Sharing == SharingLeased {
-		v.fault("sharing", FaultNotAllowed, string(p.Algorithm)+" is always exact")
+	exactOnly := p.Algorithm == SlidingLog || p.Algorithm == LeakyBucket || p.Algorithm == Concurrency
+	if exactOnly && p.Sharing == SharingLeased {
+		v.fault("sharing", FaultNotAllowed, "must be exact or auto for "+string(p.Algorithm))
 	}
 }
 
-// oneOf faults a value that isn't among the allowed; an allowed "" is the
-// default and not named in the message.
+// oneOf adds a fault if got isn't one of the allowed values. The message omits
+// an allowed "", which selects the default.
 func oneOf[T ~string](v *validator, field string, got T, allowed ...T) {
 	if slices.Contains(allowed, got) {
 		return
@@ -122,19 +121,19 @@ func oneOf[T ~string](v *validator, field string, got T, allowed ...T) {
 }
 
 func (v *validator) limit(p *Policy) {
-	most := int64(MaxLimit)
+	high := int64(MaxLimit)
 	if p.Algorithm == SlidingLog {
-		most = MaxLogLimit
+		high = MaxLogLimit
 	}
-	v.bounds("limit", p.Limit, 1, most)
+	v.bounds("limit", p.Limit, 1, high)
 }
 
-func (v *validator) bounds(field string, got, least, most int64) bool {
+func (v *validator) bounds(field string, got, low, high int64) bool {
 	switch {
-	case got < least:
-		v.fault(field, FaultMin, fmt.Sprintf("must be at least %d", least))
-	case got > most:
-		v.fault(field, FaultMax, fmt.Sprintf("must be at most %d", most))
+	case got < low:
+		v.fault(field, FaultMin, fmt.Sprintf("must be at least %d", low))
+	case got > high:
+		v.fault(field, FaultMax, fmt.Sprintf("must be at most %d", high))
 	default:
 		return true
 	}
@@ -145,7 +144,7 @@ func (v *validator) period(p *Policy) {
 	switch {
 	case p.Algorithm == Concurrency:
 		if p.Period != "" {
-			v.fault("period", FaultNotAllowed, "concurrency has no period")
+			v.fault("period", FaultNotAllowed, "is not allowed for concurrency")
 		}
 	case p.Period == "":
 		v.fault("period", FaultRequired, "is required")
@@ -154,18 +153,17 @@ func (v *validator) period(p *Policy) {
 	default:
 		d, ok := v.duration("period", p.Period)
 		if ok && p.Limit > d.Microseconds() {
-			v.fault("limit", FaultMax, "must be at most one unit a microsecond of the period")
+			v.fault("limit", FaultMax, "must be at most one unit per microsecond of the period")
 		}
 	}
 }
 
-// duration checks the spelling and the bounds of a period that is no calendar
-// period.
+// duration checks the format and the bounds of a period that is a duration.
 func (v *validator) duration(field string, p Period) (time.Duration, bool) {
 	d, ok := p.Duration()
 	switch {
 	case !ok:
-		v.fault(field, FaultPattern, "must be a positive integer with ms, s, m, h or d")
+		v.fault(field, FaultPattern, "must be a positive integer with ms, s, m, h or d, such as 10s")
 	case d < minPeriod:
 		v.fault(field, FaultMin, "must be at least 1ms")
 	case d > maxPeriod:
@@ -181,32 +179,31 @@ func (v *validator) burst(p *Policy) {
 		return
 	}
 	if p.Algorithm != TokenBucket {
-		v.fault("burst", FaultNotAllowed, "belongs to token_bucket")
+		v.fault("burst", FaultNotAllowed, "is allowed only for token_bucket")
 		return
 	}
 	d, ok := p.Period.Duration()
 	if !v.bounds("burst", p.Burst, 1, MaxLimit) || !ok || d > maxPeriod || p.Limit < 1 {
 		return
 	}
-	// burst × period ÷ limit ≤ maxFill, without overflow: both products fit
-	// 128 bits.
+	// burst × period ÷ limit ≤ maxFill, with both products in 128 bits.
 	hi1, lo1 := bits.Mul64(uint64(p.Burst), uint64(d))
 	hi2, lo2 := bits.Mul64(uint64(p.Limit), uint64(maxFill))
 	if hi1 > hi2 || hi1 == hi2 && lo1 > lo2 {
-		v.fault("burst", FaultMax, "must fill within 10 years at this limit")
+		v.fault("burst", FaultMax, "must refill within 10 years at this limit")
 	}
 }
 
-func (v *validator) waits(p *Policy) {
+func (v *validator) durations(p *Policy) {
 	for _, f := range []struct {
-		field string
-		value Period
-		owner Algorithm
+		field     string
+		value     Period
+		algorithm Algorithm
 	}{{"max_wait", p.MaxWait, LeakyBucket}, {"hold", p.Hold, Concurrency}} {
 		switch {
 		case f.value == "":
-		case p.Algorithm != f.owner:
-			v.fault(f.field, FaultNotAllowed, "belongs to "+string(f.owner))
+		case p.Algorithm != f.algorithm:
+			v.fault(f.field, FaultNotAllowed, "is allowed only for "+string(f.algorithm))
 		default:
 			v.duration(f.field, f.value)
 		}
@@ -216,21 +213,21 @@ func (v *validator) waits(p *Policy) {
 func (v *validator) calendar(p *Policy) {
 	if p.TimeZone != "" {
 		if p.Algorithm != Calendar {
-			v.fault("time_zone", FaultNotAllowed, "belongs to calendar")
+			v.fault("time_zone", FaultNotAllowed, "is allowed only for calendar")
 		} else if _, err := loadZone(p.TimeZone); err != nil {
 			v.fault("time_zone", FaultEnum, "must be an IANA time zone such as Europe/Berlin")
 		}
 	}
 	if p.AnchorDay != 0 {
 		if p.Algorithm != Calendar || p.Period.calendar() && p.Period != Month {
-			v.fault("anchor_day", FaultNotAllowed, "belongs to calendar months")
+			v.fault("anchor_day", FaultNotAllowed, "is allowed only for calendar with period month")
 		} else {
 			v.bounds("anchor_day", int64(p.AnchorDay), 1, 31)
 		}
 	}
 }
 
-// loadZone is time.LoadLocation without "Local", which differs by machine.
+// loadZone is time.LoadLocation without "Local", which depends on the machine.
 func loadZone(name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil

@@ -13,7 +13,7 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// examples are those of the manual, one of each algorithm and field.
+// examples contains every algorithm and field.
 const examples = `[
 {"name":"burst","algorithm":"token_bucket","limit":10,"period":"1s","burst":20},
 {"name":"minute","algorithm":"sliding_window","limit":300,"period":"1m"},
@@ -25,7 +25,7 @@ const examples = `[
 {"name":"company","algorithm":"calendar","limit":1000000,"period":"month","per":"owner","charge":"requests"}
 ]`
 
-func TestExamplesSurviveReadingAndWriting(t *testing.T) {
+func TestParsePolicies_RoundTrip(t *testing.T) {
 	policies, err := ratelimit.ParsePolicies([]byte(examples))
 	if err != nil {
 		t.Fatal(err)
@@ -35,14 +35,14 @@ func TestExamplesSurviveReadingAndWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := strings.ReplaceAll(examples, "\n", ""); string(written) != want {
-		t.Errorf("written\n%s\nnot\n%s", written, want)
+		t.Errorf("Marshal =\n%s, want\n%s", written, want)
 	}
 	if _, err := ratelimit.NewQuota(policies, ratelimit.Subjects{}); err != nil {
 		t.Error(err)
 	}
 }
 
-// faultsOf is "pointer code" of every fault.
+// faultsOf returns "pointer code" of every fault.
 func faultsOf(err error) []string {
 	var invalid *ratelimit.InvalidError
 	if !errors.As(err, &invalid) {
@@ -52,13 +52,13 @@ func faultsOf(err error) []string {
 	for _, f := range invalid.Faults {
 		list = append(list, f.Pointer+" "+f.Code)
 		if f.Message == "" || !strings.Contains(err.Error(), f.Message) {
-			list = append(list, "no message")
+			list = append(list, "missing message")
 		}
 	}
 	return list
 }
 
-func TestFaults(t *testing.T) {
+func TestParsePolicies_Faults(t *testing.T) {
 	window := func(fields string) string {
 		return `{"name":"w","algorithm":"fixed_window","limit":5,"period":"1m"` + fields + `}`
 	}
@@ -117,8 +117,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestBoundsAreInside: what stands exactly at a bound is valid.
-func TestBoundsAreInside(t *testing.T) {
+func TestValidate_InclusiveBounds(t *testing.T) {
 	for _, p := range []ratelimit.Policy{
 		{Name: strings.Repeat("a", 32), Algorithm: ratelimit.FixedWindow, Limit: 1000, Period: "1ms"},
 		{Name: "0_-", Algorithm: ratelimit.FixedWindow, Limit: ratelimit.MaxLimit, Period: "366d"},
@@ -134,7 +133,7 @@ func TestBoundsAreInside(t *testing.T) {
 	}
 }
 
-func TestValidPoliciesSurviveReadingAndWriting(t *testing.T) {
+func TestParsePolicies_RoundTripGenerated(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		policies := []ratelimit.Policy{validPolicy().Draw(t, "policy")}
 		written, err := json.Marshal(policies)
@@ -154,10 +153,10 @@ func TestEvery(t *testing.T) {
 		"2m": ratelimit.Every(120e9), "1500ms": ratelimit.Every(15e8), "1ms": ratelimit.Every(1e6),
 	} {
 		if string(p) != want {
-			t.Errorf("%s, not %s", p, want)
+			t.Errorf("Every = %s, want %s", p, want)
 		}
 		if d, ok := p.Duration(); !ok || ratelimit.Every(d) != p {
-			t.Errorf("%s: %v, %v", p, d, ok)
+			t.Errorf("Duration of %s = %v, %v", p, d, ok)
 		}
 	}
 }

@@ -1,8 +1,8 @@
-// Command http compares what a limiter costs over real HTTP: bare Gin and bare
-// net/http, this middleware, and the peers' own, each on a loopback port, each
-// under wrk for a short slice of time in turn, round after round, so that
-// whatever else the machine does meets all of them alike. It prints medians
-// and, first of all, ratios to the bare server of the same kind.
+// Command http compares the cost of rate limiting middlewares over HTTP: this
+// middleware, others, and bare Gin and net/http. Each server listens on a
+// loopback port and is loaded with wrk in short, interleaved slices of time, so
+// that other load on the machine affects all of them equally. It prints medians
+// and their ratios to the bare server of the same kind.
 //
 //	go run ./http [-rounds 7] [-slice 1s] [-connections 16]
 //
@@ -23,13 +23,13 @@ import (
 	"time"
 )
 
-// key is what every request carries.
+// key is the API key of every request.
 const key = "rl_live_0123456789ab_0123456789012345678901234567"
 
 func main() {
-	rounds := flag.Int("rounds", 7, "rounds of slices")
-	slice := flag.Duration("slice", time.Second, "time of one server in one round; whole seconds")
-	connections := flag.Int("connections", 16, "connections that wrk keeps busy")
+	rounds := flag.Int("rounds", 7, "number of rounds")
+	slice := flag.Duration("slice", time.Second, "time per server and round, in whole seconds")
+	connections := flag.Int("connections", 16, "number of connections of wrk")
 	flag.Parse()
 	if err := run(*rounds, *slice, *connections); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-http:", err)
@@ -37,16 +37,17 @@ func main() {
 	}
 }
 
-// contestant is one server and the bare one that it is compared with.
-type contestant struct {
-	name, against, lacks string
-	handler              http.Handler
-	address              string
-	rates                []float64 // requests a second, one a round
+// server is a server under test.
+type server struct {
+	name, baseline string // baseline is the name of the bare server to compare with
+	omits          string // features of this middleware that it doesn't have
+	handler        http.Handler
+	address        string
+	rates          []float64 // requests per second of each round
 }
 
 func run(rounds int, slice time.Duration, connections int) error {
-	list, err := contestants()
+	list, err := servers()
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ var (
 	faultLine = regexp.MustCompile(`Non-2xx|Socket errors`)
 )
 
-// load runs wrk once and returns the requests a second that were answered.
+// load runs wrk once and returns the rate in requests per second.
 func load(address string, slice time.Duration, connections int) (float64, error) {
 	out, err := exec.Command("wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+slice.String(),
 		"-H", "Authorization: Bearer "+key, "-H", "X-Request-Id: bench", "http://"+address+"/").CombinedOutput()
@@ -85,19 +86,19 @@ func load(address string, slice time.Duration, connections int) (float64, error)
 		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
 	if faultLine.Match(out) {
-		return 0, fmt.Errorf("not every request was answered:\n%s", out)
+		return 0, fmt.Errorf("requests failed:\n%s", out)
 	}
 	found := rateLine.FindSubmatch(out)
 	if found == nil {
-		return 0, fmt.Errorf("wrk said\n%s", out)
+		return 0, fmt.Errorf("unexpected output of wrk:\n%s", out)
 	}
 	return strconv.ParseFloat(string(found[1]), 64)
 }
 
-// report prints how many times as long as on the bare server a request takes.
-func report(list []*contestant) error {
+// report prints the time of a request as a multiple of the bare server's.
+func report(list []*server) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "server\tratio\tcompared with\tmedian requests/s\tleaves out")
+	_, _ = fmt.Fprintln(table, "server\tratio\tbaseline\tmedian requests/s\tomits")
 	bare := map[string][]float64{}
 	for _, c := range list {
 		bare[c.name] = c.rates
@@ -105,14 +106,14 @@ func report(list []*contestant) error {
 	for _, c := range list {
 		ratios := make([]float64, len(c.rates))
 		for i, rate := range c.rates {
-			ratios[i] = bare[c.against][i] / rate
+			ratios[i] = bare[c.baseline][i] / rate
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%.2f ×\t%s\t%.0f\t%s\n", c.name, median(ratios), c.against, median(c.rates), c.lacks)
+		_, _ = fmt.Fprintf(table, "%s\t%.2f ×\t%s\t%.0f\t%s\n", c.name, median(ratios), c.baseline, median(c.rates), c.omits)
 	}
 	return table.Flush()
 }
 
-func median(of []float64) float64 {
-	sorted := slices.Sorted(slices.Values(of))
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
 }

@@ -1,15 +1,10 @@
-// Package cache keeps what is dear to load near the code that needs it, in
-// bounded memory and for a bounded time.
-//
-// Aside is cache-aside: the reader asks the cache, and on a miss the cache
-// loads from the source and remembers. Writers don't pass through it, so an
-// entry can be as old as its TTL (or as Stale, while the source is down).
+// Package cache provides bounded in-memory caches: cache-aside, write-through
+// and write-behind.
 package cache
 
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,73 +12,76 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Options say how an Aside behaves. Size, TTL and LoadTimeout are required.
+// Options configures an Aside. Size, LoadTimeout and TTL are required.
 type Options[V any] struct {
-	Size        int           // most entries kept
-	LoadTimeout time.Duration // how long one load may take
-	TTL         time.Duration // how long an entry is fresh; each gets 90 to 100 % of it, so that entries loaded together don't expire together
+	Size        int           // maximum number of entries
+	LoadTimeout time.Duration // of one load
+	TTL         time.Duration // each entry gets 90 to 100 % of it, so that entries loaded together don't expire together
 
-	// Stale is how long after its TTL an entry is still served when a load fails
-	// with anything but a remembered error. ServeStale excepts values; nil: none.
+	// Stale is the time after its TTL for which an entry is served if a load
+	// fails with an error that isn't Negative. ServeStale excludes values from
+	// that; nil: none.
 	Stale      time.Duration
 	ServeStale func(V) bool
 
-	// Negative tells which errors of a load mean that there is no such value;
-	// these are remembered for NegativeTTL, in a bounded cache of their own so
-	// that made-up keys can't push out real ones. nil: none.
+	// Negative reports whether an error of a load means that the value doesn't
+	// exist. Such errors are cached for NegativeTTL. They have a cache of their
+	// own of NegativeSize entries, so that unknown keys can't evict existing
+	// ones. nil: none.
 	Negative     func(error) bool
 	NegativeSize int
 	NegativeTTL  time.Duration
 
-	// Valid tells whether a value still counts: what it refuses is as good as
-	// absent, also where a stale value would be served. It is asked on every
-	// read, so it must be quick. nil: every value counts.
+	// Valid reports whether a cached value is still valid. Invalid values are
+	// never served, not even stale. Valid is called on every read and must be
+	// fast. nil: all values are valid.
 	Valid func(V) bool
 
-	// Until gives a time by which a value must be loaded anew whatever its TTL;
-	// the zero time: none. nil: no value has one.
+	// Until returns a time at which a value expires regardless of its TTL, or
+	// the zero time. nil: no value has one.
 	Until func(V) time.Time
 }
 
-// Load reads one value from the source. It runs once for any number of
-// simultaneous misses of one key, with a context that ends with none of their
-// callers' but after LoadTimeout.
+// Load reads one value from the source. Concurrent misses of a key share one
+// call. Its context isn't canceled with a caller's but ends after LoadTimeout.
 type Load[V any] func(ctx context.Context) (V, error)
 
-// State says what memory has of a key.
+// State is the state of a key in an Aside.
 type State int
 
-// What Peek can find.
+// States of a key.
 const (
-	Absent  State = iota // nothing that counts
-	Expired              // past its TTL or changed, and not to be served: to be loaded anew
-	Stale                // past its TTL: to be loaded anew, served if that fails
-	Due                  // fresh, and old enough for Refresh
+	Absent  State = iota // not cached
+	Expired              // expired or invalid, and must not be served
+	Stale                // expired, and may be served if a load fails
+	Due                  // fresh, and due for Refresh
 	Fresh
 )
 
-// refreshAhead is the part of an entry's life after which a read loads it anew
-// in the background, so that keys in use never wait for a load.
+// refreshAhead is the fraction of an entry's lifetime after which it is due for
+// a refresh in the background, so that keys in use never wait for a load.
 const refreshAhead = 0.8
 
-// retryAfterFailure is how long an entry is served without asking a failing
-// source again: one that hangs would otherwise make every request wait for its
-// time-out.
+// retryAfterFailure is the time for which an entry is served after a failed load
+// without another attempt. Without it, every request would wait for the timeout
+// of a source that hangs.
 const retryAfterFailure = time.Second
 
-// Aside is a cache-aside over one bounded cache. Its methods may be called
-// from any goroutine.
+// Aside is a cache-aside: reads load missing values from the source. Writers
+// change the source without the cache, so an entry can be out of date for its
+// TTL, or for Stale longer while the source fails. Aside is safe for concurrent
+// use.
 type Aside[K comparable, V any] struct {
 	opts     Options[V]
 	entries  *otter.Cache[K, *entry[V]]
 	negative *otter.Cache[K, negative]
 
 	mu      sync.Mutex
-	flights map[K]*flight[V] // loads under way
-	epoch   uint64           // raised by Invalidate; a flight of an earlier one is joined no more
+	flights map[K]*flight[V] // running loads
+	epoch   uint64           // number of Invalidate calls
 	closed  bool
 	loads   sync.WaitGroup
-	ctx     context.Context // ends with Close
+	ctx     context.Context // canceled by Close
 	cancel  context.CancelFunc
 }
 
@@ -91,7 +89,7 @@ type entry[V any] struct {
 	value     V
 	refreshAt time.Time
 	expiresAt time.Time
-	retryAt   atomic.Pointer[time.Time] // set by a failed load: ask the source again from then on
+	retryAt   atomic.Pointer[time.Time] // earliest next load after a failed one; nil: any time
 }
 
 func (e *entry[V]) mayRetry(now time.Time) bool {
@@ -104,15 +102,7 @@ type negative struct {
 	expiresAt time.Time
 }
 
-// flight is one load under way and, once done is closed, its result.
-type flight[V any] struct {
-	epoch uint64 // in which it began
-	done  chan struct{}
-	value V
-	err   error
-}
-
-// NewAside returns an empty cache. Close it when its owner ends.
+// NewAside returns an empty cache. The caller must Close it.
 func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
 	entries, err := otter.New(&otter.Options[K, *entry[V]]{MaximumSize: opts.Size})
 	if err != nil {
@@ -129,8 +119,8 @@ func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
 	}, nil
 }
 
-// Peek returns what memory has of key at now. It loads nothing. A value that is
-// Expired may be known, but not served.
+// Peek returns the cached value of key and its state at now. It loads nothing.
+// An Expired value is returned but must not be served.
 func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 	if e, found := a.entries.GetIfPresent(key); found {
 		if state := a.state(e, now); state != Absent {
@@ -141,12 +131,12 @@ func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 	return none, Absent
 }
 
-// Refresh loads key anew in the background, unless that is under way.
+// Refresh loads key in the background, unless a load is running.
 func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) { a.start(key, now, load) }
 
-// Get returns the value of key at now, from memory while it is fresh and else
-// by load. Errors: those of load; ctx's, when it ends first, which leaves the
-// load running for the others.
+// Get returns the value of key at now, cached or by load. It returns the error
+// of load, or ctx's if ctx is done first. In the latter case the load continues
+// for other callers.
 func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V]) (V, error) {
 	var none V
 	state := Absent
@@ -192,110 +182,14 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 	}
 }
 
-// start returns the load of key that is under way, and begins one if there is
-// none. One that has ended since the caller looked is as good.
-func (a *Aside[K, V]) start(key K, now time.Time, load Load[V]) *flight[V] {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if f, underWay := a.flights[key]; underWay && f.epoch == a.epoch {
-		return f
-	}
-	f := &flight[V]{epoch: a.epoch, done: make(chan struct{})}
-	if a.answer(f, key, now) {
-		close(f.done)
-		return f
-	}
-	a.flights[key] = f
-	a.loads.Go(func() { a.run(key, load, f) })
-	return f
-}
-
-// answer fills f without a load, if none is needed or possible. a.mu is held.
-func (a *Aside[K, V]) answer(f *flight[V], key K, now time.Time) bool {
-	if a.closed {
-		f.err = context.Canceled
-		return true
-	}
-	if e, found := a.entries.GetIfPresent(key); found && a.state(e, now) == Fresh {
-		f.value = e.value
-		return true
-	}
-	n, absent := a.negative.GetIfPresent(key)
-	if absent = absent && now.Before(n.expiresAt); absent {
-		f.err = n.err
-	}
-	return absent
-}
-
-// run runs one load, remembers its result and wakes the waiters.
-func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
-	ctx, cancel := context.WithTimeout(a.ctx, a.opts.LoadTimeout)
-	defer cancel()
-	f.value, f.err = safely(ctx, load)
-	a.mu.Lock()
-	if a.flights[key] == f {
-		delete(a.flights, key)
-	}
-	// Under the lock, so that Invalidate comes before or after all of it.
-	a.remember(key, f, time.Now())
-	a.mu.Unlock()
-	close(f.done)
-}
-
-// remember keeps the result of a load. What began before an invalidation may
-// have read what was invalid: that there was nothing is then not remembered,
-// and a value only if it is valid itself. a.mu is held.
-func (a *Aside[K, V]) remember(key K, f *flight[V], now time.Time) {
-	switch {
-	case f.err == nil:
-		if a.isValid(f.value) {
-			a.entries.Set(key, a.newEntry(f.value, now))
-			a.negative.Invalidate(key)
-		}
-	case a.isNegative(f.err):
-		if f.epoch == a.epoch {
-			a.entries.Invalidate(key)
-			a.negative.Set(key, negative{err: f.err, expiresAt: now.Add(a.opts.NegativeTTL)})
-		}
-	default:
-		if e, found := a.entries.GetIfPresent(key); found {
-			retryAt := now.Add(retryAfterFailure)
-			e.retryAt.Store(&retryAt)
-		}
-	}
-}
-
-// Invalidate is to be called when values have changed at the source, after
-// making Options.Valid refuse their old ones. From then on no read is answered
-// by a load that began before, and everything that wasn't there is asked for
-// again.
+// Invalidate must be called after values have changed at the source and
+// Options.Valid rejects their old versions. Reads that begin after it don't use
+// loads that began before it. All negative entries are removed.
 func (a *Aside[K, V]) Invalidate() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.epoch++
 	a.negative.InvalidateAll()
-}
-
-// safely turns a panic of load into an error: the waiters must wake.
-func safely[V any](ctx context.Context, load Load[V]) (value V, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("load panicked: %v", p)
-		}
-	}()
-	return load(ctx)
-}
-
-func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
-	life := time.Duration(float64(a.opts.TTL) * (0.9 + 0.1*rand.Float64()))
-	e := &entry[V]{value: value, expiresAt: now.Add(life)}
-	if a.opts.Until != nil {
-		if until := a.opts.Until(value); !until.IsZero() && until.Before(e.expiresAt) {
-			e.expiresAt = until
-		}
-	}
-	e.refreshAt = now.Add(time.Duration(refreshAhead * float64(e.expiresAt.Sub(now))))
-	return e
 }
 
 func (a *Aside[K, V]) isValid(value V) bool { return a.opts.Valid == nil || a.opts.Valid(value) }
@@ -304,8 +198,8 @@ func (a *Aside[K, V]) isNegative(err error) bool {
 	return a.opts.Negative != nil && a.opts.Negative(err)
 }
 
-// Close ends the loads under way and waits for them. Get keeps answering from
-// memory, and fails with context.Canceled where it would have to load.
+// Close cancels running loads and waits for them. Get still returns cached
+// values; where it would have to load, it returns context.Canceled.
 func (a *Aside[K, V]) Close() {
 	a.mu.Lock()
 	a.closed = true

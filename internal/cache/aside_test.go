@@ -11,11 +11,17 @@ import (
 )
 
 var (
-	errAbsent = errors.New("there is no such value")
-	errDown   = errors.New("the source is down")
+	errAbsent = errors.New("value doesn't exist")
+	errDown   = errors.New("source is down")
 )
 
-// source is what a cache under test loads from.
+// inBubble runs a sub-test in a synctest bubble.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+// source is the source of a cache under test.
 type source struct {
 	loads atomic.Int64
 	mu    sync.Mutex
@@ -57,21 +63,21 @@ func newAside(t *testing.T) *Aside[string, string] {
 	return a
 }
 
-// want checks what the cache says now, and how many loads there were by then.
+// want checks the result of Get and the number of loads so far.
 func want(t *testing.T, a *Aside[string, string], s *source, value string, err error, loads int64) {
 	t.Helper()
 	got, gotErr := a.Get(t.Context(), "k", time.Now(), s.load)
 	synctest.Wait()
 	if got != value || !errors.Is(gotErr, err) {
-		t.Fatalf("Get = %q, %v; want %q, %v", got, gotErr, value, err)
+		t.Fatalf("Get = %q, %v, want %q, %v", got, gotErr, value, err)
 	}
 	if n := s.loads.Load(); n != loads {
-		t.Fatalf("%d loads; want %d", n, loads)
+		t.Fatalf("%d loads, want %d", n, loads)
 	}
 }
 
-func TestAValueIsLoadedOnceUntilItsTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Get(t *testing.T) {
+	inBubble(t, "loads_once_until_TTL", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one"}
 		want(t, a, s, "one", nil, 1)
 		s.set("two", nil)
@@ -80,10 +86,17 @@ func TestAValueIsLoadedOnceUntilItsTTL(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		want(t, a, s, "two", nil, 2)
 	})
-}
-
-func TestSimultaneousMissesShareOneLoad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "until_before_TTL", func(t *testing.T) {
+		a, s := newAside(t), &source{value: "one"}
+		end := time.Now().Add(10 * time.Second)
+		a.opts.Until = func(string) time.Time { return end }
+		want(t, a, s, "one", nil, 1)
+		time.Sleep(9 * time.Second)
+		want(t, a, s, "one", nil, 1)
+		time.Sleep(time.Second)
+		want(t, a, s, "one", nil, 2)
+	})
+	inBubble(t, "concurrent_misses_share_a_load", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one", takes: time.Second}
 		var right atomic.Int64
 		for range 1000 {
@@ -96,43 +109,45 @@ func TestSimultaneousMissesShareOneLoad(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if right.Load() != 1000 || s.loads.Load() != 1 {
-			t.Fatalf("%d answers by %d loads; want 1000 by 1", right.Load(), s.loads.Load())
+			t.Fatalf("%d correct results by %d loads, want 1000 by 1", right.Load(), s.loads.Load())
 		}
 	})
-}
-
-func TestACallerThatGivesUpDoesNotFailTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "canceled_caller", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one", takes: time.Second}
-		first, giveUp := context.WithCancel(t.Context())
-		gone := make(chan error, 1)
+		first, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
 		go func() { // begins the load
 			_, err := a.Get(first, "k", time.Now(), s.load)
-			gone <- err
+			result <- err
 		}()
 		synctest.Wait()
-		giveUp()
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Fatalf("the caller that gave up got %v", err)
+		cancel()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Fatalf("canceled Get = %v, want Canceled", err)
 		}
 		want(t, a, s, "one", nil, 1)
 	})
-}
-
-func TestAnAbsentValueIsRememberedForAShortTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, s := newAside(t), &source{err: errAbsent}
-		want(t, a, s, "", errAbsent, 1)
-		time.Sleep(4 * time.Second)
-		s.set("now there is", nil)
-		want(t, a, s, "", errAbsent, 1)
-		time.Sleep(2 * time.Second)
-		want(t, a, s, "now there is", nil, 2)
+	inBubble(t, "load_timeout_and_panic", func(t *testing.T) {
+		a, s := newAside(t), &source{value: "late", takes: time.Hour}
+		want(t, a, s, "", context.DeadlineExceeded, 1)
+		_, err := a.Get(t.Context(), "k", time.Now(), func(context.Context) (string, error) { panic("test") })
+		if err == nil {
+			t.Fatal("Get returns no error after a panic of load")
+		}
 	})
 }
 
-func TestAFailureIsNotRememberedAsAbsence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Negative(t *testing.T) {
+	inBubble(t, "cached_for_NegativeTTL", func(t *testing.T) {
+		a, s := newAside(t), &source{err: errAbsent}
+		want(t, a, s, "", errAbsent, 1)
+		time.Sleep(4 * time.Second)
+		s.set("one", nil)
+		want(t, a, s, "", errAbsent, 1)
+		time.Sleep(2 * time.Second)
+		want(t, a, s, "one", nil, 2)
+	})
+	inBubble(t, "other_errors_are_not_cached", func(t *testing.T) {
 		a, s := newAside(t), &source{err: errDown}
 		want(t, a, s, "", errDown, 1)
 		s.set("one", nil)
@@ -140,35 +155,29 @@ func TestAFailureIsNotRememberedAsAbsence(t *testing.T) {
 	})
 }
 
-func TestAStaleValueIsServedWhileTheSourceIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Stale(t *testing.T) {
+	inBubble(t, "served_while_source_fails", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one"}
 		want(t, a, s, "one", nil, 1)
 		s.set("", errDown)
 		time.Sleep(2 * time.Minute)
 		want(t, a, s, "one", nil, 2)
-		want(t, a, s, "one", nil, 2) // the source isn't asked again at once
+		want(t, a, s, "one", nil, 2) // no second load within retryAfterFailure
 		time.Sleep(retryAfterFailure)
 		want(t, a, s, "one", nil, 3)
 		time.Sleep(9 * time.Minute)
-		want(t, a, s, "", errDown, 4) // stale for too long
+		want(t, a, s, "", errDown, 4) // past Stale
 		s.set("two", nil)
 		want(t, a, s, "two", nil, 5)
 	})
-}
-
-func TestAStaleValueThatIsExceptedIsNotServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "not_served_if_excluded", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "admin"}
 		want(t, a, s, "admin", nil, 1)
 		s.set("", errDown)
 		time.Sleep(2 * time.Minute)
 		want(t, a, s, "", errDown, 2)
 	})
-}
-
-func TestAValueThatIsGoneIsNotServedStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "not_served_if_deleted", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one"}
 		want(t, a, s, "one", nil, 1)
 		s.set("", errAbsent)
@@ -180,14 +189,14 @@ func TestAValueThatIsGoneIsNotServedStale(t *testing.T) {
 	})
 }
 
-func TestAValueInUseIsRefreshedAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Refresh(t *testing.T) {
+	inBubble(t, "before_expiry", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one"}
 		want(t, a, s, "one", nil, 1)
-		time.Sleep(50 * time.Second) // past 80 % of any life from 54 to 60 s
+		time.Sleep(50 * time.Second) // more than 80 % of every lifetime from 54 to 60 s
 		v, state := a.Peek("k", time.Now())
 		if v != "one" || state != Due {
-			t.Fatalf("Peek = %q, %v; want it Due", v, state)
+			t.Fatalf("Peek = %q, %v, want state Due", v, state)
 		}
 		s.set("two", nil)
 		a.Refresh("k", time.Now(), s.load)
@@ -195,10 +204,7 @@ func TestAValueInUseIsRefreshedAhead(t *testing.T) {
 		synctest.Wait()
 		want(t, a, s, "two", nil, 2)
 	})
-}
-
-func TestAFailedRefreshIsNotRepeatedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "retry_after_failure", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one"}
 		want(t, a, s, "one", nil, 1)
 		time.Sleep(50 * time.Second)
@@ -206,40 +212,16 @@ func TestAFailedRefreshIsNotRepeatedAtOnce(t *testing.T) {
 		a.Refresh("k", time.Now(), s.load)
 		synctest.Wait()
 		if _, state := a.Peek("k", time.Now()); state != Fresh {
-			t.Fatalf("right after a failure the state is %v; want Fresh", state)
+			t.Fatalf("state after a failure = %v, want Fresh", state)
 		}
 		time.Sleep(retryAfterFailure)
 		if _, state := a.Peek("k", time.Now()); state != Due {
-			t.Fatalf("%v after a failure the state is %v; want Due", retryAfterFailure, state)
+			t.Fatalf("state %v after a failure = %v, want Due", retryAfterFailure, state)
 		}
 	})
 }
 
-func TestUntilEndsAnEntryBeforeItsTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, s := newAside(t), &source{value: "one"}
-		end := time.Now().Add(10 * time.Second)
-		a.opts.Until = func(string) time.Time { return end }
-		want(t, a, s, "one", nil, 1)
-		time.Sleep(9 * time.Second)
-		want(t, a, s, "one", nil, 1)
-		time.Sleep(time.Second)
-		want(t, a, s, "one", nil, 2)
-	})
-}
-
-func TestALoadThatHangsOrPanicsEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, s := newAside(t), &source{value: "late", takes: time.Hour}
-		want(t, a, s, "", context.DeadlineExceeded, 1)
-		_, err := a.Get(t.Context(), "k", time.Now(), func(context.Context) (string, error) { panic("oh") })
-		if err == nil {
-			t.Fatal("a panic in a load is no error")
-		}
-	})
-}
-
-func TestMadeUpKeysDoNotPushOutRealOnes(t *testing.T) {
+func TestAside_NegativeEntriesDoNotEvictValues(t *testing.T) {
 	a := newAside(t)
 	now := time.Now()
 	real := func(context.Context) (string, error) { return "real", nil }
@@ -248,19 +230,19 @@ func TestMadeUpKeysDoNotPushOutRealOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2000 {
-		_, _ = a.Get(t.Context(), "made up "+time.Duration(i).String(), now, absent)
+		_, _ = a.Get(t.Context(), "unknown "+time.Duration(i).String(), now, absent)
 	}
 	if _, state := a.Peek("real", now); state != Fresh {
-		t.Fatal("2000 made-up keys pushed the real one out")
+		t.Fatal("2000 unknown keys evicted an existing one")
 	}
 	a.negative.CleanUp()
 	if n := a.negative.EstimatedSize(); n > 10 {
-		t.Fatalf("%d absences are remembered; the bound is 10", n)
+		t.Fatalf("%d negative entries, want at most 10", n)
 	}
 }
 
-func TestCloseEndsLoadsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Close(t *testing.T) {
+	inBubble(t, "cancels_running_loads", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "late", takes: time.Second}
 		ended := make(chan error, 1)
 		go func() {
@@ -270,14 +252,14 @@ func TestCloseEndsLoadsUnderWay(t *testing.T) {
 		synctest.Wait()
 		a.Close()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Fatalf("a load under way ended with %v", err)
+			t.Fatalf("running load ended with %v, want Canceled", err)
 		}
 		want(t, a, s, "", context.Canceled, 1)
 	})
 }
 
-// versioned is a cache whose values count only while they are what valid says.
-func versioned(t *testing.T, valid *atomic.Value) *Aside[string, string] {
+// newVersioned returns a cache in which only the value of valid is valid.
+func newVersioned(t *testing.T, valid *atomic.Value) *Aside[string, string] {
 	t.Helper()
 	a, err := NewAside[string](Options[string]{
 		Size: 100, LoadTimeout: 2 * time.Second, TTL: time.Minute, Stale: 10 * time.Minute,
@@ -291,11 +273,11 @@ func versioned(t *testing.T, valid *atomic.Value) *Aside[string, string] {
 	return a
 }
 
-func TestWhatIsNoLongerValidIsLoadedAnewAndNeverServedStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+func TestAside_Invalidate(t *testing.T) {
+	inBubble(t, "invalid_value_is_reloaded_and_not_served_stale", func(t *testing.T) {
 		var valid atomic.Value
 		valid.Store("old")
-		a := versioned(t, &valid)
+		a := newVersioned(t, &valid)
 		s := &source{value: "old"}
 		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "old" || err != nil {
 			t.Fatalf("%q, %v", v, err)
@@ -304,53 +286,20 @@ func TestWhatIsNoLongerValidIsLoadedAnewAndNeverServedStale(t *testing.T) {
 		a.Invalidate()
 		s.set("", errDown)
 		if _, state := a.Peek("k", time.Now()); state != Expired {
-			t.Errorf("an invalid entry is in state %d", state)
+			t.Errorf("state of an invalid entry = %d, want Expired", state)
 		}
 		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); !errors.Is(err, errDown) {
-			t.Errorf("while the source is down: %q, %v", v, err)
+			t.Errorf("Get while the source is down = %q, %v, want %v", v, err, errDown)
 		}
 		s.set("new", nil)
 		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "new" || err != nil {
-			t.Errorf("%q, %v; want new", v, err)
+			t.Errorf("Get = %q, %v, want new", v, err)
 		}
 	})
-}
-
-func TestALoadThatBeganBeforeAnInvalidationIsNeitherJoinedNorRemembered(t *testing.T) {
-	for name, before := range map[string]error{"a value": nil, "nothing": errAbsent} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var valid atomic.Value
-				valid.Store("old")
-				a := versioned(t, &valid)
-				slow := &source{value: "old", err: before, takes: time.Second}
-				var early sync.WaitGroup
-				early.Go(func() { _, _ = a.Get(t.Context(), "k", time.Now(), slow.load) })
-				synctest.Wait()
-
-				valid.Store("new")
-				a.Invalidate()
-				quick := &source{value: "new"}
-				if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
-					t.Errorf("after the invalidation: %q, %v; want new", v, err)
-				}
-				early.Wait() // the slow load ends last
-				if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
-					t.Errorf("after the slow load: %q, %v; want new", v, err)
-				}
-				if n := quick.loads.Load(); name == "nothing" && n != 1 {
-					t.Errorf("%d loads after the invalidation; want 1", n)
-				}
-			})
-		})
-	}
-}
-
-func TestThatThereWasNothingIsForgottenWithAnInvalidation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "removes_negative_entries", func(t *testing.T) {
 		var valid atomic.Value
 		valid.Store("new")
-		a := versioned(t, &valid)
+		a := newVersioned(t, &valid)
 		s := &source{err: errAbsent}
 		if _, err := a.Get(t.Context(), "k", time.Now(), s.load); !errors.Is(err, errAbsent) {
 			t.Fatal(err)
@@ -358,7 +307,37 @@ func TestThatThereWasNothingIsForgottenWithAnInvalidation(t *testing.T) {
 		s.set("new", nil)
 		a.Invalidate()
 		if v, err := a.Get(t.Context(), "k", time.Now(), s.load); v != "new" || err != nil {
-			t.Errorf("%q, %v; want new", v, err)
+			t.Errorf("Get = %q, %v, want new", v, err)
 		}
 	})
+}
+
+// TestAside_Invalidate_EarlierLoad checks that a load that began before an
+// invalidation is neither shared with later reads nor cached.
+func TestAside_Invalidate_EarlierLoad(t *testing.T) {
+	for name, result := range map[string]error{"value": nil, "negative": errAbsent} {
+		inBubble(t, name, func(t *testing.T) {
+			var valid atomic.Value
+			valid.Store("old")
+			a := newVersioned(t, &valid)
+			slow := &source{value: "old", err: result, takes: time.Second}
+			var early sync.WaitGroup
+			early.Go(func() { _, _ = a.Get(t.Context(), "k", time.Now(), slow.load) })
+			synctest.Wait()
+
+			valid.Store("new")
+			a.Invalidate()
+			quick := &source{value: "new"}
+			if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
+				t.Errorf("Get after Invalidate = %q, %v, want new", v, err)
+			}
+			early.Wait() // the slow load ends last
+			if v, err := a.Get(t.Context(), "k", time.Now(), quick.load); v != "new" || err != nil {
+				t.Errorf("Get after the earlier load = %q, %v, want new", v, err)
+			}
+			if n := quick.loads.Load(); name == "negative" && n != 1 {
+				t.Errorf("%d loads after Invalidate, want 1", n)
+			}
+		})
+	}
 }

@@ -11,24 +11,23 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// cell is what is counted together: a key's requests to a route in a second.
+// cell identifies one counter: the requests of a key to a route in a second.
 type cell struct {
 	key    string
 	route  *models.Route
-	second int64 // of the Unix epoch
+	second int64 // since the Unix epoch
 }
 
-// newCellHash puts the cells of a key into one shard.
+// newCellHash returns a hash that maps all cells of a key to the same shard.
 func newCellHash() func(cell) uint64 {
 	seed := maphash.MakeSeed()
 	return func(c cell) uint64 { return maphash.String(seed, c.key) }
 }
 
-// counts is how many requests of a cell ended how, and when in the second the
-// first and the last of them came.
+// counts is the requests of a cell by outcome.
 type counts struct {
 	succeeded, rejected, failed, refused uint32
-	firstMS, lastMS                      uint16
+	firstMS, lastMS                      uint16 // first and last arrival, in milliseconds of the second
 }
 
 func (c *counts) add(outcome ratelimit.Outcome, allowed bool, ms uint16) {
@@ -52,16 +51,16 @@ func (c *counts) requests() int64 {
 	return int64(c.succeeded) + int64(c.rejected) + int64(c.failed) + int64(c.refused)
 }
 
-// maxAge is how late a request may be counted for the second in which it came:
-// there has to be a partition. One that ran for longer counts when it ended.
+// maxAge is the maximum age of a request that is counted at its arrival. Older
+// ones, which may have no partition, are counted when they end.
 const maxAge = 24 * time.Hour
 
-// writeCounts counts a batch once, in one statement: its id, the seconds, what
-// they add to each roll-up, and when the keys were last used. Rows are sorted,
-// so that two instances never wait for each other in a circle.
+// writeCounts writes a batch in one statement: its ID, the seconds, the roll-ups
+// and the last use of each key. A batch whose ID exists writes nothing. Rows are
+// sorted, so that flushes of several instances can't deadlock.
 //
-// A key's last use is written once a minute at most, and never waits for
-// somebody who is changing the key.
+// The last use of a key is written at most once a minute, and is skipped while
+// another transaction has the key locked.
 const writeCounts = `
 WITH flush AS (
 	INSERT INTO usage_flushes (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
@@ -90,7 +89,7 @@ WITH flush AS (
 )
 UPDATE api_keys k SET last_used_at = last.at FROM last WHERE k.id = last.id`
 
-// The parts of the statement of one roll-up.
+// Parts of the statement for one roll-up.
 const (
 	rollUp   = `INSERT INTO `
 	rolledUp = ` AS old
@@ -101,9 +100,8 @@ const (
 		requests = old.requests + excluded.requests, refused = old.refused + excluded.refused, cost = old.cost + excluded.cost`
 )
 
-// flushCounts writes a batch.
 func (s *Service) flushCounts(ctx context.Context, batch cache.Batch[cell, counts]) error {
-	s.tell()
+	s.logUncounted()
 	n := len(batch.Entries)
 	keys, groups, at := make([]string, n), make([]string, n), make([]time.Time, n)
 	first, last := make([]int16, n), make([]int16, n)
@@ -128,17 +126,16 @@ func (s *Service) flushCounts(ctx context.Context, batch cache.Batch[cell, count
 	_, err := s.db.Exec(ctx, writeCounts, batch.ID, batch.At, keys, at, groups,
 		numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], first, last)
 	if err != nil {
-		return s.mend(ctx, fmt.Errorf("write usage: %w", err))
+		return s.createMissingPartitions(ctx, fmt.Errorf("write usage: %w", err))
 	}
 	return nil
 }
 
-// lostCounts tells of a batch that was given up.
-func (s *Service) lostCounts(batch cache.Batch[cell, counts], err error) {
+func (s *Service) onCountsDropped(batch cache.Batch[cell, counts], err error) {
 	var requests int64
 	for i := range batch.Entries {
 		requests += batch.Entries[i].Value.requests()
 	}
-	s.lost.Add(requests)
-	s.log.Error("usage: a batch was lost", "requests", requests, "since", batch.At, "error", err.Error())
+	s.uncounted.Add(requests)
+	s.log.Error("usage: dropped a batch of counts", "requests", requests, "since", batch.At, "error", err.Error())
 }

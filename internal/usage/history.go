@@ -11,18 +11,19 @@ import (
 	"ratelimiter/models"
 )
 
-// Known returns nil when there is a key with this id, whatever its status.
-// Errors: models.ErrNotFound, models.ErrUnavailable.
+// Exists returns nil if a key with this ID exists, regardless of its status. The
+// error is models.ErrNotFound or models.ErrUnavailable.
 func (s *Service) Exists(ctx context.Context, keyID string) error {
-	var known bool
-	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&known)
-	if err == nil && !known {
+	var exists bool
+	err := s.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM api_keys WHERE id = $1)`, keyID).Scan(&exists)
+	if err == nil && !exists {
 		err = models.ErrNotFound
 	}
 	return postgres.Classify("read key", err)
 }
 
-// The history of each bucket: its roll-up, and what one policy refused.
+// Parts of the queries of Usage: the selection from a roll-up, and the refusals of
+// one policy.
 const (
 	historyOf = ` WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
 
@@ -31,18 +32,18 @@ const (
 	FROM usage_policies WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
 )
 
-// rollUps are the tables of each bucket.
+// rollUps maps bucket widths to tables.
 var rollUps = map[models.UsageBucket]string{
 	models.BucketMinute: "usage_minutes",
 	models.BucketHour:   "usage_hours",
 	models.BucketDay:    "usage_days",
 }
 
-// Usage returns the buckets of a key's history in which there were requests,
-// oldest first. Errors: models.ErrUnavailable.
+// Usage returns the buckets of a key's history that have requests, oldest first.
+// The first bucket contains q.From. The error is models.ErrUnavailable.
 func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error) {
 	width := q.Bucket.Duration()
-	from := q.From.UTC().Truncate(width) // whole buckets
+	from := q.From.UTC().Truncate(width)
 	query := `SELECT at AS start, sum(requests)::bigint, sum(refused)::bigint, sum(cost)::bigint FROM ` + rollUps[q.Bucket] + historyOf + ` ORDER BY 1`
 	args := []any{keyID, from, q.To, q.Group}
 	if q.Policy != "" {
@@ -67,7 +68,7 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 	return history, nil
 }
 
-// Refusals returns up to q.Limit of a key's refusals, newest first. Errors:
+// Refusals returns up to q.Limit refusals of a key, newest first. The error is
 // models.ErrUnavailable.
 func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQuery) (models.Page[models.Refusal], error) {
 	before, beforeID := any("infinity"), ""

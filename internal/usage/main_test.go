@@ -6,5 +6,4 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Every goroutine has an end.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -14,47 +14,47 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// maxDetails is how many refusals of a key are kept with their numbers between
-// two flushes, the first ones: a flood of refusals is counted whole, and writes
-// about five rows a second.
+// maxDetails is the maximum number of refusals of a key that are stored in full
+// per flush. All refusals are counted, but a flood of them writes only about five
+// rows per second.
 const maxDetails = 5
 
-// Bounds of what waits in memory, in keys: each takes up to 10 KB. Beyond
-// them, refusals are not kept; the requests are counted all the same.
+// Bounds of the refusals in memory, in keys of up to 10 KB. Refusals above them
+// are not stored; their requests are still counted.
 const (
-	maxRefusing        = 2_000
-	maxRefusalsWaiting = 4_000
+	maxRefusalsPending = 2_000
+	maxRefusalsBacklog = 4_000
 	refusalBatch       = 500
 )
 
-// refused is what a key was refused since the last flush.
-type refused struct {
+// keyRefusals is the refusals of a key since the last flush.
+type keyRefusals struct {
 	policies []policyCount
 	details  []refusal
 }
 
-// policyCount is how often one policy refused in a minute.
+// policyCount is the number of refusals by one policy in a minute.
 type policyCount struct {
 	group  models.Scope
-	minute int64 // of the Unix epoch
+	minute int64 // since the Unix epoch
 	policy string
 	shadow bool
 	n      int64
 }
 
-// refusal is one refused request, with where its policies stood.
+// refusal is one refused request.
 type refusal struct {
 	requestID string
 	at        time.Time
 	route     string
 	violated  []string
-	statuses  []ratelimit.Status // all that applied, shadows last
+	statuses  []ratelimit.Status // of enforced, then of shadow policies
 }
 
-// recordRefusal counts a refusal for each policy that refused, or in shadow
-// mode would have, and keeps the first few whole.
+// recordRefusal counts a refusal for each policy that refused or, in shadow mode,
+// would have refused. It stores the first maxDetails in full.
 func (s *Service) recordRefusal(request *models.Request, route *models.Route, at time.Time, d *ratelimit.Decision) {
-	s.refusals.Update(request.Key.ID, func(r *refused) {
+	s.refusals.Update(request.Key.ID, func(r *keyRefusals) {
 		r.count(route.Group, at.Unix()/60, d.Statuses(), false)
 		r.count(route.Group, at.Unix()/60, d.Shadows(), true)
 		if len(r.details) < maxDetails {
@@ -66,43 +66,44 @@ func (s *Service) recordRefusal(request *models.Request, route *models.Route, at
 	})
 }
 
-func (r *refused) count(group models.Scope, minute int64, statuses []ratelimit.Status, shadow bool) {
+func (r *keyRefusals) count(group models.Scope, minute int64, statuses []ratelimit.Status, shadow bool) {
 	for i := range statuses {
 		if !statuses[i].Allowed {
-			r.countOne(policyCount{group: group, minute: minute, policy: statuses[i].Policy.Name, shadow: shadow})
+			r.increment(policyCount{group: group, minute: minute, policy: statuses[i].Policy.Name, shadow: shadow})
 		}
 	}
 }
 
-func (r *refused) countOne(what policyCount) {
+// increment increments the count that equals c except in n, or adds it.
+func (r *keyRefusals) increment(c policyCount) {
 	for i := range r.policies {
 		p := &r.policies[i]
-		if p.policy == what.policy && p.minute == what.minute && p.group == what.group && p.shadow == what.shadow {
+		if c.n = p.n; *p == c {
 			p.n++
 			return
 		}
 	}
-	what.n = 1
-	r.policies = append(r.policies, what)
+	c.n = 1
+	r.policies = append(r.policies, c)
 }
 
-// limitThen is one policy's counter at the time of a refusal: the Limits shape.
-// Times are in seconds.
-type limitThen struct {
+// limitSnapshot is the state of a policy at a refusal, in the JSON format of the
+// API's limits. Times are in seconds.
+type limitSnapshot struct {
 	Policy     string   `json:"policy"`
 	Algorithm  string   `json:"algorithm"`
 	Limit      int64    `json:"limit"`
 	Remaining  int64    `json:"remaining"`
 	ResetAfter float64  `json:"reset_after"`
-	RetryAfter *float64 `json:"retry_after"` // null: never; above 0: it refused, or as a shadow would have
+	RetryAfter *float64 `json:"retry_after"` // null: never; above 0: the policy refused or would have
 	Mode       string   `json:"mode"`
 	Charge     string   `json:"charge"`
 }
 
 func encodeLimits(statuses []ratelimit.Status) (string, error) {
-	limits := make([]limitThen, len(statuses))
+	limits := make([]limitSnapshot, len(statuses))
 	for i, s := range statuses {
-		limits[i] = limitThen{
+		limits[i] = limitSnapshot{
 			Policy: s.Policy.Name, Algorithm: string(s.Policy.Algorithm), Limit: s.Limit, Remaining: s.Remaining,
 			ResetAfter: s.ResetAfter.Seconds(), Mode: string(s.Policy.Mode), Charge: string(s.Policy.Charge),
 		}
@@ -115,7 +116,8 @@ func encodeLimits(statuses []ratelimit.Status) (string, error) {
 	return string(text), err
 }
 
-// writeRefusals counts a batch once and keeps its details, in one statement.
+// writeRefusals writes a batch in one statement. A batch whose ID exists writes
+// nothing.
 const writeRefusals = `
 WITH flush AS (
 	INSERT INTO usage_flushes (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
@@ -132,7 +134,7 @@ SELECT r.key_id, r.at, r.id, r.request_id, r.route, string_to_array(r.violated, 
 FROM flush, unnest($9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
 	AS r (key_id, at, id, request_id, route, violated, limits)`
 
-// policyRows and detailRows are the statement's arguments.
+// policyRows and detailRows are the arguments of writeRefusals.
 type (
 	policyRows struct {
 		key, group, policy []string
@@ -163,8 +165,7 @@ func (rows *detailRows) add(key string, r refusal) error {
 	return nil
 }
 
-// flushRefusals writes a batch.
-func (s *Service) flushRefusals(ctx context.Context, batch cache.Batch[string, refused]) error {
+func (s *Service) flushRefusals(ctx context.Context, batch cache.Batch[string, keyRefusals]) error {
 	var p policyRows
 	var d detailRows
 	oldest := batch.At.Add(-maxAge)
@@ -185,12 +186,11 @@ func (s *Service) flushRefusals(ctx context.Context, batch cache.Batch[string, r
 	_, err := s.db.Exec(ctx, writeRefusals, batch.ID, batch.At, p.key, p.at, p.group, p.policy, p.shadow, p.n,
 		d.key, d.at, d.id, d.requestID, d.route, d.violated, d.limits)
 	if err != nil {
-		return s.mend(ctx, fmt.Errorf("write refusals: %w", err))
+		return s.createMissingPartitions(ctx, fmt.Errorf("write refusals: %w", err))
 	}
 	return nil
 }
 
-// lostRefusals tells of a batch that was given up.
-func (s *Service) lostRefusals(batch cache.Batch[string, refused], err error) {
-	s.log.Error("usage: refusals were lost", "keys", len(batch.Entries), "since", batch.At, "error", err.Error())
+func (s *Service) onRefusalsDropped(batch cache.Batch[string, keyRefusals], err error) {
+	s.log.Error("usage: dropped a batch of refusals", "keys", len(batch.Entries), "since", batch.At, "error", err.Error())
 }

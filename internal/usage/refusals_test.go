@@ -12,7 +12,7 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// decide returns what a limiter says to the n-th request of cost 1.
+// decide returns the decision on request number n of cost 1.
 func decide(tb testing.TB, n int, policies string) *ratelimit.Decision {
 	tb.Helper()
 	parsed, err := ratelimit.ParsePolicies([]byte(policies))
@@ -51,7 +51,7 @@ func (f *fixture) refusalsOf(key string, q models.RefusalQuery) models.Page[mode
 	return page
 }
 
-func TestARefusalIsKeptWithTheNumbersOfItsTime(t *testing.T) {
+func TestRecord_Refusal(t *testing.T) {
 	f := newFixture(t, "k")
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	f.Record(request("k"), read, now, ratelimit.Rejected, refusedBy(t))
@@ -75,7 +75,7 @@ func TestARefusalIsKeptWithTheNumbersOfItsTime(t *testing.T) {
 	} {
 		for name, value := range want {
 			if limits[i][name] != value {
-				t.Errorf("limits[%d].%s is %v; want %v", i, name, limits[i][name], value)
+				t.Errorf("limits[%d].%s = %v, want %v", i, name, limits[i][name], value)
 			}
 		}
 	}
@@ -84,20 +84,20 @@ func TestARefusalIsKeptWithTheNumbersOfItsTime(t *testing.T) {
 		shadow bool
 	}{{"burst", false}, {"trial", true}} {
 		if n := f.number(`SELECT refused FROM usage_policies WHERE policy = $1 AND shadow = $2`, policy.name, policy.shadow); n != 1 {
-			t.Errorf("%s refused %d", policy.name, n)
+			t.Errorf("%s: refused = %d, want 1", policy.name, n)
 		}
 	}
 	history, err := f.Usage(t.Context(), "k", models.UsageQuery{From: now.Add(-time.Hour), To: now.Add(time.Hour), Bucket: models.BucketDay, Policy: "hourly"})
 	if err != nil || len(history) == 0 || history[len(history)-1].Refused != 0 {
-		t.Errorf("hourly refused none: %+v, %v", history, err)
+		t.Errorf("hourly: Usage = %+v, %v, want no refusals", history, err)
 	}
 	history, err = f.Usage(t.Context(), "k", models.UsageQuery{From: now.Add(-time.Hour), To: now.Add(time.Hour), Bucket: models.BucketHour, Policy: "trial"})
 	if err != nil || len(history) != 1 || history[0].Refused != 1 || history[0].Requests != 1 {
-		t.Errorf("trial would have refused one: %+v, %v", history, err)
+		t.Errorf("trial: Usage = %+v, %v, want one refusal", history, err)
 	}
 }
 
-func TestAnAdmittedRequestThatAShadowWouldRefuseIsKeptAsThat(t *testing.T) {
+func TestRecord_ShadowRefusal(t *testing.T) {
 	f := newFixture(t, "k")
 	decision := decide(t, 2, `[{"name":"trial","algorithm":"fixed_window","limit":1,"period":"10s","mode":"shadow"}]`)
 	f.Record(request("k"), read, time.Now(), ratelimit.Succeeded, decision)
@@ -107,11 +107,11 @@ func TestAnAdmittedRequestThatAShadowWouldRefuseIsKeptAsThat(t *testing.T) {
 		t.Errorf("%+v", page.Data)
 	}
 	if got := f.history("k", time.Now(), models.BucketDay); len(got) != 1 || got[0].Refused != 0 || got[0].Allowed != 1 {
-		t.Errorf("a shadow refuses nothing: %+v", got)
+		t.Errorf("Usage = %+v, want one allowed request", got)
 	}
 }
 
-func TestAFloodOfRefusalsWritesFewRowsAndCountsAll(t *testing.T) {
+func TestRecord_FloodOfRefusals(t *testing.T) {
 	f := newFixture(t, "k", "other")
 	decision := refusedBy(t)
 	now := time.Now()
@@ -120,22 +120,22 @@ func TestAFloodOfRefusalsWritesFewRowsAndCountsAll(t *testing.T) {
 	}
 	f.Record(request("other"), read, now, ratelimit.Rejected, decision)
 	f.flush()
-	// A flush of its own may have come between: it takes five more.
+	// Periodic flushes may have stored maxDetails more each.
 	if n := len(f.refusalsOf("k", models.RefusalQuery{}).Data); n < maxDetails || n > 3*maxDetails {
-		t.Errorf("%d refusals are kept", n)
+		t.Errorf("%d refusals are stored, want about %d", n, maxDetails)
 	}
 	if n := len(f.refusalsOf("other", models.RefusalQuery{}).Data); n != 1 {
-		t.Errorf("%d refusals of the other key are kept", n)
+		t.Errorf("%d refusals of the other key are stored, want 1", n)
 	}
 	if n := f.number(`SELECT sum(refused) FROM usage_policies WHERE key_id = 'k' AND policy = 'burst'`); n != 10_000 {
-		t.Errorf("the policy refused %d; want 10000", n)
+		t.Errorf("refused = %d, want 10000", n)
 	}
 	if got := f.history("k", now, models.BucketDay); got[0].Refused != 10_000 {
 		t.Errorf("%+v", got)
 	}
 }
 
-func TestRefusalsAreListedNewestFirstAPageAtATime(t *testing.T) {
+func TestRefusals_Pages(t *testing.T) {
 	f := newFixture(t, "k")
 	now := time.Now().Truncate(time.Microsecond)
 	f.exec(`INSERT INTO refusals SELECT 'k', $1::timestamptz - (i / 2) * interval '1 second', 'id' || i, 'req' || i, 'GET /x', '{}', '[]'
@@ -149,7 +149,7 @@ func TestRefusalsAreListedNewestFirstAPageAtATime(t *testing.T) {
 		}
 		if page.Next == nil {
 			if pages != 3 {
-				t.Errorf("%d pages", pages)
+				t.Errorf("%d pages, want 3", pages)
 			}
 			break
 		}

@@ -14,48 +14,48 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Bounds of a simulation's work. Replaying takes about half a microsecond a
-// request and policy, so the longest takes some seconds of one core; one runs
-// at a time on an instance, and the others wait for it.
+// Bounds of a simulation. Replaying takes about 0.5 µs per request and policy, so
+// the longest simulation takes seconds of one core. An instance runs one at a
+// time; others wait.
 const (
-	MaxSimulatedRange    = 7 * 24 * time.Hour // as long as seconds are kept
+	MaxSimulatedRange    = 7 * 24 * time.Hour // the retention of usage_seconds
 	MaxSimulatedRequests = 2_000_000
 )
 
-// leadIn is how long before the range a simulation begins, so that its counters
-// don't start full where the key was busy already. What longer periods hold of
-// what came before is not in it.
-const leadIn = time.Hour
+// warmUp is the time before the range from which requests are replayed but not
+// reported, so that counters don't start full for a busy key. Requests before it
+// are missing from counters of longer periods.
+const warmUp = time.Hour
 
-// maxTimeline is how many buckets a timeline may have; timelineSteps are how
-// wide they can be.
+// maxTimeline is the maximum number of buckets of a timeline. timelineSteps are
+// the possible widths of a bucket.
 const maxTimeline = 600
 
 var timelineSteps = []time.Duration{time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}
 
-// Simulate replays what a key sent in [from, to), second by second, against
-// other policies, with the same engine that decides requests. Requests of one
-// second are spread evenly between the first and the last of them; one that
-// passes now and was refused then counts as a success. Only this key's
-// requests count, also for policies per owner.
+// Simulate replays the requests that a key sent in [from, to) against other
+// policies, with the same engine that decides requests. Requests of a second are
+// distributed evenly between its first and last arrival. A request that was
+// refused and passes in the simulation is replayed as a success. Only requests of
+// this key are replayed, also for policies per owner.
 //
-// Errors: *models.InvalidError (concurrency policies, for nobody recorded how
-// long requests ran; a range with too many requests), models.ErrUnavailable,
-// ctx's.
+// The error is a *models.InvalidError for concurrency policies (durations of
+// requests are not recorded) and for ranges with too many requests,
+// models.ErrUnavailable, or ctx's.
 func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelimit.Policy, from, to time.Time) (models.Simulation, error) {
 	var faults models.Faults
 	for i, p := range policies {
 		if p.Algorithm == ratelimit.Concurrency {
-			faults.Add("not_recorded", "can't be simulated, for it isn't recorded how long requests ran: leave this policy out", "policies", strconv.Itoa(i), "algorithm")
+			faults.Add("not_recorded", "can't be simulated, because the duration of requests is not recorded; remove this policy", "policies", strconv.Itoa(i), "algorithm")
 		}
 	}
 	if err := faults.Err(); err != nil {
 		return models.Simulation{}, err
 	}
-	from = from.Truncate(time.Second) // as it was recorded
+	from = from.Truncate(time.Second) // the resolution of usage_seconds
 	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
 	if err != nil {
-		return models.Simulation{}, fmt.Errorf("policies that were not checked: %w", err)
+		return models.Simulation{}, fmt.Errorf("policies were not validated: %w", err)
 	}
 	if err := s.checkWork(ctx, keyID, from, to); err != nil {
 		return models.Simulation{}, err
@@ -67,10 +67,13 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 		return models.Simulation{}, ctx.Err()
 	}
 	r := newReplay(quota, s.newStore(), from, to)
-	for at := from.Add(-leadIn); at.Before(to); at = at.Add(leadIn) {
-		// A piece at a time, so that a week is neither held in memory nor read
-		// by one long query.
-		rows, err := s.seconds(ctx, keyID, at, earlier(at.Add(leadIn), to))
+	// Reading an hour at a time bounds memory and the duration of a query.
+	for at := from.Add(-warmUp); at.Before(to); at = at.Add(time.Hour) {
+		end := at.Add(time.Hour)
+		if end.After(to) {
+			end = to
+		}
+		rows, err := s.seconds(ctx, keyID, at, end)
 		if err != nil {
 			return models.Simulation{}, err
 		}
@@ -81,19 +84,12 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	return r.result, nil
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// checkWork refuses a range with more requests than a simulation may replay.
+// checkWork returns an error for a range with more than MaxSimulatedRequests.
 func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Time) error {
 	var requests int64
 	err := s.db.QueryRow(ctx, `
 		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM usage_seconds
-		WHERE key_id = $1 AND at >= $2 AND at < $3`, keyID, from.Add(-leadIn), to).Scan(&requests)
+		WHERE key_id = $1 AND at >= $2 AND at < $3`, keyID, from.Add(-warmUp), to).Scan(&requests)
 	if err != nil {
 		return postgres.Classify("read usage", err)
 	}
@@ -101,12 +97,12 @@ func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Tim
 		return nil
 	}
 	var faults models.Faults
-	faults.Add("max", fmt.Sprintf("there are %d requests from %s before the range to its end, and at most %d can be replayed: choose a shorter range",
-		requests, leadIn, MaxSimulatedRequests), "to")
+	faults.Add("max", fmt.Sprintf("the range and the hour before it have %d requests, but at most %d can be replayed; choose a shorter range",
+		requests, MaxSimulatedRequests), "to")
 	return faults.Err()
 }
 
-// second is what a key sent in one second to routes of one group and cost.
+// second is the requests of a key in one second to routes of one group and cost.
 type second struct {
 	At                                   time.Time
 	RouteGroup                           string
@@ -114,31 +110,31 @@ type second struct {
 	Succeeded, Rejected, Failed, Refused int64
 	FirstMS, LastMS                      int16
 
-	admitted int64 `db:"-"` // by the simulation, so far
+	admitted int64 `db:"-"` // requests admitted by the simulation so far
 }
 
-// nextOutcome is how the next request that is admitted ends: as those ended
-// that were admitted when they were sent, in an even mix; beyond these, well.
+// nextOutcome returns the outcome of the next admitted request. The recorded
+// outcomes are interleaved evenly; requests beyond them succeed.
 func (s *second) nextOutcome() ratelimit.Outcome {
-	bad, all := s.Failed+s.Rejected, s.Succeeded+s.Rejected+s.Failed
+	unsuccessful, all := s.Failed+s.Rejected, s.Succeeded+s.Rejected+s.Failed
 	i := s.admitted
 	s.admitted++
 	switch {
-	case i >= all || !among(i, bad, all):
+	case i >= all || !selected(i, unsuccessful, all):
 		return ratelimit.Succeeded
-	case among(upTo(i, bad, all), s.Failed, bad):
+	case selected(selectedBefore(i, unsuccessful, all), s.Failed, unsuccessful):
 		return ratelimit.Failed
 	default:
 		return ratelimit.Rejected
 	}
 }
 
-// upTo is how many of the first i of all are special, when some of them are and
-// these lie evenly, from the middle of their distance on.
-func upTo(i, some, all int64) int64 { return (2*i*some + all) / (2 * all) }
+// selectedBefore returns how many of the first i elements are selected if n of
+// all elements are selected at even distances: i × n ÷ all, rounded.
+func selectedBefore(i, n, all int64) int64 { return (2*i*n + all) / (2 * all) }
 
-// among says whether the i-th of all, from 0, is one of these.
-func among(i, some, all int64) bool { return upTo(i+1, some, all) > upTo(i, some, all) }
+// selected reports whether element i, counted from 0, is selected.
+func selected(i, n, all int64) bool { return selectedBefore(i+1, n, all) > selectedBefore(i, n, all) }
 
 func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time) ([]second, error) {
 	rows, err := s.db.Query(ctx, `
@@ -154,21 +150,21 @@ func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time)
 	return list, nil
 }
 
-// replay is a simulation under way.
+// replay is a running simulation.
 type replay struct {
 	quota   *ratelimit.Quota
 	limiter *ratelimit.Limiter
-	now     time.Time // the limiter's clock
-	from    time.Time // what comes before is the lead-in, and not counted
-	step    time.Duration
+	now     time.Time     // the limiter's clock
+	from    time.Time     // end of the warm-up
+	step    time.Duration // width of a bucket of the timeline
 	result  models.Simulation
 
 	reservation ratelimit.Reservation
-	sent        []sent // of the second being replayed
+	requests    []replayed // of the current second
 }
 
-// sent is one request of a row.
-type sent struct {
+// replayed is one request of a row.
+type replayed struct {
 	at  time.Time
 	row *second
 }
@@ -188,22 +184,22 @@ func newReplay(quota *ratelimit.Quota, store ratelimit.Store, from, to time.Time
 	return r
 }
 
-// replay sends what the seconds tell, which are in order.
+// replay replays the requests of rows, which must be ordered by time.
 func (r *replay) replay(ctx context.Context, rows []second) error {
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].At.Equal(rows[0].At) {
 			n++
 		}
-		r.sent = r.sent[:0]
+		r.requests = r.requests[:0]
 		for i := range rows[:n] {
-			r.spread(&rows[i])
+			r.distribute(&rows[i])
 		}
 		if n > 1 {
-			slices.SortStableFunc(r.sent, func(a, b sent) int { return a.at.Compare(b.at) })
+			slices.SortStableFunc(r.requests, func(a, b replayed) int { return a.at.Compare(b.at) })
 		}
-		for i := range r.sent {
-			if err := r.send(ctx, &r.sent[i]); err != nil {
+		for i := range r.requests {
+			if err := r.send(ctx, &r.requests[i]); err != nil {
 				return err
 			}
 		}
@@ -215,8 +211,9 @@ func (r *replay) replay(ctx context.Context, rows []second) error {
 	return nil
 }
 
-// spread lays a row's requests out in time, evenly from the first to the last.
-func (r *replay) spread(row *second) {
+// distribute adds the requests of a row, evenly from its first to its last
+// arrival.
+func (r *replay) distribute(row *second) {
 	n := row.Succeeded + row.Rejected + row.Failed + row.Refused
 	first := row.At.Add(time.Duration(row.FirstMS) * time.Millisecond)
 	width := time.Duration(row.LastMS-row.FirstMS) * time.Millisecond
@@ -225,12 +222,12 @@ func (r *replay) spread(row *second) {
 		if n > 1 {
 			at = first.Add(time.Duration(float64(width) * float64(i) / float64(n-1)))
 		}
-		r.sent = append(r.sent, sent{at: at, row: row})
+		r.requests = append(r.requests, replayed{at: at, row: row})
 	}
 }
 
-// send lets the engine decide one request, and counts what it says.
-func (r *replay) send(ctx context.Context, request *sent) error {
+// send decides one request and counts the decision, except during the warm-up.
+func (r *replay) send(ctx context.Context, request *replayed) error {
 	r.now = request.at
 	if err := r.limiter.Reserve(ctx, &r.reservation, r.quota, request.row.RouteGroup, request.row.Unit); err != nil {
 		return fmt.Errorf("replay: %w", err)
@@ -240,7 +237,7 @@ func (r *replay) send(ctx context.Context, request *sent) error {
 		r.count(request.at, d)
 	}
 	if d.Allowed {
-		// ErrSettled: no policy applied. The store is memory, and doesn't fail.
+		// ErrSettled means that no policy applies. A memory store doesn't fail.
 		_ = r.reservation.Settle(ctx, request.row.nextOutcome())
 	}
 	return nil

@@ -1,17 +1,13 @@
-// Package usage knows what each key has used: how many requests, how many of
-// them were refused and by which policy, and what they cost. It counts in
-// memory and writes behind, in batches; it reads history and refusals back, and
-// replays what was recorded against other policies.
-//
-// It decides nothing: what a request may is package ratelimit's, and what was
-// decided is told to Record.
+// Package usage records the requests of each key: their number, their cost, and
+// refusals by policy. It counts in memory and writes to Postgres in batches
+// (write-behind). It also reads history and refusals, and simulates other
+// policies on recorded requests.
 package usage
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,78 +19,70 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// flushInterval is how long what was counted waits in memory. With a flush
-// that takes a moment it keeps the promise that what happened 3 s ago is in the
-// history; and it is what a SIGKILL loses.
+// flushInterval is the time between flushes. With the duration of a flush it must
+// stay under 3 s, the documented delay of the history. A SIGKILL loses the counts
+// of one interval.
 const flushInterval = time.Second
 
-// flushTimeout bounds one flush; it takes some 30 ms a thousand entries.
+// flushTimeout bounds one flush. A flush takes about 30 ms per 1,000 entries.
 const flushTimeout = 5 * time.Second
 
-// Bounds of what waits in memory, in entries: one is what a key did on a route
-// in a second, and takes about 150 bytes. Beyond maxCounting keys and routes at
-// once, requests aren't counted; beyond maxWaiting, while Postgres is down, the
-// oldest are lost. That is 75 MB, and a quarter of an hour of 500 active keys.
+// Bounds of the counts in memory, in entries of about 150 bytes, 75 MB in total.
+// An entry is the requests of one key to one route in one second. maxPending
+// bounds the entries that are not in a batch yet; requests above it are not
+// counted. maxBacklog bounds the entries in batches while Postgres is
+// unavailable, about 15 minutes of 500 active keys; the oldest batch above it is
+// dropped.
 const (
-	maxCounting = 100_000
-	maxWaiting  = 400_000
-	batchSize   = 5_000
+	maxPending = 100_000
+	maxBacklog = 400_000
+	batchSize  = 5_000
 )
 
-// Config says what a Service needs besides the database.
+// Config configures a Service. All fields are required.
 type Config struct {
 	Log      *slog.Logger
-	NewStore func() ratelimit.Store // for simulations: counters that nobody else spends
+	NewStore func() ratelimit.Store // returns an empty store for a simulation
 }
 
-// Service counts, remembers and replays. Its methods may be called from any
-// goroutine.
+// Service records, reads and simulates usage. It is safe for concurrent use.
 type Service struct {
 	db       *pgxpool.Pool
 	log      *slog.Logger
 	newStore func() ratelimit.Store
 
-	counts   *cache.Behind[cell, counts]
-	refusals *cache.Behind[string, refused]
-	lost     atomic.Int64 // requests that aren't counted, ever
-	untold   atomic.Int64 // those of them that the log doesn't know yet
+	counts       *cache.WriteBehind[cell, counts]
+	refusals     *cache.WriteBehind[string, keyRefusals]
+	uncounted    atomic.Int64 // requests, since New
+	notYetLogged atomic.Int64 // uncounted requests that haven't been logged
 
-	simulating chan struct{} // holds a token while one runs
-	retention  sync.WaitGroup
-	ctx        context.Context // ends with Close
-	cancel     context.CancelFunc
+	simulating chan struct{} // semaphore of size 1
 }
 
-// New returns a running Service on db. Close it when its owner ends.
+// New returns a Service on db. It records at once and writes after Start.
 func New(db *pgxpool.Pool, cfg Config) *Service {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Service{
-		db: db, log: cfg.Log, newStore: cfg.NewStore,
-		simulating: make(chan struct{}, 1), ctx: ctx, cancel: cancel,
-	}
-	s.counts = cache.NewBehind(cache.BehindOptions[cell, counts]{
-		Size: maxCounting, Backlog: maxWaiting, BatchSize: batchSize, Interval: flushInterval, Timeout: flushTimeout,
-		Hash: newCellHash(), Flush: s.flushCounts, Permanent: isPermanent, Lost: s.lostCounts,
+	s := &Service{db: db, log: cfg.Log, newStore: cfg.NewStore, simulating: make(chan struct{}, 1)}
+	s.counts = cache.NewWriteBehind(cache.WriteBehindOptions[cell, counts]{
+		Size: maxPending, Backlog: maxBacklog, BatchSize: batchSize, Interval: flushInterval, Timeout: flushTimeout,
+		Hash: newCellHash(), Flush: s.flushCounts, Permanent: isPermanent, OnDrop: s.onCountsDropped,
 	})
-	s.refusals = cache.NewBehind(cache.BehindOptions[string, refused]{
-		Size: maxRefusing, Backlog: maxRefusalsWaiting, BatchSize: refusalBatch, Interval: flushInterval, Timeout: flushTimeout,
-		Flush: s.flushRefusals, Permanent: isPermanent, Lost: s.lostRefusals,
+	s.refusals = cache.NewWriteBehind(cache.WriteBehindOptions[string, keyRefusals]{
+		Size: maxRefusalsPending, Backlog: maxRefusalsBacklog, BatchSize: refusalBatch, Interval: flushInterval, Timeout: flushTimeout,
+		Flush: s.flushRefusals, Permanent: isPermanent, OnDrop: s.onRefusalsDropped,
 	})
-	s.retention.Go(s.keepPartitions)
 	return s
 }
 
-// Record counts one request that has ended: by which key, on which route, when
-// it came, how it ended and what was decided of it, which Record doesn't keep.
-// A route of cost 0 leaves only when the key was last used. Record never waits
-// for the database, and allocates nothing unless a policy refuses.
+// Record counts one completed request. at is the time of its arrival. Record
+// doesn't retain decision. A route with cost 0 updates only the key's last use.
+// Record never waits for the database and allocates only if a policy refuses.
 func (s *Service) Record(request *models.Request, route *models.Route, at time.Time, outcome ratelimit.Outcome, decision *ratelimit.Decision) {
 	ms := at.UnixMilli()
 	allowed := decision.Allowed
 	if !s.counts.Update(cell{key: request.Key.ID, route: route, second: ms / 1000}, func(c *counts) {
 		c.add(outcome, allowed, uint16(ms%1000))
 	}) {
-		s.lose(1)
+		s.addUncounted(1)
 	}
 	if route.Cost > 0 && (!allowed || shadowRefuses(decision)) {
 		s.recordRefusal(request, route, at, decision)
@@ -111,37 +99,50 @@ func shadowRefuses(d *ratelimit.Decision) bool {
 	return false
 }
 
-// Lost is how many requests were not counted: memory was full, or Postgres was
-// down for too long.
-func (s *Service) Lost() int64 { return s.lost.Load() }
+// Lost returns the number of requests that were not counted since New, because a
+// buffer was full or a batch was dropped.
+func (s *Service) Lost() int64 { return s.uncounted.Load() }
 
-// Flush writes what was recorded before it, now. Errors: Postgres's, and then
-// it is tried again as ever; ctx's.
+// Flush writes everything recorded before the call. If it returns an error of
+// Postgres, the writes are retried later.
 func (s *Service) Flush(ctx context.Context) error {
 	return errors.Join(s.counts.Flush(ctx), s.refusals.Flush(ctx))
 }
 
-// Close writes everything that was recorded and ends what runs in the
-// background. It comes after the last Record. The error says what was lost
-// because Postgres didn't take it before ctx ended.
-func (s *Service) Close(ctx context.Context) error {
-	s.cancel()
-	s.retention.Wait()
+// Name returns "usage".
+func (*Service) Name() string { return "usage" }
+
+// Start begins to write.
+func (s *Service) Start(context.Context) error {
+	s.counts.Start()
+	s.refusals.Start()
+	return nil
+}
+
+// stopTimeout bounds Stop when Postgres doesn't accept writes.
+const stopTimeout = 5 * time.Second
+
+// Stop writes everything recorded and stops the background work. It must be
+// called after the last Record. It returns an error if Postgres didn't accept
+// all writes in time.
+func (s *Service) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
 	return errors.Join(s.counts.Close(ctx), s.refusals.Close(ctx))
 }
 
-func (s *Service) lose(requests int64) {
-	s.lost.Add(requests)
-	s.untold.Add(requests)
+func (s *Service) addUncounted(requests int64) {
+	s.uncounted.Add(requests)
+	s.notYetLogged.Add(requests)
 }
 
-// tell logs what was lost since it last did.
-func (s *Service) tell() {
-	if n := s.untold.Swap(0); n > 0 {
-		s.log.Error("usage: requests were not counted, for memory was full", "requests", n)
+// logUncounted logs the uncounted requests since its last call.
+func (s *Service) logUncounted() {
+	if n := s.notYetLogged.Swap(0); n > 0 {
+		s.log.Error("usage: buffer full, requests not counted", "requests", n)
 	}
 }
 
-// isPermanent tells the errors that come from what is written, and not from
-// where it is written.
+// isPermanent reports whether an error is caused by the data written and not by
+// the state of the database.
 func isPermanent(err error) bool { return !postgres.IsUnavailable(err) }

@@ -26,7 +26,7 @@ var (
 	free  = &models.Route{Name: "GET /v1/me", Cost: 0}
 )
 
-// fixture is a service on a database of its own, with keys in it.
+// fixture is a Service on a database of its own.
 type fixture struct {
 	*Service
 	t  *testing.T
@@ -38,7 +38,8 @@ func newFixture(t *testing.T, keys ...string) *fixture {
 	return newFixtureOn(t, testkit.Database(t), nil, keys...)
 }
 
-// newFixtureOn lets the service use another way to the database than the test.
+// newFixtureOn returns a fixture on db. The Service uses the pool service to reach
+// it, or db if that is nil.
 func newFixtureOn(t *testing.T, db, service *pgxpool.Pool, keys ...string) *fixture {
 	t.Helper()
 	if service == nil {
@@ -47,6 +48,7 @@ func newFixtureOn(t *testing.T, db, service *pgxpool.Pool, keys ...string) *fixt
 	f := &fixture{t: t, db: db, Service: New(service, Config{
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NewStore: func() ratelimit.Store { return memory.New() },
 	})}
+	_ = f.Start(t.Context())
 	t.Cleanup(func() { _ = f.stop() })
 	for _, key := range keys {
 		f.exec(`INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
@@ -80,7 +82,7 @@ func (f *fixture) flush() {
 func (f *fixture) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return f.Close(ctx)
+	return f.Stop(ctx)
 }
 
 var allowed, refusedDecision = &ratelimit.Decision{Allowed: true}, &ratelimit.Decision{}
@@ -89,7 +91,7 @@ func request(key string) *models.Request {
 	return &models.Request{ID: "req_1", Key: &models.APIKey{ID: key}}
 }
 
-// history is what the key used on the day of at.
+// history returns the usage of a key in the 24 hours around at.
 func (f *fixture) history(key string, at time.Time, bucket models.UsageBucket) []models.Usage {
 	f.t.Helper()
 	list, err := f.Usage(f.t.Context(), key, models.UsageQuery{From: at.Add(-12 * time.Hour), To: at.Add(12 * time.Hour), Bucket: bucket})
@@ -99,16 +101,16 @@ func (f *fixture) history(key string, at time.Time, bucket models.UsageBucket) [
 	return list
 }
 
-func TestTheTotalsEqualWhatWasSentInEveryBucket(t *testing.T) {
+func TestUsage_ExactTotals(t *testing.T) {
 	f := newFixture(t, "k1", "k2")
 	noon := time.Now().UTC().Truncate(24 * time.Hour)
 	var want models.Usage
 	var mu sync.Mutex
-	var senders sync.WaitGroup
+	var wg sync.WaitGroup
 	for seed := range 4 {
-		senders.Go(func() {
+		wg.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(seed)))
-			var mine models.Usage
+			var sent models.Usage
 			for range 2_000 {
 				route, decision := []*models.Route{read, write, free}[random.IntN(3)], allowed
 				outcome := ratelimit.Outcome(random.IntN(3))
@@ -120,26 +122,26 @@ func TestTheTotalsEqualWhatWasSentInEveryBucket(t *testing.T) {
 				if route == free {
 					continue
 				}
-				mine.Requests++
+				sent.Requests++
 				switch {
 				case !decision.Allowed:
-					mine.Refused++
+					sent.Refused++
 				case outcome == ratelimit.Failed:
-					mine.Allowed++
+					sent.Allowed++
 				default:
-					mine.Allowed++
-					mine.Cost += route.Cost
+					sent.Allowed++
+					sent.Cost += route.Cost
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			want.Requests += mine.Requests
-			want.Allowed += mine.Allowed
-			want.Refused += mine.Refused
-			want.Cost += mine.Cost
+			want.Requests += sent.Requests
+			want.Allowed += sent.Allowed
+			want.Refused += sent.Refused
+			want.Cost += sent.Cost
 		})
 	}
-	senders.Wait()
+	wg.Wait()
 	if err := f.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +150,7 @@ func TestTheTotalsEqualWhatWasSentInEveryBucket(t *testing.T) {
 			var got models.Usage
 			for _, u := range f.history(key, noon, bucket) {
 				if u.Start != u.Start.Truncate(bucket.Duration()) || u.Start.Location() != time.UTC {
-					t.Errorf("%s: a bucket begins at %s", bucket, u.Start)
+					t.Errorf("%s: a bucket starts at %s", bucket, u.Start)
 				}
 				got.Requests += u.Requests
 				got.Allowed += u.Allowed
@@ -156,21 +158,20 @@ func TestTheTotalsEqualWhatWasSentInEveryBucket(t *testing.T) {
 				got.Cost += u.Cost
 			}
 			if got != want {
-				t.Errorf("%s by %s: %+v; want %+v", key, bucket, got, want)
+				t.Errorf("Usage of %s by %s = %+v, want %+v", key, bucket, got, want)
 			}
 		}
 	}
 	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE unit = 0 OR route_group = ''`); n != 0 {
-		t.Errorf("%d rows of routes of cost 0", n)
+		t.Errorf("%d rows of routes with cost 0", n)
 	}
 	if f.Lost() != 0 {
-		t.Errorf("%d requests were lost", f.Lost())
+		t.Errorf("Lost = %d, want 0", f.Lost())
 	}
 }
 
-// The answer to a flush is lost on its way: the service can't know that it was
-// written, and has to send it again.
-func TestAFlushWhoseAnswerWasLostIsNotCountedTwice(t *testing.T) {
+// TestFlush_Retry repeats flushes, as after a lost response of Postgres.
+func TestFlush_Retry(t *testing.T) {
 	f := newFixture(t, "k")
 	now := time.Now()
 	batch := cache.Batch[cell, counts]{ID: [16]byte{1}, At: now, Entries: []cache.Entry[cell, counts]{
@@ -187,14 +188,14 @@ func TestAFlushWhoseAnswerWasLostIsNotCountedTwice(t *testing.T) {
 	}
 	want := models.Usage{Start: now.UTC().Truncate(24 * time.Hour), Requests: 14, Allowed: 10, Refused: 4, Cost: 8}
 	if got := f.history("k", now, models.BucketDay); len(got) != 1 || got[0] != want {
-		t.Errorf("%+v; want %+v", got, want)
+		t.Errorf("Usage = %+v, want %+v", got, want)
 	}
 	if got, err := f.seconds(t.Context(), "k", now.Add(-time.Minute), now); err != nil || len(got) != 1 ||
 		got[0].Succeeded != 6 || got[0].Rejected != 2 || got[0].Failed != 2 || got[0].Refused != 4 || got[0].FirstMS != 5 || got[0].LastMS != 999 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	refusals := cache.Batch[string, refused]{ID: [16]byte{3}, At: now, Entries: []cache.Entry[string, refused]{
-		{Key: "k", Value: refused{policies: []policyCount{{policy: "p", minute: now.Unix() / 60, n: 7}}, details: []refusal{{requestID: "r", at: now}}}},
+	refusals := cache.Batch[string, keyRefusals]{ID: [16]byte{3}, At: now, Entries: []cache.Entry[string, keyRefusals]{
+		{Key: "k", Value: keyRefusals{policies: []policyCount{{policy: "p", minute: now.Unix() / 60, n: 7}}, details: []refusal{{requestID: "r", at: now}}}},
 	}}
 	for range 3 {
 		if err := f.flushRefusals(t.Context(), refusals); err != nil {
@@ -202,14 +203,14 @@ func TestAFlushWhoseAnswerWasLostIsNotCountedTwice(t *testing.T) {
 		}
 	}
 	if n := f.number(`SELECT sum(refused) FROM usage_policies`); n != 7 {
-		t.Errorf("the policy refused %d; want 7", n)
+		t.Errorf("refused = %d, want 7", n)
 	}
 	if n := f.number(`SELECT count(*) FROM refusals`); n != 1 {
-		t.Errorf("%d refusals; want 1", n)
+		t.Errorf("%d refusals, want 1", n)
 	}
 }
 
-// proxied is a pool that reaches the test's database through a proxy.
+// proxied returns a pool that reaches db through a proxy.
 func proxied(t *testing.T, db *pgxpool.Pool) (*pgxpool.Pool, *testkit.Proxy) {
 	t.Helper()
 	u, err := url.Parse(db.Config().ConnString())
@@ -226,7 +227,7 @@ func proxied(t *testing.T, db *pgxpool.Pool) (*pgxpool.Pool, *testkit.Proxy) {
 	return pool, proxy
 }
 
-func TestWhilePostgresIsDownUsageWaitsInMemory(t *testing.T) {
+func TestFlush_PostgresDown(t *testing.T) {
 	db := testkit.Database(t)
 	pool, proxy := proxied(t, db)
 	f := newFixtureOn(t, db, pool, "k")
@@ -238,18 +239,18 @@ func TestWhilePostgresIsDownUsageWaitsInMemory(t *testing.T) {
 		f.Record(request("k"), read, now.Add(-time.Duration(i)*time.Second), ratelimit.Succeeded, allowed)
 	}
 	if err := f.Flush(t.Context()); err == nil {
-		t.Fatal("a flush without Postgres succeeded")
+		t.Fatal("Flush without Postgres returns no error")
 	}
 	proxy.Mend()
-	if err := f.stop(); err != nil { // which tries until it passes
+	if err := f.stop(); err != nil { // Close retries until ctx is done
 		t.Fatal(err)
 	}
 	if n := f.number(`SELECT sum(requests) FROM usage_days`); n != 1001 {
-		t.Errorf("%d requests are in the history; want 1001", n)
+		t.Errorf("history has %d requests, want 1001", n)
 	}
 }
 
-func TestAKeysLastUseIsWrittenOnceAMinute(t *testing.T) {
+func TestFlush_LastUsedAt(t *testing.T) {
 	f := newFixture(t, "k", "busy")
 	lastUsed := func() (at *time.Time) {
 		if err := f.db.QueryRow(t.Context(), `SELECT last_used_at FROM api_keys WHERE id = 'k'`).Scan(&at); err != nil {
@@ -258,7 +259,7 @@ func TestAKeysLastUseIsWrittenOnceAMinute(t *testing.T) {
 		return at
 	}
 	if lastUsed() != nil {
-		t.Fatal("it was never used")
+		t.Fatal("last_used_at is set before the first use")
 	}
 	start := time.Now().Truncate(time.Second).Add(-10 * time.Minute)
 	for _, step := range []struct{ at, want time.Duration }{
@@ -267,10 +268,10 @@ func TestAKeysLastUseIsWrittenOnceAMinute(t *testing.T) {
 		f.Record(request("k"), free, start.Add(step.at), ratelimit.Succeeded, allowed)
 		f.flush()
 		if got := lastUsed(); got == nil || !got.Equal(start.Add(step.want)) {
-			t.Errorf("after a use at %s: %v; want %s", start.Add(step.at), got, start.Add(step.want))
+			t.Errorf("last_used_at after a use at %s = %v, want %s", start.Add(step.at), got, start.Add(step.want))
 		}
 	}
-	// Somebody is changing a key: the flush doesn't wait for that.
+	// A flush doesn't wait for a lock on a key.
 	tx, err := f.db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -282,11 +283,11 @@ func TestAKeysLastUseIsWrittenOnceAMinute(t *testing.T) {
 	f.Record(request("busy"), read, time.Now(), ratelimit.Succeeded, allowed)
 	f.flush()
 	if n := f.number(`SELECT requests FROM usage_days WHERE key_id = 'busy'`); n != 1 {
-		t.Errorf("%d requests", n)
+		t.Errorf("%d requests, want 1", n)
 	}
 }
 
-func TestRowsGoWithTheirPartitions(t *testing.T) {
+func TestMaintainPartitions(t *testing.T) {
 	f := newFixture(t, "k")
 	partitions := func(table string) int64 {
 		return f.number(`SELECT count(*) FROM pg_inherits WHERE inhparent = $1::regclass`, table)
@@ -296,30 +297,31 @@ func TestRowsGoWithTheirPartitions(t *testing.T) {
 	f.flush()
 	for _, step := range []struct {
 		in            time.Duration
-		seconds, days int64 // rows that are left
+		seconds, days int64 // remaining rows
 	}{{0, 1, 1}, {7 * 24 * time.Hour, 1, 1}, {8*24*time.Hour + time.Hour, 0, 1}, {1825 * 24 * time.Hour, 0, 1}, {2200 * 24 * time.Hour, 0, 0}} {
-		if err := f.Retain(t.Context(), now.Add(step.in)); err != nil {
+		if err := f.MaintainPartitions(t.Context(), now.Add(step.in)); err != nil {
 			t.Fatal(err)
 		}
 		seconds, days := f.number(`SELECT count(*) FROM usage_seconds`), f.number(`SELECT count(*) FROM usage_days`)
 		if seconds != step.seconds || days != step.days {
-			t.Errorf("in %s: %d seconds and %d days are left; want %d and %d", step.in, seconds, days, step.seconds, step.days)
+			t.Errorf("after %s: %d seconds and %d days, want %d and %d", step.in, seconds, days, step.seconds, step.days)
 		}
 		if n := partitions("usage_seconds"); n < 3 || n > 9 {
-			t.Errorf("in %s: %d partitions of seconds", step.in, n)
+			t.Errorf("after %s: %d partitions of usage_seconds", step.in, n)
 		}
 	}
-	// What was dropped for this test is made again when it is needed.
+	// A flush creates the missing partitions of the present.
 	late := time.Now()
 	f.Record(request("k"), read, late, ratelimit.Succeeded, allowed)
 	_ = f.Flush(t.Context())
 	f.flush()
 	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE at >= $1`, late.Truncate(time.Second)); n != 1 {
-		t.Errorf("%d rows", n)
+		t.Errorf("%d rows, want 1", n)
 	}
 }
 
-func TestARequestThatRanForDaysCountsWhenItEnded(t *testing.T) {
+// TestFlush_LongRequest records a request that ran longer than maxAge.
+func TestFlush_LongRequest(t *testing.T) {
 	f := newFixture(t, "k")
 	f.Record(request("k"), read, time.Now().Add(-30*24*time.Hour), ratelimit.Succeeded, allowed)
 	f.flush()

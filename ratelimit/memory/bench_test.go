@@ -18,8 +18,8 @@ var threePolicies = []ratelimit.Policy{
 }
 
 // BenchmarkMillionSubjects fills a store with a million subjects of three
-// policies and reports what one of them takes in memory and how long a full
-// garbage collection lasts beside them.
+// policies. It reports the memory per subject and the duration of a full garbage
+// collection.
 func BenchmarkMillionSubjects(b *testing.B) {
 	const subjects = 1_000_000
 	q, err := ratelimit.NewQuota(threePolicies, ratelimit.Subjects{})
@@ -31,7 +31,7 @@ func BenchmarkMillionSubjects(b *testing.B) {
 		store := memory.New()
 		fill(b, ratelimit.New(store), q, subjects)
 		if n := store.Len(); n != subjects {
-			b.Fatalf("%d subjects", n)
+			b.Fatalf("Len = %d, want %d", n, subjects)
 		}
 		b.ReportMetric(float64(heap()-before)/subjects, "B/subject")
 		began := time.Now()
@@ -51,7 +51,7 @@ func fill(b *testing.B, l *ratelimit.Limiter, q *ratelimit.Quota, subjects int) 
 	}
 }
 
-// heap is the live heap in bytes.
+// heap returns the size of the live heap in bytes.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -6,15 +6,17 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// A record is one subject's counters: a few words of header and then its
-// cells, in one piece of memory without pointers.
+// record is the counters of one subject: a header followed by cells, in one
+// slice without pointers.
 //
-//	word 0, 1  the subject's hash
-//	word 2     the instant from which all its counters equal fresh ones
-//	then, for each cell:
-//	word 0     the policy's ID; 0 is an unused cell, and ends the used ones
+//	word 0, 1  hash of the subject
+//	word 2     instant from which all its counters equal fresh ones
+//
+// Each cell:
+//
+//	word 0     ID of the policy; 0: unused. Used cells come first.
 //	word 1     fingerprint and generation
-//	word 2–4   State: At, N, M; or for a list, listMark in N and its slot in M
+//	word 2–4   State: At, N, M. For a List: N is listMark, M its index in the shard.
 type record []uint64
 
 const (
@@ -23,24 +25,24 @@ const (
 	idleWord    = 2
 )
 
-// listMark in N marks a cell whose state is a list; no State has a negative N.
+// listMark in N marks a cell with a List. No State has a negative N.
 const listMark = uint64(1 << 63)
 
-// unused in the idle word marks a record that belongs to nobody.
+// unused in the idle word marks a free record.
 const unused = math.MaxInt64
 
-// cellAt is a cell's place among the words of its record.
-type cellAt int32
+// cellOffset is the position of a cell in its record, in words.
+type cellOffset int32
 
-// noCell is the place of a cell that isn't there. It is 0, where the header is.
-const noCell cellAt = 0
+// noCell is the offset of a missing cell. Offset 0 is the header.
+const noCell cellOffset = 0
 
-// find is the place of a policy's cell.
-func (r record) find(id uint64) cellAt {
+// find returns the offset of a policy's cell.
+func (r record) find(id uint64) cellOffset {
 	for i := headerWords; i+cellWords <= len(r); i += cellWords {
 		switch r[i] {
 		case id:
-			return cellAt(i)
+			return cellOffset(i)
 		case 0:
 			return noCell
 		}
@@ -48,8 +50,8 @@ func (r record) find(id uint64) cellAt {
 	return noCell
 }
 
-// used is how many cells are taken; they are the first ones.
-func (r record) used() int {
+// usedCells returns the number of used cells.
+func (r record) usedCells() int {
 	n := 0
 	for i := headerWords; i < len(r) && r[i] != 0; i += cellWords {
 		n++
@@ -57,16 +59,16 @@ func (r record) used() int {
 	return n
 }
 
-func (r record) room() int { return (len(r)-headerWords)/cellWords - r.used() }
+func (r record) freeCells() int { return (len(r)-headerWords)/cellWords - r.usedCells() }
 
 func (r record) idleAt() int64 { return int64(r[idleWord]) }
 
 func (r record) setIdleAt(at int64) { r[idleWord] = uint64(at) }
 
-// cell is the part of a record that is one counter.
+// cell is the part of a record that stores one counter.
 type cell []uint64
 
-func (r record) cell(at cellAt) cell { return cell(r[at : at+cellWords : at+cellWords]) }
+func (r record) cell(at cellOffset) cell { return cell(r[at : at+cellWords : at+cellWords]) }
 
 func tag(fingerprint, generation uint32) uint64 {
 	return uint64(fingerprint)<<32 | uint64(generation)

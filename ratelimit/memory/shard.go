@@ -7,10 +7,10 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// shard is a part of the store under one lock.
+// shard is the part of the store that one lock protects.
 type shard struct {
 	mu   sync.Mutex
-	turn uint32 // how often it was used
+	uses uint32
 
 	index       index
 	slabs       [len(classes)]slab
@@ -18,13 +18,13 @@ type shard struct {
 	freeLists   []uint64
 	generation  uint32
 	maxSubjects int
-	hand        hand
-	pinned      ref // a record that must stay for now
+	cursor      sweepCursor
+	pinned      ref // record that must not be removed; 0: none
 
-	_ [64]byte // neighbours don't share a cache line
+	_ [64]byte // prevents false sharing with the next shard
 }
 
-// lookup finds a subject's record.
+// lookup returns the record of a subject, or 0 and nil.
 func (sh *shard) lookup(hash [2]uint64) (ref, record) {
 	for at := sh.index.first(hash); ; at = sh.index.next(at) {
 		r, ok := sh.index.at(at, hash)
@@ -42,8 +42,8 @@ func (sh *shard) lookup(hash [2]uint64) (ref, record) {
 
 func (sh *shard) record(r ref) record { return sh.slabs[r.class()].record(r.number()) }
 
-// create makes an empty record for a subject that has none, and pays for it
-// by looking for idle ones.
+// create adds an empty record for a subject. It first sweeps, so that records
+// are freed at least as fast as they are created.
 func (sh *shard) create(hash [2]uint64, class int, now int64) (ref, record) {
 	sh.sweep(now, sweepOnCreate)
 	if sh.index.used >= sh.maxSubjects {
@@ -56,7 +56,7 @@ func (sh *shard) create(hash [2]uint64, class int, now int64) (ref, record) {
 	return r, rec
 }
 
-// move puts a record into a larger class.
+// move moves a record to a larger class.
 func (sh *shard) move(from ref, class int) (ref, record) {
 	old := sh.record(from)
 	r, rec := sh.allocate(class)
@@ -71,7 +71,7 @@ func (sh *shard) allocate(class int) (ref, record) {
 	return newRef(class, n), sh.slabs[class].record(n)
 }
 
-// free gives the memory of a record back, not the lists that it points to.
+// free returns a record to its slab. It doesn't release the record's lists.
 func (sh *shard) free(r ref) {
 	rec := sh.record(r)
 	clear(rec)
@@ -80,11 +80,11 @@ func (sh *shard) free(r ref) {
 	slab.free = append(slab.free, r.number())
 }
 
-// forget removes a subject.
-func (sh *shard) forget(r ref) {
+// remove removes a subject and its lists.
+func (sh *shard) remove(r ref) {
 	rec := sh.record(r)
-	for i := range rec.used() {
-		sh.dropList(rec.cell(cellAt(headerWords + i*cellWords)))
+	for i := range rec.usedCells() {
+		sh.releaseList(rec.cell(cellOffset(headerWords + i*cellWords)))
 	}
 	sh.index.remove([2]uint64{rec[0], rec[1]}, r)
 	sh.free(r)
@@ -102,28 +102,26 @@ func (sh *shard) newList() uint64 {
 	return uint64(len(sh.lists) - 1)
 }
 
-// dropList frees the list of a cell that has one.
-func (sh *shard) dropList(c cell) {
+// releaseList releases the cell's List, if it has one.
+func (sh *shard) releaseList(c cell) {
 	if c.listed() {
 		sh.lists[c[4]] = ratelimit.List{}
 		sh.freeLists = append(sh.freeLists, c[4])
 	}
 }
 
-// spins is how often a shard is tried for before its lock puts the goroutine to
-// sleep. What is done under the lock takes some 100 ns, and a sleep with its
-// wake-up some microseconds, so on one hot key sleeping would cost more than
-// all the rest.
+// spins is the number of attempts to lock a shard before blocking. The lock is
+// held for about 100 ns, whereas blocking and waking a goroutine takes
+// microseconds, which would dominate the time of a take on one hot key.
 const spins = 100
 
-// lock locks the shard.
 func (sh *shard) lock() {
 	for range spins {
 		if sh.mu.TryLock() {
 			return
 		}
 		for range 8 {
-			// Wait a moment without touching the lock.
+			// Pause without accessing the lock's cache line.
 		}
 	}
 	sh.mu.Lock()

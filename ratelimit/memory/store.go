@@ -1,14 +1,13 @@
-// Package memory keeps rate limiting counters in this process.
+// Package memory implements a ratelimit.Store in process memory.
 //
-// A subject's counters lie side by side in one record without pointers, found
-// by one look-up in one of many shards, each under its own lock: three
-// policies of a caller cost one cache-missing access, and the garbage
-// collector has nothing to walk. Only sliding_log and concurrency keep a list
-// beside their record.
+// The counters of a subject are stored in one record without pointers, so that a
+// decision over several policies costs one lookup and the garbage collector has
+// nothing to scan. Only sliding_log and concurrency store a list outside the
+// record. Subjects are distributed over shards, each with its own lock.
 //
-// A subject whose counters have all become equal to fresh ones is idle, and
-// its record is used again. That is found out little by little, as a by-work
-// of takes: there is no sweeper goroutine, no pause and nothing to close.
+// A subject is idle when all its counters equal fresh ones. Takes remove idle
+// subjects incrementally: there is no background goroutine, no pause, and
+// nothing to close.
 package memory
 
 import (
@@ -17,35 +16,35 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// DefaultMaxSubjects is how many subjects a store keeps unless told otherwise:
+// DefaultMaxSubjects is the default bound on the number of subjects. They take
 // about 750 MB with three policies each.
 const DefaultMaxSubjects = 4 << 20
 
-// shardBits gives 512 shards: enough that two cores rarely meet in one.
+// shardBits is the binary logarithm of the number of shards. With 512 shards,
+// cores rarely contend for one.
 const shardBits = 9
 
-// Store implements ratelimit.Store. Make it with New.
+// Store implements ratelimit.Store. Create it with New.
 type Store struct {
 	shards [1 << shardBits]shard
 }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// Option adjusts a Store.
+// Option configures a Store.
 type Option func(*options)
 
 type options struct{ maxSubjects int }
 
-// WithMaxSubjects bounds how many subjects the store keeps; subjects are
-// spread over 512 shards, each with its part of the bound. Beyond it, the
-// subject of a few that would be idle first is forgotten, which lets it start
-// afresh: choose a bound above the number of callers within the longest
-// period.
+// WithMaxSubjects bounds the number of subjects. Each of the 512 shards has an
+// equal part of the bound. A full shard evicts the subject, of a small sample,
+// that would become idle first. An evicted subject's counters are fresh again,
+// so n should be above the number of callers within the longest period.
 func WithMaxSubjects(n int) Option {
 	return func(o *options) { o.maxSubjects = n }
 }
 
-// New makes an empty store.
+// New returns an empty store.
 func New(opts ...Option) *Store {
 	o := options{maxSubjects: DefaultMaxSubjects}
 	for _, set := range opts {
@@ -58,8 +57,8 @@ func New(opts ...Option) *Store {
 	return s
 }
 
-// Len is the number of subjects that the store holds, idle ones included that
-// haven't been found yet.
+// Len returns the number of subjects, including idle ones that have not been
+// removed yet.
 func (s *Store) Len() int {
 	n := 0
 	for i := range s.shards {
@@ -72,24 +71,24 @@ func (s *Store) Len() int {
 
 // Take implements ratelimit.Store.
 func (s *Store) Take(_ context.Context, b *ratelimit.Batch) error {
-	var p pair
+	var p lockedPair
 	s.lock(&p, b)
 	err := p.take(b)
-	turn := p.unlock()
-	if turn&(sweepEvery-1) == 0 {
-		s.sweepNext(turn/sweepEvery, b.Now)
+	uses := p.unlock()
+	if uses&(sweepEvery-1) == 0 {
+		s.sweepShard(uses/sweepEvery, b.Now)
 	}
 	return err
 }
 
 // Give implements ratelimit.Store.
 func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
-	var p pair
+	var p lockedPair
 	s.lock(&p, b)
 	defer p.unlock()
 	for i := range b.Steps {
 		if step := &b.Steps[i]; step.Give > 0 {
-			p.side(step).give(b, step)
+			p.subjectOf(step).give(b, step)
 		}
 	}
 	return nil
@@ -97,13 +96,13 @@ func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
 
 // Renew implements ratelimit.Store.
 func (s *Store) Renew(_ context.Context, b *ratelimit.Batch) error {
-	var p pair
+	var p lockedPair
 	s.lock(&p, b)
 	defer p.unlock()
 	var err error
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		if step.Policy.Holds() && step.Charged && !p.side(step).renew(b, step) {
+		if step.Policy.Holds() && step.Charged && !p.subjectOf(step).renew(b, step) {
 			err = ratelimit.ErrExpired
 		}
 	}
@@ -112,11 +111,11 @@ func (s *Store) Renew(_ context.Context, b *ratelimit.Batch) error {
 
 // Reset implements ratelimit.Store.
 func (s *Store) Reset(_ context.Context, b *ratelimit.Batch) error {
-	var p pair
+	var p lockedPair
 	s.lock(&p, b)
 	defer p.unlock()
 	for i := range b.Steps {
-		p.side(&b.Steps[i]).reset(&b.Steps[i])
+		p.subjectOf(&b.Steps[i]).reset(&b.Steps[i])
 	}
 	return nil
 }

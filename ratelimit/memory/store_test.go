@@ -9,10 +9,10 @@ import (
 	"ratelimiter/ratelimit/storetest"
 )
 
-func TestConformance(t *testing.T) {
+func TestStore_Conformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T, func() time.Time) ratelimit.Store { return memory.New() })
 }
 
-func TestLinearizable(t *testing.T) {
+func TestStore_Linearizable(t *testing.T) {
 	storetest.RunLinearizable(t, func(*testing.T, func() time.Time) ratelimit.Store { return memory.New() })
 }

@@ -3,66 +3,68 @@ package memory
 import "ratelimiter/ratelimit"
 
 const (
-	// sweepOnCreate is how many records a new subject's take looks at: more
-	// than one, so that the idle ones are found faster than new ones come.
+	// sweepOnCreate is the number of records swept when a subject is created.
+	// It is more than one, so that idle subjects are removed faster than
+	// subjects are created.
 	sweepOnCreate = 4
-	// sweepEvery takes of a shard, the next other shard is looked at, so that
-	// quiet shards give up their idle subjects too. A power of two.
+	// sweepEvery is the number of takes of a shard after which it sweeps another
+	// shard, so that idle subjects leave shards without takes. A power of two.
 	sweepEvery = 64
-	// sweepAway is how many records are looked at there.
-	sweepAway = 16
-	// evictSample is how many subjects are compared when the store is full.
+	// sweepOther is the number of records swept in another shard.
+	sweepOther = 16
+	// evictSample is the number of subjects compared for an eviction.
 	evictSample = 8
 )
 
-// hand is the place in a shard's slabs that is looked at next.
-type hand struct {
+// sweepCursor is the position of the next record to sweep.
+type sweepCursor struct {
 	class  int
 	number uint32
 }
 
-// advance moves the hand to the next record; false means that there is none.
-func (sh *shard) advance() (ref, bool) {
+// nextRecord advances the cursor and returns the next record. It returns false
+// if the shard has none.
+func (sh *shard) nextRecord() (ref, bool) {
 	for range len(classes) + 1 {
-		if sh.hand.number < sh.slabs[sh.hand.class].made {
-			r := newRef(sh.hand.class, sh.hand.number)
-			sh.hand.number++
+		if sh.cursor.number < sh.slabs[sh.cursor.class].allocated {
+			r := newRef(sh.cursor.class, sh.cursor.number)
+			sh.cursor.number++
 			return r, true
 		}
-		sh.hand = hand{class: (sh.hand.class + 1) % len(classes)}
+		sh.cursor = sweepCursor{class: (sh.cursor.class + 1) % len(classes)}
 	}
 	return 0, false
 }
 
-// sweep looks at up to n records and forgets the idle ones. It waits a little
-// beyond idleness, so that a late caller doesn't find a fresh counter.
+// sweep checks up to n records and removes idle subjects. It keeps them for
+// ratelimit.Skew, so that a late caller doesn't find a fresh counter.
 func (sh *shard) sweep(now int64, n int) {
 	for range n {
-		r, ok := sh.advance()
+		r, ok := sh.nextRecord()
 		if !ok {
 			return
 		}
 		if idle := sh.record(r).idleAt(); r != sh.pinned && idle < now-int64(ratelimit.Skew) {
-			sh.forget(r)
+			sh.remove(r)
 		}
 	}
 }
 
-// sweepNext sweeps one other shard, in turn, unless it is busy.
-func (s *Store) sweepNext(turn uint32, now int64) {
-	sh := &s.shards[turn%uint32(len(s.shards))]
+// sweepShard sweeps shard n modulo the number of shards, unless it is locked.
+func (s *Store) sweepShard(n uint32, now int64) {
+	sh := &s.shards[n%uint32(len(s.shards))]
 	if sh.mu.TryLock() {
-		sh.sweep(now, sweepAway)
+		sh.sweep(now, sweepOther)
 		sh.mu.Unlock()
 	}
 }
 
-// evict forgets one of a few subjects, the one that would be idle first.
+// evict removes the subject of a sample that would become idle first.
 func (sh *shard) evict() {
 	var victim ref
 	first := int64(unused)
 	for range evictSample {
-		r, ok := sh.advance()
+		r, ok := sh.nextRecord()
 		if !ok {
 			break
 		}
@@ -71,6 +73,6 @@ func (sh *shard) evict() {
 		}
 	}
 	if victim != 0 {
-		sh.forget(victim)
+		sh.remove(victim)
 	}
 }

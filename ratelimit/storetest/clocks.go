@@ -1,47 +1,48 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"ratelimiter/ratelimit"
 )
 
-var clockCases = all(
-	eachAlgorithm("a clock set back an hour", func(h *harness, p ratelimit.Policy) {
+var clockCases = slices.Concat(
+	perAlgorithm("set_back_an_hour", func(h *harness, p ratelimit.Policy) {
 		h.advance(90 * time.Minute)
-		stepped(h, p, -time.Hour)
+		steppedClock(h, p, -time.Hour)
 	}),
-	eachAlgorithm("a clock set forward a year", func(h *harness, p ratelimit.Policy) {
-		stepped(h, p, 365*24*time.Hour)
+	perAlgorithm("set_forward_a_year", func(h *harness, p ratelimit.Policy) {
+		steppedClock(h, p, 365*24*time.Hour)
 	}),
-	eachAlgorithm("callers out of order mint nothing", outOfOrder),
-	eachAlgorithm("a counter that nobody touches does not block for ever", func(h *harness, p ratelimit.Policy) {
+	perAlgorithm("late_callers", lateCallers),
+	perAlgorithm("idle_counter_recovers", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
 		for range 10 {
-			h.pass(q, 1)
+			h.mustAllow(q, 1)
 		}
-		h.refuse(q, 1, p.Name)
+		h.mustRefuse(q, 1, p.Name)
 		h.advance(25 * time.Hour)
-		h.remaining(q, 10)
-		h.pass(q, 1)
+		h.wantRemaining(q, 10)
+		h.mustAllow(q, 1)
 	}),
 )
 
-// stepped spends a counter, steps the clock, spends what there is, and steps
-// it back: over both steps no more than two bursts may come on top of the
-// first, one a step, and afterwards nobody is stuck.
-func stepped(h *harness, p ratelimit.Policy, step time.Duration) {
+// steppedClock exhausts a counter, steps the clock and exhausts it again, several
+// times. No step may admit more than one burst, and a retry must pass after the
+// steps.
+func steppedClock(h *harness, p ratelimit.Policy, step time.Duration) {
 	q := h.quota(p)
 	drain := func() (n int) {
 		for h.take(q, 1).Decision.Allowed {
 			if n++; n > 10 {
-				h.Fatal("more than a burst at one instant")
+				h.Fatal("more than a burst is allowed at one instant")
 			}
 		}
 		return n
 	}
 	if n := drain(); n != 10 {
-		h.Fatalf("%d passed at first", n)
+		h.Fatalf("%d takes are allowed before the step, want 10", n)
 	}
 	h.advance(step)
 	drain()
@@ -55,35 +56,34 @@ func stepped(h *harness, p ratelimit.Policy, step time.Duration) {
 		}
 		after, ok := r.Decision.RetryAfter()
 		if !ok || after > 24*time.Hour {
-			h.Fatalf("stuck: retry after %v, %v", after, ok)
+			h.Fatalf("RetryAfter = %v, %v after the steps", after, ok)
 		}
 		if p.Algorithm == ratelimit.Concurrency {
 			after = 10 * time.Second // its hold
 		}
 		h.advance(after)
 	}
-	h.Fatal("stuck: the retries that were promised don't pass")
+	h.Fatal("retries after RetryAfter are refused")
 }
 
-// outOfOrder lets callers who read the clock before others arrive after them,
-// around every boundary that there is. What passes is what would have passed
-// had all come at the latest time.
-func outOfOrder(h *harness, p ratelimit.Policy) {
+// lateCallers lets callers arrive after others that read the clock later, across
+// window boundaries. They get the same verdicts as at the latest time.
+func lateCallers(h *harness, p ratelimit.Policy) {
 	q := h.quota(p)
 	for !boundary(h.now()) {
 		h.advance(time.Second)
 	}
 	for range 10 {
-		h.pass(q, 1)
+		h.mustAllow(q, 1)
 	}
 	for _, late := range []time.Duration{1, time.Millisecond, 999 * time.Millisecond, 4 * time.Second} {
 		h.advance(-late)
-		h.refuse(q, 1, p.Name)
+		h.mustRefuse(q, 1, p.Name)
 		h.advance(late)
-		h.refuse(q, 1, p.Name)
+		h.mustRefuse(q, 1, p.Name)
 	}
 }
 
-// boundary is a microsecond after the beginning of a window of ten seconds
+// boundary reports whether t is in the first second of a window of ten seconds
 // and of a day.
 func boundary(t time.Time) bool { return t.Unix()%86400 == 0 }

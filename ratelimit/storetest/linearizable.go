@@ -16,18 +16,17 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// HistoriesVariable names the environment variable that says how many
-// histories RunLinearizable checks.
+// HistoriesVariable is the name of the environment variable that sets the number
+// of histories that RunLinearizable checks.
 const HistoriesVariable = "LINEARIZABILITY_HISTORIES"
 
-// defaultHistories keeps the ordinary run short.
+// defaultHistories is the number of histories if HistoriesVariable isn't set.
 const defaultHistories = 300
 
-// RunLinearizable checks random concurrent histories of takes, refunds and
-// peeks over counters of two keys and their owner: there must be an order
-// of the operations, compatible with what went before what, in which each gives
-// the result that it gave. What a take sees of several counters must therefore
-// be of one instant, and a refused one must have left no trace in any.
+// RunLinearizable checks that random concurrent histories of takes, releases and
+// peeks over the counters of two keys and their owner are linearizable. A take
+// must therefore see all its counters at one instant, and a refused take must
+// change none.
 func RunLinearizable(t *testing.T, newStore Factory) {
 	histories := defaultHistories
 	if v := os.Getenv(HistoriesVariable); v != "" {
@@ -40,7 +39,7 @@ func RunLinearizable(t *testing.T, newStore Factory) {
 	h := newHarness(t, newStore)
 	for i := range histories {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
-		history := record(h, rng, drawSetting(h, rng, i))
+		history := record(h, rng, drawSetup(h, rng, i))
 		if !porcupine.CheckOperations(history.model(), history.operations) {
 			t.Fatalf("history %d of %d operations is not linearizable:\n%s", i, len(history.operations), history)
 		}
@@ -48,33 +47,33 @@ func RunLinearizable(t *testing.T, newStore Factory) {
 	t.Logf("%d histories of %d goroutines", histories, workers)
 }
 
-// setting is two keys of one owner, each with a policy of its own and one of
-// the owner's: three counters in all.
-type setting struct {
+// setup is two keys of one owner. Each has a policy per key and shares a policy
+// per owner, so there are three counters: key 0, key 1 and the owner.
+type setup struct {
 	quotas   [2]*ratelimit.Quota
-	capacity [3]int64 // of key 0, key 1, the owner
-	counts   [3]bool  // whether the counter counts requests, not units
+	capacity [3]int64
+	slots    [3]bool // the counter's algorithm is concurrency
 }
 
-// drawSetting uses subjects of its own for each history, so that none is left
-// over from the one before. Time stands still, so that every algorithm is a
-// counter with a capacity.
-func drawSetting(h *harness, rng *rand.Rand, history int) *setting {
-	s := &setting{}
+// drawSetup draws the policies of a history. Each history has subjects of its
+// own. The clock doesn't advance, so every algorithm is a counter with a
+// capacity.
+func drawSetup(h *harness, rng *rand.Rand, history int) *setup {
+	s := &setup{}
 	algorithms := everyAlgorithm()
 	draw := func(counter int, name string) ratelimit.Policy {
 		p := algorithms[rng.IntN(len(algorithms))]
-		for p.Algorithm == ratelimit.LeakyBucket { // gives back its end only
+		for p.Algorithm == ratelimit.LeakyBucket { // gives back only the last request in the queue
 			p = algorithms[rng.IntN(len(algorithms))]
 		}
 		p.Name, p.Limit = name, rng.Int64N(8)+2
-		s.capacity[counter], s.counts[counter] = p.Limit, p.Algorithm == ratelimit.Concurrency
+		s.capacity[counter], s.slots[counter] = p.Limit, p.Algorithm == ratelimit.Concurrency
 		return p
 	}
-	ours := draw(2, "ours")
-	ours.Per = ratelimit.PerOwner
+	perOwner := draw(2, "per_owner")
+	perOwner.Per = ratelimit.PerOwner
 	for key := range s.quotas {
-		policies := []ratelimit.Policy{draw(key, "mine"), ours}
+		policies := []ratelimit.Policy{draw(key, "per_key"), perOwner}
 		if key == 1 {
 			slices.Reverse(policies)
 		}
@@ -85,24 +84,24 @@ func drawSetting(h *harness, rng *rand.Rand, history int) *setting {
 	return s
 }
 
-// operation is what one call was asked and what it said.
+// operation is the input and the result of one call.
 type operation struct {
-	kind  string // take or release
-	key   int
-	cost  int64
-	mine  int64 // remaining afterwards, as the call showed it
-	ours  int64
-	allow bool
+	kind     string // take or release
+	key      int
+	cost     int64
+	perKey   int64 // Remaining of the policy per key after the call
+	perOwner int64 // Remaining of the policy per owner after the call
+	allowed  bool
 }
 
-// history is what happened.
+// history is a setup and the operations on it.
 type history struct {
-	*setting
+	*setup
 	operations []porcupine.Operation
 }
 
-// record lets every worker do a few operations at once.
-func record(h *harness, rng *rand.Rand, s *setting) *history {
+// record runs a few operations concurrently in every worker.
+func record(h *harness, rng *rand.Rand, s *setup) *history {
 	const each = 4
 	var clock atomic.Int64
 	results := make([][]porcupine.Operation, workers)
@@ -111,8 +110,8 @@ func record(h *harness, rng *rand.Rand, s *setting) *history {
 		seeds[i] = rng.Uint64()
 	}
 	var ready atomic.Int32
-	together(func(w int) {
-		// All begin at once, or the first would be done before the last.
+	runWorkers(func(w int) {
+		// Without a common start, the first worker ends before the last begins.
 		for ready.Add(1); ready.Load() < workers; {
 			runtime.Gosched()
 		}
@@ -137,14 +136,14 @@ func record(h *harness, rng *rand.Rand, s *setting) *history {
 			if err != nil {
 				h.Error(err)
 			}
-			op.see(&r)
+			op.setResult(&r)
 			results[w] = append(results[w], porcupine.Operation{ClientId: w, Input: op, Output: op, Call: call, Return: clock.Add(1)})
 		}
 	})
-	return &history{setting: s, operations: slices.Concat(results...)}
+	return &history{setup: s, operations: slices.Concat(results...)}
 }
 
-// String lists the operations by their calls.
+// String returns the operations in the order of their calls.
 func (h *history) String() string {
 	slices.SortFunc(h.operations, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var b strings.Builder
@@ -154,44 +153,47 @@ func (h *history) String() string {
 	return fmt.Sprintf("capacities %v\n%s", h.capacity, b.String())
 }
 
-// see notes what the call has shown.
-func (o *operation) see(r *ratelimit.Reservation) {
-	o.allow = r.Decision.Allowed
+// setResult copies the call's result from r.
+func (o *operation) setResult(r *ratelimit.Reservation) {
+	o.allowed = r.Decision.Allowed
 	for _, st := range r.Decision.Statuses() {
-		if st.Policy.Name == "mine" {
-			o.mine = st.Remaining
+		if st.Policy.Name == "per_key" {
+			o.perKey = st.Remaining
 		} else {
-			o.ours = st.Remaining
+			o.perOwner = st.Remaining
 		}
 	}
 }
 
-// counters is the model's state: what is spent of key 0, key 1, the owner.
+// counters is the units spent from key 0, key 1 and the owner.
 type counters [3]int64
 
-// model is three counters, taken from all or nothing.
+// model returns the sequential specification: three counters that are charged
+// all or nothing.
 func (h *history) model() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return counters{} },
 		Step: func(state, input, output any) (bool, any) {
 			used, op := state.(counters), output.(operation)
-			mine, ours := h.costOf(op.key, op.cost), h.costOf(2, op.cost)
+			perKey, perOwner := h.costOf(op.key, op.cost), h.costOf(2, op.cost)
 			if op.kind == "release" {
-				mine, ours = -mine, -ours
+				perKey, perOwner = -perKey, -perOwner
 			}
-			allow := op.kind == "release" || op.cost == 0 || used[op.key]+mine <= h.capacity[op.key] && used[2]+ours <= h.capacity[2]
-			if allow {
-				used[op.key] += mine
-				used[2] += ours
+			allowed := op.kind == "release" || op.cost == 0 ||
+				used[op.key]+perKey <= h.capacity[op.key] && used[2]+perOwner <= h.capacity[2]
+			if allowed {
+				used[op.key] += perKey
+				used[2] += perOwner
 			}
-			ok := op.allow == allow && op.mine == h.capacity[op.key]-used[op.key] && op.ours == h.capacity[2]-used[2]
+			ok := op.allowed == allowed &&
+				op.perKey == h.capacity[op.key]-used[op.key] && op.perOwner == h.capacity[2]-used[2]
 			return ok, used
 		},
 	}
 }
 
 func (h *history) costOf(counter int, cost int64) int64 {
-	if h.counts[counter] {
+	if h.slots[counter] {
 		return min(cost, 1)
 	}
 	return cost

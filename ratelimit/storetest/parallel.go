@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,15 +10,15 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// workers is how many goroutines the parallel cases run.
+// workers is the number of goroutines of the parallel cases.
 const workers = 8
 
-var parallelCases = all(
-	eachAlgorithm("exactly the capacity passes", func(h *harness, p ratelimit.Policy) {
+var parallelCases = slices.Concat(
+	perAlgorithm("exact_capacity", func(h *harness, p ratelimit.Policy) {
 		p.Limit = 500
 		q := h.quota(p)
 		var passed atomic.Int64
-		together(func(int) {
+		runWorkers(func(int) {
 			var r ratelimit.Reservation
 			for range 200 {
 				if err := h.limiter.Reserve(ctx, &r, q, "", 1); err != nil {
@@ -28,16 +29,16 @@ var parallelCases = all(
 			}
 		})
 		if passed.Load() != 500 {
-			h.Fatalf("%d of 500 passed", passed.Load())
+			h.Fatalf("%d takes are allowed, want 500", passed.Load())
 		}
 	}),
-	eachAlgorithm("one of many releases works", func(h *harness, p ratelimit.Policy) {
+	perAlgorithm("only_one_end_succeeds", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		h.pass(q, 3)
+		h.mustAllow(q, 3)
 		for range 50 {
-			r := h.pass(q, 2)
-			var worked atomic.Int64
-			together(func(i int) {
+			r := h.mustAllow(q, 2)
+			var succeeded atomic.Int64
+			runWorkers(func(i int) {
 				var err error
 				switch i % 3 {
 				case 0:
@@ -48,25 +49,25 @@ var parallelCases = all(
 					err = r.Settle(ctx, ratelimit.Failed)
 				}
 				if err == nil {
-					worked.Add(1)
+					succeeded.Add(1)
 				} else if !errors.Is(err, ratelimit.ErrSettled) {
 					h.Error(err)
 				}
 			})
-			if worked.Load() != 1 {
-				h.Fatalf("%d endings of one reservation worked", worked.Load())
+			if succeeded.Load() != 1 {
+				h.Fatalf("%d ends of one reservation succeeded, want 1", succeeded.Load())
 			}
-			h.remaining(q, left(p, 3))
+			h.wantRemaining(q, remainingAfter(p, 3))
 		}
 	}),
 	[]testCase{
-		{"crossing keys and owners", crossing},
-		{"takes and refunds at once leave nothing behind", takesAndRefunds},
+		{"crossing_keys_and_owners", crossingKeysAndOwners},
+		{"takes_and_releases", takesAndReleases},
 	},
 )
 
-// together runs f in every worker at once and waits for all.
-func together(f func(worker int)) {
+// runWorkers runs f concurrently in every worker and waits for all.
+func runWorkers(f func(worker int)) {
 	var wg sync.WaitGroup
 	for i := range workers {
 		wg.Go(func() { f(i) })
@@ -74,18 +75,18 @@ func together(f func(worker int)) {
 	wg.Wait()
 }
 
-// crossing takes from pairs of subjects in all orders: nothing may block, and
-// the owners' sums must come out exactly.
-func crossing(h *harness) {
+// crossingKeysAndOwners takes concurrently from all pairs of a key and an owner.
+// The takes must not deadlock, and every counter must be exact.
+func crossingKeysAndOwners(h *harness) {
 	const names, rounds = 7, 200
 	policies := []ratelimit.Policy{
-		{Name: "mine", Algorithm: ratelimit.FixedWindow, Limit: 1 << 20, Period: "1h"},
-		{Name: "ours", Algorithm: ratelimit.FixedWindow, Limit: 1 << 20, Period: "1h", Per: ratelimit.PerOwner},
+		{Name: "per_key", Algorithm: ratelimit.FixedWindow, Limit: 1 << 20, Period: "1h"},
+		{Name: "per_owner", Algorithm: ratelimit.FixedWindow, Limit: 1 << 20, Period: "1h", Per: ratelimit.PerOwner},
 	}
 	quota := func(key, owner int) *ratelimit.Quota {
 		return h.quotaFor(ratelimit.Subjects{Key: string(rune('a' + key)), Owner: string(rune('a' + owner))}, policies...)
 	}
-	together(func(w int) {
+	runWorkers(func(w int) {
 		var r ratelimit.Reservation
 		for i := range rounds * names {
 			if err := h.limiter.Reserve(ctx, &r, quota((i+w)%names, (i*3)%names), "", 1); err != nil {
@@ -94,22 +95,22 @@ func crossing(h *harness) {
 		}
 	})
 	for i := range names {
-		h.remaining(quota(i, i), 1<<20-workers*rounds, 1<<20-workers*rounds)
+		h.wantRemaining(quota(i, i), 1<<20-workers*rounds, 1<<20-workers*rounds)
 	}
 }
 
-func takesAndRefunds(h *harness) {
+func takesAndReleases(h *harness) {
 	policies := everyAlgorithm()
 	for i := range policies {
 		if policies[i].Algorithm == ratelimit.LeakyBucket {
-			policies[i].Mode = ratelimit.Shadow // gives back its end only
+			policies[i].Mode = ratelimit.Shadow // gives back only the last request in the queue
 		}
 		if i%2 == 1 {
 			policies[i].Per = ratelimit.PerOwner
 		}
 	}
 	q := h.quota(policies...)
-	together(func(w int) {
+	runWorkers(func(w int) {
 		var r ratelimit.Reservation
 		for i := range 300 {
 			if err := h.limiter.Reserve(ctx, &r, q, "", int64(i%3+1)); err != nil {
@@ -123,7 +124,7 @@ func takesAndRefunds(h *harness) {
 			}
 		}
 	})
-	h.remaining(q, 10, 10, 10, 10, 10, 10)
+	h.wantRemaining(q, 10, 10, 10, 10, 10, 10)
 	h.advance(time.Minute)
-	h.remaining(q, 10, 10, 10, 10, 10, 10)
+	h.wantRemaining(q, 10, 10, 10, 10, 10, 10)
 }

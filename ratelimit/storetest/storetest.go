@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite of ratelimit.Store: every store
-// runs it in its own tests, and what it asserts is what a store promises.
+// Package storetest is the conformance suite of ratelimit.Store. Every
+// implementation runs it in its tests.
 package storetest
 
 import (
@@ -12,20 +12,20 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Factory makes an empty store for one test. A store with a clock of its own
-// must be made to use now instead.
+// Factory returns an empty store for one test. A store with a clock of its own
+// must use now instead.
 type Factory func(t *testing.T, now func() time.Time) ratelimit.Store
 
-// Run runs the whole suite.
+// Run runs the suite, except RunLinearizable.
 func Run(t *testing.T, newStore Factory) {
 	for _, part := range []struct {
 		name  string
 		cases []testCase
 	}{
-		{"taking", takingCases},
-		{"giving", givingCases},
+		{"take", takeCases},
+		{"give", giveCases},
 		{"subjects", subjectCases},
-		{"changes", changeCases},
+		{"policy_changes", policyChangeCases},
 		{"clocks", clockCases},
 		{"concurrency", concurrencyCases},
 		{"parallel", parallelCases},
@@ -43,8 +43,7 @@ type testCase struct {
 
 var ctx = context.Background()
 
-// harness is a limiter over the store under test, with a clock that the test
-// sets.
+// harness is a limiter over the store under test with a manually advanced clock.
 type harness struct {
 	*testing.T
 	limiter *ratelimit.Limiter
@@ -53,8 +52,8 @@ type harness struct {
 }
 
 func newHarness(t *testing.T, newStore Factory) *harness {
-	// Just after the start of a minute, an hour and a day, and far from the
-	// end of a month.
+	// One microsecond after the start of a minute, an hour and a day, and far
+	// from the end of a month.
 	h := &harness{T: t, at: time.Date(2024, time.February, 5, 0, 0, 0, 1000, time.UTC)}
 	h.limiter = ratelimit.New(newStore(t, h.now), ratelimit.WithClock(h.now))
 	return h
@@ -87,7 +86,7 @@ func (h *harness) quotaFor(s ratelimit.Subjects, policies ...ratelimit.Policy) *
 	return q
 }
 
-// take reserves cost units, for no group in particular.
+// take reserves cost units in the group "".
 func (h *harness) take(q *ratelimit.Quota, cost int64) *ratelimit.Reservation {
 	h.Helper()
 	return h.takeIn(q, "", cost)
@@ -102,31 +101,32 @@ func (h *harness) takeIn(q *ratelimit.Quota, group string, cost int64) *ratelimi
 	return r
 }
 
-// pass is take, which must be allowed.
-func (h *harness) pass(q *ratelimit.Quota, cost int64) *ratelimit.Reservation {
+// mustAllow is take and fails the test if it is refused.
+func (h *harness) mustAllow(q *ratelimit.Quota, cost int64) *ratelimit.Reservation {
 	h.Helper()
 	r := h.take(q, cost)
 	if !r.Decision.Allowed {
-		h.Fatalf("cost %d was refused by %v: %+v", cost, r.Decision.Violated(), r.Decision.Statuses())
+		h.Fatalf("cost %d is refused by %v: %+v", cost, r.Decision.Violated(), r.Decision.Statuses())
 	}
 	return r
 }
 
-// refuse is take, which must be refused by exactly these policies.
-func (h *harness) refuse(q *ratelimit.Quota, cost int64, by ...string) *ratelimit.Reservation {
+// mustRefuse is take and fails the test unless exactly the named policies refuse
+// it.
+func (h *harness) mustRefuse(q *ratelimit.Quota, cost int64, by ...string) *ratelimit.Reservation {
 	h.Helper()
 	r := h.take(q, cost)
 	if r.Decision.Allowed {
-		h.Fatalf("cost %d passed: %+v", cost, r.Decision.Statuses())
+		h.Fatalf("cost %d is allowed: %+v", cost, r.Decision.Statuses())
 	}
 	if !slices.Equal(r.Decision.Violated(), by) {
-		h.Fatalf("refused by %v, not %v", r.Decision.Violated(), by)
+		h.Fatalf("refused by %v, want %v", r.Decision.Violated(), by)
 	}
 	return r
 }
 
-// remaining checks what every enforced policy has left, by a peek.
-func (h *harness) remaining(q *ratelimit.Quota, want ...int64) {
+// wantRemaining peeks and checks Remaining of every enforced policy.
+func (h *harness) wantRemaining(q *ratelimit.Quota, want ...int64) {
 	h.Helper()
 	d, err := h.limiter.PeekAll(ctx, q)
 	if err != nil {
@@ -137,19 +137,19 @@ func (h *harness) remaining(q *ratelimit.Quota, want ...int64) {
 		got = append(got, s.Remaining)
 	}
 	if !slices.Equal(got, want) {
-		h.Fatalf("remaining %v, not %v", got, want)
+		h.Fatalf("Remaining = %v, want %v", got, want)
 	}
 }
 
-// ok fails the test on an error.
-func (h *harness) ok(err error) {
+// noError fails the test if err isn't nil.
+func (h *harness) noError(err error) {
 	h.Helper()
 	if err != nil {
 		h.Fatal(err)
 	}
 }
 
-// everyAlgorithm is policies of ten units each, one for every algorithm.
+// everyAlgorithm returns one policy per algorithm, each with a capacity of 10.
 func everyAlgorithm() []ratelimit.Policy {
 	return []ratelimit.Policy{
 		{Name: "token_bucket", Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "10s"},
@@ -162,20 +162,11 @@ func everyAlgorithm() []ratelimit.Policy {
 	}
 }
 
-// eachAlgorithm makes a case of every algorithm.
-func eachAlgorithm(name string, run func(h *harness, p ratelimit.Policy)) []testCase {
+// perAlgorithm returns one case per algorithm.
+func perAlgorithm(name string, run func(h *harness, p ratelimit.Policy)) []testCase {
 	var cases []testCase
 	for _, p := range everyAlgorithm() {
 		cases = append(cases, testCase{name + "/" + p.Name, func(h *harness) { run(h, p) }})
-	}
-	return cases
-}
-
-// all joins lists of cases.
-func all(lists ...[]testCase) []testCase {
-	var cases []testCase
-	for _, l := range lists {
-		cases = append(cases, l...)
 	}
 	return cases
 }

@@ -20,8 +20,8 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// plenty is a limit that no measurement reaches.
-const plenty = 3_000_000_000
+// highLimit is a limit that no measurement exhausts.
+const highLimit = 3_000_000_000
 
 const (
 	bareGin  = "bare Gin"
@@ -33,39 +33,39 @@ var product = models.Product{
 	Price: models.Money{Amount: 1999, Currency: "EUR"}, Stock: 1000, UpdatedAt: time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC),
 }
 
-func contestants() ([]*contestant, error) {
+func servers() ([]*server, error) {
 	gin.SetMode(gin.ReleaseMode)
-	ours, err := known()
+	keys, err := newOneKey()
 	if err != nil {
 		return nil, err
 	}
 	limiter, guard := ratelimit.New(memory.New()), middleware.NewAddressGuard(ratelimit.New(memory.New()))
 	chain := []gin.HandlerFunc{
-		middleware.RenderErrors(), middleware.Authenticate(ours, guard), middleware.Limit(limiter, middleware.FieldsDraft11, &models.Route{Cost: 1}, nil),
+		middleware.RenderErrors(), middleware.Authenticate(keys, guard), middleware.Limit(limiter, middleware.FieldsDraft11, &models.Route{Cost: 1}, nil),
 	}
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
-	whole := append([]gin.HandlerFunc{middleware.Begin(), middleware.Headers(), middleware.Log(log), middleware.Recover(log)}, chain...)
-	rate := ulule.Rate{Period: time.Hour, Limit: plenty}
+	full := append([]gin.HandlerFunc{middleware.Begin(), middleware.Headers(), middleware.Log(log), middleware.Recover(log)}, chain...)
+	rate := ulule.Rate{Period: time.Hour, Limit: highLimit}
 	byKey := func(c *gin.Context) string { return c.GetHeader("Authorization") }
-	answer := http.HandlerFunc(answerHTTP)
-	return []*contestant{
-		{name: bareGin, against: bareGin, lacks: "any limit", handler: router()},
-		{name: "this middleware", against: bareGin, handler: router(append([]gin.HandlerFunc{middleware.Begin()}, chain...)...)},
-		{name: "this middleware, log, recovery, security headers", against: bareGin, handler: router(whole...)},
+	handler := http.HandlerFunc(writeProduct)
+	return []*server{
+		{name: bareGin, baseline: bareGin, omits: "any limit", handler: router()},
+		{name: "this middleware", baseline: bareGin, handler: router(append([]gin.HandlerFunc{middleware.Begin()}, chain...)...)},
+		{name: "this middleware, log, recovery, security headers", baseline: bareGin, handler: router(full...)},
 		{
-			name: "ulule/limiter for Gin", against: bareGin, lacks: "keys looked up, several policies",
+			name: "ulule/limiter for Gin", baseline: bareGin, omits: "keys looked up, several policies",
 			handler: router(ululegin.NewMiddleware(ulule.New(ululemem.NewStore(), rate), ululegin.WithKeyGetter(byKey))),
 		},
-		{name: bareHTTP, against: bareHTTP, lacks: "any limit", handler: answer},
+		{name: bareHTTP, baseline: bareHTTP, omits: "any limit", handler: handler},
 		{
-			name: "go-chi/httprate", against: bareHTTP, lacks: "keys looked up, several policies",
-			handler: httprate.Limit(plenty, time.Hour, httprate.WithKeyFuncs(func(r *http.Request) (string, error) {
+			name: "go-chi/httprate", baseline: bareHTTP, omits: "keys looked up, several policies",
+			handler: httprate.Limit(highLimit, time.Hour, httprate.WithKeyFuncs(func(r *http.Request) (string, error) {
 				return r.Header.Get("Authorization"), nil
-			}))(answer),
+			}))(handler),
 		},
 		{
-			name: "didip/tollbooth", against: bareHTTP, lacks: "keys looked up, several policies",
-			handler: tollbooth.HTTPMiddleware(tollbooth.NewLimiter(1e6, nil).SetBurst(plenty).SetHeaders(map[string][]string{"Authorization": {}}))(answer),
+			name: "didip/tollbooth", baseline: bareHTTP, omits: "keys looked up, several policies",
+			handler: tollbooth.HTTPMiddleware(tollbooth.NewLimiter(1e6, nil).SetBurst(highLimit).SetHeaders(map[string][]string{"Authorization": {}}))(handler),
 		},
 	}, nil
 }
@@ -77,22 +77,22 @@ func router(chain ...gin.HandlerFunc) *gin.Engine {
 	return r
 }
 
-func answerHTTP(w http.ResponseWriter, _ *http.Request) {
+func writeProduct(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_, _ = io.WriteString(w, `{"id":"prd_0y5apuf8zs","sku":"CUP-ESP-2","name":"Espresso cups, set of two","stock":1000}`)
 }
 
-// oneKey knows the key that every request carries, as a warm cache does.
+// oneKey resolves every key to one quota, like a warm cache.
 type oneKey struct {
 	key   models.APIKey
 	quota *ratelimit.Quota
 }
 
-func known() (*oneKey, error) {
+func newOneKey() (*oneKey, error) {
 	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
-		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 900_000, Period: "1s", Burst: plenty},
-		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: plenty, Period: "1h"},
-		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: plenty, Period: ratelimit.Month},
+		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 900_000, Period: "1s", Burst: highLimit},
+		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: highLimit, Period: "1h"},
+		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: highLimit, Period: ratelimit.Month},
 	}, ratelimit.Subjects{Key: "k", Owner: "o"})
 	return &oneKey{quota: quota}, err
 }

@@ -8,8 +8,8 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// validPolicy draws any policy that Validate accepts, with a liking for small
-// numbers and for the bounds.
+// validPolicy draws a policy that Validate accepts. It prefers small numbers and
+// the bounds.
 func validPolicy() *rapid.Generator[ratelimit.Policy] {
 	return rapid.Custom(func(t *rapid.T) ratelimit.Policy {
 		p := ratelimit.Policy{

@@ -20,23 +20,23 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// contender is one limiter, asked in the shortest way that it offers.
-type contender struct {
+// candidate is a rate limiter, called in its fastest way.
+type candidate struct {
 	name string
-	// lacks is what it leaves out of what a request of ours gets.
-	lacks string
-	// open makes a limiter; the function that it returns takes one unit.
+	// omits lists features of this engine that the candidate doesn't have.
+	omits string
+	// open returns a function that takes one unit from a new limiter.
 	open func(c config) func(key string) bool
 }
 
 var ctx = context.Background()
 
-var contenders = []contender{
+var candidates = []candidate{
 	{"this engine, 1 policy", "headers", func(c config) func(string) bool {
-		return ours(c.policies(), false)
+		return thisEngine(c.policies(), false)
 	}},
 	{"this engine, 3 policies and headers", "nothing", func(c config) func(string) bool {
-		return ours(append(c.policies(),
+		return thisEngine(append(c.policies(),
 			ratelimit.Policy{Name: "day", Algorithm: ratelimit.SlidingWindow, Limit: 10_000_000_000, Period: "1d"},
 			ratelimit.Policy{Name: "month", Algorithm: ratelimit.Calendar, Limit: 10_000_000_000, Period: ratelimit.Month},
 		), true)
@@ -86,25 +86,22 @@ var contenders = []contender{
 	}},
 }
 
-// config is what a contender is to enforce: limit requests a period for each
-// of so many keys.
+// config is the limit that a candidate enforces.
 type config struct {
-	limit  int
+	limit  int // requests per period and key
 	period time.Duration
-	keys   int
+	keys   int // expected number of keys
 }
 
-// perSecond is the limit as a rate.
 func (c config) perSecond() float64 { return float64(c.limit) / c.period.Seconds() }
 
 func (c config) policies() []ratelimit.Policy {
-	algorithm := ratelimit.SlidingWindow
-	return []ratelimit.Policy{{Name: "first", Algorithm: algorithm, Limit: int64(c.limit), Period: ratelimit.Every(c.period)}}
+	return []ratelimit.Policy{{Name: "first", Algorithm: ratelimit.SlidingWindow, Limit: int64(c.limit), Period: ratelimit.Every(c.period)}}
 }
 
-// ours binds the plan to the key on every call. A server caches what it bound
-// with what else it knows of the key; the engine's own benchmarks include that.
-func ours(policies []ratelimit.Policy, headers bool) func(string) bool {
+// thisEngine binds the policies to the key on every call. A server caches the
+// bound quota with the key; the benchmarks of package ratelimit include that.
+func thisEngine(policies []ratelimit.Policy, headers bool) func(string) bool {
 	l := ratelimit.New(memory.New())
 	plan := must(ratelimit.NewQuota(policies, ratelimit.Subjects{}))
 	type scratch struct {
@@ -131,7 +128,7 @@ func ours(policies []ratelimit.Policy, headers bool) func(string) bool {
 	}
 }
 
-// perKey keeps a limiter for each key of those that know no keys.
+// perKey provides a limiter per key for candidates that don't distinguish keys.
 func perKey[L any](make func() *L, allow func(*L) bool) func(string) bool {
 	var limiters sync.Map
 	return func(key string) bool {
@@ -143,7 +140,7 @@ func perKey[L any](make func() *L, allow func(*L) bool) func(string) bool {
 	}
 }
 
-// discard is a response that goes nowhere.
+// discard is a ResponseWriter that discards the response.
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header         { return d.header }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// collect moves the entries of the shards into batches at the end of the
-// queue. last: the shards take no more. When more waits than may, the oldest
-// batches are lost.
-func (b *Behind[K, V]) collect(last bool) {
+// collect moves the entries of the shards into batches at the end of the queue.
+// last closes the shards for further updates. If the queue exceeds Backlog, the
+// oldest batches are dropped.
+func (b *WriteBehind[K, V]) collect(last bool) {
 	var entries []Entry[K, V]
 	if n := b.count.Load(); n > 0 {
 		entries = make([]Entry[K, V], 0, n)
@@ -19,7 +19,7 @@ func (b *Behind[K, V]) collect(last bool) {
 		s.mu.Lock()
 		entries = append(entries, s.entries...)
 		b.count.Add(-int64(len(s.entries)))
-		clear(s.entries) // what they point to is the batch's now
+		clear(s.entries) // don't retain what the batch references
 		s.entries = s.entries[:0]
 		clear(s.index)
 		s.closed = s.closed || last
@@ -33,16 +33,16 @@ func (b *Behind[K, V]) collect(last bool) {
 		entries = entries[n:]
 	}
 	for b.queued > b.opts.Backlog {
-		b.lose(b.queue[0], errBacklog)
+		b.drop(b.queue[0], errBacklog)
 		b.pop()
 	}
 }
 
-// newBatchID returns a UUID of version 7 (RFC 9562, section 5.7): by time, so
-// that a source's index of them grows at its end.
+// newBatchID returns a UUID version 7 (RFC 9562, section 5.7). It is ordered by
+// time, so that an index of IDs at the source grows at its end.
 func newBatchID(now time.Time) [16]byte {
 	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
+	_, _ = rand.Read(id[:]) // never returns an error
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
 	copy(id[:6], ms[2:])

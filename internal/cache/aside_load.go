@@ -1,0 +1,110 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// flight is one load. Its result is valid after done is closed.
+type flight[V any] struct {
+	epoch uint64 // Aside.epoch at its start
+	done  chan struct{}
+	value V
+	err   error
+}
+
+// start returns the running load of key, or begins one. If the key has been
+// loaded since the caller's lookup, it returns that result.
+func (a *Aside[K, V]) start(key K, now time.Time, load Load[V]) *flight[V] {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f, running := a.flights[key]; running && f.epoch == a.epoch {
+		return f
+	}
+	f := &flight[V]{epoch: a.epoch, done: make(chan struct{})}
+	if a.resolve(f, key, now) {
+		close(f.done)
+		return f
+	}
+	a.flights[key] = f
+	a.loads.Go(func() { a.run(key, load, f) })
+	return f
+}
+
+// resolve sets f's result without a load, if possible. a.mu must be held.
+func (a *Aside[K, V]) resolve(f *flight[V], key K, now time.Time) bool {
+	if a.closed {
+		f.err = context.Canceled
+		return true
+	}
+	if e, found := a.entries.GetIfPresent(key); found && a.state(e, now) == Fresh {
+		f.value = e.value
+		return true
+	}
+	n, absent := a.negative.GetIfPresent(key)
+	if absent = absent && now.Before(n.expiresAt); absent {
+		f.err = n.err
+	}
+	return absent
+}
+
+// run executes a load, stores its result and wakes the waiters.
+func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
+	ctx, cancel := context.WithTimeout(a.ctx, a.opts.LoadTimeout)
+	defer cancel()
+	f.value, f.err = withRecover(ctx, load)
+	a.mu.Lock()
+	if a.flights[key] == f {
+		delete(a.flights, key)
+	}
+	a.store(key, f, time.Now()) // atomic with respect to Invalidate
+	a.mu.Unlock()
+	close(f.done)
+}
+
+// store caches the result of a load. A load that began before an invalidation
+// may have read outdated data: its value is cached only if it is valid, and its
+// negative result isn't cached. a.mu must be held.
+func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
+	switch {
+	case f.err == nil:
+		if a.isValid(f.value) {
+			a.entries.Set(key, a.newEntry(f.value, now))
+			a.negative.Invalidate(key)
+		}
+	case a.isNegative(f.err):
+		if f.epoch == a.epoch {
+			a.entries.Invalidate(key)
+			a.negative.Set(key, negative{err: f.err, expiresAt: now.Add(a.opts.NegativeTTL)})
+		}
+	default:
+		if e, found := a.entries.GetIfPresent(key); found {
+			retryAt := now.Add(retryAfterFailure)
+			e.retryAt.Store(&retryAt)
+		}
+	}
+}
+
+func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
+	lifetime := time.Duration(float64(a.opts.TTL) * (0.9 + 0.1*rand.Float64()))
+	e := &entry[V]{value: value, expiresAt: now.Add(lifetime)}
+	if a.opts.Until != nil {
+		if until := a.opts.Until(value); !until.IsZero() && until.Before(e.expiresAt) {
+			e.expiresAt = until
+		}
+	}
+	e.refreshAt = now.Add(time.Duration(refreshAhead * float64(e.expiresAt.Sub(now))))
+	return e
+}
+
+// withRecover calls load and turns a panic into an error.
+func withRecover[V any](ctx context.Context, load Load[V]) (value V, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return load(ctx)
+}

@@ -1,0 +1,123 @@
+package memory
+
+import "ratelimiter/ratelimit"
+
+// lockedPair is the key and the owner of a batch, looked up and locked.
+type lockedPair struct {
+	key, owner  lockedSubject
+	first, last *shard // in locking order; equal if there is only one
+	// cells is the offset of each step's counter in its subject's record.
+	cells [ratelimit.MaxPolicies]cellOffset
+}
+
+// lock locks the shards of a batch's subjects and looks the subjects up. Shards
+// are locked in ascending order, which prevents deadlocks between batches.
+func (s *Store) lock(p *lockedPair, b *ratelimit.Batch) {
+	k, o := -1, -1
+	if b.Key != nil {
+		k = shardOf(b.Key)
+	}
+	if b.Owner != nil {
+		o = shardOf(b.Owner)
+	}
+	low, high := min(k, o), max(k, o)
+	if low < 0 {
+		low = high
+	}
+	p.first, p.last = &s.shards[low], &s.shards[high]
+	p.first.lock()
+	if p.last != p.first {
+		p.last.lock()
+	}
+	if k >= 0 {
+		p.key.open(&s.shards[k], b.Key)
+	}
+	if o >= 0 {
+		p.owner.open(&s.shards[o], b.Owner)
+	}
+}
+
+func shardOf(s *ratelimit.Subject) int { return int(s.Hash[0] >> (64 - shardBits)) }
+
+// unlock returns the number of uses of the first shard.
+func (p *lockedPair) unlock() (uses uint32) {
+	p.first.uses++
+	uses = p.first.uses
+	if p.last != p.first {
+		p.last.mu.Unlock()
+	}
+	p.first.mu.Unlock()
+	return uses
+}
+
+// subjectOf returns the subject whose counter the step spends.
+func (p *lockedPair) subjectOf(step *ratelimit.Step) *lockedSubject {
+	if step.Policy.PerOwner() {
+		return &p.owner
+	}
+	return &p.key
+}
+
+// take decides all steps before it writes, so that a refusal changes nothing.
+func (p *lockedPair) take(b *ratelimit.Batch) error {
+	admitted, haveCells := true, true
+	for i := range b.Steps {
+		step := &b.Steps[i]
+		step.Charged = false
+		p.cells[i] = p.subjectOf(step).check(b, step, b.Cost)
+		if i < b.Enforced {
+			admitted = admitted && step.Allowed
+		}
+		haveCells = haveCells && p.cells[i] != noCell
+	}
+	if b.Cost == 0 {
+		return nil
+	}
+	if !admitted {
+		for i := range b.Steps {
+			step := &b.Steps[i]
+			step.State = uncharged(step, step.Policy.CostOf(b.Cost))
+		}
+		return nil
+	}
+	if !haveCells {
+		if err := p.addCells(b); err != nil {
+			return err
+		}
+	}
+	for i := range b.Steps {
+		if step := &b.Steps[i]; step.Allowed {
+			p.subjectOf(step).charge(b, step, p.cells[i])
+		}
+	}
+	return nil
+}
+
+// addCells adds a cell for every step that will be charged and has none.
+func (p *lockedPair) addCells(b *ratelimit.Batch) error {
+	defer func() { p.first.pinned = 0 }()
+	for _, subject := range [...]*lockedSubject{&p.key, &p.owner} {
+		missing := 0
+		for i := range b.Steps {
+			if b.Steps[i].Allowed && p.cells[i] == noCell && p.subjectOf(&b.Steps[i]) == subject {
+				missing++
+			}
+		}
+		if missing == 0 {
+			continue
+		}
+		if p.first == p.last {
+			// Creating a record may evict another, but not the other subject's.
+			p.first.pinned = max(p.key.ref, p.owner.ref)
+		}
+		if err := subject.ensureCells(missing, b.Now); err != nil {
+			return err
+		}
+	}
+	for i := range b.Steps {
+		if step := &b.Steps[i]; step.Allowed && p.cells[i] == noCell {
+			p.cells[i] = p.subjectOf(step).addCell(step)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package memory
+
+import (
+	"errors"
+
+	"ratelimiter/ratelimit"
+)
+
+// errTooManyPolicies reports more live counters than a record can hold: 256
+// policies with different names within one period.
+var errTooManyPolicies = errors.New("memory: too many policies for one subject")
+
+// lockedSubject is a subject and its record while its shard is locked.
+type lockedSubject struct {
+	shard   *shard
+	subject *ratelimit.Subject
+	ref     ref
+	rec     record // nil if the subject has none
+}
+
+func (s *lockedSubject) open(sh *shard, subject *ratelimit.Subject) {
+	s.shard, s.subject = sh, subject
+	s.ref, s.rec = sh.lookup(subject.Hash)
+}
+
+// compatible reports whether the cell's state belongs to the shape of the step's
+// policy. If not, the counter is fresh and a charge initializes it.
+func (s *lockedSubject) compatible(step *ratelimit.Step, at cellOffset) bool {
+	return at != noCell && s.rec.cell(at).fingerprint() == step.Policy.Fingerprint()
+}
+
+// check decides a step without charging it and returns the offset of its cell.
+func (s *lockedSubject) check(b *ratelimit.Batch, step *ratelimit.Step, cost int64) cellOffset {
+	at := s.rec.find(step.Policy.ID())
+	compatible := s.compatible(step, at)
+	cost = step.Policy.CostOf(cost)
+	if step.Policy.Listed() {
+		fresh := ratelimit.List{}
+		list := &fresh
+		if compatible {
+			list = s.shard.list(s.rec.cell(at))
+		}
+		step.State, step.Allowed = step.Policy.CheckList(list, b.Now, cost)
+		return at
+	}
+	var state ratelimit.State
+	if compatible {
+		state = s.rec.cell(at).state()
+	}
+	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
+	if compatible && step.State.At < state.At {
+		s.rec.cell(at).setState(uncharged(step, cost)) // the clock was set back
+	}
+	return at
+}
+
+// uncharged returns the state of a checked step without its charge.
+func uncharged(step *ratelimit.Step, cost int64) ratelimit.State {
+	if step.Allowed && !step.Policy.Listed() {
+		return step.Policy.Untake(step.State, cost)
+	}
+	return step.State
+}
+
+// charge stores the charge of a step that check has admitted.
+func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
+	if !s.compatible(step, at) {
+		s.initCell(step, at)
+	}
+	c := s.rec.cell(at)
+	if step.Policy.Listed() {
+		step.State = step.Policy.AddList(s.shard.list(c), b.Now, b.Cost, b.Holder)
+	} else {
+		c.setState(step.State)
+	}
+	step.Generation, step.Charged = c.generation(), true
+	s.extendIdleAt(step)
+}
+
+// initCell stores a fresh counter in a cell.
+func (s *lockedSubject) initCell(step *ratelimit.Step, at cellOffset) {
+	c := s.rec.cell(at)
+	s.shard.releaseList(c)
+	s.shard.generation++
+	c[0], c[1] = step.Policy.ID(), tag(step.Policy.Fingerprint(), s.shard.generation)
+	if step.Policy.Listed() {
+		c[3], c[4] = listMark, s.shard.newList()
+	}
+}
+
+// extendIdleAt moves the record's idle time to at least the step's.
+func (s *lockedSubject) extendIdleAt(step *ratelimit.Step) {
+	s.rec.setIdleAt(max(s.rec.idleAt(), step.Policy.IdleAt(step.State)))
+}
+
+// findCharged returns the cell that the step has charged, or noCell if that
+// counter no longer exists.
+func (s *lockedSubject) findCharged(step *ratelimit.Step) cellOffset {
+	at := s.rec.find(step.Policy.ID())
+	if !s.compatible(step, at) || s.rec.cell(at).generation() != step.Generation {
+		return noCell
+	}
+	return at
+}
+
+func (s *lockedSubject) give(b *ratelimit.Batch, step *ratelimit.Step) {
+	at := s.findCharged(step)
+	if at == noCell {
+		s.check(b, step, 0)
+		return
+	}
+	c := s.rec.cell(at)
+	if step.Policy.Listed() {
+		step.State = step.Policy.GiveList(s.shard.list(c), step.State, b.Now, step.Give, b.Holder)
+		return
+	}
+	step.State = step.Policy.Give(c.state(), step.State, b.Now, step.Give)
+	c.setState(step.State)
+	s.extendIdleAt(step)
+}
+
+func (s *lockedSubject) renew(b *ratelimit.Batch, step *ratelimit.Step) bool {
+	at := s.findCharged(step)
+	if at == noCell {
+		return false
+	}
+	list := s.shard.list(s.rec.cell(at))
+	ok := step.Policy.RenewList(list, b.Now, b.Holder)
+	step.State, _ = step.Policy.CheckList(list, b.Now, 0)
+	s.extendIdleAt(step)
+	return ok
+}
+
+// reset removes the step's cell. The last used cell takes its place.
+func (s *lockedSubject) reset(step *ratelimit.Step) {
+	at := s.rec.find(step.Policy.ID())
+	if at == noCell {
+		return
+	}
+	s.shard.releaseList(s.rec.cell(at))
+	last := cellOffset(headerWords + (s.rec.usedCells()-1)*cellWords)
+	copy(s.rec.cell(at), s.rec.cell(last))
+	clear(s.rec.cell(last))
+}
+
+// ensureCells creates or grows the record to have n free cells.
+func (s *lockedSubject) ensureCells(n int, now int64) error {
+	if s.rec == nil {
+		class, ok := classFor(n)
+		if !ok {
+			return errTooManyPolicies
+		}
+		s.ref, s.rec = s.shard.create(s.subject.Hash, class, now)
+		return nil
+	}
+	if s.rec.freeCells() >= n {
+		return nil
+	}
+	class, ok := classFor(s.rec.usedCells() + n)
+	if !ok {
+		return errTooManyPolicies
+	}
+	s.ref, s.rec = s.shard.move(s.ref, class)
+	return nil
+}
+
+// addCell initializes the first free cell for the step. The record must have
+// one; see ensureCells.
+func (s *lockedSubject) addCell(step *ratelimit.Step) cellOffset {
+	at := cellOffset(headerWords + s.rec.usedCells()*cellWords)
+	s.initCell(step, at)
+	return at
+}

@@ -1,0 +1,175 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"ratelimiter/ratelimit"
+)
+
+var giveCases = slices.Concat(
+	perAlgorithm("release", func(h *harness, p ratelimit.Policy) {
+		q := h.quota(p)
+		h.mustAllow(q, 4)
+		r := h.mustAllow(q, 5)
+		h.noError(r.Release(ctx))
+		want := remainingAfter(p, 4)
+		if got := r.Decision.Statuses()[0].Remaining; got != want {
+			h.Fatalf("Decision after Release: Remaining = %d, want %d", got, want)
+		}
+		h.wantRemaining(q, want)
+		for _, again := range []error{r.Release(ctx), r.Commit(ctx, 0), r.Settle(ctx, ratelimit.Failed)} {
+			if !errors.Is(again, ratelimit.ErrSettled) {
+				h.Fatalf("second end = %v, want ErrSettled", again)
+			}
+		}
+		h.wantRemaining(q, want)
+	}),
+	perAlgorithm("commit", func(h *harness, p ratelimit.Policy) {
+		q := h.quota(p)
+		r := h.mustAllow(q, 7)
+		if err := r.Commit(ctx, 8); !errors.Is(err, ratelimit.ErrCost) {
+			h.Fatalf("Commit above the reserved cost = %v, want ErrCost", err)
+		}
+		if err := r.Commit(ctx, -1); !errors.Is(err, ratelimit.ErrCost) {
+			h.Fatalf("Commit of a negative cost = %v, want ErrCost", err)
+		}
+		h.noError(r.Commit(ctx, 3))
+		want := remainingAfter(p, 3)
+		if p.Algorithm == ratelimit.Concurrency {
+			want = 10 // Commit frees the slot
+		}
+		h.wantRemaining(q, want)
+		if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
+			h.Fatalf("Release after Commit = %v, want ErrSettled", err)
+		}
+		h.wantRemaining(q, want)
+	}),
+	perAlgorithm("late_release", func(h *harness, p ratelimit.Policy) {
+		q := h.quota(p)
+		r := h.mustAllow(q, 5)
+		h.advance(24 * time.Hour)
+		h.mustAllow(q, 3)
+		h.noError(r.Release(ctx))
+		h.wantRemaining(q, remainingAfter(p, 3))
+	}),
+	perAlgorithm("release_after_reset", func(h *harness, p ratelimit.Policy) {
+		q := h.quota(p)
+		r := h.mustAllow(q, 5)
+		h.noError(h.limiter.Reset(ctx, q))
+		h.wantRemaining(q, 10)
+		h.mustAllow(q, 3)
+		h.noError(r.Release(ctx))
+		h.wantRemaining(q, remainingAfter(p, 3))
+	}),
+	perAlgorithm("release_after_refusal", func(h *harness, p ratelimit.Policy) {
+		q := h.quota(p)
+		for range 10 {
+			h.mustAllow(q, 1)
+		}
+		r := h.mustRefuse(q, 1, p.Name)
+		if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
+			h.Fatal(err)
+		}
+		h.wantRemaining(q, 0)
+	}),
+	perAlgorithm("release_in_any_order", func(h *harness, p ratelimit.Policy) {
+		if p.Algorithm == ratelimit.LeakyBucket {
+			return // gives back only the last request in the queue
+		}
+		q := h.quota(p)
+		a, b, c := h.mustAllow(q, 1), h.mustAllow(q, 1), h.mustAllow(q, 1)
+		h.noError(b.Release(ctx))
+		h.noError(a.Release(ctx))
+		h.wantRemaining(q, 9)
+		h.noError(c.Release(ctx))
+		h.wantRemaining(q, 10)
+	}),
+	[]testCase{
+		{"settle", settle},
+		{"token_bucket_partly_refilled", tokenBucketPartlyRefilled},
+		{"leaky_bucket_middle_of_queue", leakyBucketMiddleOfQueue},
+		{"sliding_window_previous_window", slidingWindowPreviousWindow},
+	},
+)
+
+// remainingAfter returns Remaining of a counter with capacity 10 after one
+// request of the given cost.
+func remainingAfter(p ratelimit.Policy, cost int64) int64 {
+	if p.Algorithm == ratelimit.Concurrency {
+		return 9
+	}
+	return 10 - cost
+}
+
+func settle(h *harness) {
+	for _, c := range []struct {
+		outcome             ratelimit.Outcome
+		requests, successes int64
+	}{
+		{ratelimit.Succeeded, 6, 6},
+		{ratelimit.Rejected, 6, 10},
+		{ratelimit.Failed, 10, 10},
+	} {
+		q := h.quota(
+			ratelimit.Policy{Name: "requests", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "10s"},
+			ratelimit.Policy{Name: "successes", Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "10s", Charge: ratelimit.Successes},
+			ratelimit.Policy{Name: "month", Algorithm: ratelimit.Calendar, Limit: 10, Period: ratelimit.Month},
+			ratelimit.Policy{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 10},
+			ratelimit.Policy{Name: "shadow", Algorithm: ratelimit.SlidingLog, Limit: 10, Period: "10s", Mode: ratelimit.Shadow},
+		)
+		r := h.mustAllow(q, 4)
+		h.noError(r.Settle(ctx, c.outcome))
+		h.wantRemaining(q, c.requests, c.successes, c.successes, 10)
+		d := &r.Decision
+		for i, want := range []int64{c.requests, c.successes, c.successes, 10} {
+			if got := d.Statuses()[i].Remaining; got != want {
+				h.Fatalf("outcome %d: %s: Remaining = %d, want %d", c.outcome, d.Statuses()[i].Policy.Name, got, want)
+			}
+		}
+		if got := d.Shadows()[0].Remaining; got != c.requests {
+			h.Fatalf("outcome %d: shadow: Remaining = %d, want %d", c.outcome, got, c.requests)
+		}
+		if err := r.Settle(ctx, c.outcome); !errors.Is(err, ratelimit.ErrSettled) {
+			h.Fatal(err)
+		}
+		h.noError(h.limiter.Reset(ctx, q))
+	}
+}
+
+func tokenBucketPartlyRefilled(h *harness) {
+	q := h.quota(ratelimit.Policy{Name: "b", Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "1s", Burst: 5})
+	r := h.mustAllow(q, 3)
+	h.advance(2 * time.Second) // refills two of the three units
+	h.mustAllow(q, 4)
+	h.wantRemaining(q, 0)
+	h.noError(r.Release(ctx))
+	h.wantRemaining(q, 1)
+}
+
+func leakyBucketMiddleOfQueue(h *harness) {
+	q := h.quota(ratelimit.Policy{Name: "l", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "10s", MaxWait: "9s"})
+	a, b, c := h.mustAllow(q, 1), h.mustAllow(q, 1), h.mustAllow(q, 1)
+	if a.Decision.Wait != 0 || b.Decision.Wait != time.Second || c.Decision.Wait != 2*time.Second {
+		h.Fatalf("Wait = %v, %v, %v", a.Decision.Wait, b.Decision.Wait, c.Decision.Wait)
+	}
+	h.noError(b.Release(ctx)) // doesn't move c forward
+	if d := h.mustAllow(q, 1).Decision; d.Wait != 3*time.Second {
+		h.Fatalf("Wait after a release in the middle = %v, want 3s", d.Wait)
+	}
+	last := h.mustAllow(q, 1)
+	h.noError(last.Release(ctx))
+	if d := h.mustAllow(q, 1).Decision; d.Wait != 4*time.Second {
+		h.Fatalf("Wait after a release at the end = %v, want 4s", d.Wait)
+	}
+}
+
+func slidingWindowPreviousWindow(h *harness) {
+	q := h.quota(ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: 10, Period: "10s"})
+	r := h.mustAllow(q, 8)
+	h.advance(15 * time.Second) // the previous window has weight 1/2
+	h.wantRemaining(q, 6)
+	h.noError(r.Commit(ctx, 2))
+	h.wantRemaining(q, 9)
+}
