@@ -134,40 +134,40 @@ type openTake struct {
 // compareWithModel passes time, takes and gives back at random, and compares
 // every verdict and Remaining with the model.
 func compareWithModel(t *rapid.T, c *Compiled) {
-	real, slow := &counter{c: c}, newModel(c)
+	got, reference := &counter{c: c}, newModel(c)
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + rapid.Int64Range(0, int64(366*24*time.Hour)).Draw(t, "start")
 	var open []openTake
 	for range rapid.IntRange(1, 40).Draw(t, "steps") {
-		now += drawPause(t, real, now)
+		now += drawPause(t, got, now)
 		if len(open) > 0 && rapid.IntRange(0, 3).Draw(t, "give") == 0 {
 			i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
 			units := rapid.Int64Range(1, open[i].remaining).Draw(t, "units")
-			real.give(open[i].taken, now, units)
-			slow.refund(open[i].receipt, now, units)
+			got.give(open[i].taken, now, units)
+			reference.refund(open[i].receipt, now, units)
 			if open[i].remaining -= units; open[i].remaining == 0 || c.Algorithm == TokenBucket || c.Algorithm == LeakyBucket {
 				open = append(open[:i], open[i+1:]...)
 			}
 			continue
 		}
 		cost := rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, min(MaxCost, c.capacity))).Draw(t, "cost")
-		remaining := slow.remaining(now)
-		compareStatus(t, real, slow, now, cost)
-		s, ok := real.take(now, cost)
+		remaining := reference.remaining(now)
+		compareStatus(t, got, reference, now, cost)
+		s, ok := got.take(now, cost)
 		if want := remaining.Cmp(big.NewInt(cost)) >= 0; ok != want {
 			t.Fatalf("allowed = %v for cost %d with %v remaining", ok, cost, remaining)
 		}
 		if ok {
-			open = append(open, openTake{s, slow.charge(now, cost), cost})
+			open = append(open, openTake{s, reference.charge(now, cost), cost})
 		}
 	}
-	compareStatus(t, real, slow, now, 1)
+	compareStatus(t, got, reference, now, 1)
 }
 
 // compareStatus checks Remaining against the model, and that in the model a
 // retry passes after RetryAfter and not a nanosecond earlier.
-func compareStatus(t *rapid.T, real *counter, slow model, now, cost int64) {
-	st := real.status(now, cost)
-	remaining := slow.remaining(now)
+func compareStatus(t *rapid.T, got *counter, reference model, now, cost int64) {
+	st := got.status(now, cost)
+	remaining := reference.remaining(now)
 	if remaining.Sign() < 0 {
 		remaining.SetInt64(0)
 	}
@@ -179,16 +179,16 @@ func compareStatus(t *rapid.T, real *counter, slow model, now, cost int64) {
 		if st.RetryAfter != 0 {
 			t.Fatalf("RetryAfter = %d for an admitted cost, want 0", st.RetryAfter)
 		}
-	case cost > real.c.capacity:
+	case cost > got.c.capacity:
 		if st.RetryAfter != Never {
 			t.Fatalf("RetryAfter = %d for a cost above the capacity, want Never", st.RetryAfter)
 		}
 	default:
 		at := now + int64(st.RetryAfter)
-		if slow.remaining(at).Cmp(big.NewInt(cost)) < 0 {
+		if reference.remaining(at).Cmp(big.NewInt(cost)) < 0 {
 			t.Fatalf("model refuses after RetryAfter = %d", st.RetryAfter)
 		}
-		if slow.remaining(at-1).Cmp(big.NewInt(cost)) >= 0 {
+		if reference.remaining(at-1).Cmp(big.NewInt(cost)) >= 0 {
 			t.Fatalf("model admits before RetryAfter = %d", st.RetryAfter)
 		}
 	}

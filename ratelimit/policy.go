@@ -72,7 +72,7 @@ const (
 	Concurrency   Algorithm = "concurrency"
 )
 
-// Per selects the subject whose counter a policy spends.
+// Per is the kind of subject whose counter a policy spends.
 type Per string
 
 // Subjects of counters.
@@ -84,7 +84,7 @@ const (
 	PerOwner Per = "owner"
 )
 
-// Charge selects the outcomes of a request that are charged.
+// Charge names the outcomes of a request that are charged.
 //
 // See [Reservation.Settle].
 type Charge string
@@ -97,7 +97,7 @@ const (
 	Successes Charge = "successes"
 )
 
-// Mode selects whether a policy refuses requests.
+// Mode is the enforcement mode of a policy.
 type Mode string
 
 // Modes.
@@ -109,7 +109,7 @@ const (
 	Shadow Mode = "shadow"
 )
 
-// Sharing selects how instances share a counter.
+// Sharing is the way in which instances share a counter.
 type Sharing string
 
 // Sharing modes.

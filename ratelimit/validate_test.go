@@ -81,7 +81,7 @@ func TestParsePolicies_Faults(t *testing.T) {
 		{`[` + window(`,"per":"user","charge":"all","sharing":"x"`) + `]`, "/0/per enum; /0/charge enum; /0/sharing enum"},
 		{`[` + window(`,"burst":5,"hold":"1s","max_wait":"1s","time_zone":"UTC","anchor_day":1`) + `]`,
 			"/0/burst not_allowed; /0/max_wait not_allowed; /0/hold not_allowed; /0/time_zone not_allowed; /0/anchor_day not_allowed"},
-		{`[` + window(`,"group":"nobody"`) + `]`, "/0/group enum"},
+		{`[` + window(`,"group":"unknown"`) + `]`, "/0/group enum"},
 		{`[{"name":"A","algorithm":"gcra","limit":0,"period":"1y"}]`, "/0/limit min; /0/name pattern; /0/algorithm enum; /0/period pattern"},
 		{`[{"name":"-a","algorithm":"fixed_window","limit":-1,"period":"0s"}]`, "/0/limit min; /0/name pattern; /0/period pattern"},
 		{`[{"name":"` + strings.Repeat("a", 33) + `","algorithm":"fixed_window","limit":"5","period":5}]`, "/0/limit type; /0/period type; /0/name pattern"},

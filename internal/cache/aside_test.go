@@ -224,15 +224,15 @@ func TestAside_Refresh(t *testing.T) {
 func TestAside_NegativeEntriesDoNotEvictValues(t *testing.T) {
 	a := newAside(t)
 	now := time.Now()
-	real := func(context.Context) (string, error) { return "real", nil }
+	existing := func(context.Context) (string, error) { return "existing", nil }
 	absent := func(context.Context) (string, error) { return "", errAbsent }
-	if _, err := a.Get(t.Context(), "real", now, real); err != nil {
+	if _, err := a.Get(t.Context(), "existing", now, existing); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2000 {
 		_, _ = a.Get(t.Context(), "unknown "+time.Duration(i).String(), now, absent)
 	}
-	if _, state := a.Peek("real", now); state != Fresh {
+	if _, state := a.Peek("existing", now); state != Fresh {
 		t.Fatal("2000 unknown keys evicted an existing one")
 	}
 	a.negative.CleanUp()

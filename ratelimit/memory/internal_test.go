@@ -132,18 +132,18 @@ func TestTake_KeyAndOwnerInOneShard(t *testing.T) {
 	for _, max := range []int{512, DefaultMaxSubjects} {
 		c := newTestLimiter(WithMaxSubjects(max))
 		policies := []ratelimit.Policy{
-			{Name: "mine", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s"},
-			{Name: "ours", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s", Per: ratelimit.PerOwner},
+			{Name: "per_key", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s"},
+			{Name: "per_owner", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s", Per: ratelimit.PerOwner},
 		}
-		both, mine, ours := mustQuota(t, policies...), mustQuota(t, policies[:1]...), mustQuota(t, policies[1:]...)
+		both, keyOnly, ownerOnly := mustQuota(t, policies...), mustQuota(t, policies[:1]...), mustQuota(t, policies[1:]...)
 		for i := range 20_000 {
 			q := both.For(ratelimit.Subjects{Key: strconv.Itoa(i), Owner: strconv.Itoa(i)})
 			s := q.Subjects()
 			// Only one of the two records exists, and it is idle.
 			if i%2 == 0 {
-				c.take(t, mine.For(s), 1)
+				c.take(t, keyOnly.For(s), 1)
 			} else {
-				c.take(t, ours.For(s), 1)
+				c.take(t, ownerOnly.For(s), 1)
 			}
 			c.at = c.at.Add(time.Minute)
 			r := c.take(t, q, 4)

@@ -73,8 +73,8 @@ func TestShard_GrowingRecordsDoNotLeak(t *testing.T) {
 // in the shard of the other's owner.
 func TestStore_LockOrder(t *testing.T) {
 	q := mustQuota(t,
-		ratelimit.Policy{Name: "mine", Algorithm: ratelimit.FixedWindow, Limit: 1 << 30, Period: "24h"},
-		ratelimit.Policy{Name: "ours", Algorithm: ratelimit.FixedWindow, Limit: 1 << 30, Period: "24h", Per: ratelimit.PerOwner},
+		ratelimit.Policy{Name: "per_key", Algorithm: ratelimit.FixedWindow, Limit: 1 << 30, Period: "24h"},
+		ratelimit.Policy{Name: "per_owner", Algorithm: ratelimit.FixedWindow, Limit: 1 << 30, Period: "24h", Per: ratelimit.PerOwner},
 	)
 	// shardOfName returns the shard in which a take creates the subject.
 	shardOfName := func(p ratelimit.Per, name string) int {
