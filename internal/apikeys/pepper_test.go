@@ -53,7 +53,7 @@ func TestEveryFaultOfAPepperListIsTold(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"v1 is shorter", "v2 stands twice", "pepper 4 has no version", "pepper 5 has no version"} {
+	for _, part := range []string{"v1 is shorter", "v2 is repeated", "pepper 4 has no version", "pepper 5 has no version"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error doesn't say %q: %v", part, err)
 		}

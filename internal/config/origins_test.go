@@ -32,13 +32,13 @@ func TestOriginsAreReadAsBrowsersSendThem(t *testing.T) {
 		"https://bücher.example":    "must name one host",
 		"https://Shop.example":      "lower case",
 		"HTTPS://shop.example":      "lower case",
-		"https://shop.example:443":  "leave the port out",
-		"http://shop.example:80":    "leave the port out",
+		"https://shop.example:443":  "omit the port",
+		"http://shop.example:80":    "omit the port",
 		"http://shop.example:":      "no port",
 		"http://shop.example:0":     "no port",
 		"http://shop.example:65536": "no port",
 		"http://shop.example:08080": "no port",
-		"*,https://shop.example":    "stand alone",
+		"*,https://shop.example":    "only entry",
 	} {
 		if _, err := parseOrigins(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)

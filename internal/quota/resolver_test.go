@@ -40,7 +40,7 @@ func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
 	}
 	t.Cleanup(slow.Close)
 	if _, err := db.Exec(t.Context(), `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
-		VALUES ('k', 'k', 'free', 'o', 'k', '{}', '', 'v1')`); err != nil {
+		VALUES ('k', 'k', 'free', 'o', 'k', '{}', sha256('x'), 'v1')`); err != nil {
 		t.Fatal(err)
 	}
 	resolver, err := NewResolver(slow, anyKey{}, NewEnforcementMode(db, noInvalidator{}), CacheConfig{TTL: time.Hour})
