@@ -40,8 +40,8 @@ func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
 	}{
 		{"none", "/v1/products", "Send your API key", nil},
 		{"both", "/v1/products", "both", []string{"Authorization", "Bearer " + key, "X-API-Key", key}},
-		{"twice", "/v1/products", "more than once", []string{"X-API-Key", key, "X-API-Key", key}},
-		{"twice, bearer", "/v1/products", "more than once", []string{"Authorization", "Bearer " + key, "Authorization", "Bearer " + key}},
+		{"twice", "/v1/products", "repeated", []string{"X-API-Key", key, "X-API-Key", key}},
+		{"twice, bearer", "/v1/products", "repeated", []string{"Authorization", "Bearer " + key, "Authorization", "Bearer " + key}},
 		{"basic", "/v1/products", "Bearer KEY", []string{"Authorization", "Basic " + key}},
 		{"empty", "/v1/products", "empty", []string{"Authorization", "Bearer "}},
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
