@@ -92,7 +92,7 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 
 .PHONY: bench-cpu
 bench-cpu: ## a cheap handler's p99 beside too many invoices, with the CPU pool and without it: a ratio
-	go run ./internal/testkit/cluster -- go test -run '^$$' -bench BesideInvoices -benchtime 1x -timeout 5m .
+	go run ./internal/testkit/cluster -- go test -run "^$$" -bench BesideInvoices -benchtime 1x -timeout 5m ./e2e
 
 .PHONY: clean
 clean: ## remove what was built; .data, with the private Postgres, stays

@@ -18,7 +18,7 @@ const module = "ratelimiter"
 // package may import, tests apart.
 var mayImport = map[string][]string{
 	"":                          {"internal/cli"},
-	"handlers":                  {"models", "ratelimit", "middleware", "internal/binding"},
+	"handlers":                  {"models", "ratelimit", "internal/binding"},
 	"middleware":                {"models", "ratelimit"},
 	"models":                    {"ratelimit"},
 	"ratelimit":                 {},

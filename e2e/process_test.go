@@ -333,7 +333,7 @@ func TestKeysAreManagedFromTheCommandLine(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	code, _, stderr = outcome(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
-	if code != 1 || !strings.Contains(stderr, `--scopes "a"`) || !strings.Contains(stderr, `--scopes "b"`) {
+	if code != 2 || !strings.Contains(stderr, `--scopes "a"`) || !strings.Contains(stderr, `--scopes "b"`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	server.end(syscall.SIGTERM)
