@@ -20,30 +20,29 @@ var (
 	shade = colour{241, 243, 245}
 )
 
-// mark is how a state of an order shows on its invoice.
+// mark shows the status of an order on its invoice.
 type mark struct {
 	word, sentence string
 	colour         colour
 }
 
-// marks by state; any other is unpaid too.
+// marks by status. An unknown status is shown as unpaid.
 var marks = map[models.OrderStatus]mark{
 	models.OrderPending:   {"UNPAID", "This invoice is not paid yet.", colour{178, 84, 0}},
 	models.OrderConfirmed: {"PAID", "Paid in full, with thanks.", colour{24, 120, 60}},
 	models.OrderCancelled: {"CANCELLED", "This order was cancelled: nothing is due.", colour{176, 32, 44}},
 }
 
-// seller is who the invoices are from.
+// seller is the issuer named on every invoice.
 const seller = "RateLimiter Shop"
 
-// drawing is an invoice in the making.
+// drawing is the state of drawing one invoice.
 type drawing struct {
 	pdf  *fpdf.Fpdf
 	set  *typesetter
 	inv  models.Invoice
-	id   string // the order's, fit to draw
+	id   string // clean ID of the order
 	mark mark
-	has  [faceCount + 1]bool // fonts that pdf has
 }
 
 func newDrawing(set *typesetter, inv models.Invoice) *drawing {
@@ -52,17 +51,21 @@ func newDrawing(set *typesetter, inv models.Invoice) *drawing {
 		m = marks[models.OrderPending]
 	}
 	d := &drawing{pdf: fpdf.New("P", "mm", "A4", ""), set: set, inv: inv, id: set.clean(inv.Order.ID), mark: m}
-	d.pdf.SetCatalogSort(true) // the same order of fonts every time
+	for _, face := range fontFaces() {
+		d.pdf.AddUTF8FontFromBytes(fontFamily, face.style, []byte(face.data))
+	}
+	d.pdf.SetCatalogSort(true) // deterministic output
 	d.pdf.SetCreationDate(inv.Order.CreatedAt.UTC())
 	d.pdf.SetModificationDate(inv.Order.UpdatedAt.UTC())
 	d.pdf.SetProducer(seller, true)
 	d.pdf.SetTitle("Invoice "+d.id, true)
 	d.pdf.SetLang("en")
-	d.pdf.SetAutoPageBreak(false, 0) // paginate has done it
+	d.pdf.SetAutoPageBreak(false, 0) // paginate breaks pages
 	return d
 }
 
-// bytes ends the drawing. Here the fonts are cut, which is half of the work.
+// bytes returns the finished PDF. Subsetting the fonts, half of the work of a
+// drawing, happens here.
 func (d *drawing) bytes() ([]byte, error) {
 	var out bytes.Buffer
 	if err := d.pdf.Output(&out); err != nil {
@@ -79,7 +82,7 @@ func (d *drawing) sheet(s sheet, number, count int) {
 		y = d.heading()
 	} else {
 		d.text(margin, margin+4, smallSize, faint, "Invoice "+d.id)
-		d.flushRight(right, margin+4, smallSize, d.mark.colour, d.mark.word, true)
+		d.flushRight(right, margin+4, smallSize, d.mark.colour, d.mark.word, bold)
 	}
 	if len(s.rows) > 0 {
 		y = d.tableHead(y)
@@ -91,14 +94,14 @@ func (d *drawing) sheet(s sheet, number, count int) {
 		d.totals(y)
 	}
 	d.text(margin, pageHeight-12, smallSize, faint, seller)
-	d.flushRight(right, pageHeight-12, smallSize, faint, fmt.Sprintf("page %d of %d", number, count), false)
+	d.flushRight(right, pageHeight-12, smallSize, faint, fmt.Sprintf("page %d of %d", number, count), regular)
 }
 
-// factIndent is where the facts of the heading stand, right of their names.
+// factIndent is the distance between the names and the values of the heading.
 const factIndent = 30.0
 
-// heading draws what stands above the first page's table, and returns where it
-// ends.
+// heading draws the part of the first page above the table and returns the y
+// of its end.
 func (d *drawing) heading() float64 {
 	d.bold(margin, margin+9, 22, ink, "Invoice")
 	d.text(margin, margin+16, nameSize, faint, seller)
@@ -125,17 +128,17 @@ func (d *drawing) heading() float64 {
 	return margin + headingHeight + emailHeight(d.set, d.inv)
 }
 
-// badge draws the mark in its box, in the upper right corner.
+// badge draws the mark in a box in the upper right corner.
 func (d *drawing) badge() {
 	const size, height, padding = 13, 9.0, 4.0
-	width := d.set.width(d.mark.word, size, true) + 2*padding
+	width := d.set.width(d.mark.word, size, bold) + 2*padding
 	c := d.mark.colour
 	d.pdf.SetFillColor(c.r, c.g, c.b)
 	d.pdf.RoundedRect(right-width, margin+1.5, width, height, 1.5, "1234", "F")
 	d.bold(right-width+padding, margin+7.7, size, colour{255, 255, 255}, d.mark.word)
 }
 
-// tableHead draws the names of the columns and returns where it ends.
+// tableHead draws the titles of the columns and returns the y of its end.
 func (d *drawing) tableHead(y float64) float64 {
 	d.pdf.SetFillColor(shade.r, shade.g, shade.b)
 	d.pdf.Rect(margin, y, right-margin, headHeight-1.5, "F")
@@ -143,16 +146,16 @@ func (d *drawing) tableHead(y float64) float64 {
 		if c.flushLeft {
 			d.bold(c.x, y+4.5, smallSize, ink, c.title)
 		} else {
-			d.flushRight(c.x, y+4.5, smallSize, ink, c.title, true)
+			d.flushRight(c.x, y+4.5, smallSize, ink, c.title, bold)
 		}
 	}
 	return y + headHeight
 }
 
-// row draws an item and returns where it ends.
+// row draws an item and returns the y of its end.
 func (d *drawing) row(r *row, y float64) float64 {
 	base := y + rowPadding + 3.2
-	d.flushRight(columns.number.x, base, smallSize, faint, r.number, false)
+	d.flushRight(columns.number.x, base, smallSize, faint, r.number, regular)
 	for i, line := range r.name {
 		d.text(columns.name.x, base+float64(i)*lineHeight, nameSize, ink, line)
 	}
@@ -169,11 +172,11 @@ func (d *drawing) row(r *row, y float64) float64 {
 	return end
 }
 
-// totals draws the sum, and whether it is due.
+// totals draws the total and the sentence of the mark.
 func (d *drawing) totals(y float64) {
 	total := d.inv.Order.Total
 	text := money(total.Amount, total.Currency) + " " + d.set.clean(total.Currency)
 	d.bold(columns.sku.x, y+10, 12, ink, "Total")
-	d.flushRight(right, y+10, 12, ink, text, true)
-	d.flushRight(right, y+17, nameSize, d.mark.colour, d.mark.sentence, false)
+	d.flushRight(right, y+10, 12, ink, text, bold)
+	d.flushRight(right, y+17, nameSize, d.mark.colour, d.mark.sentence, regular)
 }

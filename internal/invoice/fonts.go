@@ -9,159 +9,99 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// What each font has, and where it is from: fonts/README.md. They are strings,
-// for fpdf gets a copy of its own: it writes into a font that it cuts.
+// The fonts; fonts/README.md lists their coverage and origin. They are strings
+// so that each drawing gets its own copy: fpdf modifies the bytes of a font.
 var (
 	//go:embed fonts/NotoSans-Regular.ttf
 	notoSans string
 	//go:embed fonts/NotoSans-Bold.ttf
 	notoSansBold string
-	//go:embed fonts/DroidSansFallbackFull.ttf
-	droidSansFallback string
-	//go:embed fonts/NanumSquareR.ttf
-	nanumSquare string
 )
 
-// faceID is a font's place in faces.
-type faceID int
+// fontFamily is the name of the fonts in fpdf.
+const fontFamily = "sans"
 
-// The fonts. A letter is drawn in the first one that has it.
+// weight selects a font of the family. Both have the same characters.
+type weight int
+
 const (
-	plain faceID = iota
-	eastAsian
-	korean
-	faceCount
-	bold = faceCount // has the letters of plain; for our own words only
+	regular weight = iota
+	bold
+	weightCount
 )
 
-// face is one font.
-type face struct {
-	family, style string // as fpdf knows it
-	data          string
-	parsed        *sfnt.Font
+// fontFace is one font of the family.
+type fontFace struct {
+	style  string // in fpdf
+	data   string
+	parsed *sfnt.Font
 }
 
-// faces parses all fonts, once for all drawings: sfnt fonts may be read at the
-// same time, each reader with its own buffer.
-var faces = sync.OnceValue(func() [faceCount + 1]face {
-	list := [...]face{
-		plain:     {family: "sans", data: notoSans},
-		eastAsian: {family: "han", data: droidSansFallback},
-		korean:    {family: "hangul", data: nanumSquare},
-		bold:      {family: "sans", style: "B", data: notoSansBold},
-	}
-	for i := range list {
-		parsed, err := sfnt.Parse([]byte(list[i].data))
-		if err != nil { // they are embedded: a test draws with each
+// fontFaces parses the fonts once. A parsed font is safe for concurrent use by
+// readers that each have their own buffer.
+var fontFaces = sync.OnceValue(func() [weightCount]fontFace {
+	faces := [...]fontFace{regular: {data: notoSans}, bold: {style: "B", data: notoSansBold}}
+	for i := range faces {
+		parsed, err := sfnt.Parse([]byte(faces[i].data))
+		if err != nil { // the fonts are embedded
 			panic(err)
 		}
-		list[i].parsed = parsed
+		faces[i].parsed = parsed
 	}
-	return list
+	return faces
 })
 
-// glyph is how a letter is drawn.
-type glyph struct {
-	face  faceID
-	width float64 // thousandths of the font's size
-	known bool    // some font has it
-}
-
-// typesetter knows how letters are drawn. It is for one drawing, in one
-// goroutine.
+// typesetter measures and wraps text. It belongs to one drawing and is not safe
+// for concurrent use.
 type typesetter struct {
-	buffer sfnt.Buffer
-	seen   map[rune]glyph
-	heavy  map[rune]glyph // in bold
+	buffer   sfnt.Buffer
+	advances [weightCount]map[rune]float64
 }
 
 func newTypesetter() *typesetter {
-	return &typesetter{seen: map[rune]glyph{}, heavy: map[rune]glyph{}}
+	return &typesetter{advances: [weightCount]map[rune]float64{regular: {}, bold: {}}}
 }
 
-// beyond is the first letter that can't be drawn: fpdf writes two bytes a
-// letter, and knows the last of them as "no letter".
-const beyond = 0xFFFF
+// noGlyph is the advance of a character that the font doesn't have.
+const noGlyph = -1
 
-// glyph returns how r is drawn; one that isn't known has no width.
-func (t *typesetter) glyph(r rune) glyph {
-	if g, seen := t.seen[r]; seen {
-		return g
+// firstUndrawable is the first code point that can't be drawn: fpdf writes
+// UCS-2 and reserves its last value.
+const firstUndrawable = 0xFFFF
+
+// advance returns the width of r in thousandths of the font size, or noGlyph.
+func (t *typesetter) advance(r rune, w weight) float64 {
+	width, cached := t.advances[w][r]
+	if !cached {
+		width = t.measure(r, fontFaces()[w].parsed)
+		t.advances[w][r] = width
 	}
-	var g glyph
-	for id := plain; id < faceCount && r < beyond && !g.known; id++ {
-		g = t.look(id, r)
-	}
-	t.seen[r] = g
-	return g
+	return width
 }
 
-// boldGlyph is glyph for the bold font, where that has r.
-func (t *typesetter) boldGlyph(r rune) glyph {
-	g, seen := t.heavy[r]
-	if !seen {
-		if g = t.look(bold, r); !g.known || r >= beyond {
-			g = t.glyph(r)
-		}
-		t.heavy[r] = g
-	}
-	return g
-}
-
-// perMille asks for widths in thousandths of the font's size.
+// perMille makes sfnt return widths in thousandths of the font size.
 var perMille = fixed.I(1000)
 
-func (t *typesetter) look(id faceID, r rune) glyph {
-	parsed := faces()[id].parsed
+func (t *typesetter) measure(r rune, parsed *sfnt.Font) float64 {
 	index, err := parsed.GlyphIndex(&t.buffer, r)
-	if err != nil || index == 0 {
-		return glyph{}
+	if err != nil || index == 0 || r >= firstUndrawable {
+		return noGlyph
 	}
 	advance, err := parsed.GlyphAdvance(&t.buffer, index, perMille, font.HintingNone)
 	if err != nil {
-		return glyph{}
+		return noGlyph
 	}
-	return glyph{face: id, width: float64(advance.Round()), known: true}
+	return float64(advance.Round())
 }
 
-// run is a stretch of text in one font.
-type run struct {
-	face  faceID
-	text  string
-	width float64 // thousandths of the font's size
-}
-
-// runs splits text by the fonts that have its letters, which clean has seen to.
-func (t *typesetter) runs(text string, heavy bool) []run {
-	var list []run
-	start := 0
-	for i, r := range text {
-		g := t.glyph(r)
-		if heavy {
-			g = t.boldGlyph(r)
-		}
-		if last := len(list) - 1; last < 0 || list[last].face != g.face {
-			if last >= 0 {
-				list[last].text = text[start:i]
-			}
-			list, start = append(list, run{face: g.face}), i
-		}
-		list[len(list)-1].width += g.width
-	}
-	if last := len(list) - 1; last >= 0 {
-		list[last].text = text[start:]
-	}
-	return list
-}
-
-// inch is 25.4 mm and 72 points.
+// millimetresPerPoint follows from an inch of 25.4 mm or 72 points.
 const millimetresPerPoint = 25.4 / 72
 
-// width returns how wide text is at a size in points, in millimetres.
-func (t *typesetter) width(text string, points float64, heavy bool) float64 {
+// width returns the width of clean text in millimetres, at a size in points.
+func (t *typesetter) width(text string, points float64, w weight) float64 {
 	var sum float64
-	for _, r := range t.runs(text, heavy) {
-		sum += r.width
+	for _, r := range text {
+		sum += t.advance(r, w)
 	}
 	return sum / 1000 * points * millimetresPerPoint
 }

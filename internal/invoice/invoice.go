@@ -1,10 +1,9 @@
-// Package invoice draws the invoice of an order as a PDF: a pure function of
-// what it says, without I/O, without a clock. The same invoice gives the same
-// bytes, so that it can be tagged and cached.
+// Package invoice draws the invoice of an order as a PDF. Drawing is a pure
+// function without I/O or a clock: the same invoice gives the same bytes, so
+// that it can be tagged and cached.
 //
-// Drawing takes milliseconds of a core (parsing and cutting fonts are most of
-// it): callers bound how many are drawn at once. Which orders there are, and
-// whose they are, is package shop's.
+// A drawing takes milliseconds of CPU time, most of it to parse and subset
+// fonts. Callers limit how many run at once.
 package invoice
 
 import (
@@ -17,13 +16,13 @@ import (
 	"ratelimiter/models"
 )
 
-// Version is part of every tag. Raise it when the same invoice is drawn
-// differently, so that nobody keeps the old drawing.
-const Version = 1
+// Version is part of every tag. Raise it when the drawing of the same invoice
+// changes, so that clients discard the old one.
+const Version = 2
 
-// Draw returns the invoice as a PDF. It may be called from any number of
-// goroutines. Between pages, and before each costly step, it looks at ctx; its
-// error is ctx's, or one that says what could not be drawn.
+// Draw returns the invoice as a PDF. It is safe for concurrent use. It checks
+// ctx before each page and before the final encoding. Errors: ctx's, and
+// failures to draw.
 func Draw(ctx context.Context, inv models.Invoice) ([]byte, error) {
 	set := newTypesetter()
 	sheets := paginate(set, inv)
@@ -40,14 +39,14 @@ func Draw(ctx context.Context, inv models.Invoice) ([]byte, error) {
 	return d.bytes()
 }
 
-// Tag returns a strong entity tag of what Draw would return, at a thousandth of
-// its cost: two invoices have the same tag when they say the same.
+// Tag returns a strong entity tag of the PDF that Draw returns, at a thousandth
+// of its cost. Invoices with equal content have the same tag.
 func Tag(inv models.Invoice) string { return tag(Version, inv) }
 
 func tag(version int, inv models.Invoice) string {
 	hash := sha256.New()
 	hash.Write([]byte(strconv.Itoa(version)))
-	if err := json.NewEncoder(hash).Encode(inv); err != nil { // our own structs of strings, numbers and times
+	if err := json.NewEncoder(hash).Encode(inv); err != nil { // an Invoice always encodes
 		panic(err)
 	}
 	return `"` + hex.EncodeToString(hash.Sum(nil)[:16]) + `"`

@@ -25,38 +25,38 @@ func draw(t testing.TB, inv models.Invoice) ([]byte, document) {
 	return pdf, read(t, pdf)
 }
 
-func TestTwoHundredItemsStandOnceEachWithTheirTotals(t *testing.T) {
+func TestDraw_items(t *testing.T) {
 	inv := order(200)
 	pdf, doc := draw(t, inv)
 	if doc.pages < 5 || doc.pages > 12 {
-		t.Errorf("%d pages for 200 items", doc.pages)
+		t.Errorf("got %d pages for 200 items; want 5 to 12", doc.pages)
 	}
 	if len(pdf) > 100<<10 {
-		t.Errorf("%d bytes: are whole fonts in it?", len(pdf))
+		t.Errorf("got %d bytes; want at most 100 KiB: fonts must be subset", len(pdf))
 	}
 	all := "\n" + doc.text() + "\n"
 	for i, item := range inv.Order.Items {
 		line := fmt.Sprintf("\n%d|Product number %d|SKU-%04d|%d|%s|%s\n", i+1, i, i, item.Quantity,
 			money(item.UnitPrice.Amount, "EUR"), money(item.UnitPrice.Amount*item.Quantity, "EUR"))
 		if n := strings.Count(all, line); n != 1 {
-			t.Errorf("item %d stands %d times: %q", i+1, n, line)
+			t.Errorf("item %d is drawn %d times; want 1: %q", i+1, n, line)
 		}
 	}
 	for page := 1; page <= doc.pages; page++ {
 		lines := doc.lines(page)
 		if !slices.Contains(lines, "#|Item|SKU|Quantity|Unit price|Total") {
-			t.Errorf("page %d has no head of the table: %q", page, lines)
+			t.Errorf("page %d has no table head: %q", page, lines)
 		}
 		if last := lines[len(lines)-1]; last != fmt.Sprintf("RateLimiter Shop|page %d of %d", page, doc.pages) {
 			t.Errorf("page %d ends with %q", page, last)
 		}
 	}
 	if total := "\nTotal|" + money(inv.Order.Total.Amount, "EUR") + " EUR\n"; strings.Count(all, total) != 1 {
-		t.Errorf("%q stands %d times", total, strings.Count(all, total))
+		t.Errorf("%q is drawn %d times; want 1", total, strings.Count(all, total))
 	}
 }
 
-func TestTheHeadingSaysWhoseOrderItIs(t *testing.T) {
+func TestDraw_heading(t *testing.T) {
 	inv := order(1)
 	inv.Order.Email = strings.Repeat("a.long.address.", 16) + "@example.com"
 	inv.Order.CreatedAt = time.Date(2026, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600)) // still 2025 in UTC
@@ -68,17 +68,17 @@ func TestTheHeadingSaysWhoseOrderItIs(t *testing.T) {
 		}
 	}
 	if address := strings.ReplaceAll(all, "\n", ""); !strings.Contains(address, "Buyer|"+inv.Order.Email+"Status") {
-		t.Errorf("the address isn't whole:\n%s", all)
+		t.Errorf("the address is incomplete:\n%s", all)
 	}
 }
 
-func TestEachStateIsMarked(t *testing.T) {
+func TestDraw_status(t *testing.T) {
 	reason := "payment_declined"
 	for status, want := range map[models.OrderStatus][]string{
 		models.OrderPending:   {"UNPAID", "Status|Unpaid", "This invoice is not paid yet."},
 		models.OrderConfirmed: {"PAID", "Status|Paid", "Paid in full"},
 		models.OrderCancelled: {"CANCELLED", "Status|Cancelled: payment declined", "nothing is due"},
-		"refunded":            {"UNPAID"}, // a state to come: never paid by mistake
+		"refunded":            {"UNPAID"}, // an unknown status
 	} {
 		inv := order(60)
 		inv.Order.Status = status
@@ -99,22 +99,22 @@ func TestEachStateIsMarked(t *testing.T) {
 	}
 }
 
-func TestTheSameInvoiceIsTheSameBytes(t *testing.T) {
+func TestDraw_deterministic(t *testing.T) {
 	inv := named(order(40), names...)
 	want, _ := draw(t, inv)
 	var group sync.WaitGroup
-	for range 4 { // at the same time, too: fonts are shared
+	for range 4 { // concurrently: drawings share the parsed fonts
 		group.Go(func() {
 			got, err := Draw(t.Context(), inv)
 			if err != nil || string(got) != string(want) {
-				t.Errorf("another drawing of the same invoice differs: %v", err)
+				t.Errorf("drawings of the same invoice differ (error %v)", err)
 			}
 		})
 	}
 	group.Wait()
 }
 
-func TestTheOnlyTimesInADocumentAreTheOrders(t *testing.T) {
+func TestDraw_timestamps(t *testing.T) {
 	pdf, _ := draw(t, order(1))
 	for _, want := range []string{"/CreationDate (D:20260310123045", "/ModDate (D:20260310123145"} {
 		if !bytes.Contains(pdf, []byte(want)) {
@@ -122,11 +122,11 @@ func TestTheOnlyTimesInADocumentAreTheOrders(t *testing.T) {
 		}
 	}
 	if n := bytes.Count(pdf, []byte("(D:")); n != 2 {
-		t.Errorf("%d times", n)
+		t.Errorf("got %d timestamps; want 2", n)
 	}
 }
 
-func TestALargeNumberIsSmallNotCut(t *testing.T) {
+func TestDraw_large_amounts(t *testing.T) {
 	inv := order(1)
 	inv.Order.Items[0].Quantity = 10_000
 	inv.Order.Items[0].UnitPrice.Amount = 900_000_000_000_000
@@ -141,35 +141,34 @@ func TestALargeNumberIsSmallNotCut(t *testing.T) {
 		}
 		w := doc.words[at]
 		left := w.x * millimetresPerPoint
-		if end := left + set.width(text, w.size, false); left < c.x-c.width-0.1 || end > c.x+0.1 {
-			t.Errorf("%s stands from %.1f to %.1f; its column from %.1f to %.1f", text, left, end, c.x-c.width, c.x)
+		if end := left + set.width(text, w.size, regular); left < c.x-c.width-0.1 || end > c.x+0.1 {
+			t.Errorf("%s spans %.1f to %.1f; its column spans %.1f to %.1f", text, left, end, c.x-c.width, c.x)
 		}
 	}
 }
 
-// drawn is the hash of what order(40) with all names looked like in a version.
-var drawn = map[int]string{1: "af02955dce0a3908"}
+// drawingHash is the hash of the streams of order(40) with all names in the
+// current Version.
+const drawingHash = "724e530a6bdba834"
 
-func TestAChangedDrawingHasAnotherVersion(t *testing.T) {
+func TestVersion(t *testing.T) {
 	_, doc := draw(t, named(order(40), names...))
 	hash := sha256.New()
-	for _, stream := range doc.streams { // inflated: how well they are deflated doesn't matter
+	for _, stream := range doc.streams { // inflated: independent of the compressor
 		hash.Write(stream)
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)[:8]); got != drawn[Version] {
-		t.Errorf("the drawing has changed: raise Version, and note %s for it", got)
+	if got := hex.EncodeToString(hash.Sum(nil)[:8]); got != drawingHash {
+		t.Errorf("the drawing has changed: raise Version and set drawingHash to %q", got)
 	}
 }
 
-func tagOf(version int) string { return tag(version, order(2)) }
-
-func TestTheTagFollowsWhatTheInvoiceSays(t *testing.T) {
-	tag := Tag(order(2))
-	if tag != Tag(order(2)) || len(tag) != 34 || tag[0] != '"' || tag[33] != '"' {
-		t.Errorf("tag %s, and then %s", tag, Tag(order(2)))
+func TestTag(t *testing.T) {
+	want := Tag(order(2))
+	if again := Tag(order(2)); want != again || len(want) != 34 || want[0] != '"' || want[33] != '"' {
+		t.Errorf("got tags %s and %s; want the same strong tag", want, again)
 	}
-	if tag == tagOf(Version+1) {
-		t.Error("another version of the drawing, and the same tag")
+	if tag(Version+1, order(2)) == want {
+		t.Error("the tag doesn't depend on Version")
 	}
 	for what, change := range map[string]func(*models.Invoice){
 		"status":   func(inv *models.Invoice) { inv.Order.Status = models.OrderPending },
@@ -180,38 +179,38 @@ func TestTheTagFollowsWhatTheInvoiceSays(t *testing.T) {
 	} {
 		inv := order(2)
 		change(&inv)
-		if Tag(inv) == tag {
-			t.Errorf("another %s, and the same tag", what)
+		if Tag(inv) == want {
+			t.Errorf("the tag doesn't depend on: %s", what)
 		}
 	}
 }
 
-// impatient is a context that ends after it was looked at some times.
-type impatient struct {
+// countdownContext is canceled after a number of calls of Err.
+type countdownContext struct {
 	context.Context
-	looks, after int
+	calls, limit int
 }
 
-func (c *impatient) Err() error {
-	if c.looks++; c.looks > c.after {
+func (c *countdownContext) Err() error {
+	if c.calls++; c.calls > c.limit {
 		return context.Canceled
 	}
 	return nil
 }
 
-func TestADrawingEndsBetweenPagesWhenNobodyWantsIt(t *testing.T) {
+func TestDraw_canceled(t *testing.T) {
 	inv := order(200)
 	_, doc := draw(t, inv)
-	for after := range doc.pages + 1 {
-		ctx := &impatient{Context: t.Context(), after: after}
+	for limit := range doc.pages + 1 {
+		ctx := &countdownContext{Context: t.Context(), limit: limit}
 		if pdf, err := Draw(ctx, inv); !errors.Is(err, context.Canceled) || pdf != nil {
-			t.Fatalf("drawn to the end though ctx ended at its look %d: %v", after+1, err)
+			t.Fatalf("canceled at check %d: got error %v; want %v", limit+1, err, context.Canceled)
 		}
-		if ctx.looks != after+1 {
-			t.Errorf("looked %d times; want %d", ctx.looks, after+1)
+		if ctx.calls != limit+1 {
+			t.Errorf("ctx was checked %d times; want %d", ctx.calls, limit+1)
 		}
 	}
-	if _, err := Draw(&impatient{Context: t.Context(), after: doc.pages + 1}, inv); err != nil {
-		t.Errorf("ctx lasted: %v", err)
+	if _, err := Draw(&countdownContext{Context: t.Context(), limit: doc.pages + 1}, inv); err != nil {
+		t.Errorf("not canceled: got error %v", err)
 	}
 }

@@ -6,32 +6,32 @@ import (
 	"ratelimiter/models"
 )
 
-// The page, A4, in millimetres; sizes of letters in points.
+// Dimensions of the A4 page in millimetres; font sizes in points.
 const (
 	pageWidth, pageHeight = 210.0, 297.0
 	margin                = 18.0
 	right                 = pageWidth - margin
-	bottom                = pageHeight - 22.0 // below it stands the footer
+	bottom                = pageHeight - 22.0 // above the footer
 	nameSize, smallSize   = 9.5, 8.5
 	lineHeight            = 4.4
-	rowPadding            = 1.8 // above and below a row's lines
-	headHeight            = 8.0 // the table's head
+	rowPadding            = 1.8 // above and below the lines of a row
+	headHeight            = 8.0 // of the table
 	headingHeight         = 66.0
-	runningHeight         = 10.0 // the heading of the pages after the first
+	runningHeight         = 10.0 // of the pages after the first
 	totalsHeight          = 26.0
 	maxNameLines          = 3
 	maxSKULines           = 2
 	maxEmailLines         = 6
 )
 
-// column is one of the table: x is its edge on the side that its text keeps to.
+// column is a column of the table. x is the edge that its text is aligned to.
 type column struct {
 	title     string
 	x, width  float64
 	flushLeft bool
 }
 
-// columns of the table, from left to right.
+// columns are the columns of the table, from left to right.
 var columns = struct{ number, name, sku, quantity, unit, total column }{
 	number:   column{"#", margin + 7, 7, false},
 	name:     column{"Item", margin + 11, 66, true},
@@ -41,7 +41,7 @@ var columns = struct{ number, name, sku, quantity, unit, total column }{
 	total:    column{"Total", right, 24, false},
 }
 
-// row is one item, ready to draw.
+// row is the laid-out text of one item.
 type row struct {
 	number, quantity, unit, total string
 	name, sku                     []string // lines
@@ -51,14 +51,14 @@ func (r *row) height() float64 {
 	return float64(max(len(r.name), len(r.sku), 1))*lineHeight + 2*rowPadding
 }
 
-// sheet is what one page holds.
+// sheet is the content of one page.
 type sheet struct {
 	rows   []row
-	totals bool // the sum stands here, below the rows
+	totals bool // below the rows
 }
 
-// paginate lays the items out. A row is never split; the totals stand on the
-// last page, alone where there is no room below the last row.
+// paginate distributes the items over pages. A row is never split. The totals
+// are on the last page, alone if there is no room below the last row.
 func paginate(t *typesetter, inv models.Invoice) []sheet {
 	sheets := []sheet{{}}
 	y := margin + headingHeight + emailHeight(t, inv) + headHeight
@@ -82,7 +82,7 @@ func paginate(t *typesetter, inv models.Invoice) []sheet {
 	return sheets
 }
 
-// newRow makes the row of the item at index.
+// newRow lays out the item at index.
 func newRow(t *typesetter, inv models.Invoice, index int) row {
 	item := inv.Order.Items[index]
 	product := inv.Products[item.ProductID]
@@ -96,17 +96,18 @@ func newRow(t *typesetter, inv models.Invoice, index int) row {
 		sku:      t.wrap(t.clean(product.SKU), columns.sku.width, smallSize, maxSKULines),
 		quantity: grouped(strconv.FormatInt(item.Quantity, 10)),
 		unit:     money(item.UnitPrice.Amount, item.UnitPrice.Currency),
-		// It is no larger than the order's total, which was checked to fit.
+		// No overflow: the order's total, which is no less, was checked on creation.
 		total: money(item.UnitPrice.Amount*item.Quantity, item.UnitPrice.Currency),
 	}
 }
 
-// emailLines are the buyer's address, whole: 254 bytes are at most six lines.
+// emailLines returns the lines of the buyer's address, uncut: 254 bytes take at
+// most maxEmailLines.
 func emailLines(t *typesetter, inv models.Invoice) []string {
 	return t.wrap(t.clean(inv.Order.Email), right-margin-factIndent, nameSize, maxEmailLines)
 }
 
-// emailHeight is what the buyer's address takes beyond its first line.
+// emailHeight returns the height of the buyer's address below its first line.
 func emailHeight(t *typesetter, inv models.Invoice) float64 {
 	return float64(max(len(emailLines(t, inv)), 1)-1) * lineHeight
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// minorDigits are the digits behind the point of the currencies that don't have
-// two (ISO 4217, list one: "minor units").
+// minorDigits is the number of decimals of the currencies that don't have two
+// (ISO 4217, list one: "minor units").
 var minorDigits = map[string]int{
 	"BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0,
 	"UYI": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
@@ -14,8 +14,8 @@ var minorDigits = map[string]int{
 	"CLF": 4, "UYW": 4,
 }
 
-// money writes an amount of minor units in major ones, thousands apart:
-// 123456 EUR is 1,234.56.
+// money formats an amount of minor units in major units with thousands
+// separators: 123456 EUR is 1,234.56.
 func money(amount int64, currency string) string {
 	digits, special := minorDigits[currency]
 	if !special {
@@ -23,7 +23,7 @@ func money(amount int64, currency string) string {
 	}
 	sign, size := "", uint64(amount)
 	if amount < 0 {
-		sign, size = "-", -size // right for the smallest int64 too
+		sign, size = "-", -size // correct for math.MinInt64 too
 	}
 	text := strconv.FormatUint(size, 10)
 	if missing := digits + 1 - len(text); missing > 0 {
@@ -36,7 +36,7 @@ func money(amount int64, currency string) string {
 	return sign + grouped(whole) + part
 }
 
-// grouped sets a comma before every third digit from the end.
+// grouped inserts thousands separators into digits.
 func grouped(digits string) string {
 	first := (len(digits)-1)%3 + 1
 	var out strings.Builder

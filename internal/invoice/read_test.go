@@ -12,19 +12,20 @@ import (
 	"unicode/utf16"
 )
 
-// word is a text of a drawn page, in points from the lower left corner.
+// word is a piece of text on a page. Coordinates are points from the lower left
+// corner.
 type word struct {
 	page int // from 1
 	x, y float64
-	size float64 // of its letters
+	size float64 // of the font
 	text string
 }
 
-// document is a PDF, read back.
+// document is a parsed PDF.
 type document struct {
 	pages   int
 	words   []word
-	streams [][]byte // inflated, in their order
+	streams [][]byte // inflated, in file order
 }
 
 var (
@@ -33,11 +34,11 @@ var (
 	shown       = regexp.MustCompile(`(?s)BT /F\w+ ([\d.]+) Tf ET|BT ([\d.-]+) ([\d.-]+) Td \(((?:[^\\()]|\\.)*)\) ?Tj ET`)
 )
 
-// read inflates the streams of a PDF and decodes what its pages show.
+// read parses a PDF and decodes the text of its pages.
 func read(t testing.TB, pdf []byte) document {
 	t.Helper()
 	if !bytes.HasPrefix(pdf, []byte("%PDF-1.")) || !bytes.HasSuffix(bytes.TrimSpace(pdf), []byte("%%EOF")) {
-		t.Fatalf("no PDF: %.40q", pdf)
+		t.Fatalf("not a PDF: %.40q", pdf)
 	}
 	var doc document
 	for rest := pdf; ; {
@@ -75,7 +76,7 @@ func readWords(t testing.TB, content []byte, page int) []word {
 	return words
 }
 
-// decode reads a string of a PDF: escaped bytes of big-endian UTF-16.
+// decode decodes a PDF string: escaped bytes of big-endian UTF-16.
 func decode(t testing.TB, escaped []byte) string {
 	t.Helper()
 	var plain []byte
@@ -90,7 +91,7 @@ func decode(t testing.TB, escaped []byte) string {
 		plain = append(plain, escaped[i])
 	}
 	if len(plain)%2 != 0 {
-		t.Fatalf("half a letter in %q", escaped)
+		t.Fatalf("odd number of bytes in %q", escaped)
 	}
 	var units []uint16
 	for pair := range slices.Chunk(plain, 2) {
@@ -99,8 +100,8 @@ func decode(t testing.TB, escaped []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// lines joins what stands on one height of a page, from left to right, with a
-// bar between columns and nothing between the fonts of one text.
+// lines returns the lines of a page from top to bottom, with a bar between the
+// words of a line.
 func (d *document) lines(page int) []string {
 	byHeight := map[float64][]word{}
 	var heights []float64
@@ -128,7 +129,7 @@ func (d *document) lines(page int) []string {
 	return lines
 }
 
-// text is everything that the pages show, a line each.
+// text returns the lines of all pages.
 func (d *document) text() string {
 	var all []string
 	for page := 1; page <= d.pages; page++ {

@@ -12,7 +12,7 @@ type OrderReader interface {
 	Get(ctx context.Context, owner, id string) (models.Order, error)
 }
 
-// Service makes the invoices of orders.
+// Service reads and draws the invoices of orders.
 type Service struct {
 	orders OrderReader
 }
@@ -32,7 +32,7 @@ func (s *Service) Read(ctx context.Context, owner, id string) (models.Invoice, e
 	return models.Invoice{Order: order, Products: products}, err
 }
 
-// Tag returns a strong entity tag of what Draw returns.
+// Tag returns a strong entity tag of the PDF that Draw returns.
 func (*Service) Tag(inv models.Invoice) string { return Tag(inv) }
 
 // Draw returns the invoice as a PDF. It takes milliseconds of CPU time and

@@ -8,18 +8,19 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxText bounds, in bytes, what is looked at of one name: more than is ever
-// drawn, and little enough that no name can make a drawing dear.
+// maxText is the number of bytes of a text that are processed: more than fits
+// its column, and few enough to bound the cost of a drawing.
 const maxText = 2000
 
-// unknown stands for what no font has.
-const unknown = '\uFFFD'
+// replacement is drawn for characters that the fonts don't have.
+const replacement = '\uFFFD'
 
-// clean makes text fit to draw on one line: composed (NFC), white space of any
-// kind one blank, what has no shape of its own (controls, marks of direction,
-// joiners, variation selectors) left out, and what no font has replaced.
+// clean prepares text for drawing on one line. It composes the text (NFC),
+// reduces white space to single spaces, removes invisible characters (controls,
+// directional marks, joiners, variation selectors) and replaces those that the
+// fonts don't have.
 func (t *typesetter) clean(text string) string {
-	text = norm.NFC.String(strings.ToValidUTF8(head(text, maxText), string(unknown)))
+	text = norm.NFC.String(strings.ToValidUTF8(head(text, maxText), string(replacement)))
 	var out strings.Builder
 	gap := false
 	for _, r := range text {
@@ -29,8 +30,8 @@ func (t *typesetter) clean(text string) string {
 			continue
 		case unicode.Is(unicode.C, r) && !unicode.Is(unicode.Co, r), unicode.Is(unicode.Variation_Selector, r):
 			continue
-		case !t.glyph(r).known:
-			r = unknown
+		case t.advance(r, regular) == noGlyph:
+			r = replacement
 		}
 		if gap {
 			out.WriteByte(' ')
@@ -41,7 +42,7 @@ func (t *typesetter) clean(text string) string {
 	return out.String()
 }
 
-// head returns at most n bytes of text, and no half letter.
+// head returns the first n bytes of text, or fewer to keep characters whole.
 func head(text string, n int) string {
 	if len(text) <= n {
 		return text
@@ -52,18 +53,18 @@ func head(text string, n int) string {
 	return text[:n]
 }
 
-// ellipsis ends what was cut.
+// ellipsis ends truncated text.
 const ellipsis = "…"
 
-// wrap breaks clean text into at most most lines of width millimetres at a size
-// in points: at blanks, behind hyphens and slashes, and around ideographs; where
-// there is none of these, anywhere. What doesn't fit is cut, and says so.
-func (t *typesetter) wrap(text string, width, points float64, most int) []string {
+// wrap breaks clean text into at most maxLines lines of width millimetres at a
+// size in points: at spaces, after hyphens and slashes, otherwise anywhere.
+// Text that doesn't fit ends with an ellipsis.
+func (t *typesetter) wrap(text string, width, points float64, maxLines int) []string {
 	room := width / points / millimetresPerPoint * 1000
 	var lines []string
 	for text != "" {
 		fits := t.fitting(text, room)
-		if len(lines) == most-1 && fits < len(text) {
+		if len(lines) == maxLines-1 && fits < len(text) {
 			return append(lines, t.cut(text, room))
 		}
 		lines = append(lines, strings.TrimRight(text[:fits], " "))
@@ -72,7 +73,7 @@ func (t *typesetter) wrap(text string, width, points float64, most int) []string
 	return lines
 }
 
-// fitting returns how many bytes of text go on a line, at least one letter.
+// fitting returns how many bytes of text fit on a line, at least one character.
 func (t *typesetter) fitting(text string, room float64) int {
 	var used float64
 	var before rune
@@ -81,7 +82,7 @@ func (t *typesetter) fitting(text string, room float64) int {
 		if i > 0 && mayBreak(before, r) {
 			breakAt = i
 		}
-		used += t.glyph(r).width
+		used += t.advance(r, regular)
 		if used > room && i > 0 && r != ' ' {
 			if breakAt > 0 {
 				return breakAt
@@ -93,28 +94,20 @@ func (t *typesetter) fitting(text string, room float64) int {
 	return len(text)
 }
 
-// mayBreak reports whether a line may end between two letters.
+// mayBreak reports whether a line may end between two characters.
 func mayBreak(before, after rune) bool {
-	switch {
-	case unicode.Is(unicode.M, after), after == ' ':
+	if unicode.Is(unicode.M, after) || after == ' ' {
 		return false
-	case before == ' ', before == '-', before == '/':
-		return true
-	default:
-		return ideographic(before) && !unicode.IsPunct(after) || ideographic(after) && !unicode.IsPunct(before)
 	}
+	return before == ' ' || before == '-' || before == '/'
 }
 
-func ideographic(r rune) bool {
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
-}
-
-// cut returns what of text fits before an ellipsis.
+// cut returns the part of text that fits before an ellipsis, and the ellipsis.
 func (t *typesetter) cut(text string, room float64) string {
-	room -= t.glyph([]rune(ellipsis)[0]).width
+	room -= t.advance([]rune(ellipsis)[0], regular)
 	var used float64
 	for i, r := range text {
-		if used += t.glyph(r).width; used > room {
+		if used += t.advance(r, regular); used > room {
 			return strings.TrimRight(text[:i], " ") + ellipsis
 		}
 	}
