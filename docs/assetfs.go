@@ -9,10 +9,10 @@ import (
 	"golang.org/x/net/webdav"
 )
 
-// assetFS lends an fs.FS to gin-swagger, which reads its files through webdav. It is read-only.
+// assetFS is a read-only webdav.FileSystem over an fs.FS: gin-swagger reads its files through webdav.
 type assetFS struct {
 	files http.FileSystem
-	tags  map[string]string // entity tag by file name, in place of the modification times that embedded files lack
+	tags  map[string]string // entity tag by file name; embedded files have no modification times
 }
 
 var _ webdav.FileSystem = (*assetFS)(nil)
@@ -34,7 +34,7 @@ func newAssetFS(fsys fs.FS) *assetFS {
 	return &assetFS{files: http.FS(fsys), tags: tags}
 }
 
-// OpenFile opens a file for reading; any other way to open it is fs.ErrPermission.
+// OpenFile opens a file for reading. Other modes return fs.ErrPermission.
 func (a *assetFS) OpenFile(_ context.Context, name string, flag int, _ os.FileMode) (webdav.File, error) {
 	if flag != os.O_RDONLY {
 		return nil, fs.ErrPermission
@@ -46,7 +46,7 @@ func (a *assetFS) OpenFile(_ context.Context, name string, flag int, _ os.FileMo
 	return assetFile{File: file, tags: a.tags}, nil
 }
 
-// Stat describes a file.
+// Stat implements webdav.FileSystem.
 func (a *assetFS) Stat(ctx context.Context, name string) (os.FileInfo, error) {
 	file, err := a.OpenFile(ctx, name, os.O_RDONLY, 0)
 	if err != nil {
@@ -56,25 +56,25 @@ func (a *assetFS) Stat(ctx context.Context, name string) (os.FileInfo, error) {
 	return file.Stat()
 }
 
-// Mkdir is refused.
+// Mkdir returns fs.ErrPermission.
 func (a *assetFS) Mkdir(context.Context, string, os.FileMode) error { return fs.ErrPermission }
 
-// RemoveAll is refused.
+// RemoveAll returns fs.ErrPermission.
 func (a *assetFS) RemoveAll(context.Context, string) error { return fs.ErrPermission }
 
-// Rename is refused.
+// Rename returns fs.ErrPermission.
 func (a *assetFS) Rename(context.Context, string, string) error { return fs.ErrPermission }
 
-// assetFile is an open file that can't be written.
+// assetFile is an open file. It is read-only.
 type assetFile struct {
 	http.File
 	tags map[string]string
 }
 
-// Write is refused.
+// Write returns fs.ErrPermission.
 func (assetFile) Write([]byte) (int, error) { return 0, fs.ErrPermission }
 
-// Stat describes the file, with its entity tag.
+// Stat returns the file info with the entity tag.
 func (f assetFile) Stat() (fs.FileInfo, error) {
 	info, err := f.File.Stat()
 	if err != nil {
@@ -83,7 +83,7 @@ func (f assetFile) Stat() (fs.FileInfo, error) {
 	return taggedInfo{FileInfo: info, tag: f.tags[info.Name()]}, nil
 }
 
-// taggedInfo tells webdav the entity tag of a file.
+// taggedInfo adds the entity tag that webdav sends.
 type taggedInfo struct {
 	fs.FileInfo
 	tag string
@@ -91,7 +91,7 @@ type taggedInfo struct {
 
 var _ webdav.ETager = taggedInfo{}
 
-// ETag returns the tag; for a file without one webdav makes its own.
+// ETag returns the tag, or webdav.ErrNotImplemented so that webdav generates one.
 func (i taggedInfo) ETag(context.Context) (string, error) {
 	if i.tag == "" {
 		return "", webdav.ErrNotImplemented

@@ -18,7 +18,7 @@ import (
 
 const sampleKey = "rl_live_sample"
 
-// newSampleServer serves the docs pages over the sample description, and one of its operations.
+// newSampleServer serves the pages, the sample description and one of its operations.
 func newSampleServer(t *testing.T) *httptest.Server {
 	t.Helper()
 	spec, err := os.ReadFile("../scripts/openapi/testdata/openapi.json")
@@ -38,7 +38,7 @@ func newSampleServer(t *testing.T) *httptest.Server {
 	return server
 }
 
-// listSampleProducts takes the key in one of the two headers, as the real API does, and counts down from units.
+// listSampleProducts requires the key in exactly one of the two headers. Each call spends one of units.
 func listSampleProducts(units int) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		bearer, header := c.GetHeader("Authorization"), c.GetHeader("X-API-Key")
@@ -54,51 +54,51 @@ func listSampleProducts(units int) gin.HandlerFunc {
 	}
 }
 
-func TestRunAnOperationInABrowser(t *testing.T) {
+func TestSwaggerUI_execute(t *testing.T) {
 	for _, field := range []string{testkit.BearerAuth, testkit.APIKeyAuth} {
 		t.Run(field, func(t *testing.T) {
 			server := newSampleServer(t)
 			browser := testkit.NewBrowser(t)
 			browser.OpenDocs(server.URL)
 			browser.Authorize(field, sampleKey)
-			answer := browser.TryOperation("listProducts")
+			response := browser.TryOperation("listProducts")
 			browser.Screenshot("docs-" + strings.TrimPrefix(field, "#"))
 
-			if answer.Status != "200" {
-				t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+			if response.Status != "200" {
+				t.Errorf("got status %q; want 200; body %s", response.Status, response.Body)
 			}
 			for _, header := range []string{
 				`ratelimit: "burst";r=19;t=1`, `ratelimit-policy: "burst";q=20;w=2`, "x-request-id: req_sample",
 			} {
-				if !strings.Contains(answer.Headers, header) {
-					t.Errorf("the response headers lack %q:\n%s", header, answer.Headers)
+				if !strings.Contains(response.Headers, header) {
+					t.Errorf("header %q is missing in\n%s", header, response.Headers)
 				}
 			}
-			if !strings.Contains(answer.Body, "Blue mug") {
-				t.Errorf("the body is not shown: %s", answer.Body)
+			if !strings.Contains(response.Body, "Blue mug") {
+				t.Errorf("the products are missing in the body %s", response.Body)
 			}
 			if again := browser.TryOperation("listProducts"); !strings.Contains(again.Headers, `ratelimit: "burst";r=18;t=1`) {
-				t.Errorf("the second answer's headers are\n%s\nwant one unit less", again.Headers)
+				t.Errorf("second call: got headers\n%s\nwant one unit less", again.Headers)
 			}
 			checkClean(t, browser, server)
 		})
 	}
 }
 
-func TestKeepTheKeyAndSendItOnce(t *testing.T) {
+func TestSwaggerUI_sends_one_persistent_key(t *testing.T) {
 	server := newSampleServer(t)
 	browser := testkit.NewBrowser(t)
 	browser.OpenDocs(server.URL)
 	browser.Authorize(testkit.BearerAuth, sampleKey)
-	browser.Authorize(testkit.APIKeyAuth, sampleKey) // the API refuses a request with both
-	browser.OpenDocs(server.URL)                     // the keys outlive the page
-	if answer := browser.TryOperation("listProducts"); answer.Status != "200" {
-		t.Errorf("status is %q, want 200; body: %s", answer.Status, answer.Body)
+	browser.Authorize(testkit.APIKeyAuth, sampleKey) // the API rejects requests with both
+	browser.OpenDocs(server.URL)                     // the keys survive a reload
+	if response := browser.TryOperation("listProducts"); response.Status != "200" {
+		t.Errorf("got status %q; want 200; body %s", response.Status, response.Body)
 	}
 	checkClean(t, browser, server)
 }
 
-func TestFollowTheBrowsersColours(t *testing.T) {
+func TestSwaggerUI_colour_scheme(t *testing.T) {
 	server := newSampleServer(t)
 	browser := testkit.NewBrowser(t)
 	browser.OpenDocs(server.URL)
@@ -117,7 +117,7 @@ func TestFollowTheBrowsersColours(t *testing.T) {
 	checkClean(t, browser, server)
 }
 
-func TestTheReferenceShowsEveryOperationInBothColours(t *testing.T) {
+func TestReDoc_operations_and_colour_schemes(t *testing.T) {
 	server := newSampleServer(t)
 	browser := testkit.NewBrowser(t)
 	for _, scheme := range []string{"light", "dark"} {
@@ -125,34 +125,34 @@ func TestTheReferenceShowsEveryOperationInBothColours(t *testing.T) {
 		browser.OpenReference(server.URL)
 		for _, id := range []string{"listProducts", "createProduct", "getProduct", "changeProduct", "livez"} {
 			if !browser.ReferenceShows(id) {
-				t.Errorf("/redoc in %s colours doesn't show %s", scheme, id)
+				t.Errorf("/redoc doesn't show %[2]s in %[1]s colours", scheme, id)
 			}
 		}
-		browser.Do(chromedp.Click(chromedp.CSS("#redoc button:has(.http-verb)"), chromedp.NodeVisible)) // opens the box with the server
+		browser.Do(chromedp.Click(chromedp.CSS("#redoc button:has(.http-verb)"), chromedp.NodeVisible)) // expands the list of servers
 		browser.Screenshot("redoc-" + scheme)
 		checkReadable(t, browser)
 	}
 	checkClean(t, browser, server)
 }
 
-// legible is the contrast that WCAG 2.1 asks of large text, and of what only marks something.
-const legible = 3
+// minContrast is the contrast that WCAG 2.1 requires of large text and graphical objects.
+const minContrast = 3
 
-// checkReadable fails the test when the page shows texts that can hardly be seen.
+// checkReadable fails the test if the page shows texts with less than minContrast.
 func checkReadable(t *testing.T, browser *testkit.Browser) {
 	t.Helper()
-	for _, text := range browser.FaintTexts(legible) {
-		t.Errorf("too faint: %s", text)
+	for _, text := range browser.FaintTexts(minContrast) {
+		t.Errorf("contrast is below %v: %s", minContrast, text)
 	}
 }
 
-// checkClean fails the test when the page broke its Content-Security-Policy or asked another server for anything.
+// checkClean fails the test if the page reported an error, violated its Content-Security-Policy or contacted another host.
 func checkClean(t *testing.T, browser *testkit.Browser, server *httptest.Server) {
 	t.Helper()
 	if faults := browser.Faults(); len(faults) > 0 {
-		t.Errorf("the browser complained:\n%s", strings.Join(faults, "\n"))
+		t.Errorf("the browser reported:\n%s", strings.Join(faults, "\n"))
 	}
 	if hosts := browser.Hosts(); !slices.Equal(hosts, []string{strings.TrimPrefix(server.URL, "http://")}) {
-		t.Errorf("the page asked other hosts: %q", hosts)
+		t.Errorf("the page contacted hosts %q; want only its own", hosts)
 	}
 }

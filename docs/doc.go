@@ -1,6 +1,5 @@
-// Package docs serves the API's description and the pages that show it, all embedded: nothing is loaded from elsewhere.
+// Package docs serves the OpenAPI description and the Swagger UI and ReDoc pages that show it. All files are embedded; the
+// pages load nothing from other servers.
 //
-// docs.go, swagger.json, swagger.yaml and openapi.json are generated from the annotations beside the handlers by
-// scripts/openapi; the prose about the system stands in this folder's Markdown files. The package knows no route, key or
-// limit itself.
+// scripts/openapi generates docs.go, swagger.json, swagger.yaml and openapi.json from the annotations of the handlers.
 package docs

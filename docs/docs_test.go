@@ -28,7 +28,7 @@ func newRouter() *gin.Engine {
 	return router
 }
 
-// get asks router for target, with headers given as name, value, name, value.
+// get sends GET target to router; headers are names and values in turn.
 func get(router http.Handler, target string, headers ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(http.MethodGet, target, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -39,8 +39,8 @@ func get(router http.Handler, target string, headers ...string) *httptest.Respon
 	return response
 }
 
-// vendored pins swagger-ui-dist 5.35.0 and redoc 2.5.4, by folder. When a hash changes, look at the page's
-// Content-Security-Policy anew: the browser tests show whether the new version runs under it.
+// vendored pins swagger-ui-dist 5.35.0 and redoc 2.5.4, by folder. When a hash changes, review the Content-Security-Policy
+// of the page: the browser tests show whether the new version runs under it.
 var vendored = map[string]map[string]string{
 	"swagger-ui": {
 		"favicon-16x16.png":                "af24ad604dd7b3bcda8f975ab973075f4a2f70a4087944a12f8ef8b63a3e07c2",
@@ -58,14 +58,14 @@ var vendored = map[string]map[string]string{
 	},
 }
 
-func TestVendoredFilesAreUnchanged(t *testing.T) {
+func TestVendoredFiles_hashes(t *testing.T) {
 	for folder, pinned := range vendored {
 		entries, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(entries) != len(pinned)+1 { // and the README
-			t.Errorf("%s: %d files, want the %d pinned ones and README.md", folder, len(entries), len(pinned))
+			t.Errorf("%s: got %d files; want the %d pinned ones and README.md", folder, len(entries), len(pinned))
 		}
 		for name, want := range pinned {
 			content, err := os.ReadFile(filepath.Join(folder, name))
@@ -75,13 +75,13 @@ func TestVendoredFilesAreUnchanged(t *testing.T) {
 			}
 			sum := sha256.Sum256(content)
 			if got := hex.EncodeToString(sum[:]); got != want {
-				t.Errorf("%s/%s is not the pinned one: its SHA-256 is %s", folder, name, got)
+				t.Errorf("%s/%s: got SHA-256 %s; want the pinned one", folder, name, got)
 			}
 		}
 	}
 }
 
-func TestEveryFileIsServedAsWhatItIs(t *testing.T) {
+func TestFiles_content_types(t *testing.T) {
 	router := newRouter()
 	for path, contentType := range map[string]string{
 		"/docs":                             "text/html; charset=utf-8",
@@ -104,15 +104,15 @@ func TestEveryFileIsServedAsWhatItIs(t *testing.T) {
 			t.Errorf("%s: status %d with %d bytes", path, response.Code, response.Body.Len())
 		}
 		if got := response.Header().Get("Content-Type"); got != contentType {
-			t.Errorf("%s: Content-Type is %q, want %q", path, got, contentType)
+			t.Errorf("%s: got Content-Type %q; want %q", path, got, contentType)
 		}
 		if got := response.Header().Get("X-Content-Type-Options"); got != "nosniff" {
-			t.Errorf("%s: X-Content-Type-Options is %q, want nosniff", path, got)
+			t.Errorf("%s: got X-Content-Type-Options %q; want nosniff", path, got)
 		}
 	}
 }
 
-func TestFilesAreTheVendoredOnes(t *testing.T) {
+func TestSwaggerUI_serves_vendored_files(t *testing.T) {
 	router := newRouter()
 	for _, name := range []string{"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"} {
 		want, err := os.ReadFile(filepath.Join("swagger-ui", name))
@@ -120,12 +120,12 @@ func TestFilesAreTheVendoredOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := get(router, "/swagger/"+name).Body.String(); got != string(want) {
-			t.Errorf("%s: %d bytes were served, want the %d of the file", name, len(got), len(want))
+			t.Errorf("%s: got %d bytes; want the %d of the file", name, len(got), len(want))
 		}
 	}
 }
 
-func TestPagesHaveTheirPolicy(t *testing.T) {
+func TestPages_content_security_policy(t *testing.T) {
 	const begin, end = "default-src 'self'; script-src 'self'; style-src 'self'", "; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	const swaggerUI = begin + "; img-src 'self' data:" + end
 	const reDoc = begin + " 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='" +
@@ -133,53 +133,53 @@ func TestPagesHaveTheirPolicy(t *testing.T) {
 	router := newRouter()
 	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc} {
 		if got := get(router, path).Header().Get("Content-Security-Policy"); got != want {
-			t.Errorf("%s: Content-Security-Policy is\n%q, want\n%q", path, got, want)
+			t.Errorf("%s: got Content-Security-Policy\n%q; want\n%q", path, got, want)
 		}
 	}
 }
 
 var (
-	elsewhere = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(:]\s*["']?\s*(https?:)?//`)
-	inline    = regexp.MustCompile(`(?is)<script[^>]*>\s*\S+?\s*</script>|<style|\sstyle=|\son[a-z]+=|javascript:`)
+	otherOrigin = regexp.MustCompile(`(?i)(src|href|action|url)\s*[=(:]\s*["']?\s*(https?:)?//`)
+	inline      = regexp.MustCompile(`(?is)<script[^>]*>\s*\S+?\s*</script>|<style|\sstyle=|\son[a-z]+=|javascript:`)
 )
 
-func TestPagesNameNoOtherOriginAndHaveNothingInline(t *testing.T) {
+func TestPages_same_origin_without_inline_code(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js", "/redoc", "/redoc/redoc-initializer.js",
 	} {
 		body := get(router, path).Body.String()
-		if found := elsewhere.FindString(body); found != "" {
+		if found := otherOrigin.FindString(body); found != "" {
 			t.Errorf("%s names another origin: %q", path, found)
 		}
 		if found := inline.FindString(body); found != "" && !strings.HasSuffix(path, ".js") {
-			t.Errorf("%s has something inline that its policy forbids: %q", path, found)
+			t.Errorf("%s has inline code that its policy forbids: %q", path, found)
 		}
 	}
 }
 
-func TestFilesAreNotSentTwice(t *testing.T) {
+func TestFiles_not_modified(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/docs", "/openapi.json", "/swagger/index.css", "/swagger/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js",
 	} {
 		tag := get(router, path).Header().Get("ETag")
 		if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(tag) {
-			t.Errorf("%s: ETag is %s, want a hash of the content", path, tag)
+			t.Errorf("%s: got ETag %s; want a hash of the content", path, tag)
 			continue
 		}
 		response := get(router, path, "If-None-Match", tag)
 		if response.Code != http.StatusNotModified || response.Body.Len() != 0 {
-			t.Errorf("%s: status %d with %d bytes, want 304 with none", path, response.Code, response.Body.Len())
+			t.Errorf("%s: got status %d with %d bytes; want 304 without a body", path, response.Code, response.Body.Len())
 		}
 		if response := get(router, path, "If-None-Match", `"another"`); response.Code != http.StatusOK {
-			t.Errorf("%s: status %d for another ETag, want 200", path, response.Code)
+			t.Errorf("%s: got status %d for another ETag; want 200", path, response.Code)
 		}
 	}
 }
 
-// gin-swagger keeps the path prefix of its first request: one strange request must not take the page away from all others.
-func TestStrangePathsAreNotFoundAndDoNoHarm(t *testing.T) {
+// gin-swagger remembers the path prefix of its first request: a non-canonical request must not break later ones.
+func TestFiles_unknown_paths(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/swagger/x/swagger-ui.css", "/swagger//swagger-ui.css", "/swagger/swagger-ui.css/", "/swagger/../swagger-ui.css",
@@ -187,27 +187,27 @@ func TestStrangePathsAreNotFoundAndDoNoHarm(t *testing.T) {
 		"/swagger/x?/swagger/swagger-ui.css", "/redoc/README.md", "/redoc/x/redoc.standalone.js", "/redoc/LICENSE",
 	} {
 		if response := get(router, path); response.Code != http.StatusNotFound || response.Body.Len() != 0 {
-			t.Errorf("%s: status %d with %d bytes, want 404 with none", path, response.Code, response.Body.Len())
+			t.Errorf("%s: got status %d with %d bytes; want 404 without a body", path, response.Code, response.Body.Len())
 		}
 	}
 	if response := get(router, "/swagger/swagger-ui.css?x=/y/swagger-ui-bundle.js"); response.Body.Len() > 1<<20 {
-		t.Error("the query chose another file")
+		t.Error("the query selects another file")
 	}
 	if response := get(router, "/swagger/swagger-ui.css"); response.Code != http.StatusOK {
-		t.Errorf("afterwards the style is gone: status %d", response.Code)
+		t.Errorf("after the unknown paths: got status %d for the style; want 200", response.Code)
 	}
 }
 
-func TestFoldersLeadToTheirPages(t *testing.T) {
+func TestFolders_redirect(t *testing.T) {
 	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc"} {
 		response := get(newRouter(), folder)
 		if response.Code != http.StatusFound || response.Header().Get("Location") != page {
-			t.Errorf("%s: status %d to %q, want 302 to %s", folder, response.Code, response.Header().Get("Location"), page)
+			t.Errorf("%s: got status %d to %q; want 302 to %s", folder, response.Code, response.Header().Get("Location"), page)
 		}
 	}
 }
 
-func TestDescriptionsAreTheGeneratedOnes(t *testing.T) {
+func TestSpec_generated(t *testing.T) {
 	router := newRouter()
 	for path, want := range map[string]string{"/openapi.json": `"3.1.0"`, "/swagger/doc.json": `"2.0"`} {
 		var document map[string]json.RawMessage
@@ -215,7 +215,7 @@ func TestDescriptionsAreTheGeneratedOnes(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 		if got := string(document["openapi"]) + string(document["swagger"]); got != want {
-			t.Errorf("%s is of version %s, want %s", path, got, want)
+			t.Errorf("%s: got version %s; want %s", path, got, want)
 		}
 	}
 	committed, err := os.ReadFile("openapi.json")
@@ -223,6 +223,6 @@ func TestDescriptionsAreTheGeneratedOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := get(router, "/openapi.json").Body.String(); got != string(committed) || string(docs.OpenAPI()) != got {
-		t.Error("/openapi.json is not the committed file")
+		t.Error("/openapi.json differs from the committed file")
 	}
 }

@@ -14,22 +14,22 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// Spec answers GET /openapi.json with the OpenAPI 3.1 document, or with 304 to a client that has this version.
+// Spec handles GET /openapi.json: the OpenAPI 3.1 description, or 304 if the client has it.
 func Spec(c *gin.Context) { serve(c, openAPI, "application/json; charset=utf-8") }
 
-// OpenAPI returns a copy of the document that Spec serves.
+// OpenAPI returns a copy of the OpenAPI 3.1 description.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
 
-// serve writes an embedded file, or 304 to a client that has it.
+// serve sends an embedded file, or 304 if the client has it.
 func serve(c *gin.Context, content []byte, contentType string) {
 	c.Header("Content-Type", contentType)
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("ETag", etag(content))
-	c.Header("Cache-Control", "no-cache") // keep it, and ask each time whether it is still this version
+	c.Header("Cache-Control", "no-cache") // cache, but revalidate each time
 	http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(content))
 }
 
-// etag returns a strong entity tag of the content: half a SHA-256, which no two versions share by chance.
+// etag returns a strong entity tag: half a SHA-256 of the content.
 func etag(content []byte) string {
 	sum := sha256.Sum256(content)
 	return `"` + hex.EncodeToString(sum[:16]) + `"`

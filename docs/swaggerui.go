@@ -11,11 +11,11 @@ import (
 	"golang.org/x/net/webdav"
 )
 
-// swaggerUIPolicy is the Content-Security-Policy of the Swagger UI page: everything from this server, no inline script.
+// swaggerUIPolicy is the Content-Security-Policy of the Swagger UI page: this origin only, nothing inline.
 const swaggerUIPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// swaggerRoot is where SwaggerUI is mounted. The page's links name it, so that /docs can show the page itself.
+// swaggerRoot is the path of SwaggerUI. The links of the page are absolute, so that /docs can serve the page itself.
 const swaggerRoot = "/swagger/"
 
 //go:embed swagger-ui/*.js swagger-ui/*.css swagger-ui/*.png
@@ -38,15 +38,15 @@ var (
 	})
 )
 
-// Page answers GET /docs with Swagger UI over the document at /openapi.json.
+// Page handles GET /docs: the Swagger UI page of /openapi.json.
 func Page(c *gin.Context) {
 	c.Header("Content-Security-Policy", swaggerUIPolicy)
 	serve(c, docsPage, "text/html; charset=utf-8")
 }
 
-// SwaggerUI answers GET /swagger/*any: gin-swagger serves the vendored Swagger UI 5 and doc.json, the Swagger 2.0 form
-// of the description for older tools; the page, its style and its script are ours, because gin-swagger's page has an
-// inline style and its script can't be told to leave out the top bar.
+// SwaggerUI handles GET /swagger/*any. gin-swagger serves the vendored Swagger UI 5 and doc.json, the description in
+// Swagger 2.0 for older tools. The page, its style and its script are our own: those of gin-swagger have an inline style
+// and no option to hide the top bar.
 func SwaggerUI(c *gin.Context) {
 	switch name := strings.TrimPrefix(c.Param("any"), "/"); name {
 	case "":
@@ -62,16 +62,16 @@ func SwaggerUI(c *gin.Context) {
 	}
 }
 
-// serveVendored lets gin-swagger serve a file that exists, and else answers 404. gin-swagger takes the file's name from
-// the raw request URI and keeps the prefix of the first request for ever, so it must only see the one way to write it.
+// serveVendored lets gin-swagger serve an existing file, and sends 404 otherwise. gin-swagger takes the file name from the
+// raw request URI and remembers the prefix of its first request, so it must only see canonical paths.
 func serveVendored(c *gin.Context, name string) {
 	if info, err := fs.Stat(assets, name); name != "doc.json" && (err != nil || info.IsDir()) {
 		c.Status(http.StatusNotFound)
 		return
 	}
-	asked := c.Request
-	defer func() { c.Request = asked }()
-	c.Request = asked.Clone(asked.Context())
+	original := c.Request
+	defer func() { c.Request = original }()
+	c.Request = original.Clone(original.Context())
 	c.Request.RequestURI = swaggerRoot + name
 	c.Request.URL.Path = swaggerRoot + name
 

@@ -48,19 +48,19 @@ func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(resolver.Close)
-	if err := slow.Ping(t.Context()); err != nil { // connect before answers are held
+	if err := slow.Ping(t.Context()); err != nil { // connect before responses are held back
 		t.Fatal(err)
 	}
 
-	proxy.HoldAnswers()
+	proxy.HoldResponses()
 	loaded := make(chan error, 1)
 	go func() {
 		_, _, err := resolver.Resolve(t.Context(), "k", time.Now())
 		loaded <- err
 	}()
-	for deadline := time.Now().Add(20 * time.Second); !proxy.Holds(); {
+	for deadline := time.Now().Add(20 * time.Second); !proxy.Holding(); {
 		if time.Now().After(deadline) {
-			t.Fatal("no answer is held")
+			t.Fatal("no response is held back")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -68,7 +68,7 @@ func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
 		t.Fatal(err)
 	}
 	resolver.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: "k", Version: 2})
-	proxy.PassAnswers()
+	proxy.ReleaseResponses()
 	<-loaded // a request that began before the change may get either result
 	if key, _, fresh := resolver.Cached("k", time.Now()); key != nil && fresh {
 		t.Error("the old key is cached as fresh")

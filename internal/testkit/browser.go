@@ -22,22 +22,22 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browserStepTimeout bounds each step in the browser: a page that never shows what is waited for fails the test.
+// browserStepTimeout bounds each step in the browser.
 const browserStepTimeout = 30 * time.Second
 
-// Browser is a headless Chromium with one page and an empty profile. It notes everything that goes wrong in the page.
-// One goroutine may use it.
+// Browser is a headless Chromium with one page and an empty profile. It records the errors of the page. It is not safe for
+// concurrent use.
 type Browser struct {
 	t   testing.TB
 	ctx context.Context
 
-	mu     sync.Mutex // the browser's reader writes below it
+	mu     sync.Mutex // guards the fields below against chromedp's reader
 	faults []string
 	hosts  []string
 }
 
-// NewBrowser starts Chromium and ends it with the test. Without Chromium the test fails when REQUIRE_REAL_SERVICES is 1,
-// and is skipped otherwise.
+// NewBrowser starts Chromium and stops it at the end of the test. If Chromium is not installed, the test fails when
+// REQUIRE_REAL_SERVICES is 1 and is skipped otherwise.
 func NewBrowser(t testing.TB) *Browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -51,13 +51,13 @@ func NewBrowser(t testing.TB) *Browser {
 	ctx, stop := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
-			t.Errorf("end the browser: %v", err)
+			t.Errorf("stop the browser: %v", err)
 		}
 		stop()
 		stopAllocator()
 	})
 	b := &Browser{t: t, ctx: ctx}
-	if err := chromedp.Listen(ctx, b.note); err != nil {
+	if err := chromedp.Listen(ctx, b.record); err != nil {
 		t.Fatalf("start the browser: %v", err)
 	}
 	return b
@@ -78,9 +78,9 @@ func findChromium(t testing.TB) string {
 	return ""
 }
 
-// note keeps what the browser reports as wrong: errors in the console and the log, scripts that failed, and violations of
-// the Content-Security-Policy, which stand in the log under "security".
-func (b *Browser) note(event any) {
+// record records hosts and errors: of the console and the log, exceptions, and violations of the Content-Security-Policy,
+// which are log entries of source "security".
+func (b *Browser) record(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch event := event.(type) {
@@ -110,21 +110,21 @@ func consoleText(args []*runtime.RemoteObject) string {
 	return strings.Join(words, " ")
 }
 
-// Faults returns what has gone wrong in the page so far.
+// Faults returns the errors of the page so far.
 func (b *Browser) Faults() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.faults)
 }
 
-// Hosts returns every host, with its port, that the page has asked for something.
+// Hosts returns the hosts, with ports, that the page has sent requests to.
 func (b *Browser) Hosts() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.hosts)
 }
 
-// Do performs steps in order and fails the test when one can't be performed in time.
+// Do performs steps in order. A step that fails or times out fails the test.
 func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	for i, step := range steps {
@@ -132,19 +132,19 @@ func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Text returns the visible text of the first element that the selector matches, once there is one.
+// Text waits for an element that matches selector and returns its visible text.
 func (b *Browser) Text(selector chromedp.CSS) string {
 	b.t.Helper()
 	return inBrowser(b, "text of "+string(selector), chromedp.Text(selector, chromedp.NodeVisible))
 }
 
-// Has reports whether an element that the selector matches is there now.
+// Has reports whether an element matches selector now.
 func (b *Browser) Has(selector chromedp.CSS) bool {
 	b.t.Helper()
 	return inBrowser(b, "look for "+string(selector), chromedp.Evaluate[bool](fmt.Sprintf("document.querySelector(%q) !== null", selector)))
 }
 
-// PreferColours makes the page believe that its reader prefers a scheme, light or dark.
+// PreferColours sets the preferred colour scheme, light or dark.
 func (b *Browser) PreferColours(scheme string) {
 	b.t.Helper()
 	feature := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
@@ -155,7 +155,7 @@ func (b *Browser) PreferColours(scheme string) {
 	})
 }
 
-// Screenshot writes what the window shows as NAME.png into the folder SCREENSHOTS, when that variable is set.
+// Screenshot writes the window to NAME.png in the folder $SCREENSHOTS, if that is set.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
 	folder := os.Getenv("SCREENSHOTS")
@@ -173,7 +173,7 @@ func (b *Browser) Screenshot(name string) {
 	}
 }
 
-// inBrowser performs one action within browserStepTimeout, or fails the test.
+// inBrowser performs one action within browserStepTimeout and returns its value, or fails the test.
 func inBrowser[T any](b *Browser, what string, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserStepTimeout)
@@ -181,7 +181,7 @@ func inBrowser[T any](b *Browser, what string, action chromedp.Action[T]) T {
 	value, err := chromedp.Run(ctx, action)
 	if err != nil {
 		b.Screenshot("failed-" + strings.ReplaceAll(b.t.Name(), "/", "-"))
-		b.t.Fatalf("browser: %s: %v; noted so far: %q", what, err, b.Faults())
+		b.t.Fatalf("browser: %s: %v; errors of the page: %q", what, err, b.Faults())
 	}
 	return value
 }

@@ -11,22 +11,21 @@ import (
 	"time"
 )
 
-// callTimeout bounds one call: an answer that never comes fails the test.
+// callTimeout bounds one call.
 const callTimeout = 30 * time.Second
 
-// Client calls a server as a caller with an API key does. It checks every
-// exchange against the API's description: what isn't described fails the test.
-// It may be used from any goroutine of its test.
+// Client is an HTTP client of the API. It checks every exchange against the
+// OpenAPI description: a difference fails the test. It is safe for concurrent use.
 type Client struct {
-	t       testing.TB
-	base    string
-	key     string
-	http    *http.Client
-	outside string // why exchanges aren't checked; "": they are
+	t         testing.TB
+	base      string
+	key       string
+	http      *http.Client
+	unchecked string // reason why exchanges aren't checked; "": they are
 }
 
-// Serve runs handler on a free port of the loopback interface until the test
-// ends, and returns a client of it without a key.
+// Serve runs handler on a loopback port until the test ends and returns a client
+// without a key.
 func Serve(t testing.TB, handler http.Handler) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -45,7 +44,7 @@ func NewClient(t testing.TB, base string) *Client {
 	}}
 }
 
-// Base is the server's address, such as http://127.0.0.1:8080.
+// Base returns the base URL of the server, such as http://127.0.0.1:8080.
 func (c *Client) Base() string { return c.base }
 
 // As returns a client that sends key as its bearer token.
@@ -55,34 +54,33 @@ func (c *Client) As(key string) *Client {
 	return &other
 }
 
-// Undescribed returns a client whose exchanges aren't checked against the
-// description, for the reason given: a server that isn't the API, or answers
-// that another party makes.
+// Undescribed returns a client that doesn't check exchanges against the
+// description. reason is required; for example, the server isn't the API.
 func (c *Client) Undescribed(reason string) *Client {
 	c.t.Helper()
 	if reason == "" {
-		c.t.Fatal("say why the exchanges are none of the description's")
+		c.t.Fatal("Undescribed needs a reason")
 	}
 	other := *c
-	other.outside = reason
+	other.unchecked = reason
 	return &other
 }
 
-// Get calls GET path.
+// Get sends GET path.
 func (c *Client) Get(path string, header ...string) *Response {
 	c.t.Helper()
 	return c.Do(http.MethodGet, path, nil, header...)
 }
 
-// Post calls POST path with a JSON body: a string or []byte as it is, and
-// anything else marshalled.
+// Post sends POST path with a JSON body: a string or []byte unchanged, any other
+// value marshalled.
 func (c *Client) Post(path string, body any, header ...string) *Response {
 	c.t.Helper()
 	return c.Do(http.MethodPost, path, body, header...)
 }
 
-// Do calls the server. header is names and values in turn; a name may come
-// again. A body is sent as JSON unless header says otherwise.
+// Do sends a request. header is names and values in turn; names may be repeated.
+// The Content-Type of a body is application/json unless header sets it.
 func (c *Client) Do(method, path string, body any, header ...string) *Response {
 	c.t.Helper()
 	sent := c.bytes(body)
@@ -102,21 +100,21 @@ func (c *Client) Do(method, path string, body any, header ...string) *Response {
 		}
 		request.Header.Add(header[i], header[i+1])
 	}
-	response, err := c.http.Do(request)
+	received, err := c.http.Do(request)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	data, err := io.ReadAll(response.Body)
+	defer func() { _ = received.Body.Close() }()
+	data, err := io.ReadAll(received.Body)
 	if err != nil {
-		c.t.Fatalf("%s %s: read the answer: %v", method, path, err)
+		c.t.Fatalf("%s %s: read the response: %v", method, path, err)
 	}
-	answer := &Response{t: c.t, call: method + " " + path, Status: response.StatusCode, Header: response.Header, Body: data}
-	c.check(request, sent, answer)
-	return answer
+	response := &Response{t: c.t, call: method + " " + path, Status: received.StatusCode, Header: received.Header, Body: data}
+	c.check(request, sent, response)
+	return response
 }
 
-// bytes is a body as it is sent; nil for none.
+// bytes encodes a body; nil means no body.
 func (c *Client) bytes(body any) []byte {
 	switch body := body.(type) {
 	case nil:
@@ -133,7 +131,7 @@ func (c *Client) bytes(body any) []byte {
 	return data
 }
 
-// reader is nil for no body: an empty one would be announced.
+// reader returns nil for no body, so that net/http sends none.
 func reader(body []byte) io.Reader {
 	if body == nil {
 		return nil
@@ -141,7 +139,7 @@ func reader(body []byte) io.Reader {
 	return bytes.NewReader(body)
 }
 
-// Response is what came back.
+// Response is a received response.
 type Response struct {
 	Status int
 	Header http.Header
@@ -151,22 +149,21 @@ type Response struct {
 	call string
 }
 
-// Want fails the test unless the answer has this status.
-func (a *Response) Want(status int) *Response {
-	a.t.Helper()
-	if a.Status != status {
-		a.t.Fatalf("%s: status %d, want %d; %s", a.call, a.Status, status, a.Body)
+// Want fails the test unless the response has this status.
+func (r *Response) Want(status int) *Response {
+	r.t.Helper()
+	if r.Status != status {
+		r.t.Fatalf("%s: got status %d; want %d; body %s", r.call, r.Status, status, r.Body)
 	}
-	return a
+	return r
 }
 
-// JSON decodes the body into out, strictly: a field that out doesn't know
-// fails the test.
-func (a *Response) JSON(out any) {
-	a.t.Helper()
-	decoder := json.NewDecoder(bytes.NewReader(a.Body))
+// JSON decodes the body into out. A field that out doesn't have fails the test.
+func (r *Response) JSON(out any) {
+	r.t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(r.Body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(out); err != nil {
-		a.t.Fatalf("%s: %v in %s", a.call, err, a.Body)
+		r.t.Fatalf("%s: %v in %s", r.call, err, r.Body)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// faint lists the visible texts of a page whose contrast to what is behind them
-// is below a bound, as WCAG 2.1 (relative luminance, contrast ratio) has it.
-const faint = `(least => {
+// lowContrastScript lists the visible texts of a page whose contrast ratio to
+// their background (WCAG 2.1) is below a minimum.
+const lowContrastScript = `(least => {
   const parse = c => { const n = c.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
   const over = (top, under) => top.slice(0, 3).map((v, i) => v * top[3] + under[i] * (1 - top[3]));
   const light = c => {
@@ -36,9 +36,9 @@ const faint = `(least => {
   return [...found];
 })(%g)`
 
-// FaintTexts returns the texts that the page shows with less contrast than least,
-// from 1 (invisible) to 21 (black on white).
+// FaintTexts returns the visible texts whose contrast ratio is below least, which
+// is from 1 (invisible) to 21 (black on white).
 func (b *Browser) FaintTexts(least float64) []string {
 	b.t.Helper()
-	return inBrowser(b, "look for faint texts", chromedp.Evaluate[[]string](fmt.Sprintf(faint, least)))
+	return inBrowser(b, "find texts of low contrast", chromedp.Evaluate[[]string](fmt.Sprintf(lowContrastScript, least)))
 }

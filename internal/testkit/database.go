@@ -1,9 +1,9 @@
-// Package testkit gives tests what they need around them. It is imported by tests only.
+// Package testkit provides databases, HTTP clients, browsers and proxies for tests.
 //
-// Database gives each test a database of its own, cloned from a migrated template on a private
-// Postgres that keeps its data in memory. `go run ./internal/testkit/cluster -- go test ./...`
-// starts one for a whole run; a test binary that runs by itself starts its own with the first
-// database that is asked for.
+// Database creates a database for each test, cloned from a migrated template on a private
+// Postgres cluster that keeps its data in memory. `go run ./internal/testkit/cluster -- go test
+// ./...` starts a cluster for the whole run; otherwise, each test binary starts its own when it
+// first needs one.
 package testkit
 
 import (
@@ -24,27 +24,27 @@ import (
 )
 
 const (
-	// databaseTimeout bounds each step around a test's database; they take milliseconds.
+	// databaseTimeout bounds creating or dropping a database, which takes milliseconds.
 	databaseTimeout = 30 * time.Second
-	// maxConns keeps a test from taking the connections of those that run beside it.
+	// maxConns leaves connections to tests that run in parallel.
 	maxConns = 8
 )
 
-// Database gives the test an empty, migrated database of its own, closed and dropped when the test
-// has ended. Nothing done in it is seen by another test.
+// Database creates a migrated database for the test and connects to it. It is closed and dropped at
+// the end of the test.
 func Database(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	pool, err := postgres.Open(t.Context(), DatabaseURL(t),
 		postgres.WithMaxConns(maxConns), postgres.WithApplicationName(applicationName(t.Name())))
 	if err != nil {
-		t.Fatalf("open the test's database: %v", err)
+		t.Fatalf("open the test database: %v", err)
 	}
 	t.Cleanup(pool.Close)
 	return pool
 }
 
-// DatabaseURL is Database for tests that connect by themselves: the address of the new database,
-// which is dropped when the test has ended, whoever is still connected.
+// DatabaseURL creates a migrated database for the test and returns its URL. At the end of the test,
+// the remaining connections are terminated and the database is dropped.
 func DatabaseURL(t testing.TB) string {
 	t.Helper()
 	address, err := clusterURL()
@@ -55,49 +55,49 @@ func DatabaseURL(t testing.TB) string {
 	if err := administer(address, func(ctx context.Context, conn *pgx.Conn) error {
 		return clone(ctx, conn, address, name)
 	}); err != nil {
-		t.Fatalf("make the test's database: %v", err)
+		t.Fatalf("create the test database: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := administer(address, func(ctx context.Context, conn *pgx.Conn) error {
-			if err := awaitNobody(ctx, conn, name); err != nil {
+			if err := awaitDisconnect(ctx, conn, name); err != nil {
 				return err
 			}
 			_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 			return err
 		}); err != nil {
-			t.Errorf("drop the test's database: %v", err)
+			t.Errorf("drop the test database: %v", err)
 		}
 	})
 	return withDatabase(address, name)
 }
 
-// applicationName is the test's name, as short as Postgres wants it.
+// applicationName truncates the name of a test to the limit of Postgres.
 func applicationName(name string) string {
 	const limit = 63 // bytes, NAMEDATALEN-1
 	return name[:min(len(name), limit)]
 }
 
-// withDatabase is the address of another database of the same server.
+// withDatabase returns the URL of another database of the same server.
 func withDatabase(address, name string) string {
 	u, err := url.Parse(address)
 	if err != nil {
-		return address // whoever connects says what is wrong with it
+		return address // connecting to it reports the error
 	}
 	u.Path = "/" + name
 	return u.String()
 }
 
-// admin is this process's one connection that makes and drops databases.
+// admin is the connection of this process that creates and drops databases.
 var admin struct {
 	sync.Mutex
 	conn *pgx.Conn
 }
 
-// administer runs fn on the admin connection, made when there is none or it broke.
+// administer runs fn on the admin connection. It connects if necessary.
 func administer(address string, fn func(context.Context, *pgx.Conn) error) error {
 	admin.Lock()
 	defer admin.Unlock()
-	// Not the test's context, which ends before its clean-up.
+	// The context of the test is canceled before its cleanup.
 	ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
 	defer cancel()
 	if admin.conn == nil || admin.conn.IsClosed() {
@@ -110,7 +110,7 @@ func administer(address string, fn func(context.Context, *pgx.Conn) error) error
 	return fn(ctx, admin.conn)
 }
 
-// migrate brings one database up to date.
+// migrate migrates one database.
 func migrate(ctx context.Context, address string) error {
 	pool, err := postgres.Open(ctx, address, postgres.WithMaxConns(1))
 	if err != nil {
@@ -123,9 +123,9 @@ func migrate(ctx context.Context, address string) error {
 	return nil
 }
 
-// awaitNobody waits, a moment at most, until a database that was just left has no backend: one
-// takes about a millisecond to end, but a statement that finds it still there waits for 100.
-func awaitNobody(ctx context.Context, conn *pgx.Conn, name string) error {
+// awaitDisconnect waits up to 50 ms until a database has no connections. A closed connection takes
+// about 1 ms to end; a statement that needs exclusive access retries only every 100 ms.
+func awaitDisconnect(ctx context.Context, conn *pgx.Conn, name string) error {
 	const tries, between = 50, time.Millisecond
 	for range tries {
 		var connected int

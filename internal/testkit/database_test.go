@@ -17,8 +17,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childVariable, when set, makes this test binary a process that takes a database, says where and
-// waits to be killed.
+// childVariable, when set, makes this test binary start a cluster, print its URL and wait to be
+// killed.
 const childVariable = "TESTKIT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// products counts a table of the migrations.
+// products returns the number of products.
 func products(t *testing.T, pool *pgxpool.Pool) (n int) {
 	t.Helper()
 	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM products").Scan(&n); err != nil {
@@ -39,24 +39,24 @@ func products(t *testing.T, pool *pgxpool.Pool) (n int) {
 	return n
 }
 
-func TestDatabasesAreApart(t *testing.T) {
+func TestDatabase_isolated(t *testing.T) {
 	one, other := Database(t), Database(t)
 	before := products(t, other)
 	if _, err := one.Exec(t.Context(), "TRUNCATE products CASCADE"); err != nil {
 		t.Fatal(err)
 	}
 	if n := products(t, one); n != 0 {
-		t.Errorf("%d products after truncating", n)
+		t.Errorf("got %d products after TRUNCATE; want 0", n)
 	}
 	if n := products(t, other); n != before || n == 0 {
-		t.Errorf("%d products in the other database, want the migrations' %d", n, before)
+		t.Errorf("got %d products in the other database; want the %d of the migrations", n, before)
 	}
 	if n := products(t, Database(t)); n != before {
-		t.Errorf("%d products in a new database, want %d", n, before)
+		t.Errorf("got %d products in a new database; want %d", n, before)
 	}
 }
 
-func TestDatabaseIsDroppedWithWhoeverIsConnected(t *testing.T) {
+func TestDatabaseURL_drops_with_open_connections(t *testing.T) {
 	var url string
 	var left *pgx.Conn
 	t.Run("test", func(t *testing.T) {
@@ -68,15 +68,15 @@ func TestDatabaseIsDroppedWithWhoeverIsConnected(t *testing.T) {
 		left = conn
 	})
 	if err := left.Ping(t.Context()); err == nil {
-		t.Error("the connection that the test left lives on")
+		t.Error("the open connection still works")
 	}
 	if conn, err := pgx.Connect(t.Context(), url); err == nil {
 		_ = conn.Close(t.Context())
-		t.Error("the database is still there")
+		t.Error("the database still exists")
 	}
 }
 
-func TestDatabasesAtOnce(t *testing.T) {
+func TestDatabase_parallel(t *testing.T) {
 	for range 8 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
@@ -85,9 +85,8 @@ func TestDatabasesAtOnce(t *testing.T) {
 	}
 }
 
-// A process that was killed while it made the template left a database that is not whole; several
-// processes find it at once.
-func TestTemplateIsMadeOnceAndWhole(t *testing.T) {
+// Several processes find the incomplete template of a killed process at the same time.
+func TestEnsureTemplate_replaces_incomplete(t *testing.T) {
 	address := DatabaseURL(t)
 	name := "template_of_test_" + strings.ToLower(rand.Text())
 	conn := connect(t, address)
@@ -105,19 +104,19 @@ func TestTemplateIsMadeOnceAndWhole(t *testing.T) {
 	for range 4 {
 		conn := connect(t, address)
 		processes.Go(func() {
-			if err := makeTemplate(t.Context(), conn, address, name); err != nil {
-				t.Errorf("make the template: %v", err)
+			if err := ensureTemplate(t.Context(), conn, address, name); err != nil {
+				t.Errorf("ensureTemplate: %v", err)
 			}
 		})
 	}
 	processes.Wait()
 	var n int
 	if err := connect(t, withDatabase(address, name)).QueryRow(t.Context(), "SELECT count(*) FROM products").Scan(&n); err != nil || n == 0 {
-		t.Errorf("%d products in the template: %v", n, err)
+		t.Errorf("got %d products in the template, error %v", n, err)
 	}
 }
 
-// connect makes a connection that the test's end closes.
+// connect opens a connection and closes it at the end of the test.
 func connect(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), address)
@@ -128,9 +127,8 @@ func connect(t *testing.T, address string) *pgx.Conn {
 	return conn
 }
 
-// A test binary that runs by itself has a cluster of its own, which ends with it even when it is
-// killed.
-func TestKilledTestLeavesNoCluster(t *testing.T) {
+// The cluster of a test binary stops even if the binary is killed.
+func TestClusterURL_killed_process(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -147,12 +145,12 @@ func TestKilledTestLeavesNoCluster(t *testing.T) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	url, fault, _ := strings.Cut(strings.TrimSpace(line), " ")
 	if err != nil || fault != "<nil>" {
-		t.Fatalf("the child said %q: %v", line, err)
+		t.Fatalf("the child printed %q: %v", line, err)
 	}
-	conn := connect(t, url) // it will be told of the end
+	conn := connect(t, url)
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	if _, err := conn.WaitForNotification(t.Context()); err == nil {
-		t.Error("a notification instead of the end")
+		t.Error("got a notification; want the end of the connection")
 	}
 }

@@ -14,51 +14,51 @@ import (
 	"ratelimiter/internal/testkit/contract"
 )
 
-// described is the API's description, read once.
+// described loads the OpenAPI description once.
 var described = sync.OnceValues(func() (*contract.Contract, error) { return contract.Load(docs.OpenAPI()) })
 
-// undescribedPaths are not in the description: they serve it, or the pages that
-// show it. A slash at the end stands for everything below.
+// undescribedPaths serve the description and the pages that show it. A trailing
+// slash includes all paths below.
 var undescribedPaths = []string{"/", "/docs", "/swagger/", "/redoc", "/redoc/", "/openapi.json"}
 
-// check fails the test when an exchange isn't as the API's description has it.
-// Answers to OPTIONS are never described: they tell methods, of any path.
-func (c *Client) check(request *http.Request, sent []byte, answer *Response) {
+// check fails the test if an exchange differs from the description. Responses to
+// OPTIONS are not described.
+func (c *Client) check(request *http.Request, sent []byte, response *Response) {
 	c.t.Helper()
 	path := request.URL.Path
 	undescribed := slices.ContainsFunc(undescribedPaths, func(p string) bool {
 		return path == p || p != "/" && strings.HasSuffix(p, "/") && strings.HasPrefix(path, p)
 	})
-	if c.outside != "" || undescribed || request.Method == http.MethodOptions {
+	if c.unchecked != "" || undescribed || request.Method == http.MethodOptions {
 		return
 	}
 	description, err := described()
 	if err != nil {
-		c.t.Errorf("the API's description: %v", err)
+		c.t.Errorf("load the description: %v", err)
 		return
 	}
-	body, err := plain(answer)
+	body, err := plain(response)
 	if err != nil {
-		c.t.Errorf("%s: %v", answer.call, err)
+		c.t.Errorf("%s: %v", response.call, err)
 		return
 	}
 	err = description.Check(contract.Exchange{
 		Method: request.Method, URL: request.URL, RequestHeader: request.Header, RequestBody: sent,
-		Status: answer.Status, Header: answer.Header, Body: body,
+		Status: response.Status, Header: response.Header, Body: body,
 	})
 	if err != nil {
-		c.t.Errorf("%s: status %d: not as described: %v", answer.call, answer.Status, err)
+		c.t.Errorf("%s: status %d: not as described: %v", response.call, response.Status, err)
 	}
 }
 
-// plain is an answer's body without its compression.
-func plain(answer *Response) ([]byte, error) {
-	if answer.Header.Get("Content-Encoding") != "gzip" || len(answer.Body) == 0 {
-		return answer.Body, nil
+// plain returns the decompressed body.
+func plain(response *Response) ([]byte, error) {
+	if response.Header.Get("Content-Encoding") != "gzip" || len(response.Body) == 0 {
+		return response.Body, nil
 	}
-	reader, err := gzip.NewReader(bytes.NewReader(answer.Body))
+	reader, err := gzip.NewReader(bytes.NewReader(response.Body))
 	if err != nil {
-		return nil, fmt.Errorf("no gzip: %w", err)
+		return nil, fmt.Errorf("invalid gzip: %w", err)
 	}
 	return io.ReadAll(reader)
 }

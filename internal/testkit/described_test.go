@@ -9,51 +9,52 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// listener hears what a test is told to fail for.
-type listener struct {
+// failureRecorder records failures instead of failing the test.
+type failureRecorder struct {
 	testing.TB
-	heard []string
+	failures []string
 }
 
-func (l *listener) Errorf(format string, args ...any) {
-	l.heard = append(l.heard, fmt.Sprintf(format, args...))
+func (r *failureRecorder) Errorf(format string, args ...any) {
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
-func (l *listener) Fatalf(format string, args ...any) { l.Errorf(format, args...); panic("fatal") }
-func (l *listener) Fatal(args ...any)                 { l.Fatalf("%s", fmt.Sprint(args...)) }
+func (r *failureRecorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	panic("fatal")
+}
+func (r *failureRecorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
 
-// A server that isn't the API at all: its every answer is a fault, unless the
-// test says why it doesn't count.
-func TestTheClientFailsTheTestForWhatIsNotDescribed(t *testing.T) {
-	hears := &listener{TB: t}
-	client := testkit.Serve(hears, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func TestClient_checks_the_description(t *testing.T) {
+	recorder := &failureRecorder{TB: t}
+	client := testkit.Serve(recorder, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, "hello")
 	}))
 	for _, path := range []string{"/v1/products", "/v1/me", "/livez", "/nowhere"} {
-		before := len(hears.heard)
+		before := len(recorder.failures)
 		client.Get(path)
-		if len(hears.heard) != before+1 || !strings.Contains(hears.heard[before], "not as described") {
-			t.Errorf("%s: heard %q", path, hears.heard[before:])
+		if len(recorder.failures) != before+1 || !strings.Contains(recorder.failures[before], "not as described") {
+			t.Errorf("%s: got failures %q; want one", path, recorder.failures[before:])
 		}
 	}
-	before := len(hears.heard)
+	before := len(recorder.failures)
 	client.Do(http.MethodHead, "/v1/products", nil)
-	if len(hears.heard) != before+1 {
-		t.Errorf("HEAD: heard %q", hears.heard[before:])
+	if len(recorder.failures) != before+1 {
+		t.Errorf("HEAD: got failures %q; want one", recorder.failures[before:])
 	}
 
-	before = len(hears.heard)
-	client.Undescribed("this server is none of ours").Get("/v1/products")
+	before = len(recorder.failures)
+	client.Undescribed("not the API").Get("/v1/products")
 	client.Do(http.MethodOptions, "/v1/products", nil)
 	for _, path := range []string{"/", "/docs", "/redoc", "/redoc/redoc.standalone.js", "/swagger/index.css", "/openapi.json"} {
 		client.Get(path)
 	}
-	if len(hears.heard) != before {
-		t.Errorf("heard %q", hears.heard[before:])
+	if len(recorder.failures) != before {
+		t.Errorf("undescribed: got failures %q; want none", recorder.failures[before:])
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("no reason was asked for")
+			t.Error("Undescribed without a reason: want a failure")
 		}
 	}()
 	client.Undescribed("")

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// urlVariable holds the address of the run's cluster.
+	// urlVariable is the environment variable with the URL of the cluster.
 	urlVariable = "TEST_DATABASE_URL"
-	// keeperVariable, when set, makes a program keep a cluster instead of doing what it usually does.
+	// keeperVariable is the environment variable that makes this program a keeper.
 	keeperVariable = "TESTKIT_KEEP_CLUSTER"
 )
 
-// init turns this process into the keeper of a cluster, if it was started as one. A process of its
-// own, told by the end of its input, stops the cluster and removes its files however the program
-// that wanted it ends: by os.Exit, a panic, a timeout or a kill.
+// init runs the keeper of a cluster in processes that StartKeeper started. The keeper is a separate
+// process, so that the cluster is stopped and removed however its user ends: by os.Exit, a panic, a
+// timeout or a signal. The end of standard input marks the end of the user.
 func init() {
 	if os.Getenv(keeperVariable) != "" {
 		keepCluster(os.Stdin, os.Stdout)
@@ -29,10 +29,10 @@ func init() {
 	}
 }
 
-// keeperReport is the one line that a keeper prints.
+// keeperReport is the line that a keeper prints once the cluster is ready or has failed.
 type keeperReport struct{ URL, Error string }
 
-// keepCluster starts a cluster, reports it, and stops it when its input ends.
+// keepCluster starts a cluster, reports it, and stops it at the end of in.
 func keepCluster(in io.Reader, out io.Writer) {
 	c, err := startCluster(context.Background())
 	if err != nil {
@@ -44,9 +44,8 @@ func keepCluster(in io.Reader, out io.Writer) {
 	_ = c.stop()
 }
 
-// clusterURL is the address of the run's cluster, or of this process's own, which the first call
-// starts and nothing stops but this process's end. Nothing waits for it, so that no goroutine is
-// left for a test to find.
+// clusterURL returns the URL of the cluster of the run, or starts one that lasts as long as this
+// process. No goroutine waits for the keeper: leak detectors would report it.
 var clusterURL = sync.OnceValues(func() (string, error) {
 	if address := os.Getenv(urlVariable); address != "" {
 		return address, nil
@@ -58,23 +57,23 @@ var clusterURL = sync.OnceValues(func() (string, error) {
 	return ownKeeper.URL(), nil
 })
 
-// ownKeeper is held as long as this process lives: a keeper that is collected as garbage ends.
+// ownKeeper references the keeper of this process: collecting it as garbage would stop the cluster.
 var ownKeeper *Keeper
 
-// Keeper is a process that keeps a cluster as long as this process lives.
+// Keeper is a process that runs a cluster until Stop or the end of this process.
 type Keeper struct {
 	cmd  *exec.Cmd
-	hold *os.File // the other end of its input
+	hold *os.File // the write end of its input
 	url  string
 }
 
-// URL is the address of a database whose role may make others.
+// URL returns the URL of a database whose role may create databases.
 func (k *Keeper) URL() string { return k.url }
 
-// Stop ends the cluster and waits until nothing is left of it.
+// Stop stops the cluster and waits until its files are removed.
 func (k *Keeper) Stop() error { return errors.Join(k.hold.Close(), k.cmd.Wait()) }
 
-// StartKeeper runs this program once more, as a keeper, and waits until its cluster is ready.
+// StartKeeper runs this program as a keeper and waits until its cluster is ready.
 func StartKeeper() (*Keeper, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -84,15 +83,15 @@ func StartKeeper() (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, out, err := os.Pipe()
+	results, out, err := os.Pipe()
 	if err != nil {
 		return nil, errors.Join(err, in.Close(), hold.Close())
 	}
-	defer func() { _ = answer.Close() }()
+	defer func() { _ = results.Close() }()
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), keeperVariable+"=1")
 	cmd.Stdin, cmd.Stdout = in, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is not for it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not stop it
 	err = cmd.Start()
 	_, _ = in.Close(), out.Close()
 	if err != nil {
@@ -100,7 +99,7 @@ func StartKeeper() (*Keeper, error) {
 	}
 	k := &Keeper{cmd: cmd, hold: hold}
 	var report keeperReport
-	if err = json.NewDecoder(answer).Decode(&report); err != nil {
+	if err = json.NewDecoder(results).Decode(&report); err != nil {
 		err = fmt.Errorf("the keeper of the test cluster ended: %w", err)
 	} else if report.Error != "" {
 		err = errors.New(report.Error)

@@ -8,8 +8,8 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// OneKey knows one key, whatever is presented, as the cache does when it is
-// hot: a middleware.Quotas without storage.
+// OneKey implements middleware.Quotas without storage: it resolves any presented
+// key to the same key and quota, like a hot cache.
 type OneKey struct {
 	Key   models.APIKey
 	Quota *ratelimit.Quota

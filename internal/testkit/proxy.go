@@ -6,20 +6,20 @@ import (
 	"testing"
 )
 
-// Proxy stands between a client and a server on the network, so that a test
-// can take the server away, bring it back, and let it fall silent.
+// Proxy is a TCP proxy that simulates failures of a server: refused, broken and
+// silent connections. It is safe for concurrent use.
 type Proxy struct {
 	target   string
 	listener net.Listener
 
 	mu      sync.Mutex
-	changed *sync.Cond // a link was held, let go or ended
+	changed *sync.Cond // signals changes of links
 	down    bool
 	links   map[*link]struct{}
-	holding int // directions with something kept back
+	holding int // directions with data held back
 }
 
-// NewProxy passes connections on to target (host:port) until the test ends.
+// NewProxy forwards connections to target (host:port) until the test ends.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,7 +35,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 			if err != nil {
 				return
 			}
-			running.Go(func() { p.pass(client) })
+			running.Go(func() { p.forward(client) })
 		}
 	})
 	t.Cleanup(func() {
@@ -46,10 +46,10 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Addr is where the proxy listens, as host:port.
+// Addr returns the address of the proxy as host:port.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut breaks every connection and refuses new ones, as a server that is down.
+// Cut closes all connections and refuses new ones until Mend.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,49 +61,49 @@ func (p *Proxy) Cut() {
 	p.changed.Broadcast()
 }
 
-// Mend passes new connections on again.
+// Mend forwards new connections again.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = false
 }
 
-// Hang passes no byte on any more on the connections that there are, and leaves
-// them open: to either side the other has fallen silent. New ones are passed on.
+// Hang stops forwarding on the current connections and leaves them open. New
+// connections are forwarded.
 func (p *Proxy) Hang() { p.hold(true, true) }
 
-// HoldAnswers keeps back what the server says on the connections that there
-// are, until PassAnswers.
-func (p *Proxy) HoldAnswers() { p.hold(false, true) }
+// HoldResponses holds back the data from the server on the current connections
+// until ReleaseResponses.
+func (p *Proxy) HoldResponses() { p.hold(false, true) }
 
-// PassAnswers passes on what HoldAnswers kept back.
-func (p *Proxy) PassAnswers() { p.hold(false, false) }
+// ReleaseResponses forwards the data that HoldResponses held back.
+func (p *Proxy) ReleaseResponses() { p.hold(false, false) }
 
-// Holds reports whether an answer is being kept back.
-func (p *Proxy) Holds() bool {
+// Holding reports whether data is held back.
+func (p *Proxy) Holding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.holding > 0
 }
 
-func (p *Proxy) hold(asked, answers bool) {
+func (p *Proxy) hold(requests, responses bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {
-		l.holdAsked, l.holdAnswers = asked, answers
+		l.holdRequests, l.holdResponses = requests, responses
 	}
 	p.changed.Broadcast()
 }
 
-// link is a connection and the one that it is passed on to.
+// link is a client connection and the server connection it is forwarded to.
 type link struct {
-	client, server         net.Conn
-	holdAsked, holdAnswers bool
-	ended                  bool
+	client, server              net.Conn
+	holdRequests, holdResponses bool
+	ended                       bool
 }
 
-// pass copies in both directions until one side ends.
-func (p *Proxy) pass(client net.Conn) {
+// forward copies in both directions until one side closes.
+func (p *Proxy) forward(client net.Conn) {
 	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
@@ -111,16 +111,16 @@ func (p *Proxy) pass(client net.Conn) {
 	}
 	l := &link{client: client, server: server}
 	defer p.end(l)
-	if !p.keep(l) {
+	if !p.add(l) {
 		return
 	}
 	var copying sync.WaitGroup
-	copying.Go(func() { p.copy(l, server, client, &l.holdAsked) })
-	copying.Go(func() { p.copy(l, client, server, &l.holdAnswers) })
+	copying.Go(func() { p.copy(l, server, client, &l.holdRequests) })
+	copying.Go(func() { p.copy(l, client, server, &l.holdResponses) })
 	copying.Wait()
 }
 
-// copy passes on what from says, except while it is held.
+// copy forwards data in one direction, except while *held.
 func (p *Proxy) copy(l *link, to, from net.Conn, held *bool) {
 	defer p.end(l)
 	buffer := make([]byte, 32<<10)
@@ -135,8 +135,7 @@ func (p *Proxy) copy(l *link, to, from net.Conn, held *bool) {
 	}
 }
 
-// mayPass waits while a direction is held, and reports whether there still is a
-// link.
+// mayPass waits while *held and reports whether the link is still open.
 func (p *Proxy) mayPass(l *link, held *bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,14 +147,15 @@ func (p *Proxy) mayPass(l *link, held *bool) bool {
 	return !l.ended
 }
 
-func (p *Proxy) keep(l *link) bool {
+// add registers a link and reports whether the proxy is up.
+func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.links[l] = struct{}{}
 	return !p.down
 }
 
-// end closes both sides.
+// end closes both connections of a link.
 func (p *Proxy) end(l *link) {
 	_, _ = l.client.Close(), l.server.Close()
 	p.mu.Lock()

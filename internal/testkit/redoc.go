@@ -7,7 +7,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// OpenReference opens the ReDoc page of the server at baseURL and waits until it shows an operation.
+// OpenReference opens the ReDoc page of the server at baseURL and waits for the first operation.
 func (b *Browser) OpenReference(baseURL string) {
 	b.t.Helper()
 	b.Do(
@@ -16,7 +16,7 @@ func (b *Browser) OpenReference(baseURL string) {
 	)
 }
 
-// ReferenceShows reports whether the ReDoc page shows the operation with this id.
+// ReferenceShows reports whether the ReDoc page shows an operation.
 func (b *Browser) ReferenceShows(operationID string) bool {
 	b.t.Helper()
 	return b.Has(chromedp.CSS(fmt.Sprintf("[id$='operation/%s']", operationID)))

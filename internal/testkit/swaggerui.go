@@ -8,20 +8,20 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The two ways to send a key, as the Authorize dialog of Swagger UI has them: the field to fill in.
+// Input fields of the Authorize dialog of Swagger UI.
 const (
 	BearerAuth = "#auth-bearer-value"
 	APIKeyAuth = "#api_key_value"
 )
 
-// DocsAnswer is what Swagger UI shows after an operation ran.
-type DocsAnswer struct {
+// DocsResponse is a response shown by Swagger UI.
+type DocsResponse struct {
 	Status  string // "200"
-	Headers string // one a line, names in lower case
+	Headers string // one per line, names in lower case
 	Body    string
 }
 
-// OpenDocs opens the Swagger UI of the server at baseURL and waits until it shows an operation.
+// OpenDocs opens the Swagger UI of the server at baseURL and waits for the first operation.
 func (b *Browser) OpenDocs(baseURL string) {
 	b.t.Helper()
 	b.Do(
@@ -30,17 +30,35 @@ func (b *Browser) OpenDocs(baseURL string) {
 	)
 }
 
-// ShowsOperation reports whether the page shows the operation with this id.
+// ShowsOperation reports whether the page shows an operation.
 func (b *Browser) ShowsOperation(operationID string) bool {
 	return b.Has(operationBlock(operationID))
 }
 
-// operationBlock selects the part of the page that is about one operation.
+// operationBlock selects the block of one operation.
 func operationBlock(operationID string) chromedp.CSS {
 	return chromedp.CSS(fmt.Sprintf("[id^='operations-'][id$='-%s']", operationID))
 }
 
-// Authorize enters a key in one field of the Authorize dialog: BearerAuth or APIKeyAuth.
+// open expands the block of an operation.
+func (b *Browser) open(block chromedp.CSS) {
+	b.t.Helper()
+	if !b.Has(block + ".is-open") {
+		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
+	}
+}
+
+// execute clicks the Execute button of an open operation.
+func (b *Browser) execute(block chromedp.CSS) {
+	b.t.Helper()
+	b.Do(
+		chromedp.WaitVisible(block+" .btn.execute"),
+		chromedp.WaitNotPresent(block+" .opblock-loading-animation"), // before that, Swagger UI ignores the click
+		chromedp.Click(block+" .btn.execute"),
+	)
+}
+
+// Authorize enters a key into a field of the Authorize dialog, BearerAuth or APIKeyAuth.
 func (b *Browser) Authorize(field, key string) {
 	b.t.Helper()
 	form := chromedp.CSS(fmt.Sprintf("form:has(%s)", field))
@@ -48,67 +66,57 @@ func (b *Browser) Authorize(field, key string) {
 		chromedp.Click(chromedp.CSS(".auth-wrapper .btn.authorize"), chromedp.NodeVisible),
 		chromedp.SendKeys(chromedp.CSS(field), key, chromedp.NodeVisible),
 		chromedp.Click(form+" button[type=submit]"),
-		chromedp.WaitNotPresent(chromedp.CSS(field)), // the dialog hides a key that it has taken
+		chromedp.WaitNotPresent(chromedp.CSS(field)), // the dialog hides an accepted key
 		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .btn-done"), chromedp.NodeVisible),
 		chromedp.WaitNotPresent(chromedp.CSS(".dialog-ux")),
 	)
 }
 
-// TryOperation executes the operation with this id, with its parameters as they stand, and returns what is shown. It opens
-// the operation first where it is closed, and clears an earlier answer. The answer must have a body.
-func (b *Browser) TryOperation(operationID string) DocsAnswer {
+// TryOperation executes an operation with its current parameters and returns the response, which must have a body. It
+// opens the operation if necessary and clears an earlier response.
+func (b *Browser) TryOperation(operationID string) DocsResponse {
 	b.t.Helper()
 	block := operationBlock(operationID)
 	live := block + " .live-responses-table"
-	if !b.Has(block + ".is-open") {
-		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
-	}
+	b.open(block)
 	if b.Has(live) {
 		b.Do(chromedp.Click(block+" .btn-clear"), chromedp.WaitNotPresent(live))
 	}
-	b.Do(
-		chromedp.WaitVisible(block+" .btn.execute"),
-		chromedp.WaitNotPresent(block+" .opblock-loading-animation"), // until then Swagger UI loses what is executed
-		chromedp.Click(block+" .btn.execute"),
-	)
-	return DocsAnswer{
+	b.execute(block)
+	return DocsResponse{
 		Status:  strings.TrimSpace(b.Text(live + " tbody .response-col_status")),
 		Headers: b.Text(live + " pre:has(> .headerline)"),
 		Body:    b.Text(live + " .highlight-code pre"),
 	}
 }
 
-// Fill enters the value of a parameter of the operation with this id. It opens the operation first where it is closed.
+// Fill enters the value of a parameter of an operation. It opens the operation if necessary.
 func (b *Browser) Fill(operationID, parameter, value string) {
 	b.t.Helper()
 	block := operationBlock(operationID)
-	if !b.Has(block + ".is-open") {
-		b.Do(chromedp.Click(block+" .opblock-summary-control", chromedp.NodeVisible))
-	}
+	b.open(block)
 	input := block + chromedp.CSS(fmt.Sprintf(" tr[data-param-name='%s'] input", parameter))
 	b.Do(
 		chromedp.WaitVisible(input),
-		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).select()", input)), // typing replaces what stands there
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).select()", input)), // typing replaces the selected text
 		chromedp.SendKeys(input, value, chromedp.NodeVisible),
-		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).blur()", input)), // or the page takes it up later
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).blur()", input)), // commits the value
 	)
 }
 
-// Download executes the operation with this id, whose answer Swagger UI offers as a file, and returns the file.
+// Download executes an operation whose response Swagger UI offers as a file, and returns the file.
 func (b *Browser) Download(operationID string) []byte {
 	b.t.Helper()
 	block := operationBlock(operationID)
-	// What the page makes a link to can't be read from the link: connecting to it is against the page's policy.
+	// The blob is captured on creation: the page's policy forbids fetching its URL.
 	b.Do(chromedp.Evaluate[chromedp.Void](`
 		const make = URL.createObjectURL;
 		URL.createObjectURL = blob => {
 			blob.arrayBuffer().then(bytes => { window.downloaded = btoa(String.fromCharCode(...new Uint8Array(bytes))); });
 			return make(blob);
 		}; undefined`))
+	b.execute(block)
 	b.Do(
-		chromedp.WaitVisible(block+" .btn.execute"),
-		chromedp.WaitNotPresent(block+" .opblock-loading-animation"),
-		chromedp.Click(block+" .btn.execute"),
 		chromedp.WaitVisible(block+" .live-responses-table a[download]"),
 		chromedp.Poll[chromedp.Void]("window.downloaded !== undefined"),
 	)
