@@ -3,6 +3,7 @@ package contract
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// check returns what in an answer its description doesn't say.
+// check compares a response with its description and returns the differences.
 func (r response) check(e Exchange) []error {
 	faults := r.checkHeaders(e.Header)
 	if e.Method == http.MethodHead {
@@ -18,17 +19,17 @@ func (r response) check(e Exchange) []error {
 	}
 	if len(r.content) == 0 {
 		if len(e.Body) > 0 {
-			faults = append(faults, fmt.Errorf("a body of %d bytes that isn't described", len(e.Body)))
+			faults = append(faults, fmt.Errorf("the response has an undescribed body of %d bytes", len(e.Body)))
 		}
 		return faults
 	}
 	if err := checkContent(r.content, e.Header.Get("Content-Type"), e.Body); err != nil {
-		faults = append(faults, fmt.Errorf("answer %w", err))
+		faults = append(faults, fmt.Errorf("response %w", err))
 	}
 	return faults
 }
 
-// checkRequest returns what in a request that was accepted its description doesn't allow.
+// checkRequest returns why an accepted request should have been rejected.
 func (op *operation) checkRequest(e Exchange, path map[string]string) []error {
 	var faults []error
 	query := e.URL.Query()
@@ -43,35 +44,35 @@ func (op *operation) checkRequest(e Exchange, path map[string]string) []error {
 			values = e.RequestHeader.Values(param.name)
 		}
 		if err := param.check(values); err != nil {
-			faults = append(faults, fmt.Errorf("accepted, although the %s parameter %w", param.in, err))
+			faults = append(faults, fmt.Errorf("accepted although the %s parameter %w", param.in, err))
 		}
 	}
 	switch {
 	case op.body == nil:
 		if len(e.RequestBody) > 0 {
-			faults = append(faults, errors.New("accepted with a body that isn't described"))
+			faults = append(faults, errors.New("accepted with an undescribed body"))
 		}
 	case len(e.RequestBody) == 0:
 		if op.body.required {
-			faults = append(faults, errors.New("accepted without the body that is required"))
+			faults = append(faults, errors.New("accepted without the required body"))
 		}
 	default:
 		if err := checkContent(op.body.content, e.RequestHeader.Get("Content-Type"), e.RequestBody); err != nil {
-			faults = append(faults, fmt.Errorf("accepted, although the request %w", err))
+			faults = append(faults, fmt.Errorf("accepted although the request %w", err))
 		}
 	}
 	return faults
 }
 
-// check checks a parameter's values; none: it isn't there.
+// check checks the values of a parameter. No values means that it is absent.
 func (p parameter) check(values []string) error {
 	switch {
 	case len(values) == 0 && p.required:
-		return fmt.Errorf("%s is required, and isn't there", p.name)
+		return fmt.Errorf("%s is required but missing", p.name)
 	case len(values) == 0:
 		return nil
 	case !p.list && len(values) > 1:
-		return fmt.Errorf("%s is there %d times", p.name, len(values))
+		return fmt.Errorf("%s is repeated %d times", p.name, len(values))
 	}
 	var value any
 	if p.list {
@@ -92,27 +93,22 @@ func (p parameter) check(values []string) error {
 	return nil
 }
 
-// checkContent checks a body's media type, and the body itself where it is JSON.
+// checkContent checks the media type of a body, and the body if it is JSON.
 func checkContent(content map[string]*jsonschema.Schema, contentType string, data []byte) error {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		return fmt.Errorf("is of type %q: %w", contentType, err)
+		return fmt.Errorf("has Content-Type %q: %w", contentType, err)
 	}
 	schema, known := content[mediaType]
 	if !known {
-		types := []string{}
-		for name := range content {
-			types = append(types, name)
-		}
-		slices.Sort(types)
-		return fmt.Errorf("is of type %s; described are %v", mediaType, types)
+		return fmt.Errorf("has media type %s; want one of %v", mediaType, slices.Sorted(maps.Keys(content)))
 	}
 	if schema == nil || !isJSON(mediaType) {
 		return nil
 	}
 	value, err := decode(data)
 	if err != nil {
-		return fmt.Errorf("is no JSON: %w", err)
+		return fmt.Errorf("is not JSON: %w", err)
 	}
 	if err := schema.Validate(value); err != nil {
 		return fmt.Errorf("is %s: %w", shorten(data), err)
@@ -120,12 +116,12 @@ func checkContent(content map[string]*jsonschema.Schema, contentType string, dat
 	return nil
 }
 
-// longest is how much of a body a fault quotes, in bytes.
-const longest = 500
+// maxQuoted is how much of a body an error quotes, in bytes.
+const maxQuoted = 500
 
 func shorten(data []byte) string {
-	if len(data) > longest {
-		return string(data[:longest]) + "…"
+	if len(data) > maxQuoted {
+		return string(data[:maxQuoted]) + "…"
 	}
 	return string(data)
 }

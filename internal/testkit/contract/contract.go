@@ -1,8 +1,8 @@
-// Package contract checks requests and answers against an OpenAPI 3.1 description: what the server accepted and what it
-// gave must be what the description says, and nothing that it doesn't say. Schemas are JSON Schema 2020-12, and objects
-// are taken to be closed: a property that isn't described is a fault, also where the description leaves others open.
+// Package contract checks HTTP exchanges against an OpenAPI 3.1 description: the server must accept only described requests
+// and send only described responses. Schemas are JSON Schema 2020-12. Objects are closed: an undescribed property is an
+// error unless additionalProperties is set.
 //
-// It is for tests, and knows OpenAPI as far as this project uses it.
+// It supports the part of OpenAPI that this project uses.
 package contract
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Exchange is one request and its answer.
+// Exchange is a request and its response.
 type Exchange struct {
 	Method        string
 	URL           *url.URL
@@ -30,10 +30,10 @@ type Exchange struct {
 	Body          []byte
 }
 
-// Contract is a description that exchanges can be checked against. It may be used from any goroutine.
+// Contract is a loaded description. It is safe for concurrent use.
 type Contract struct {
 	operations []*operation
-	problem    *jsonschema.Schema // of answers where there is no operation
+	problem    *jsonschema.Schema // of responses to unknown operations
 }
 
 // operation is one method of one path.
@@ -43,22 +43,22 @@ type operation struct {
 	path      string   // /v1/products/{id}
 	segments  []string // of the path, split at slashes
 	params    []parameter
-	body      *body // nil: it takes none
+	body      *body // nil: none
 	responses map[int]response
 }
 
-// parameter is a part of the path or query, or a header.
+// parameter is a path or query parameter or a header.
 type parameter struct {
 	name, in string
 	required bool
-	typ      string // of its value, or of each item's
+	typ      string // of the value, or of the items of a list
 	list     bool
 	schema   *jsonschema.Schema
 }
 
 type body struct {
 	required bool
-	content  map[string]*jsonschema.Schema // by media type; a nil schema is anything
+	content  map[string]*jsonschema.Schema // by media type; a nil schema allows anything
 }
 
 type response struct {
@@ -66,7 +66,7 @@ type response struct {
 	content map[string]*jsonschema.Schema
 }
 
-// Load reads a description. The error says what in it can't be read.
+// Load reads a description. The error lists what is unsupported or invalid.
 func Load(document []byte) (*Contract, error) {
 	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
@@ -74,7 +74,7 @@ func Load(document []byte) (*Contract, error) {
 	}
 	root, ok := decoded.(map[string]any)
 	if !ok {
-		return nil, errors.New("the description is no JSON object")
+		return nil, errors.New("the description is not a JSON object")
 	}
 	loading := newLoader(root)
 	c := &Contract{}
@@ -84,17 +84,17 @@ func Load(document []byte) (*Contract, error) {
 		}
 	}
 	c.problem = loading.schema(map[string]any{"$ref": "#/components/schemas/Problem"})
-	// A literal path is found before one with parameters that fits too.
+	// Literal paths take precedence over paths with parameters.
 	slices.SortFunc(c.operations, func(a, b *operation) int { return strings.Compare(a.sortKey(), b.sortKey()) })
 	return c, loading.compile()
 }
 
-// sortKey puts literal segments before parameters.
+// sortKey orders literal segments before parameters.
 func (op *operation) sortKey() string {
 	return strings.ReplaceAll(op.path, "{", "\xff") + " " + op.method
 }
 
-// Statuses returns the statuses that the description names, by operationId, in ascending order.
+// Statuses returns the described statuses by operationId, in ascending order.
 func (c *Contract) Statuses() map[string][]int {
 	statuses := map[string][]int{}
 	for _, op := range c.operations {
@@ -103,7 +103,7 @@ func (c *Contract) Statuses() map[string][]int {
 	return statuses
 }
 
-// Route returns the method and the path, with its parameters in braces, of an operation; "" when there is none.
+// Route returns the method and the path template of an operation, or empty strings if it is unknown.
 func (c *Contract) Route(operationID string) (method, path string) {
 	for _, op := range c.operations {
 		if op.name == operationID {
@@ -113,8 +113,8 @@ func (c *Contract) Route(operationID string) (method, path string) {
 	return "", ""
 }
 
-// Check returns everything in an exchange that the description doesn't say; nil if it says all of it. Answers to HEAD are
-// checked as those to GET, but for the body, which they lack.
+// Check returns the differences between an exchange and the description, or nil. Responses to HEAD are checked like those
+// to GET, without the body.
 func (c *Contract) Check(e Exchange) error {
 	method := e.Method
 	if method == http.MethodHead {
@@ -122,20 +122,20 @@ func (c *Contract) Check(e Exchange) error {
 	}
 	op, values := c.find(method, e.URL.EscapedPath())
 	if op == nil {
-		return c.checkNowhere(e)
+		return c.checkUnknown(e)
 	}
-	answer, documented := op.responses[e.Status]
-	if !documented {
-		return fmt.Errorf("%s doesn't say that it can answer %d", op.name, e.Status)
+	described, ok := op.responses[e.Status]
+	if !ok {
+		return fmt.Errorf("%s doesn't describe status %d", op.name, e.Status)
 	}
-	faults := answer.check(e)
+	faults := described.check(e)
 	if e.Status >= 200 && e.Status < 300 {
 		faults = append(faults, op.checkRequest(e, values)...)
 	}
 	return errors.Join(faults...)
 }
 
-// find returns the operation and the values of its path's parameters.
+// find returns an operation and the values of its path parameters.
 func (c *Contract) find(method, path string) (*operation, map[string]string) {
 	segments := strings.Split(path, "/")
 	for _, op := range c.operations {
@@ -166,34 +166,34 @@ func (op *operation) match(segments []string) (map[string]string, bool) {
 	return values, true
 }
 
-// checkNowhere checks an answer where the description has no operation: not found, or another method.
-func (c *Contract) checkNowhere(e Exchange) error {
+// checkUnknown checks the response to an unknown operation: 404, or 405 with Allow.
+func (c *Contract) checkUnknown(e Exchange) error {
 	if e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
-		return fmt.Errorf("there is no operation, and the answer is %d", e.Status)
+		return fmt.Errorf("status %d for an unknown operation; want 404 or 405", e.Status)
 	}
-	answer := response{
+	described := response{
 		headers: []parameter{{name: "X-Request-Id"}},
 		content: map[string]*jsonschema.Schema{"application/problem+json": c.problem},
 	}
 	if e.Status == http.StatusMethodNotAllowed {
-		answer.headers = append(answer.headers, parameter{name: "Allow", required: true})
+		described.headers = append(described.headers, parameter{name: "Allow", required: true})
 	}
-	return errors.Join(answer.check(e)...)
+	return errors.Join(described.check(e)...)
 }
 
-// object is a JSON object; nil for anything else.
+// object returns value if it is a JSON object, or nil.
 func object(value any) map[string]any {
 	o, _ := value.(map[string]any)
 	return o
 }
 
-// text is a JSON string; "" for anything else.
+// text returns value if it is a JSON string, or "".
 func text(value any) string {
 	s, _ := value.(string)
 	return s
 }
 
-// parse reads a parameter's text as its type says; what isn't of that type stays text, which no such schema allows.
+// parse converts the text of a parameter to its type. Invalid text stays a string, which the schema then rejects.
 func parse(typ, value string) any {
 	if typ == "string" || typ == "" {
 		return value
@@ -205,16 +205,16 @@ func parse(typ, value string) any {
 	return parsed
 }
 
-// isJSON reports whether a media type is JSON by itself or by its suffix.
+// isJSON reports whether a media type is JSON or has the suffix +json.
 func isJSON(mediaType string) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }
 
-// decode reads a JSON body.
+// decode decodes a JSON body.
 func decode(data []byte) (any, error) {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil || json.Valid(data) {
 		return value, err
 	}
-	return nil, errors.New("there is something behind the JSON")
+	return nil, errors.New("data after the JSON value")
 }

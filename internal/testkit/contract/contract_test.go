@@ -44,12 +44,12 @@ const sample = `{
 	}
 }`
 
-// exchange is written as: method, URL, "name: value" of request headers, |,
-// body, =>, status, headers, |, body. Parts can be left out.
+// exchange parses "METHOD URL, Name: value | body => status, Name: value | body".
+// Headers and bodies are optional.
 func exchange(t *testing.T, line string) Exchange {
 	t.Helper()
-	asked, answered, _ := strings.Cut(line, "=>")
-	begin, body, _ := strings.Cut(asked, "|")
+	request, response, _ := strings.Cut(line, "=>")
+	begin, body, _ := strings.Cut(request, "|")
 	words := strings.Split(strings.TrimSpace(begin), ", ")
 	method, target, _ := strings.Cut(words[0], " ")
 	u, err := url.Parse(target)
@@ -57,7 +57,7 @@ func exchange(t *testing.T, line string) Exchange {
 		t.Fatal(err)
 	}
 	e := Exchange{Method: method, URL: u, RequestHeader: headers(words[1:]), RequestBody: []byte(strings.TrimSpace(body))}
-	begin, body, _ = strings.Cut(answered, "|")
+	begin, body, _ = strings.Cut(response, "|")
 	words = strings.Split(strings.TrimSpace(begin), ", ")
 	for _, digit := range words[0] {
 		e.Status = e.Status*10 + int(digit-'0')
@@ -75,14 +75,14 @@ func headers(lines []string) http.Header {
 	return header
 }
 
-func TestWhatIsDescribedPassesAndNothingElse(t *testing.T) {
+func TestContract_Check(t *testing.T) {
 	c, err := Load([]byte(sample))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const ask, ok = "GET /things/1, X-Must: y => ", `200, ETag: "1", Content-Type: application/json; charset=utf-8 | {"id":"1"}`
-	for line, says := range map[string]string{
-		ask + ok: "",
+	const get, ok = "GET /things/1, X-Must: y => ", `200, ETag: "1", Content-Type: application/json; charset=utf-8 | {"id":"1"}`
+	for line, want := range map[string]string{
+		get + ok: "",
 		`GET /things/1?limit=2&tag=a&tag=b&since=2026-01-01T00:00:00Z&other=1, X-Must: y => ` + ok: "",
 		`GET /things/all => 200, Content-Type: text/plain | {`:                                     "",
 		`HEAD /things/1, X-Must: y => 200, ETag: "1", Content-Type: application/json`:              "",
@@ -93,57 +93,57 @@ func TestWhatIsDescribedPassesAndNothingElse(t *testing.T) {
 		`POST /things, Content-Type: application/json | {"id":"1","part":{"id":"2","part":null}} => 201, Content-Type: application/json | {"id":"1"}`: "",
 		`POST /things, Content-Type: application/json | {"no":1} => 422, Content-Type: application/problem+json | {"status":422}`:                     "",
 
-		ask + `500, Content-Type: application/problem+json | {"status":500}`:                           "doesn't say that it can answer 500",
-		ask + `200, ETag: "1", Content-Type: application/json | {"id":"1","more":2}`:                   "more",
-		ask + `200, ETag: "1", Content-Type: application/json | {"id":"1","part":{"id":"2","more":2}}`: "more",
-		ask + `200, ETag: "1", Content-Type: application/json | {}`:                                    "id",
-		ask + `200, ETag: "1", Content-Type: application/json | {"id":1}`:                              "want string",
-		ask + `200, ETag: "1", Content-Type: application/json | {"id":"1"}{}`:                          "no JSON",
-		ask + `200, ETag: "1", Content-Type: text/html | {"id":"1"}`:                                   "text/html",
-		ask + `200, ETag: "1" | {"id":"1"}`:                                                            `type ""`,
-		ask + `200, Content-Type: application/json | {"id":"1"}`:                                       "ETag is required",
-		ask + `200, ETag: 1, Content-Type: application/json | {"id":"1"}`:                              "pattern",
-		ask + `200, ETag: "1", Age: old, Content-Type: application/json | {"id":"1"}`:                  "Age",
-		ask + `304 | x`: "isn't described",
-		ask + `304, Date: today, Vary: Origin, Access-Control-Allow-Origin: *, Cache-Control: no-store`: "",
-		ask + `304, Cache-Control: private`: `Cache-Control (["private"]) isn't described`,
-		ask + `304, Age: 1`:                 "Age",
-		ask + `304, Ratelimit: x`:           "Ratelimit",
+		get + `500, Content-Type: application/problem+json | {"status":500}`:                           "doesn't describe status 500",
+		get + `200, ETag: "1", Content-Type: application/json | {"id":"1","more":2}`:                   "more",
+		get + `200, ETag: "1", Content-Type: application/json | {"id":"1","part":{"id":"2","more":2}}`: "more",
+		get + `200, ETag: "1", Content-Type: application/json | {}`:                                    "id",
+		get + `200, ETag: "1", Content-Type: application/json | {"id":1}`:                              "want string",
+		get + `200, ETag: "1", Content-Type: application/json | {"id":"1"}{}`:                          "not JSON",
+		get + `200, ETag: "1", Content-Type: text/html | {"id":"1"}`:                                   "text/html",
+		get + `200, ETag: "1" | {"id":"1"}`:                                                            `type ""`,
+		get + `200, Content-Type: application/json | {"id":"1"}`:                                       "ETag is required",
+		get + `200, ETag: 1, Content-Type: application/json | {"id":"1"}`:                              "pattern",
+		get + `200, ETag: "1", Age: old, Content-Type: application/json | {"id":"1"}`:                  "Age",
+		get + `304 | x`: "undescribed body",
+		get + `304, Date: today, Vary: Origin, Access-Control-Allow-Origin: *, Cache-Control: no-store`: "",
+		get + `304, Cache-Control: private`: `Cache-Control (["private"]) isn't described`,
+		get + `304, Age: 1`:                 "Age",
+		get + `304, Ratelimit: x`:           "Ratelimit",
 		`GET /nowhere => 404, Location: /, X-Request-Id: x, Content-Type: application/problem+json | {"status":404}`: "Location",
 		`GET /nowhere => 404, Allow: GET, Content-Type: application/problem+json | {"status":404}`:                   "Allow",
 		`HEAD /things/1, X-Must: y => 200, Content-Type: application/json`:                                           "ETag is required",
-		`GET /things/1 => ` + ok:                                           "X-Must is required",
+		`GET /things/1 => ` + ok:                                           "X-Must is required but missing",
 		`GET /things/123456, X-Must: y => ` + ok:                           "path parameter id",
 		`GET /things/1?limit=0, X-Must: y => ` + ok:                        "query parameter limit",
 		`GET /things/1?limit=x, X-Must: y => ` + ok:                        "query parameter limit",
 		`GET /things/1?limit=1&limit=2, X-Must: y => ` + ok:                "2 times",
 		`GET /things/1?tag=c, X-Must: y => ` + ok:                          "query parameter tag",
 		`GET /things/1?since=today, X-Must: y => ` + ok:                    "query parameter since",
-		`GET /things/1, X-Must: y | x => ` + ok:                            "a body that isn't described",
-		`POST /things => 201, Content-Type: application/json | {"id":"1"}`: "without the body",
-		`POST /things, Content-Type: application/json | {"no":1} => 201, Content-Type: application/json | {"id":"1"}`: "accepted, although the request",
-		`POST /things, Content-Type: text/plain | {"id":"1"} => 201, Content-Type: application/json | {"id":"1"}`:     "accepted, although the request is of type text/plain",
-		`GET /nowhere => 200`: "no operation",
+		`GET /things/1, X-Must: y | x => ` + ok:                            "an undescribed body",
+		`POST /things => 201, Content-Type: application/json | {"id":"1"}`: "without the required body",
+		`POST /things, Content-Type: application/json | {"no":1} => 201, Content-Type: application/json | {"id":"1"}`: "accepted although the request",
+		`POST /things, Content-Type: text/plain | {"id":"1"} => 201, Content-Type: application/json | {"id":"1"}`:     "accepted although the request has media type text/plain",
+		`GET /nowhere => 200`: "unknown operation",
 		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404,"more":1}`: "more",
 		`PUT /things => 405, Content-Type: application/problem+json | {"status":405}`:           "Allow",
 	} {
 		err := c.Check(exchange(t, line))
-		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
-			t.Errorf("%s\n  error %v; want one that says %q", line, err, says)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n  got error %v; want %q", line, err, want)
 		}
 	}
 }
 
-func TestWhatCannotBeReadIsAnError(t *testing.T) {
-	for description, says := range map[string]string{
-		`[]`: "no JSON object",
+func TestLoad_invalid(t *testing.T) {
+	for description, want := range map[string]string{
+		`[]`: "not a JSON object",
 		`{`:  "EOF",
-		`{"paths":{"/a":{"get":{"responses":{"2XX":{}}}}},"components":{"schemas":{"Problem":{}}}}`:                                  "no number",
+		`{"paths":{"/a":{"get":{"responses":{"2XX":{}}}}},"components":{"schemas":{"Problem":{}}}}`:                                  "not a number",
 		`{"paths":{"/a":{"get":{"responses":{"200":{"$ref":"#/components/responses/X"}}}}},"components":{"schemas":{"Problem":{}}}}`: "responses/X",
 		`{"paths":{}}`: "Problem",
 	} {
-		if _, err := Load([]byte(description)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: error %v; want one that says %q", description, err, says)
+		if _, err := Load([]byte(description)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load(%s): got error %v; want %q", description, err, want)
 		}
 	}
 }

@@ -8,31 +8,30 @@ import (
 	"strings"
 )
 
-// transport are the header fields of answers that a description needn't name, for they are about the transport, the
-// browser or caches on the way and not about the operation; with the one value that a field may have unnamed, or any.
+// transport lists response headers that a description may omit because they concern the transport, browsers or caches
+// instead of the operation. The value is the only one allowed, or "" for any.
 var transport = map[string]string{
 	"Connection": "", "Content-Encoding": "", "Content-Length": "", "Content-Type": "", "Date": "", "Vary": "",
 	"Content-Security-Policy": "", "X-Content-Type-Options": "",
-	"Cache-Control": "no-store", // what may be kept is said
+	"Cache-Control": "no-store", // other values must be described
 }
 
-// crossOrigin is how fields begin that let scripts of other origins read an answer.
+// crossOrigin is the prefix of the CORS headers.
 const crossOrigin = "Access-Control-"
 
-// checkHeaders returns what in an answer's header its description doesn't say: a field that is missing, one that isn't
-// right, and one that isn't named at all.
-func (r response) checkHeaders(answer http.Header) []error {
+// checkHeaders returns the missing, invalid and undescribed headers of a response.
+func (r response) checkHeaders(header http.Header) []error {
 	var faults []error
-	named := map[string]bool{}
-	for _, header := range r.headers {
-		named[http.CanonicalHeaderKey(header.name)] = true
-		if err := header.check(answer.Values(header.name)); err != nil {
-			faults = append(faults, fmt.Errorf("answer's header %w", err))
+	described := map[string]bool{}
+	for _, param := range r.headers {
+		described[http.CanonicalHeaderKey(param.name)] = true
+		if err := param.check(header.Values(param.name)); err != nil {
+			faults = append(faults, fmt.Errorf("response header %w", err))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(answer)) {
-		if !named[name] && !isTransport(name, answer[name]) {
-			faults = append(faults, fmt.Errorf("answer's header %s (%q) isn't described", name, answer[name]))
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if !described[name] && !isTransport(name, header[name]) {
+			faults = append(faults, fmt.Errorf("response header %s (%q) isn't described", name, header[name]))
 		}
 	}
 	return faults

@@ -9,12 +9,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// loader turns a description into operations. Schemas are gathered on the way and compiled together at the end, in one
-// resource with the components that they refer to.
+// loader converts a description to operations. It collects the schemas and compiles them at the end, in one resource with
+// the components that they refer to.
 type loader struct {
 	components map[string]any
 	schemas    []any
-	compiled   []*jsonschema.Schema // filled in by compile, in place
+	compiled   []*jsonschema.Schema // filled in place by compile
 	faults     []error
 }
 
@@ -24,11 +24,11 @@ func newLoader(root map[string]any) *loader {
 	return &loader{components: object(root["components"])}
 }
 
-// closeObjects makes every schema with properties refuse all others, unless it says what they are.
+// closeObjects sets additionalProperties to false in every object schema with properties that lacks it.
 func closeObjects(node any) {
 	switch node := node.(type) {
 	case map[string]any:
-		if _, says := node["additionalProperties"]; !says && object(node["properties"]) != nil && node["type"] != nil {
+		if _, open := node["additionalProperties"]; !open && object(node["properties"]) != nil && node["type"] != nil {
 			node["additionalProperties"] = false
 		}
 		for name, child := range node {
@@ -43,7 +43,7 @@ func closeObjects(node any) {
 	}
 }
 
-// schema notes a schema to be compiled; what it returns is usable after compile. nil stays nil.
+// schema registers a schema. The result is usable after compile. It is nil if node is.
 func (l *loader) schema(node any) *jsonschema.Schema {
 	if node == nil {
 		return nil
@@ -53,17 +53,17 @@ func (l *loader) schema(node any) *jsonschema.Schema {
 	return l.compiled[len(l.compiled)-1]
 }
 
-// compile compiles the schemas that were noted.
+// compile compiles the registered schemas.
 func (l *loader) compile() error {
 	const resource = "openapi:schemas"
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
-	if err := compiler.AddResource(resource, map[string]any{"components": l.components, "noted": l.schemas}); err != nil {
+	if err := compiler.AddResource(resource, map[string]any{"components": l.components, "registered": l.schemas}); err != nil {
 		return err
 	}
 	for i, into := range l.compiled {
-		compiled, err := compiler.Compile(fmt.Sprintf("%s#/noted/%d", resource, i))
+		compiled, err := compiler.Compile(fmt.Sprintf("%s#/registered/%d", resource, i))
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (l *loader) operation(method, path string, node map[string]any) *operation 
 	for code, given := range object(node["responses"]) {
 		status, err := strconv.Atoi(code)
 		if err != nil {
-			l.faults = append(l.faults, fmt.Errorf("%s: status %q is no number", op.name, code))
+			l.faults = append(l.faults, fmt.Errorf("%s: status %q is not a number", op.name, code))
 			continue
 		}
 		op.responses[status] = l.response(l.resolve(given))
@@ -97,13 +97,13 @@ func (l *loader) operation(method, path string, node map[string]any) *operation 
 }
 
 func (l *loader) response(node map[string]any) response {
-	answer := response{content: l.content(node)}
+	described := response{content: l.content(node)}
 	for name, header := range object(node["headers"]) {
 		param := l.parameter(l.resolve(header))
 		param.name = name
-		answer.headers = append(answer.headers, param)
+		described.headers = append(described.headers, param)
 	}
-	return answer
+	return described
 }
 
 func (l *loader) parameter(node map[string]any) parameter {
@@ -140,7 +140,7 @@ func (l *loader) resolve(node any) map[string]any {
 	kind, name, _ := strings.Cut(ref, "/")
 	target := object(object(l.components[kind])[name])
 	if target == nil {
-		l.faults = append(l.faults, fmt.Errorf("there is no %s", ref))
+		l.faults = append(l.faults, fmt.Errorf("undefined reference to %s", ref))
 	}
 	return target
 }

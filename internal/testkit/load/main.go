@@ -1,9 +1,9 @@
-// Command load asks a server for two paths at fixed rates, whether it answers or
-// not (an open loop, as callers on a network are), and prints how long one of
-// them took. It is a process of its own, so that what it measures doesn't wait
-// behind the server's goroutines a second time.
+// Command load sends requests for a cheap and a heavy path of a local server at
+// fixed rates (an open loop) and prints the latencies of the cheap one as JSON. It
+// is a separate process, so that the measurement doesn't compete with the
+// goroutines of the server.
 //
-// The key that it sends is in LOAD_KEY.
+// The environment variable LOAD_KEY is the API key.
 package main
 
 import (
@@ -21,39 +21,39 @@ import (
 	"time"
 )
 
-// plan is what to do.
+// plan is the configuration of a run.
 type plan struct {
 	base, cheap, heavy   string
 	cheapRate, heavyRate float64 // requests a second
-	lasts, warm          time.Duration
-	clients              int // when not 0: as many ask for heavy in turn, as fast as they are answered
+	duration, warmup     time.Duration
+	clients              int // not 0: a closed loop of this many clients of heavy, instead of the rates
 }
 
-// Bounds of a run, so that no mistake in a flag makes it a flood.
+// Limits of a run.
 const (
-	maxLasts    = time.Minute
+	maxDuration = time.Minute
 	maxRate     = 2000 // requests a second
-	maxInFlight = 4000 // what comes while as many wait is counted as dropped
+	maxInFlight = 4000 // requests due above it are dropped
 	maxClients  = 64
 )
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
-	Cheap    []time.Duration `json:"cheap"`    // how long each took, from when it was due
-	Statuses map[string]int  `json:"statuses"` // of heavy, by status; "unanswered", "dropped"
-	Failed   int             `json:"failed"`   // cheap ones that weren't answered with 200
+	Cheap    []time.Duration `json:"cheap"`    // latency of each request, from when it was due
+	Statuses map[string]int  `json:"statuses"` // number of heavy requests by status, "failed" or "dropped"
+	Failed   int             `json:"failed"`   // cheap requests without a 200
 }
 
 func main() {
 	var p plan
-	flag.StringVar(&p.base, "base", "", "the server, on the loopback interface")
-	flag.StringVar(&p.cheap, "cheap", "", "the path that is measured")
-	flag.StringVar(&p.heavy, "heavy", "", "the path that keeps the server busy")
-	flag.Float64Var(&p.cheapRate, "cheap-rate", 0, "requests a second")
-	flag.Float64Var(&p.heavyRate, "heavy-rate", 0, "requests a second")
-	flag.DurationVar(&p.lasts, "for", 0, "how long to send")
-	flag.DurationVar(&p.warm, "warm", 0, "how long at the start isn't measured")
-	flag.IntVar(&p.clients, "clients", 0, "instead of a rate: so many ask for the heavy path in turn")
+	flag.StringVar(&p.base, "base", "", "base URL of the server, on 127.0.0.1")
+	flag.StringVar(&p.cheap, "cheap", "", "path to measure")
+	flag.StringVar(&p.heavy, "heavy", "", "path that loads the server")
+	flag.Float64Var(&p.cheapRate, "cheap-rate", 0, "requests per second")
+	flag.Float64Var(&p.heavyRate, "heavy-rate", 0, "requests per second")
+	flag.DurationVar(&p.duration, "for", 0, "duration of the run")
+	flag.DurationVar(&p.warmup, "warm", 0, "duration at the start that isn't measured")
+	flag.IntVar(&p.clients, "clients", 0, "send heavy requests in a closed loop of this many clients instead of at a rate")
 	flag.Parse()
 	if err := run(p); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
@@ -68,12 +68,12 @@ func run(p plan) error {
 	l := &loader{plan: p, key: os.Getenv("LOAD_KEY"), report: Report{Statuses: map[string]int{}}}
 	l.http.Transport = &http.Transport{MaxIdleConnsPerHost: maxInFlight}
 	l.start = time.Now()
-	ctx, cancel := context.WithDeadline(context.Background(), l.start.Add(p.lasts+time.Second))
-	defer cancel() // what isn't answered a second after the end is given up
+	ctx, cancel := context.WithDeadline(context.Background(), l.start.Add(p.duration+time.Second))
+	defer cancel() // requests are canceled one second after the end
 	if p.clients > 0 {
-		l.inTurn(ctx)
+		l.closedLoop(ctx)
 	} else {
-		l.atRates(ctx)
+		l.openLoop(ctx)
 	}
 	return json.NewEncoder(os.Stdout).Encode(l.report)
 }
@@ -85,13 +85,13 @@ func (p *plan) check() error {
 		return err
 	case base.Hostname() != "127.0.0.1":
 		return fmt.Errorf("%q is not on 127.0.0.1", p.base)
-	case p.lasts <= 0 || p.lasts > maxLasts || p.cheapRate > maxRate || p.heavyRate > maxRate || p.clients > maxClients:
-		return errors.New("the load has no bound, or too high a one")
+	case p.duration <= 0 || p.duration > maxDuration || p.cheapRate > maxRate || p.heavyRate > maxRate || p.clients > maxClients:
+		return errors.New("the duration, a rate or the number of clients is out of range")
 	}
 	return nil
 }
 
-// loader is a run under way.
+// loader is the state of a run.
 type loader struct {
 	plan
 	key   string
@@ -102,57 +102,57 @@ type loader struct {
 	report Report
 }
 
-// inTurn lets clients ask for heavy, each as soon as it was answered.
-func (l *loader) inTurn(ctx context.Context) {
+// closedLoop sends heavy requests, each client one after the other.
+func (l *loader) closedLoop(ctx context.Context) {
 	var group sync.WaitGroup
 	for range l.clients {
 		group.Go(func() {
-			for time.Since(l.start) < l.lasts {
-				l.count(l.ask(ctx, l.heavy))
+			for time.Since(l.start) < l.duration {
+				l.count(l.send(ctx, l.heavy))
 			}
 		})
 	}
 	group.Wait()
 }
 
-// atRates sends both paths at their rates, until the end.
-func (l *loader) atRates(ctx context.Context) {
+// openLoop sends both kinds of requests at their rates.
+func (l *loader) openLoop(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		l.every(l.cheapRate, func(due time.Time) {
-			status := l.ask(ctx, l.cheap)
-			l.measured(due, time.Since(due), status)
+			status := l.send(ctx, l.cheap)
+			l.record(due, time.Since(due), status)
 		})
 	})
 	group.Go(func() {
-		l.every(l.heavyRate, func(time.Time) { l.count(l.ask(ctx, l.heavy)) })
+		l.every(l.heavyRate, func(time.Time) { l.count(l.send(ctx, l.heavy)) })
 	})
 	group.Wait()
 }
 
-// every calls send in a goroutine of its own each time that it is due, and
-// returns when all have returned.
+// every calls send at a rate, each time in a new goroutine, and waits for all of
+// them.
 func (l *loader) every(rate float64, send func(due time.Time)) {
 	var group sync.WaitGroup
 	defer group.Wait()
-	places := make(chan struct{}, maxInFlight)
+	inFlight := make(chan struct{}, maxInFlight)
 	for i := 0; rate > 0; i++ {
 		due := l.start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-		if due.Sub(l.start) >= l.lasts {
+		if due.Sub(l.start) >= l.duration {
 			return
 		}
 		time.Sleep(time.Until(due))
 		select {
-		case places <- struct{}{}:
-			group.Go(func() { defer func() { <-places }(); send(due) })
+		case inFlight <- struct{}{}:
+			group.Go(func() { defer func() { <-inFlight }(); send(due) })
 		default:
 			l.count("dropped")
 		}
 	}
 }
 
-// ask returns the status of an answer that was read to its end.
-func (l *loader) ask(ctx context.Context, path string) string {
+// send sends a request and reads the response. It returns the status or "failed".
+func (l *loader) send(ctx context.Context, path string) string {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+path, nil)
 	if err != nil {
 		return err.Error()
@@ -160,11 +160,11 @@ func (l *loader) ask(ctx context.Context, path string) string {
 	request.Header.Set("Authorization", "Bearer "+l.key)
 	response, err := l.http.Do(request)
 	if err != nil {
-		return "unanswered"
+		return "failed"
 	}
 	defer func() { _ = response.Body.Close() }()
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return "unanswered"
+		return "failed"
 	}
 	return strconv.Itoa(response.StatusCode)
 }
@@ -175,10 +175,10 @@ func (l *loader) count(status string) {
 	l.report.Statuses[status]++
 }
 
-// measured notes how long a cheap request took; one that wasn't answered took
-// at least that long.
-func (l *loader) measured(due time.Time, took time.Duration, status string) {
-	if due.Sub(l.start) < l.warm {
+// record records the latency of a cheap request. For a failed one it is a lower
+// bound.
+func (l *loader) record(due time.Time, took time.Duration, status string) {
+	if due.Sub(l.start) < l.warmup {
 		return
 	}
 	l.mu.Lock()
