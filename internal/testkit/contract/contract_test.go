@@ -100,7 +100,7 @@ func TestContract_Check(t *testing.T) {
 		get + `200, ETag: "1", Content-Type: application/json | {"id":1}`:                              "want string",
 		get + `200, ETag: "1", Content-Type: application/json | {"id":"1"}{}`:                          "not JSON",
 		get + `200, ETag: "1", Content-Type: text/html | {"id":"1"}`:                                   "text/html",
-		get + `200, ETag: "1" | {"id":"1"}`:                                                            `type ""`,
+		get + `200, ETag: "1" | {"id":"1"}`:                                                            `Content-Type ""`,
 		get + `200, Content-Type: application/json | {"id":"1"}`:                                       "ETag is required",
 		get + `200, ETag: 1, Content-Type: application/json | {"id":"1"}`:                              "pattern",
 		get + `200, ETag: "1", Age: old, Content-Type: application/json | {"id":"1"}`:                  "Age",
