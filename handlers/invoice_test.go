@@ -13,11 +13,11 @@ import (
 	"ratelimiter/models"
 )
 
-// fakeInvoices notes in which order the handler calls what.
+// fakeInvoices implements the dependencies of Invoices and records their calls.
 type fakeInvoices struct {
 	calls   []string
-	refusal error // of the pool
-	drawnIn context.Context
+	poolErr error // returned by Do
+	drawCtx context.Context
 }
 
 func (f *fakeInvoices) Read(_ context.Context, owner, id string) (models.Invoice, error) {
@@ -28,17 +28,17 @@ func (f *fakeInvoices) Read(_ context.Context, owner, id string) (models.Invoice
 func (f *fakeInvoices) Tag(models.Invoice) string { return `"tag"` }
 
 func (f *fakeInvoices) Draw(ctx context.Context, _ models.Invoice) ([]byte, error) {
-	f.calls, f.drawnIn = append(f.calls, "draw"), ctx
+	f.calls, f.drawCtx = append(f.calls, "draw"), ctx
 	return []byte("%PDF"), nil
 }
 
 func (f *fakeInvoices) Do(ctx context.Context, work func(context.Context) error) error {
-	if f.refusal != nil {
-		return f.refusal
+	if f.poolErr != nil {
+		return f.poolErr
 	}
 	f.calls = append(f.calls, "begin")
 	defer func() { f.calls = append(f.calls, "end") }()
-	return work(context.WithValue(ctx, f, "turn"))
+	return work(context.WithValue(ctx, f, "pool"))
 }
 
 func getInvoice(f *fakeInvoices, id string, header http.Header) (*gin.Context, *httptest.ResponseRecorder) {
@@ -53,42 +53,42 @@ func getInvoice(f *fakeInvoices, id string, header http.Header) (*gin.Context, *
 	return c, recorder
 }
 
-func TestTheDatabaseIsReadBeforeAPlaceIsTaken(t *testing.T) {
+func TestInvoices_Get_reads_before_entering_the_pool(t *testing.T) {
 	f := &fakeInvoices{}
 	_, recorder := getInvoice(f, "ord_1", nil)
 	if want := []string{"read me ord_1", "begin", "draw", "end"}; !slices.Equal(f.calls, want) {
-		t.Errorf("called %q; want %q", f.calls, want)
+		t.Errorf("got calls %q; want %q", f.calls, want)
 	}
-	if f.drawnIn.Value(f) != "turn" {
-		t.Error("drawn in another context than the pool's")
+	if f.drawCtx.Value(f) != "pool" {
+		t.Error("Draw didn't get the context of the pool")
 	}
 	if recorder.Code != http.StatusOK || recorder.Body.String() != "%PDF" {
-		t.Errorf("answer %d %s", recorder.Code, recorder.Body)
+		t.Errorf("got response %d %s; want 200 %%PDF", recorder.Code, recorder.Body)
 	}
 }
 
-func TestWhatTheCallerHasIsNotDrawnAgain(t *testing.T) {
+func TestInvoices_Get_not_modified(t *testing.T) {
 	f := &fakeInvoices{}
 	_, recorder := getInvoice(f, "ord_1", http.Header{"If-None-Match": {`"x"`, `W/"tag"`}})
 	if recorder.Code != http.StatusNotModified || !slices.Equal(f.calls, []string{"read me ord_1"}) {
-		t.Errorf("answer %d after %q", recorder.Code, f.calls)
+		t.Errorf("got status %d after calls %q; want 304 after the read", recorder.Code, f.calls)
 	}
 }
 
-func TestARefusedDrawingIsReportedAndCachedNowhere(t *testing.T) {
-	f := &fakeInvoices{refusal: models.ErrOverloaded}
+func TestInvoices_Get_overloaded(t *testing.T) {
+	f := &fakeInvoices{poolErr: models.ErrOverloaded}
 	c, recorder := getInvoice(f, "ord_1", nil)
 	if len(c.Errors) != 1 || !errors.Is(c.Errors[0].Err, models.ErrOverloaded) {
-		t.Errorf("reported %v", c.Errors)
+		t.Errorf("got errors %v; want ErrOverloaded", c.Errors)
 	}
 	for _, name := range []string{"ETag", "Cache-Control", "Content-Disposition"} {
 		if recorder.Header().Get(name) != "" {
-			t.Errorf("%s: %s", name, recorder.Header().Get(name))
+			t.Errorf("got %s: %s; want none", name, recorder.Header().Get(name))
 		}
 	}
 }
 
-func TestTheFileNameIsSafe(t *testing.T) {
+func TestInvoices_Get_file_name(t *testing.T) {
 	for id, want := range map[string]string{
 		"ord_abc-123":           "invoice-ord_abc-123.pdf",
 		"a\"b\r\nSet-Cookie: x": "invoice-a-b--Set-Cookie--x.pdf",
@@ -96,7 +96,7 @@ func TestTheFileNameIsSafe(t *testing.T) {
 	} {
 		_, recorder := getInvoice(&fakeInvoices{}, id, nil)
 		if got := recorder.Header().Get("Content-Disposition"); got != `attachment; filename="`+want+`"` {
-			t.Errorf("%q: %s", id, got)
+			t.Errorf("id %q: got %s; want %s", id, got, want)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"ratelimiter/models"
 )
 
-func TestKeysHaveTheFormatThatTheContractTells(t *testing.T) {
+func TestGenerate_format(t *testing.T) {
 	for admin, form := range map[bool]string{
 		false: `^rl_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{28}$`,
 		true:  `^rl_admin_[0-9A-Za-z]{12}_[0-9A-Za-z]{28}$`,
@@ -27,16 +27,16 @@ func TestKeysHaveTheFormatThatTheContractTells(t *testing.T) {
 				t.Fatalf("ParseID(%q) = %q, %v; want %q", key, got, err, id)
 			}
 			if seen[key] {
-				t.Fatalf("key %q came twice", key)
+				t.Fatalf("key %q is not unique", key)
 			}
 			seen[key] = true
 		}
 	}
 }
 
-// The checksum is CRC-32 as everyone has it, so that other programs can check
-// keys too: the check value of the CRC catalogue for "123456789" is cbf43926.
-func TestTheChecksumIsTheCommonCRC32InBase62(t *testing.T) {
+// The CRC catalogue defines the check value of CRC-32 for "123456789" as
+// cbf43926.
+func TestChecksum_crc32(t *testing.T) {
 	var n uint64
 	for _, digit := range checksum("123456789") {
 		n = n*62 + uint64(strings.IndexRune(base62, digit))
@@ -46,7 +46,7 @@ func TestTheChecksumIsTheCommonCRC32InBase62(t *testing.T) {
 	}
 }
 
-func TestEveryMistypedCharacterIsNoticed(t *testing.T) {
+func TestParseID_mistyped(t *testing.T) {
 	key, _ := generate(false)
 	for i := range key {
 		for _, c := range []byte("0aZ_ é") {

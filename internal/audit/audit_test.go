@@ -39,7 +39,7 @@ func list(t *testing.T, log *audit.Log, filter models.AuditFilter) []models.Audi
 	return page.Data
 }
 
-func TestARowTellsWhoChangedWhatAndFromWhere(t *testing.T) {
+func TestAppend(t *testing.T) {
 	db := testkit.Database(t)
 	ctx := models.WithRequest(t.Context(), &models.Request{
 		ID: "req_1", Key: &models.APIKey{ID: "k1"}, Address: netip.MustParseAddr("203.0.113.7"),
@@ -50,16 +50,16 @@ func TestARowTellsWhoChangedWhatAndFromWhere(t *testing.T) {
 	}
 	entries := list(t, audit.New(db), models.AuditFilter{})
 	if len(entries) != 1 {
-		t.Fatalf("%d entries; want 1", len(entries))
+		t.Fatalf("got %d entries; want 1", len(entries))
 	}
 	e := entries[0]
 	if e.ID == "" || e.Actor != "k1" || e.Action != "key.change" || e.Target != "k2" || *e.IP != "203.0.113.7" || *e.RequestID != "req_1" ||
 		string(e.Before) != `{"n": 1}` || string(e.After) != `{"n": 2}` || time.Since(e.At) > time.Minute || e.At.Location() != time.UTC {
-		t.Errorf("entry %+v", e)
+		t.Errorf("got entry %+v", e)
 	}
 }
 
-func TestWhatIsAbsentIsNull(t *testing.T) {
+func TestAppend_null_fields(t *testing.T) {
 	db := testkit.Database(t)
 	if err := write(models.WithActor(t.Context(), models.ActorCLI), db, models.AuditRecord{Action: "plan.create", Target: "p"}); err != nil {
 		t.Fatal(err)
@@ -70,22 +70,22 @@ func TestWhatIsAbsentIsNull(t *testing.T) {
 	}
 	for _, part := range []string{`"actor":"cli"`, `"before":null`, `"after":null`, `"ip":null`, `"request_id":null`} {
 		if !strings.Contains(string(data), part) {
-			t.Errorf("%s doesn't have %s", data, part)
+			t.Errorf("got %s; want it to contain %s", data, part)
 		}
 	}
 }
 
-func TestNobodyMayChangeAnything(t *testing.T) {
+func TestAppend_requires_an_actor(t *testing.T) {
 	db := testkit.Database(t)
 	if err := write(t.Context(), db, models.AuditRecord{Action: "key.revoke", Target: "k"}); err == nil {
-		t.Error("a change by nobody was written")
+		t.Error("Append without an actor: got nil; want an error")
 	}
 	if entries := list(t, audit.New(db), models.AuditFilter{}); len(entries) != 0 {
-		t.Errorf("entries %v", entries)
+		t.Errorf("got entries %v; want none", entries)
 	}
 }
 
-func TestTheListIsFilteredAndPagedNewestFirst(t *testing.T) {
+func TestLog_List(t *testing.T) {
 	db := testkit.Database(t)
 	for i := range 9 {
 		ctx := models.WithActor(t.Context(), fmt.Sprintf("actor%d", i%3))
@@ -93,7 +93,7 @@ func TestTheListIsFilteredAndPagedNewestFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Three at one instant, and each of the others in an hour of its own.
+	// Three entries at one instant, the others one hour apart.
 	if _, err := db.Exec(t.Context(), `UPDATE audit_log SET at = '2026-01-01T00:00Z'::timestamptz + interval '1 hour' * greatest(id, 3)`); err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +128,13 @@ func TestTheListIsFilteredAndPagedNewestFirst(t *testing.T) {
 			}
 		}
 		if got := strings.Join(targets, " "); got != test.want {
-			t.Errorf("%+v: %s; want %s", test.filter, got, test.want)
+			t.Errorf("%+v: got %s; want %s", test.filter, got, test.want)
 		}
 	}
 	if _, err := db.Exec(t.Context(), `DROP TABLE audit_log`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := log.List(t.Context(), models.AuditFilter{}, nil, 2); err == nil || errors.Is(err, models.ErrUnavailable) {
-		t.Errorf("without its table the list says %v", err)
+		t.Errorf("without the table: got error %v", err)
 	}
 }

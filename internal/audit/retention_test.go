@@ -25,6 +25,6 @@ func TestLog_Prune(t *testing.T) {
 	}
 	var left int
 	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM audit_log`).Scan(&left); err != nil || left != 5 {
-		t.Fatalf("%d entries left, %v; want the 5 younger ones", left, err)
+		t.Fatalf("got %d entries left, error %v; want the 5 newer ones", left, err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestOriginsAreReadAsBrowsersSendThem(t *testing.T) {
+func TestParseOrigins(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                              "[]",
 		"*":                             "[*]",
@@ -17,7 +17,7 @@ func TestOriginsAreReadAsBrowsersSendThem(t *testing.T) {
 		"https://xn--bcher-kva.example": "[https://xn--bcher-kva.example]",
 	} {
 		if got, err := parseOrigins(text); fmt.Sprint(got) != want || err != nil {
-			t.Errorf("%q: %v, %v; want %s", text, got, err, want)
+			t.Errorf("parseOrigins(%q) = %v, %v; want %s", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
@@ -41,15 +41,15 @@ func TestOriginsAreReadAsBrowsersSendThem(t *testing.T) {
 		"*,https://shop.example":    "only entry",
 	} {
 		if _, err := parseOrigins(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v; want %q", text, err, want)
+			t.Errorf("parseOrigins(%q): got error %v; want %q", text, err, want)
 		}
 	}
 	_, err := parseOrigins("null,https://shop.example,ftp://x")
 	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "null") || !strings.Contains(err.Error(), "ftp://x") {
-		t.Errorf("every fault has to be told: %v", err)
+		t.Errorf("got error %v; want all faults", err)
 	}
 	cfg := Settings{HTTPAddr: ":1", OpsAddr: ":2", DataDir: ".", CacheTTL: "1m", CacheStale: "1m", Headers: "draft11", Origins: "x"}
 	if _, err := cfg.Config(); err == nil || !strings.Contains(err.Error(), "CORS_ORIGINS: ") {
-		t.Errorf("the setting isn't named: %v", err)
+		t.Errorf("got error %v; want it to name CORS_ORIGINS", err)
 	}
 }

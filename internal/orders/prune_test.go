@@ -38,6 +38,6 @@ func TestStore_PruneIdempotencyKeys(t *testing.T) {
 	}
 	var left int
 	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM idempotency_keys`).Scan(&left); err != nil || left != 6 {
-		t.Fatalf("%d keys left, %v; want the 5 younger ones and the reused one", left, err)
+		t.Fatalf("got %d keys left, error %v; want the 5 newer ones and the reused one", left, err)
 	}
 }
