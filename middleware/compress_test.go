@@ -13,8 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// serveCompressed serves one handler as the router does, and returns a request
-// to it.
+// serveCompressed serves a handler behind Compress and returns a request to it.
 func serveCompressed(t *testing.T, handler gin.HandlerFunc, header ...string) *http.Request {
 	t.Helper()
 	gin.SetMode(gin.ReleaseMode)
@@ -34,24 +33,26 @@ func serveCompressed(t *testing.T, handler gin.HandlerFunc, header ...string) *h
 	return r
 }
 
-// roundTrip sends a request as it is, and returns the answer's header and body.
+// roundTrip sends a request and returns the header and the body of the response,
+// not decompressed.
 func roundTrip(t *testing.T, r *http.Request) (http.Header, io.Reader) {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	answer, err := transport.RoundTrip(r)
+	response, err := transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = answer.Body.Close() })
-	return answer.Header, answer.Body
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response.Header, response.Body
 }
 
-// Each event leaves when it is flushed, and the header before the first one.
-func TestAnEventStreamIsFlushed(t *testing.T) {
-	for _, asked := range []string{"text/event-stream", "*/*"} {
+// Each flush sends an event. With a matching Accept, the first flush sends the
+// header.
+func TestCompress_event_stream(t *testing.T) {
+	for _, accept := range []string{"text/event-stream", "*/*"} {
 		next := make(chan string)
-		header := asked == "text/event-stream"
+		early := accept == "text/event-stream"
 		r := serveCompressed(t, func(c *gin.Context) {
 			c.Header("Content-Type", "text/event-stream")
 			c.Writer.Flush()
@@ -59,16 +60,16 @@ func TestAnEventStreamIsFlushed(t *testing.T) {
 				_, _ = io.WriteString(c.Writer, event)
 				c.Writer.Flush()
 			}
-		}, "Accept-Encoding", "gzip", "Accept", asked)
-		if !header {
+		}, "Accept-Encoding", "gzip", "Accept", accept)
+		if !early {
 			go func() { next <- "data: 0\n\n" }() // without Accept the header waits for the first event
 		}
 		got, body := roundTrip(t, r)
 		if got.Get("Content-Encoding") != "" {
-			t.Fatalf("header %v", got)
+			t.Fatalf("got header %v; want no Content-Encoding", got)
 		}
 		lines := bufio.NewReader(body)
-		if !header {
+		if !early {
 			readEvent(t, lines, "data: 0\n")
 		}
 		for i := range 3 {
@@ -80,16 +81,16 @@ func TestAnEventStreamIsFlushed(t *testing.T) {
 	}
 }
 
-// readEvent reads an event, which has to be there while the stream goes on.
+// readEvent reads an event from an open stream.
 func readEvent(t *testing.T, lines *bufio.Reader, want string) {
 	t.Helper()
 	got, err := lines.ReadString('\n')
-	if _, more := lines.ReadString('\n'); got != want || err != nil || more != nil {
-		t.Fatalf("got %q, %v, %v; want %q", got, err, more, want)
+	if _, err2 := lines.ReadString('\n'); got != want || err != nil || err2 != nil {
+		t.Fatalf("got %q, errors %v, %v; want %q", got, err, err2, want)
 	}
 }
 
-func TestACompressedStreamIsFlushed(t *testing.T) {
+func TestCompress_flush(t *testing.T) {
 	next := make(chan string)
 	r := serveCompressed(t, func(c *gin.Context) {
 		c.Header("Content-Type", "text/plain")
@@ -101,7 +102,7 @@ func TestACompressedStreamIsFlushed(t *testing.T) {
 	go func() { next <- "first\n" }()
 	header, body := roundTrip(t, r)
 	if header.Get("Content-Encoding") != "gzip" {
-		t.Fatalf("header %v", header)
+		t.Fatalf("got header %v; want Content-Encoding gzip", header)
 	}
 	reader, err := gzip.NewReader(body)
 	if err != nil {
@@ -113,13 +114,13 @@ func TestACompressedStreamIsFlushed(t *testing.T) {
 			next <- line
 		}
 		if got, err := lines.ReadString('\n'); got != line || err != nil {
-			t.Fatalf("got %q, %v", got, err)
+			t.Fatalf("got %q, error %v; want %q", got, err, line)
 		}
 	}
 	close(next)
 }
 
-func TestOnlyWhatGetsSmallerIsCompressed(t *testing.T) {
+func TestCompress_types_and_sizes(t *testing.T) {
 	text := strings.Repeat("x", 4000)
 	for contentType, want := range map[string]string{
 		"application/json": "gzip", "application/json; charset=utf-8": "gzip", ProblemMediaType: "gzip", "text/html; charset=utf-8": "gzip",
@@ -131,25 +132,24 @@ func TestOnlyWhatGetsSmallerIsCompressed(t *testing.T) {
 		}, "Accept-Encoding", "gzip")
 		header, _ := roundTrip(t, r)
 		if got := header.Get("Content-Encoding"); got != want {
-			t.Errorf("%s: Content-Encoding %q; want %q", contentType, got, want)
+			t.Errorf("%s: got Content-Encoding %q; want %q", contentType, got, want)
 		}
 	}
 	for size, want := range map[int]string{1023: "", 1024: "gzip"} {
 		r := serveCompressed(t, func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", []byte(text[:size])) }, "Accept-Encoding", "gzip")
 		header, _ := roundTrip(t, r)
 		if got := header.Get("Content-Encoding"); got != want {
-			t.Errorf("%d bytes: Content-Encoding %q; want %q", size, got, want)
+			t.Errorf("%d bytes: got Content-Encoding %q; want %q", size, got, want)
 		}
 		r.Header.Del("Accept-Encoding")
 		header, _ = roundTrip(t, r)
 		if got := header.Get("Vary"); (got != "") != (size >= 1024) {
-			t.Errorf("%d bytes: Vary %q", size, got)
+			t.Errorf("%d bytes: got Vary %q", size, got)
 		}
 	}
 }
 
-// Who accepts no compression costs no allocation more.
-func TestCompressCostsNothingForWhoDoesNotAcceptIt(t *testing.T) {
+func TestCompress_no_allocations_if_not_accepted(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
@@ -159,12 +159,11 @@ func TestCompressCostsNothingForWhoDoesNotAcceptIt(t *testing.T) {
 	without := testing.AllocsPerRun(1000, func() { router.ServeHTTP(httptest.NewRecorder(), r) })
 	with := testing.AllocsPerRun(1000, func() { compressed.ServeHTTP(httptest.NewRecorder(), r) })
 	if with > without {
-		t.Errorf("%v allocations; without it %v", with, without)
+		t.Errorf("got %v allocations; want the %v without Compress", with, without)
 	}
 }
 
-// A connection that is handed over, as for a WebSocket, is the caller's alone.
-func TestAConnectionIsHandedOverThroughCompress(t *testing.T) {
+func TestCompress_Hijack(t *testing.T) {
 	r := serveCompressed(t, func(c *gin.Context) {
 		conn, _, err := c.Writer.Hijack()
 		if err != nil {
@@ -177,6 +176,6 @@ func TestAConnectionIsHandedOverThroughCompress(t *testing.T) {
 	header, body := roundTrip(t, r)
 	data, err := io.ReadAll(body)
 	if string(data) != strings.Repeat("raw ", 500) || header.Get("Content-Encoding") != "" || err != nil {
-		t.Errorf("%d bytes, %v, %v", len(data), header, err)
+		t.Errorf("got %d bytes, header %v, error %v; want 2000 raw bytes", len(data), header, err)
 	}
 }

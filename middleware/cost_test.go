@@ -15,7 +15,7 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// threePolicies never refuse in the course of a benchmark.
+// threePolicies have limits that a benchmark doesn't reach.
 var threePolicies = []ratelimit.Policy{
 	{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 900_000, Period: ratelimit.Every(time.Second), Burst: 1_000_000_000},
 	{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: 1_000_000_000, Period: ratelimit.Every(time.Hour)},
@@ -25,12 +25,12 @@ var threePolicies = []ratelimit.Policy{
 func bareRouter() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.GET("/", answerProduct)
+	router.GET("/", sendProduct)
 	return router
 }
 
-// answerProduct is the least that a handler of an API does: it sends some JSON.
-func answerProduct(c *gin.Context) { c.JSON(http.StatusOK, sampleProduct) }
+// sendProduct is a minimal handler that sends JSON.
+func sendProduct(c *gin.Context) { c.JSON(http.StatusOK, sampleProduct) }
 
 var sampleProduct = models.Product{
 	ID: "prd_0y5apuf8zs", SKU: "CUP-ESP-2", Name: "Espresso cups, set of two", Description: "Porcelain, 80 ml, with saucers.",
@@ -42,11 +42,11 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	known := &testkit.OneKey{Quota: quota}
+	quotas := &testkit.OneKey{Quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), RenderErrors(), Authenticate(known, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
-	router.GET("/", answerProduct)
+	router.Use(Begin(), RenderErrors(), Authenticate(quotas, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.GET("/", sendProduct)
 	return router
 }
 
@@ -57,32 +57,32 @@ func limitedRequest() *http.Request {
 	return r
 }
 
-// serveOnce serves one request as net/http's own tests do: with a new recorder.
+// serveOnce serves one request with a new recorder.
 func serveOnce(router *gin.Engine, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, r)
 	return w
 }
 
-func TestTheMiddlewareCostsTwoAllocations(t *testing.T) {
+func TestMiddleware_allocations(t *testing.T) {
 	r := limitedRequest()
 	bare, limited := bareRouter(), limitedRouter(t)
 	without := testing.AllocsPerRun(1000, func() { serveOnce(bare, r) })
 	with := testing.AllocsPerRun(1000, func() { serveOnce(limited, r) })
 	if header := serveOnce(limited, r).Header(); header.Get("RateLimit") == "" || header.Get("RateLimit-Policy") == "" {
-		t.Fatalf("the header was %v", header)
+		t.Fatalf("got header %v; want RateLimit and RateLimit-Policy", header)
 	}
 	if raceEnabled {
 		t.Logf("with the race detector: %v and %v allocations", without, with)
 		return
 	}
 	if with-without > 2 {
-		t.Fatalf("%v allocations; bare Gin has %v", with, without)
+		t.Fatalf("got %v allocations; want at most 2 more than the %v of bare Gin", with, without)
 	}
 }
 
-// BenchmarkServeHTTP compares gin with this middleware to bare gin, in turns, so
-// that whatever else the machine does meets both: see the metric "ratio".
+// BenchmarkServeHTTP compares gin with the middleware to bare gin; see the metric
+// "ratio". They take turns, so that other load on the machine affects both.
 func BenchmarkServeHTTP(b *testing.B) {
 	bare, limited := bareRouter(), limitedRouter(b)
 	r := limitedRequest()

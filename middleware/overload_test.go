@@ -23,19 +23,19 @@ func TestRenderErrors_overloaded(t *testing.T) {
 		router.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
 		var problem Problem
 		if err := json.Unmarshal(recorder.Body.Bytes(), &problem); err != nil || recorder.Code != http.StatusServiceUnavailable {
-			t.Fatalf("response %d %s", recorder.Code, recorder.Body)
+			t.Fatalf("got response %d %s; want a 503 problem", recorder.Code, recorder.Body)
 		}
 		if problem.Type != "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity" || problem.Status != 503 ||
 			problem.Title != "Service Unavailable" || problem.Detail == "" {
-			t.Fatalf("problem %+v", problem)
+			t.Fatalf("got problem %+v", problem)
 		}
 		after := recorder.Header().Get("Retry-After")
 		if seconds, err := strconv.Atoi(after); err != nil || seconds < 1 || seconds > 4 {
-			t.Fatalf("Retry-After %q", after)
+			t.Fatalf("got Retry-After %q; want 1 to 4", after)
 		}
 		seen[after] = true
 	}
 	if len(seen) < 2 {
-		t.Errorf("every Retry-After is the same: %v", seen)
+		t.Errorf("got the same Retry-After each time: %v; want jitter", seen)
 	}
 }

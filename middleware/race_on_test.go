@@ -2,6 +2,6 @@
 
 package middleware
 
-// raceEnabled: the race detector makes sync.Pool drop things at random, so
-// allocations can't be counted under it.
+// raceEnabled disables counting allocations: under the race detector, sync.Pool
+// drops items at random.
 const raceEnabled = true

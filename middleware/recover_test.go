@@ -20,7 +20,7 @@ func newRouter(log *bytes.Buffer) *gin.Engine {
 	return router
 }
 
-func TestAPanicBecomesA500AndIsLoggedWithItsStack(t *testing.T) {
+func TestRecover_sends_500_and_logs_stack(t *testing.T) {
 	var log bytes.Buffer
 	router := newRouter(&log)
 	router.GET("/", func(*gin.Context) { panic("secret rl_live_0123456789ab_0123456789012345678901234567") })
@@ -28,17 +28,17 @@ func TestAPanicBecomesA500AndIsLoggedWithItsStack(t *testing.T) {
 	router.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
 	var problem Problem
 	if err := json.Unmarshal(recorder.Body.Bytes(), &problem); err != nil || recorder.Code != 500 || problem.Status != 500 {
-		t.Fatalf("answer %d %s", recorder.Code, recorder.Body)
+		t.Fatalf("got response %d %s; want a 500 problem", recorder.Code, recorder.Body)
 	}
 	if strings.Contains(recorder.Body.String(), "secret") {
-		t.Errorf("the answer tells the panic: %s", recorder.Body)
+		t.Errorf("the response contains the panic: %s", recorder.Body)
 	}
 	if !strings.Contains(log.String(), "recover_test.go") || strings.Contains(log.String(), "_01234567890123") {
-		t.Errorf("the log has to hold the stack, and no key:\n%s", log.String())
+		t.Errorf("want a log with the stack and without the key:\n%s", log.String())
 	}
 }
 
-func TestAPanicInTheMiddleOfAnAnswerEndsTheConnection(t *testing.T) {
+func TestRecover_aborts_started_response(t *testing.T) {
 	var log bytes.Buffer
 	router := newRouter(&log)
 	router.GET("/", func(c *gin.Context) {
@@ -46,11 +46,11 @@ func TestAPanicInTheMiddleOfAnAnswerEndsTheConnection(t *testing.T) {
 		panic("oh")
 	})
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http compares it
-			t.Fatalf("panicked with %v; want http.ErrAbortHandler", p)
+		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares the value
+			t.Fatalf("got panic %v; want http.ErrAbortHandler", p)
 		}
 		if !strings.Contains(log.String(), `"panic":"oh"`) {
-			t.Errorf("the panic was not logged:\n%s", log.String())
+			t.Errorf("the panic is missing in the log:\n%s", log.String())
 		}
 	}()
 	router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))

@@ -17,7 +17,7 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
+func TestLimit_renews_slot_of_long_request(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		quota, err := ratelimit.NewQuota([]ratelimit.Policy{
 			{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1, Hold: "10s"},
@@ -42,19 +42,19 @@ func TestARequestThatOutlivesItsHoldKeepsItsSlot(t *testing.T) {
 		for range 5 {
 			time.Sleep(11 * time.Second)
 			if got := status(); got != http.StatusTooManyRequests {
-				t.Fatalf("a second request got %d while the first one ran", got)
+				t.Fatalf("second request during the first: got %d; want 429", got)
 			}
 		}
 		if got := <-first; got != http.StatusNoContent {
-			t.Fatalf("the first request got %d", got)
+			t.Fatalf("first request: got %d; want 204", got)
 		}
 		if got := status(); got != http.StatusNoContent {
-			t.Fatalf("after it, another got %d", got)
+			t.Fatalf("request after the first: got %d; want 204", got)
 		}
 	})
 }
 
-func TestAPanicFreesTheSlot(t *testing.T) {
+func TestLimit_releases_slot_after_panic(t *testing.T) {
 	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
 		{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1},
 		{Name: "window", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1h"},
@@ -71,10 +71,10 @@ func TestAPanicFreesTheSlot(t *testing.T) {
 		recorder := httptest.NewRecorder()
 		router.ServeHTTP(recorder, limitedRequest())
 		if recorder.Code != http.StatusInternalServerError {
-			t.Fatalf("status %d; want 500 each time", recorder.Code)
+			t.Fatalf("got status %d; want 500 each time", recorder.Code)
 		}
 		if got := recorder.Header().Get("RateLimit"); !strings.HasPrefix(got, `"parallel";r=`) || !strings.Contains(got, `"window";r=10;`) {
-			t.Errorf("RateLimit %s; a 500 is refunded", got)
+			t.Errorf("got RateLimit %s; want the cost of a 500 refunded", got)
 		}
 	}
 }

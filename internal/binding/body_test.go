@@ -18,7 +18,7 @@ import (
 
 const goodOrder = `{"items":[{"product_id":"prd_1","quantity":2}],"email":"a@example.com","payment_token":"tok_ok"}`
 
-// createOrder is a body with a bit of everything.
+// createOrder is a body with nested objects and all kinds of limits.
 type createOrder struct {
 	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`
 	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email"`
@@ -36,7 +36,7 @@ type placeOrder struct {
 
 func init() { gin.SetMode(gin.TestMode) }
 
-// contextOf returns a context with a request.
+// contextOf returns a gin context of a request.
 func contextOf(method, target string, body []byte, header ...string) *gin.Context {
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
 	c.Request = httptest.NewRequest(method, target, bytes.NewReader(body))
@@ -46,37 +46,37 @@ func contextOf(method, target string, body []byte, header ...string) *gin.Contex
 	return c
 }
 
-// read sends body as POST /v1/orders would.
-func read(body []byte, contentType string) (createOrder, error) {
+// bindOrder binds the body of an order.
+func bindOrder(body []byte, contentType string) (createOrder, error) {
 	in, err := Bind(contextOf(http.MethodPost, "/v1/orders", body, "Content-Type", contentType), placeOrder{}, JSON)
 	return in.Body, err
 }
 
-func TestAGoodBodyIsRead(t *testing.T) {
-	order, err := read([]byte(goodOrder), "application/json; charset=UTF-8")
+func TestBind_body(t *testing.T) {
+	order, err := bindOrder([]byte(goodOrder), "application/json; charset=UTF-8")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := createOrder{Items: []createItem{{"prd_1", 2}}, Email: "a@example.com", PaymentToken: "tok_ok"}
 	if fmt.Sprint(order) != fmt.Sprint(want) {
-		t.Fatalf("read %v; want %v", order, want)
+		t.Fatalf("got %v; want %v", order, want)
 	}
 }
 
-func TestWhatIsNoJSONIsRefusedWithAReason(t *testing.T) {
+func TestBind_malformed_body(t *testing.T) {
 	cases := []struct {
 		name, body string
 		status     int
-		says       string
+		detail     string
 	}{
 		{"empty", "", 400, "empty"},
 		{"white space", " \n", 400, "empty"},
-		{"cut off", goodOrder[:20], 400, "ends too early"},
-		{"no JSON", "items=1", 400, "not JSON"},
+		{"truncated", goodOrder[:20], 400, "ends too early"},
+		{"not JSON", "items=1", 400, "not JSON"},
 		{"trailing data", goodOrder + "{}", 400, "followed by other data"},
-		{"a comma behind it", goodOrder + ",", 400, "followed by other data"},
+		{"trailing comma", goodOrder + ",", 400, "followed by other data"},
 		{"duplicate name", `{"email":"a@example.com","email":"b@example.com"}`, 400, "repeats a name"},
-		{"duplicate name inside", `{"items":[{"quantity":1,"quantity":2}]}`, 400, "repeats a name"},
+		{"nested duplicate name", `{"items":[{"quantity":1,"quantity":2}]}`, 400, "repeats a name"},
 		{"invalid UTF-8", `{"email":"` + "\xff" + `"}`, 400, "UTF-8"},
 		{"unpaired surrogate", `{"email":"\ud800"}`, 400, "surrogate"},
 		{"too deep", strings.Repeat("[", 33) + strings.Repeat("]", 33), 400, "deeper than 32"},
@@ -85,26 +85,26 @@ func TestWhatIsNoJSONIsRefusedWithAReason(t *testing.T) {
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := read([]byte(test.body), "application/json")
+			_, err := bindOrder([]byte(test.body), "application/json")
 			var status *Error
-			if !errors.As(err, &status) || status.status != test.status || !strings.Contains(status.detail, test.says) {
-				t.Fatalf("error %#v; want %d that says %q", err, test.status, test.says)
+			if !errors.As(err, &status) || status.status != test.status || !strings.Contains(status.detail, test.detail) {
+				t.Fatalf("got error %#v; want %d and %q", err, test.status, test.detail)
 			}
 		})
 	}
 }
 
-func TestOnlyJSONIsTaken(t *testing.T) {
+func TestBind_unsupported_media_type(t *testing.T) {
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/json; ="} {
-		_, err := read([]byte(goodOrder), contentType)
+		_, err := bindOrder([]byte(goodOrder), contentType)
 		var status *Error
 		if !errors.As(err, &status) || status.status != http.StatusUnsupportedMediaType {
-			t.Errorf("%q: %v; want a 415", contentType, err)
+			t.Errorf("Content-Type %q: got error %v; want a 415", contentType, err)
 		}
 	}
 }
 
-func TestABodyComesAsItIs(t *testing.T) {
+func TestBind_unsupported_content_encoding(t *testing.T) {
 	for _, header := range [][]string{
 		{"Content-Type", JSON, "Content-Encoding", "gzip"},
 		{"Content-Type", JSON, "Content-Type", "text/plain"},
@@ -112,18 +112,18 @@ func TestABodyComesAsItIs(t *testing.T) {
 		_, err := Bind(contextOf(http.MethodPost, "/v1/orders", []byte(goodOrder), header...), placeOrder{}, JSON)
 		var status *Error
 		if !errors.As(err, &status) || status.status != http.StatusUnsupportedMediaType {
-			t.Errorf("%v: %v; want a 415", header, err)
+			t.Errorf("%v: got error %v; want a 415", header, err)
 		}
 	}
 	if _, err := Bind(contextOf(http.MethodPost, "/v1/orders", []byte(goodOrder), "Content-Type", JSON, "Content-Encoding", "identity"), placeOrder{}, JSON); err != nil {
-		t.Errorf("identity is no encoding: %v", err)
+		t.Errorf("identity: got error %v", err)
 	}
 }
 
-func TestEveryFaultIsToldAtOnce(t *testing.T) {
+func TestBind_body_faults(t *testing.T) {
 	cases := []struct{ name, body, faults string }{
 		{"empty object", `{}`, "/items:required /email:required /payment_token:required"},
-		{"no object", `[]`, ":type"},
+		{"not an object", `[]`, ":type"},
 		{"null", `null`, ":null"},
 		{"nulls", `{"items":null,"email":null,"payment_token":null}`, "/items:null /email:null /payment_token:null"},
 		{
@@ -138,63 +138,62 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 			"unknown names", `{"items":[{"product_id":"p","quantity":1,"a/b~c":1}],"Email":"a@example.com","email":"a@example.com","payment_token":"t"}`,
 			"/items/0/a/b~c:unknown /Email:unknown",
 		},
-		{"a number too large", `{"items":[{"product_id":"p","quantity":9223372036854775808}],"email":"a@example.com","payment_token":"t"}`, "/items/0/quantity:type"},
+		{"number too large", `{"items":[{"product_id":"p","quantity":9223372036854775808}],"email":"a@example.com","payment_token":"t"}`, "/items/0/quantity:type"},
 		{"NUL", `{"items":[{"product_id":"p\u0000","quantity":1}],"email":"a@example.com","payment_token":"t"}`, "/items/0/product_id:nul"},
-		{"no address", `{"items":[{"product_id":"p","quantity":1}],"email":"A <a@example.com>","payment_token":"t"}`, "/email:email"},
+		{"invalid address", `{"items":[{"product_id":"p","quantity":1}],"email":"A <a@example.com>","payment_token":"t"}`, "/email:email"},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := read([]byte(test.body), "application/json")
+			_, err := bindOrder([]byte(test.body), "application/json")
 			var invalid *models.Error
 			if !errors.As(err, &invalid) {
-				t.Fatalf("error %v; want a list of faults", err)
+				t.Fatalf("got error %v; want faults", err)
 			}
 			var got []string
 			for _, f := range invalid.Faults {
 				got = append(got, pathOf(f)+":"+f.Code)
 			}
 			if strings.Join(got, " ") != test.faults {
-				t.Fatalf("faults %s\n  want %s", strings.Join(got, " "), test.faults)
+				t.Fatalf("got faults %s\n  want %s", strings.Join(got, " "), test.faults)
 			}
 		})
 	}
 }
 
-func TestAWrongCaseIsToldWithTheRightOne(t *testing.T) {
-	_, err := read([]byte(`{"Email":"x"}`), "application/json")
+func TestBind_suggests_field_name(t *testing.T) {
+	_, err := bindOrder([]byte(`{"Email":"x"}`), "application/json")
 	if err == nil || !strings.Contains(err.Error(), `did you mean "email"`) {
-		t.Fatalf("error %v", err)
+		t.Fatalf("got error %v", err)
 	}
 }
 
-func TestSecretsAreNotEchoed(t *testing.T) {
-	_, err := read([]byte(`{"payment_token":"tok_`+strings.Repeat("secret", 60)+`","email":"secret"}`), "application/json")
+func TestBind_errors_omit_values(t *testing.T) {
+	_, err := bindOrder([]byte(`{"payment_token":"tok_`+strings.Repeat("secret", 60)+`","email":"secret"}`), "application/json")
 	if err == nil || strings.Contains(err.Error(), "secret") {
-		t.Fatalf("error %v", err)
+		t.Fatalf("got error %v", err)
 	}
 }
 
-// Whatever is sent, the answer is an order that is right in every part or an
-// error that may be told; and encoding/json, which is laxer, agrees on what was
-// read.
+// FuzzReadBody checks that the result is an error for clients or an order on
+// which encoding/json, which is more lenient, agrees.
 func FuzzReadBody(f *testing.F) {
 	f.Add([]byte(goodOrder))
 	f.Add([]byte(`{"items":[{}],"email":null}`))
 	f.Add([]byte(`[{"a":[{"b":null}]}]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		order, err := read(body, "application/json")
+		order, err := bindOrder(body, "application/json")
 		if err != nil {
 			if !errors.As(err, new(*Error)) && !errors.As(err, new(*models.Error)) {
-				t.Fatalf("error %v of another kind", err)
+				t.Fatalf("got error %v of type %[1]T", err)
 			}
 			return
 		}
 		var lax createOrder
 		if err := json.Unmarshal(body, &lax); err != nil {
-			t.Fatalf("%q was read, but is no JSON: %v", body, err)
+			t.Fatalf("%q was accepted, but isn't JSON: %v", body, err)
 		}
 		if !slices.Equal(lax.Items, order.Items) || lax.Email != order.Email || lax.PaymentToken != order.PaymentToken {
-			t.Fatalf("%q was read as %v; want %v", body, order, lax)
+			t.Fatalf("%q: got %v; want %v", body, order, lax)
 		}
 	})
 }
