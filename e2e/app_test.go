@@ -23,14 +23,13 @@ import (
 	"ratelimiter/models"
 )
 
-// testApp is the server on a database of its own, with a limiter clock that the
-// test controls.
+// testApp is the server on a new database, with a clock that the test controls.
 type testApp struct {
 	*testkit.Client
 	t     testing.TB
 	app   *app.App
 	db    *pgxpool.Pool
-	keys  *apikeys.Store // its changes are not announced to the app
+	keys  *apikeys.Store // its changes don't invalidate the caches of app
 	clock *testClock
 	log   *safeBuffer
 }
@@ -39,20 +38,20 @@ type appOption func(*appOptions)
 
 type appOptions struct {
 	app.Options
-	database string // its URL; empty: a new one
+	database string // URL; empty: a new database
 	config   config.Config
-	watching bool // watch changes of other instances
+	watching bool // follow the changes of other instances
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
 
 func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { o.QuotaDB = pool } }
 
-// watching makes the app watch changes of others. Without it, queries can be
-// counted and cached entries become stale.
+// watching makes the app follow the changes of other instances. Without it,
+// cached entries become stale and no background queries run.
 func watching() appOption { return func(o *appOptions) { o.watching = true } }
 
-// watchingThrough is watching through the connections of another pool.
+// watchingThrough is watching with the connections of another pool.
 func watchingThrough(pool *pgxpool.Pool) appOption {
 	return func(o *appOptions) { o.watching, o.ListenDB = true, pool }
 }
@@ -105,15 +104,15 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	a.Client = testkit.NewClient(t, "http://"+a.app.Addr().String())
-	t.Cleanup(func() { // after the client has closed its connections
+	t.Cleanup(func() {
 		if err := a.app.Stop(context.Background()); err != nil {
-			t.Log(err) // the test may have taken the database away
+			t.Log(err) // the test may have closed the database
 		}
 	})
 	return a
 }
 
-// key makes a key on a plan and returns its text.
+// key creates a key and returns its text.
 func (a *testApp) key(spec models.NewKey) string {
 	a.t.Helper()
 	if spec.Name == "" {
@@ -126,7 +125,7 @@ func (a *testApp) key(spec models.NewKey) string {
 	return text
 }
 
-// plan makes a plan of policies, as JSON.
+// plan creates a plan. policies is a JSON array.
 func (a *testApp) plan(name, policies string) {
 	a.t.Helper()
 	a.exec(`INSERT INTO plans (name, policies) VALUES ($1, $2)`, name, policies)
@@ -139,7 +138,7 @@ func (a *testApp) exec(sql string, args ...any) {
 	}
 }
 
-// admin returns a client with a new key of these scopes; none: admin.
+// admin returns a client with a new admin key. Without scopes, it has the scope admin.
 func (a *testApp) admin(scopes ...models.Scope) *testkit.Client {
 	a.t.Helper()
 	return a.As(a.key(models.NewKey{Admin: true, Scopes: scopes}))
@@ -151,7 +150,7 @@ func (a *testApp) caller(plan string, scopes ...models.Scope) *testkit.Client {
 	return a.As(a.key(models.NewKey{Plan: plan, Scopes: scopes}))
 }
 
-// testClock is a clock that only the test moves.
+// testClock is a clock that only Advance moves.
 type testClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -173,7 +172,7 @@ func (c *testClock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// safeBuffer is a log that is read while it is written.
+// safeBuffer is a buffer that is safe for concurrent use.
 type safeBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
@@ -191,8 +190,8 @@ func (b *safeBuffer) String() string {
 	return b.buffer.String()
 }
 
-// lock keeps a table from being read until unlock, which may be called more
-// than once. locked waits until a query of the app's hangs at it.
+// lock locks a table until unlock, which may be called more than once. locked
+// waits until a query of the app is blocked by it.
 func (a *testApp) lock(table string) (locked, unlock func()) {
 	a.t.Helper()
 	tx, err := a.db.Begin(a.t.Context())
@@ -203,7 +202,7 @@ func (a *testApp) lock(table string) (locked, unlock func()) {
 		a.t.Fatal(err)
 	}
 	locked = func() {
-		a.await("a query hangs at the lock", func() bool {
+		a.await("a query is blocked by the lock", func() bool {
 			var waiting int
 			err := a.db.QueryRow(a.t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass`, table).Scan(&waiting)
 			return err == nil && waiting > 0
@@ -213,16 +212,16 @@ func (a *testApp) lock(table string) (locked, unlock func()) {
 	return locked, func() { once.Do(func() { _ = tx.Rollback(context.Background()) }) }
 }
 
-// await waits until something that happens elsewhere has happened.
-func (a *testApp) await(what string, happened func() bool) {
+// await polls a condition until it holds, for at most 20 s.
+func (a *testApp) await(what string, holds func() bool) {
 	a.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !happened(); {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); {
 		if time.Now().After(deadline) {
-			a.t.Fatalf("never: %s", what)
+			a.t.Fatalf("timeout: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// pathParameter is a parameter of a path, as gin spells it.
+// pathParameter matches a path parameter of gin.
 var pathParameter = regexp.MustCompile(`:(\w+)`)

@@ -12,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
-func TestAKeyIsTakenFromEitherHeader(t *testing.T) {
+func TestAuth_headers(t *testing.T) {
 	app := newApp(t)
 	key := app.key(models.NewKey{})
 	for _, header := range [][]string{
@@ -31,12 +30,12 @@ func TestAKeyIsTakenFromEitherHeader(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
+func TestAuth_malformed_credentials(t *testing.T) {
 	app := newApp(t)
 	key := app.key(models.NewKey{})
 	cases := []struct {
-		name, path, says string
-		header           []string
+		name, path, detail string
+		header             []string
 	}{
 		{"none", "/v1/products", "Send your API key", nil},
 		{"both", "/v1/products", "both", []string{"Authorization", "Bearer " + key, "X-API-Key", key}},
@@ -47,33 +46,33 @@ func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
 		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
 		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
-		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "properly encoded", nil},
+		{"in an invalid query", "/v1/products?a;b=" + key, "properly encoded", nil},
 		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
-			answer := app.Get(test.path, test.header...)
+			response := app.Get(test.path, test.header...)
 			if strings.Contains(test.path, ";") {
-				answer.Want(http.StatusBadRequest)
+				response.Want(http.StatusBadRequest)
 				return
 			}
-			answer.Want(http.StatusUnauthorized)
+			response.Want(http.StatusUnauthorized)
 			var problem middleware.Problem
-			answer.JSON(&problem)
-			if !strings.Contains(problem.Detail, test.says) {
-				t.Errorf("detail %q; want it to say %q", problem.Detail, test.says)
+			response.JSON(&problem)
+			if !strings.Contains(problem.Detail, test.detail) {
+				t.Errorf("got detail %q; want it to contain %q", problem.Detail, test.detail)
 			}
-			if got := answer.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Bearer ") {
-				t.Errorf("WWW-Authenticate %q", got)
+			if got := response.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Bearer ") {
+				t.Errorf("got WWW-Authenticate %q; want a Bearer challenge", got)
 			}
-			if strings.Contains(string(answer.Body), key) {
-				t.Errorf("the answer repeats the key: %s", answer.Body)
+			if strings.Contains(string(response.Body), key) {
+				t.Errorf("the response contains the key: %s", response.Body)
 			}
 		})
 	}
 }
 
-func TestUnknownRevokedAndExpiredKeysGetTheSame401(t *testing.T) {
+func TestAuth_invalid_keys_get_equal_responses(t *testing.T) {
 	app := newApp(t)
 	past := time.Now().Add(-time.Minute)
 	expired := app.key(models.NewKey{ExpiresAt: &past})
@@ -87,16 +86,16 @@ func TestUnknownRevokedAndExpiredKeysGetTheSame401(t *testing.T) {
 
 	bodies := map[string]bool{}
 	for _, key := range []string{expired, revoked, deleted, wrongSecret, "rl_live_mistyped"} {
-		answer := app.As(key).Get("/v1/products", "X-Request-Id", "same").Want(http.StatusUnauthorized)
-		bodies[string(answer.Body)] = true
+		response := app.As(key).Get("/v1/products", "X-Request-Id", "same").Want(http.StatusUnauthorized)
+		bodies[string(response.Body)] = true
 	}
 	if len(bodies) != 1 {
-		t.Errorf("the answers differ: %v", bodies)
+		t.Errorf("the responses differ: %v", bodies)
 	}
 	app.As(other).Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestAnAllowListIsKept(t *testing.T) {
+func TestAuth_ip_allow(t *testing.T) {
 	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
 	key := app.key(models.NewKey{IPAllow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}})
 	caller := app.As(key)
@@ -106,21 +105,21 @@ func TestAnAllowListIsKept(t *testing.T) {
 	caller.Get("/v1/products", "X-Forwarded-For", "198.51.100.7").Want(http.StatusForbidden)
 }
 
-func TestXForwardedForOfAStrangerIsNotBelieved(t *testing.T) {
+func TestAuth_ignores_forwarded_for_of_untrusted_peers(t *testing.T) {
 	app := newApp(t)
 	key := app.key(models.NewKey{IPAllow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
 	app.As(key).Get("/v1/products", "X-Forwarded-For", "203.0.113.7").Want(http.StatusForbidden)
 }
 
-// madeUpKey has the right form and checksum, and is in no database.
-func madeUpKey(t *testing.T, app *testApp) string {
-	t.Helper()
-	key := app.key(models.NewKey{Name: "made up"})
-	app.exec(`DELETE FROM api_keys WHERE name = 'made up'`)
+// unknownKey returns a well-formed key that isn't in the database.
+func (a *testApp) unknownKey() string {
+	a.t.Helper()
+	key := a.key(models.NewKey{Name: "unknown"})
+	a.exec(`DELETE FROM api_keys WHERE name = 'unknown'`)
 	return key
 }
 
-func TestAnAddressThatFailsTooOftenIsNotLookedUpAnyMore(t *testing.T) {
+func TestFailureLimiter_blocks_address(t *testing.T) {
 	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
 	cached, fresh := app.caller("internal"), app.caller("internal")
 	const attacker = "203.0.113.7"
@@ -128,22 +127,22 @@ func TestAnAddressThatFailsTooOftenIsNotLookedUpAnyMore(t *testing.T) {
 
 	for range 10 {
 		app.Get("/v1/products", "X-API-Key", "rl_live_nonsense", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
-		app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
+		app.As(app.unknownKey()).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
 	}
-	refused := app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusTooManyRequests)
+	refused := app.As(app.unknownKey()).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusTooManyRequests)
 	fresh.Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusTooManyRequests)
 	cached.Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusOK)
 	fresh.Get("/v1/products", "X-Forwarded-For", "203.0.113.8").Want(http.StatusOK)
 
 	seconds, err := strconv.Atoi(refused.Header.Get("Retry-After"))
 	if err != nil || seconds < 1 {
-		t.Fatalf("Retry-After %q", refused.Header.Get("Retry-After"))
+		t.Fatalf("got Retry-After %q; want seconds", refused.Header.Get("Retry-After"))
 	}
 	app.clock.Advance(time.Duration(seconds) * time.Second)
-	app.As(madeUpKey(t, app)).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
+	app.As(app.unknownKey()).Get("/v1/products", "X-Forwarded-For", attacker).Want(http.StatusUnauthorized)
 }
 
-func TestAttackersShareTheirIPv6Site(t *testing.T) {
+func TestFailureLimiter_ipv6_prefix(t *testing.T) {
 	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
 	for i := range 20 {
 		app.Get("/v1/products", "X-API-Key", "x", "X-Forwarded-For", fmt.Sprintf("2001:db8:0:1::%x", i+1)).Want(http.StatusUnauthorized)
@@ -152,13 +151,13 @@ func TestAttackersShareTheirIPv6Site(t *testing.T) {
 	app.Get("/v1/products", "X-API-Key", "x", "X-Forwarded-For", "2001:db8:0:2::1").Want(http.StatusUnauthorized)
 }
 
-func TestParallelFailuresOfAnAddressAreCountedExactly(t *testing.T) {
+func TestFailureLimiter_parallel(t *testing.T) {
 	app := newApp(t)
 	var unauthorized, tooMany atomic.Int64
 	var calls sync.WaitGroup
 	for range 100 {
 		calls.Go(func() {
-			switch answer := app.Get("/v1/products", "X-API-Key", "rl_live_nonsense"); answer.Status {
+			switch response := app.Get("/v1/products", "X-API-Key", "rl_live_nonsense"); response.Status {
 			case http.StatusUnauthorized:
 				unauthorized.Add(1)
 			case http.StatusTooManyRequests:
@@ -168,11 +167,11 @@ func TestParallelFailuresOfAnAddressAreCountedExactly(t *testing.T) {
 	}
 	calls.Wait()
 	if unauthorized.Load() != 20 || tooMany.Load() != 80 {
-		t.Fatalf("%d were told 401 and %d 429; want 20 and 80", unauthorized.Load(), tooMany.Load())
+		t.Fatalf("got %d × 401 and %d × 429; want 20 and 80", unauthorized.Load(), tooMany.Load())
 	}
 }
 
-func TestNoKeyIsLogged(t *testing.T) {
+func TestLog_omits_keys(t *testing.T) {
 	app := newApp(t)
 	key := app.key(models.NewKey{})
 	app.Get("/v1/products", "X-API-Key", key).Want(http.StatusOK)
@@ -183,19 +182,18 @@ func TestNoKeyIsLogged(t *testing.T) {
 	app.Get("/v1/products", "X-API-Key", "wrong"+key).Want(http.StatusUnauthorized)
 	secret := key[len(key)-28:]
 	if log := app.log.String(); strings.Contains(log, secret) || strings.Count(log, `"msg":"request"`) != 6 {
-		t.Fatalf("want six lines without the key:\n%s", log)
+		t.Fatalf("want 6 request lines without the key, got\n%s", log)
 	}
 }
 
-// However many are looked up at once, an address gets no more look-ups than
-// failures, but for those that were under way.
-func TestABurstOfUnknownKeysIsNotLookedUpAtOnce(t *testing.T) {
+// The number of lookups exceeds the allowed failures only by those in flight.
+func TestFailureLimiter_bounds_lookups_of_burst(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	pool, counter := countingPool(t, address)
 	app := newApp(t, onDatabase(address), withQuotaPool(pool))
 	keys := make([]string, 100)
 	for i := range keys {
-		keys[i] = madeUpKey(t, app)
+		keys[i] = app.unknownKey()
 	}
 	locked, unlock := app.lock("api_keys")
 	defer unlock()
@@ -207,25 +205,21 @@ func TestABurstOfUnknownKeysIsNotLookedUpAtOnce(t *testing.T) {
 	unlock()
 	calls.Wait()
 	if n := counter.queries.Load(); n < 20 || n > 24 {
-		t.Fatalf("%d look-ups; want 20, and at most 4 that were under way", n)
+		t.Fatalf("got %d lookups; want 20, and at most 4 more in flight", n)
 	}
 }
 
-// An operator's change makes memory forget a key, but not that it is valid.
-func TestAChangedKeyIsNotBlockedWithItsAddress(t *testing.T) {
+// A change removes a key from the cache, but the limiter still knows it as valid.
+func TestFailureLimiter_admits_changed_keys(t *testing.T) {
 	app := newApp(t)
 	admin := app.admin()
 	key := app.key(models.NewKey{Plan: "internal"})
-	id, err := apikeys.ParseID(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	app.As(key).Get("/v1/products").Want(http.StatusOK)
 	admin.Get("/v1/me").Want(http.StatusOK)
 	for range 25 {
 		app.As("rl_live_nonsense").Get("/v1/products")
 	}
-	admin.Do(http.MethodPatch, "/v1/admin/keys/"+id, `{"name":"another"}`).Want(http.StatusOK)
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+idOf(key), `{"name":"another"}`).Want(http.StatusOK)
 	app.As(key).Get("/v1/products").Want(http.StatusOK)
 	admin.Do(http.MethodPut, "/v1/admin/plans/internal", `{"description":"x","policies":[]}`).Want(http.StatusOK)
 	admin.Get("/v1/me").Want(http.StatusOK)

@@ -9,14 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"ratelimiter/docs"
 	"ratelimiter/models"
 )
 
-// What the description demands of a request is what the server demands, to the character: these are the rules that the
-// server doesn't read from the tags that the description is made of.
+// These tests compare the limits in the description with those of the server where the server doesn't read them from the
+// struct tags that the description is generated from.
 
-// boundedSchema is what the description says about bodies, as far as it is tried here.
+// boundedSchema is the part of a JSON Schema that these tests read.
 type boundedSchema struct {
 	Type, Pattern        any
 	Default              any
@@ -28,25 +27,23 @@ type boundedSchema struct {
 	PropertyNames, AdditionalProperties *boundedSchema
 }
 
-// describedBody returns the properties of a schema of the description.
-func describedBody(t *testing.T, name string) map[string]boundedSchema {
+// schemaProperties returns the properties of a schema of the description.
+func schemaProperties(t *testing.T, name string) map[string]boundedSchema {
 	t.Helper()
 	var spec struct {
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
 	var schema struct{ Properties map[string]boundedSchema }
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	if err := json.Unmarshal(spec.Components.Schemas[name], &schema); err != nil {
 		t.Fatal(err)
 	}
 	return schema.Properties
 }
 
-func TestLabelsAreBoundedAsDescribed(t *testing.T) {
+func TestDescription_metadata_limits(t *testing.T) {
 	admin := newApp(t).admin()
-	key := made(t, admin, `{"name":"labelled"}`)
+	key := createKey(t, admin, `{"name":"labelled"}`)
 	for name, send := range map[string]func(metadata map[string]any) int{
 		"CreateKey": func(m map[string]any) int {
 			return admin.Post("/v1/admin/keys", map[string]any{"name": "one", "metadata": m}).Status
@@ -55,34 +52,34 @@ func TestLabelsAreBoundedAsDescribed(t *testing.T) {
 			return admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"metadata": m}).Status
 		},
 	} {
-		described := describedBody(t, name)["metadata"]
+		described := schemaProperties(t, name)["metadata"]
 		names, values := described.PropertyNames, described.AdditionalProperties
 		if names == nil || names.MinLength == nil || names.MaxLength == nil || values == nil || values.MaxLength == nil {
-			t.Fatalf("%s: the description bounds no labels: %+v", name, described)
+			t.Fatalf("%s: metadata has no described limits: %+v", name, described)
 		}
-		longest, wide := strings.Repeat("ü", *names.MaxLength), strings.Repeat("ü", *values.MaxLength)
-		for what, try := range map[string]struct {
+		longName, longValue := strings.Repeat("ü", *names.MaxLength), strings.Repeat("ü", *values.MaxLength)
+		for what, test := range map[string]struct {
 			metadata map[string]any
-			right    bool
+			valid    bool
 		}{
-			"the longest name":   {map[string]any{longest: ""}, true},
-			"a longer name":      {map[string]any{longest + "x": ""}, false},
+			"the longest name":   {map[string]any{longName: ""}, true},
+			"a longer name":      {map[string]any{longName + "x": ""}, false},
 			"the shortest name":  {map[string]any{strings.Repeat("x", *names.MinLength): ""}, true},
 			"a shorter name":     {map[string]any{strings.Repeat("x", *names.MinLength-1): ""}, false},
-			"the longest value":  {map[string]any{"x": wide}, true},
-			"a longer value":     {map[string]any{"x": wide + "x"}, false},
+			"the longest value":  {map[string]any{"x": longValue}, true},
+			"a longer value":     {map[string]any{"x": longValue + "x"}, false},
 			"null, if described": {map[string]any{"x": nil}, strings.Contains(fmt.Sprint(values.Type), "null")},
 		} {
-			if status := send(try.metadata); (status < 300) != try.right || status >= 500 {
-				t.Errorf("%s: %s gets %d; described as right: %v", name, what, status, try.right)
+			if status := send(test.metadata); (status < 300) != test.valid || status >= 500 {
+				t.Errorf("%s: %s: got status %d; described as valid: %v", name, what, status, test.valid)
 			}
 		}
 	}
 }
 
-func TestScopesAreTakenAsDescribed(t *testing.T) {
+func TestDescription_scopes(t *testing.T) {
 	admin := newApp(t).admin()
-	key := made(t, admin, `{"name":"scoped"}`)
+	key := createKey(t, admin, `{"name":"scoped"}`)
 	for name, send := range map[string]func(scopes []models.Scope) int{
 		"CreateKey": func(s []models.Scope) int {
 			return admin.Post("/v1/admin/keys", map[string]any{"name": "one", "scopes": s}).Status
@@ -91,55 +88,47 @@ func TestScopesAreTakenAsDescribed(t *testing.T) {
 			return admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"scopes": s}).Status
 		},
 	} {
-		described := describedBody(t, name)["scopes"]
+		described := schemaProperties(t, name)["scopes"]
 		if described.Items == nil || described.Items.Ref != "#/components/schemas/Scope" {
-			t.Errorf("%s: scopes are described as %+v", name, described)
+			t.Errorf("%s: got schema %+v of scopes; want a reference to Scope", name, described)
 		}
-		twice := []models.Scope{models.ScopeOrdersRead, models.ScopeOrdersRead}
-		if got := send(twice); (got < 300) == described.UniqueItems {
-			t.Errorf("%s: a scope that stands twice gets %d; described as wrong: %v", name, got, described.UniqueItems)
+		repeated := []models.Scope{models.ScopeOrdersRead, models.ScopeOrdersRead}
+		if got := send(repeated); (got < 300) == described.UniqueItems {
+			t.Errorf("%s: repeated scope: got status %d; described as invalid: %v", name, got, described.UniqueItems)
 		}
 		for _, scope := range models.AllScopes() {
 			if got := send([]models.Scope{scope}); got >= 300 {
-				t.Errorf("%s: the scope %s gets %d", name, scope, got)
+				t.Errorf("%s: scope %s: got status %d; want success", name, scope, got)
 			}
 		}
 	}
-	if described := describedScopes(t); !slices.Equal(described, models.AllScopes()) {
-		t.Errorf("described are %v, and there are %v", described, models.AllScopes())
-	}
-}
-
-// describedScopes returns the values of the schema Scope.
-func describedScopes(t *testing.T) []models.Scope {
-	t.Helper()
 	var spec struct {
 		Components struct {
 			Schemas struct{ Scope struct{ Enum []models.Scope } }
 		}
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
+	decodeDescription(t, &spec)
+	if got := spec.Components.Schemas.Scope.Enum; !slices.Equal(got, models.AllScopes()) {
+		t.Errorf("got described scopes %v; want %v", got, models.AllScopes())
 	}
-	return spec.Components.Schemas.Scope.Enum
 }
 
-// How long a grace can be is told in words: a pattern of it would tell nobody anything.
-func TestAGraceIsSpelledAsDescribed(t *testing.T) {
+// The pattern describes the format of a grace period. Its range is documented in words.
+func TestDescription_grace_pattern(t *testing.T) {
 	admin := newApp(t).admin()
-	described := describedBody(t, "RotateKey")["grace"]
+	described := schemaProperties(t, "RotateKey")["grace"]
 	pattern := regexp.MustCompile(fmt.Sprint(described.Pattern))
 	for _, grace := range []string{
 		fmt.Sprint(described.Default), "0s", "7d", "000000001h", "0000000001h", "1w", "", "s", "1.5h", "+1h", " 1h", "1h ", "1H", "1h\n", "١h",
 	} {
-		key := made(t, admin, `{"name":"old"}`)
-		answer := admin.Post("/v1/admin/keys/"+key.ID+"/rotate", map[string]any{"grace": grace})
+		key := createKey(t, admin, `{"name":"old"}`)
+		response := admin.Post("/v1/admin/keys/"+key.ID+"/rotate", map[string]any{"grace": grace})
 		want := http.StatusUnprocessableEntity
 		if pattern.MatchString(grace) {
 			want = http.StatusCreated
 		}
-		if answer.Status != want {
-			t.Errorf("grace %q gets %d; as it is described, it should get %d", grace, answer.Status, want)
+		if response.Status != want {
+			t.Errorf("grace %q: got status %d; want %d by the described pattern", grace, response.Status, want)
 		}
 	}
 }

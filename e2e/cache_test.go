@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ import (
 	"ratelimiter/models"
 )
 
-// countingPool is a pool on the app's database that counts its queries.
+// countingPool returns a pool that counts its queries.
 func countingPool(t *testing.T, address string) (*pgxpool.Pool, *queryCounter) {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(address)
@@ -43,7 +42,7 @@ func (c *queryCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.T
 
 func (*queryCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-func TestAThousandRequestsAtOnceForAnUncachedKeyCostOneQuery(t *testing.T) {
+func TestCache_parallel_misses_share_one_query(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	pool, counter := countingPool(t, address)
 	app := newApp(t, onDatabase(address), withQuotaPool(pool))
@@ -54,31 +53,20 @@ func TestAThousandRequestsAtOnceForAnUncachedKeyCostOneQuery(t *testing.T) {
 	}
 	calls.Wait()
 	if n := counter.queries.Load(); n != 1 {
-		t.Fatalf("%d queries; want 1", n)
+		t.Fatalf("got %d queries; want 1", n)
 	}
 }
 
-// appBehindProxy is an app whose quotas are read through a proxy, so that
-// Postgres can be taken away from them.
+// appBehindProxy returns an app that reads quotas through a proxy.
 func appBehindProxy(t *testing.T, options ...appOption) (*testApp, *testkit.Proxy) {
 	t.Helper()
 	address := testkit.DatabaseURL(t)
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := testkit.NewProxy(t, u.Host)
-	u.Host = proxy.Addr()
-	pool, err := pgxpool.New(t.Context(), u.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool, proxy := proxiedPool(t, address)
 	return newApp(t, append(options, onDatabase(address), withQuotaPool(pool))...), proxy
 }
 
-func TestWhilePostgresIsDownKnownKeysAreServedAndUnknownOnesGetA503(t *testing.T) {
-	app, proxy := appBehindProxy(t, withCacheTTL(time.Nanosecond)) // everything is stale at once
+func TestCache_database_down(t *testing.T) {
+	app, proxy := appBehindProxy(t, withCacheTTL(time.Nanosecond)) // entries are stale immediately
 	known, unknown := app.caller("internal"), app.caller("internal")
 	admin := app.As(app.key(models.NewKey{Admin: true}))
 	known.Get("/v1/products").Want(http.StatusOK)
@@ -86,19 +74,19 @@ func TestWhilePostgresIsDownKnownKeysAreServedAndUnknownOnesGetA503(t *testing.T
 
 	proxy.Cut()
 	known.Get("/v1/products").Want(http.StatusOK)
-	answer := unknown.Get("/v1/products").Want(http.StatusServiceUnavailable)
-	if answer.Header.Get("Retry-After") == "" {
-		t.Error("the 503 has no Retry-After")
+	response := unknown.Get("/v1/products").Want(http.StatusServiceUnavailable)
+	if response.Header.Get("Retry-After") == "" {
+		t.Error("want Retry-After in the 503")
 	}
-	admin.Get("/v1/products").Want(http.StatusServiceUnavailable) // never served stale
+	admin.Get("/v1/products").Want(http.StatusServiceUnavailable) // admin keys are never served stale
 	app.As("rl_live_nonsense").Get("/v1/products").Want(http.StatusUnauthorized)
 
 	proxy.Mend()
-	unknown.Get("/v1/products").Want(http.StatusOK) // the failure was not remembered
+	unknown.Get("/v1/products").Want(http.StatusOK) // failures are not cached
 	admin.Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestARevokedKeyIsServedUntilItsEntryIsNoLongerFresh(t *testing.T) {
+func TestCache_serves_revoked_key_while_fresh(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	fresh, stale := newApp(t, onDatabase(address)), newApp(t, onDatabase(address), withCacheTTL(time.Nanosecond))
 	key := fresh.key(models.NewKey{Plan: "internal"})
@@ -109,7 +97,7 @@ func TestARevokedKeyIsServedUntilItsEntryIsNoLongerFresh(t *testing.T) {
 	stale.As(key).Get("/v1/products").Want(http.StatusUnauthorized)
 }
 
-func TestOverridesAreLaidOverThePlanUntilTheyEnd(t *testing.T) {
+func TestQuota_overrides(t *testing.T) {
 	app := newApp(t, withCacheTTL(time.Nanosecond))
 	app.plan("base", `[{"name":"a","algorithm":"fixed_window","limit":10,"period":"1m"},{"name":"b","algorithm":"fixed_window","limit":10,"period":"1m"}]`)
 	caller := app.caller("base")
@@ -119,15 +107,15 @@ func TestOverridesAreLaidOverThePlanUntilTheyEnd(t *testing.T) {
 		jsonb_build_object('policy', '{"name":"b","algorithm":"fixed_window","limit":1,"period":"1m"}'::jsonb, 'expires_at', now() - interval '1 hour'))`)
 	const want = `"a";q=7;w=60, "b";q=10;w=60, "c";q=5;w=60`
 	if got := caller.Get("/v1/products").Want(http.StatusOK).Header.Get("RateLimit-Policy"); got != want {
-		t.Errorf("RateLimit-Policy %s; want %s", got, want)
+		t.Errorf("got RateLimit-Policy %s; want %s", got, want)
 	}
 }
 
-func TestAQuotaThatCannotBeUnderstoodIsOurFault(t *testing.T) {
+func TestQuota_invalid_plan(t *testing.T) {
 	app := newApp(t)
 	app.plan("broken", `[{"name":"a","algorithm":"no such","limit":10}]`)
-	answer := app.caller("broken").Get("/v1/products").Want(http.StatusInternalServerError)
-	if strings.Contains(string(answer.Body), "no such") || !strings.Contains(app.log.String(), "algorithm") {
-		t.Errorf("the log has to tell the cause, and the answer must not: %s", answer.Body)
+	response := app.caller("broken").Get("/v1/products").Want(http.StatusInternalServerError)
+	if strings.Contains(string(response.Body), "no such") || !strings.Contains(app.log.String(), "algorithm") {
+		t.Errorf("want the cause in the log and not in the response %s", response.Body)
 	}
 }

@@ -15,36 +15,36 @@ import (
 	"ratelimiter/models"
 )
 
-// commandLine runs command lines on one database.
+// commandLine runs commands on one database.
 type commandLine struct {
 	t        *testing.T
 	database string
 }
 
-// run returns what a command line printed, which has to end with this code.
+// run runs a command and returns its output. It must exit with code.
 func (c commandLine) run(code int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	c.t.Setenv("KEY_PEPPER", "a pepper for tests only")
 	c.t.Setenv("DATABASE_URL", c.database)
 	var out, log bytes.Buffer
 	if got := cli.Run(c.t.Context(), args, &out, &log); got != code {
-		c.t.Fatalf("%v ended with %d, want %d: %s%s", args, got, code, &out, &log)
+		c.t.Fatalf("%v: got exit code %d; want %d: %s%s", args, got, code, &out, &log)
 	}
 	return out.String(), log.String()
 }
 
-// json runs a command line with --json and decodes what it printed.
+// json runs a command with --json and decodes its output.
 func (c commandLine) json(out any, args ...string) {
 	c.t.Helper()
 	text, _ := c.run(0, append(args, "--json")...)
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(out); err != nil {
-		c.t.Fatalf("%v: %v in %s", args, err, text)
+		c.t.Fatalf("%v: %v in output %s", args, err, text)
 	}
 }
 
-// planChanges is what 'plans apply --json' prints.
+// planChanges is the output of 'plans apply --json'.
 type planChanges struct {
 	DryRun bool `json:"dry_run"`
 	Plans  []struct {
@@ -55,14 +55,14 @@ type planChanges struct {
 	} `json:"plans"`
 }
 
-type madeKey struct{ ID, Key string }
+type createdKey struct{ ID, Key string }
 
 type listed[T any] struct{ Data []T }
 
-func TestKeysAreManagedOnTheCommandLine(t *testing.T) {
+func TestKeysCommand_in_process(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	line := commandLine{t, address}
-	var admin, key, successor madeKey
+	var admin, key, successor createdKey
 	line.json(&admin, "keys", "create", "--name", "root", "--admin")
 	line.json(&key, "keys", "create", "--name", "shop", "--plan", "pro", "--owner", "o")
 	app := newApp(t, onDatabase(address))
@@ -71,47 +71,47 @@ func TestKeysAreManagedOnTheCommandLine(t *testing.T) {
 	line.json(&successor, "keys", "rotate", key.ID, "--grace", "2h")
 	app.As(successor.Key).Get("/v1/products").Want(200)
 	if text, _ := line.run(0, "keys", "rotate", successor.ID); !strings.Contains(text, "is valid until") {
-		t.Errorf("printed %s", text)
+		t.Errorf("got output %s", text)
 	}
 	var revoked handlers.Key
 	line.json(&revoked, "keys", "revoke", key.ID)
 	if revoked.Status != models.KeyRevoked || revoked.ID != key.ID {
-		t.Errorf("revoked %+v", revoked)
+		t.Errorf("got revoked key %+v", revoked)
 	}
 	for args, want := range map[string]int{"": 4, "--owner o": 3, "--status revoked": 1, "--plan internal": 1, "-q SHO": 3, "--owner o --status active": 2} {
 		var list listed[handlers.Key]
 		line.json(&list, append([]string{"keys", "list"}, strings.Fields(args)...)...)
 		if len(list.Data) != want {
-			t.Errorf("keys list %s: %d keys; want %d", args, len(list.Data), want)
+			t.Errorf("keys list %s: got %d keys; want %d", args, len(list.Data), want)
 		}
 	}
 	if text, _ := line.run(0, "keys", "list", "--status", "revoked"); !strings.Contains(text, key.ID) || strings.Count(text, "\n") != 2 {
-		t.Errorf("printed %s", text)
+		t.Errorf("got output %s", text)
 	}
-	line.run(0, "keys", "revoke", admin.ID) // who can run this can make another
+	line.run(0, "keys", "revoke", admin.ID) // the last admin key: the command line can create another
 	line.run(2, "keys", "list", "--status", "dead")
 	line.run(2, "keys", "rotate", key.ID, "--grace", "8d")
 	if _, log := line.run(1, "keys", "rotate", key.ID); !strings.Contains(log, successor.ID) {
-		t.Errorf("the error doesn't tell the way out: %s", log)
+		t.Errorf("got error %s; want it to name the successor", log)
 	}
 	if _, log := line.run(1, "keys", "create", "--name", "x", "--plan", "nowhere"); !strings.Contains(log, `no plan "nowhere"`) {
-		t.Errorf("the error says %s", log)
+		t.Errorf("got error %s; want it to name the plan", log)
 	}
-	var told []string
+	var actions []string
 	for _, e := range app.audited("?actor=cli") {
 		if e.IP != nil || e.RequestID != nil {
-			t.Errorf("entry %+v", e)
+			t.Errorf("got entry %+v; want no IP and request ID", e)
 		}
-		told = append(told, e.Action)
+		actions = append(actions, e.Action)
 	}
 	want := "key.revoke key.revoke key.create key.rotate key.create key.rotate key.create key.create"
-	if got := strings.Join(told, " "); got != want {
-		t.Errorf("audited %s\n    want %s", got, want)
+	if got := strings.Join(actions, " "); got != want {
+		t.Errorf("got audit %s\n    want %s", got, want)
 	}
 }
 
-// write puts a file into a new folder and returns its path.
-func write(t *testing.T, name, text string) string {
+// writeFile creates a file in a new folder and returns its path.
+func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -136,9 +136,9 @@ plans:
       - {name: writes, algorithm: fixed_window, limit: 60, period: 1m, group: "orders:write"}
 `
 
-func TestPlansAreAppliedFromAFile(t *testing.T) {
+func TestPlansApply(t *testing.T) {
 	line := commandLine{t, testkit.DatabaseURL(t)}
-	file := write(t, "plans.yaml", strings.Replace(plansYAML, "No limits: for operators and the house's own services.", `"No limits: for operators and the house's own services."`, 1))
+	file := writeFile(t, "plans.yaml", strings.Replace(plansYAML, "No limits: for operators and the house's own services.", `"No limits: for operators and the house's own services."`, 1))
 	const difference = `= plan internal
 ~ plan free
     ~ description "For trying things out." -> "Smaller."
@@ -152,41 +152,41 @@ func TestPlansAreAppliedFromAFile(t *testing.T) {
 	versions := func() string {
 		var list listed[handlers.Plan]
 		line.json(&list, "plans", "list")
-		var told []string
+		var versions []string
 		for _, plan := range list.Data {
-			told = append(told, fmt.Sprint(plan.Name, " ", plan.Version))
+			versions = append(versions, fmt.Sprint(plan.Name, " ", plan.Version))
 		}
-		return strings.Join(told, ", ")
+		return strings.Join(versions, ", ")
 	}
 	before := versions()
 	if text, _ := line.run(0, "plans", "apply", file, "--dry-run"); text != difference+"Nothing was changed. Without --dry-run, 2 of 3 plans would be.\n" {
-		t.Errorf("dry run:\n%s", text)
+		t.Errorf("dry run: got output\n%s", text)
 	}
 	if got := versions(); got != before {
-		t.Errorf("a dry run has changed %s to %s", before, got)
+		t.Errorf("the dry run changed %s to %s", before, got)
 	}
 	if text, _ := line.run(0, "plans", "apply", file); text != difference+"Applied: 2 of 3 plans were changed.\n" {
-		t.Errorf("applied:\n%s", text)
+		t.Errorf("apply: got output\n%s", text)
 	}
 	if got := versions(); got != "free 2, internal 1, pro 1, team 1" {
-		t.Errorf("versions %s", got)
+		t.Errorf("got versions %s", got)
 	}
 	var again planChanges
 	line.json(&again, "plans", "apply", file)
 	for _, plan := range again.Plans {
 		if plan.Change != "none" {
-			t.Errorf("applied again: %+v", plan)
+			t.Errorf("second apply: got %+v; want no change", plan)
 		}
 	}
 	if text, _ := line.run(0, "plans", "list"); !strings.Contains(text, "burst,minute,parallel") {
-		t.Errorf("listed:\n%s", text)
+		t.Errorf("plans list: got\n%s", text)
 	}
 }
 
-func TestAFileOfPlansIsAppliedWholeOrNotAtAll(t *testing.T) {
+func TestPlansApply_invalid_file(t *testing.T) {
 	line := commandLine{t, testkit.DatabaseURL(t)}
 	good := `{"name":"good","policies":[]}`
-	for _, test := range []struct{ name, text, says string }{
+	for _, test := range []struct{ name, text, want string }{
 		{"faults.json", `{"plans":[` + good + `,{"name":"Bad","policies":[{"name":"a","limit":0}],"x":1},` + good + `]}`, "/plans/1/policies/0/limit|/plans/1/policies/0/algorithm|/plans/1/x|/plans/1/name|/plans/2/name"},
 		{"group.yml", "plans: [{name: good, policies: [{name: a, algorithm: fixed_window, limit: 1, period: 1m, group: nowhere}]}]", "/plans/0/policies/0/group"},
 		{"twice.yaml", "plans: []\nplans: []\n", "already defined"},
@@ -195,10 +195,10 @@ func TestAFileOfPlansIsAppliedWholeOrNotAtAll(t *testing.T) {
 		{"none.json", `{"plans":[]}`, "at least 1 item"},
 		{"broken.json", `{"plans":[`, "ends too early"},
 	} {
-		_, log := line.run(1, "plans", "apply", write(t, test.name, test.text))
-		for says := range strings.SplitSeq(test.says, "|") {
-			if !strings.Contains(log, says) {
-				t.Errorf("%s: the error doesn't say %q: %s", test.name, says, log)
+		_, log := line.run(1, "plans", "apply", writeFile(t, test.name, test.text))
+		for want := range strings.SplitSeq(test.want, "|") {
+			if !strings.Contains(log, want) {
+				t.Errorf("%s: got error %s; want it to contain %q", test.name, log, want)
 			}
 		}
 	}
@@ -206,6 +206,6 @@ func TestAFileOfPlansIsAppliedWholeOrNotAtAll(t *testing.T) {
 	var list listed[handlers.Plan]
 	line.json(&list, "plans", "list")
 	if len(list.Data) != 3 {
-		t.Errorf("%d plans; want the three that were there", len(list.Data))
+		t.Errorf("got %d plans; want the initial 3", len(list.Data))
 	}
 }

@@ -17,15 +17,15 @@ import (
 	"ratelimiter/models"
 )
 
-const accept = "Accept-Encoding"
+const acceptEncoding = "Accept-Encoding"
 
-// plain returns a body as it was before it was compressed.
-func plain(t *testing.T, answer *testkit.Response) []byte {
+// plain returns the decompressed body.
+func plain(t *testing.T, response *testkit.Response) []byte {
 	t.Helper()
-	if answer.Header.Get("Content-Encoding") == "" {
-		return answer.Body
+	if response.Header.Get("Content-Encoding") == "" {
+		return response.Body
 	}
-	reader, err := gzip.NewReader(bytes.NewReader(answer.Body))
+	reader, err := gzip.NewReader(bytes.NewReader(response.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,59 +36,59 @@ func plain(t *testing.T, answer *testkit.Response) []byte {
 	return data
 }
 
-func TestLargeAnswersAreCompressedForWhoAcceptsThat(t *testing.T) {
+func TestCompress_negotiation(t *testing.T) {
 	caller := newApp(t).caller("internal")
-	list := caller.Get("/v1/products", accept, "identity").Want(http.StatusOK)
+	list := caller.Get("/v1/products", acceptEncoding, "identity").Want(http.StatusOK)
 	for accepted, want := range map[string]string{
 		"gzip": "gzip", "br, gzip;q=0.5": "gzip", "gzip;q=0": "", "identity": "", "br": "", "deflate, gzip;q=1.0, *;q=0.5": "gzip", "zstd": "",
 	} {
-		answer := caller.Get("/v1/products", accept, accepted).Want(http.StatusOK)
-		if got := answer.Header.Get("Content-Encoding"); got != want {
-			t.Errorf("%s: Content-Encoding %q; want %q", accepted, got, want)
+		response := caller.Get("/v1/products", acceptEncoding, accepted).Want(http.StatusOK)
+		if got := response.Header.Get("Content-Encoding"); got != want {
+			t.Errorf("%s: got Content-Encoding %q; want %q", accepted, got, want)
 		}
-		if string(plain(t, answer)) != string(list.Body) {
-			t.Errorf("%s: the body is %s", accepted, plain(t, answer))
+		if string(plain(t, response)) != string(list.Body) {
+			t.Errorf("%s: got body %s; want the uncompressed one", accepted, plain(t, response))
 		}
-		if got := answer.Header.Values("Vary"); !slices.Equal(got, []string{accept}) {
-			t.Errorf("%s: Vary %v", accepted, got)
+		if got := response.Header.Values("Vary"); !slices.Equal(got, []string{acceptEncoding}) {
+			t.Errorf("%s: got Vary %v; want %s", accepted, got, acceptEncoding)
 		}
-		if want != "" && len(answer.Body)*2 > len(list.Body) {
-			t.Errorf("%s: %d bytes of %d", accepted, len(answer.Body), len(list.Body))
+		if want != "" && len(response.Body)*2 > len(list.Body) {
+			t.Errorf("%s: got %d bytes; want at most half of %d", accepted, len(response.Body), len(list.Body))
 		}
-		if answer.Header.Get("RateLimit") != list.Header.Get("RateLimit") || answer.Header.Get("X-Request-Id") == "" {
-			t.Errorf("%s: header %v", accepted, answer.Header)
+		if response.Header.Get("RateLimit") != list.Header.Get("RateLimit") || response.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: got header %v", accepted, response.Header)
 		}
 	}
-	small := caller.Get("/v1/products/prd_0y5apuf8zs", accept, "gzip").Want(http.StatusOK)
+	small := caller.Get("/v1/products/prd_0y5apuf8zs", acceptEncoding, "gzip").Want(http.StatusOK)
 	if small.Header.Get("Content-Encoding") != "" || small.Header.Get("Content-Length") == "" {
-		t.Errorf("a small answer has %v", small.Header)
+		t.Errorf("small response: got header %v; want it uncompressed", small.Header)
 	}
 }
 
-func TestATagGoesWithItsEncoding(t *testing.T) {
+func TestCompress_entity_tags(t *testing.T) {
 	caller := newApp(t).caller("internal")
 	for _, path := range []string{"/v1/products", "/openapi.json"} {
-		zipped := caller.Get(path, accept, "gzip").Want(http.StatusOK).Header.Get("ETag")
-		whole := caller.Get(path, accept, "identity").Want(http.StatusOK).Header.Get("ETag")
-		if zipped == whole || strings.HasPrefix(zipped, "W/") {
-			t.Errorf("%s: tag %s compressed, %s not: strong tags are of the bytes", path, zipped, whole)
+		compressed := caller.Get(path, acceptEncoding, "gzip").Want(http.StatusOK).Header.Get("ETag")
+		identity := caller.Get(path, acceptEncoding, "identity").Want(http.StatusOK).Header.Get("ETag")
+		if compressed == identity || strings.HasPrefix(compressed, "W/") {
+			t.Errorf("%s: got tags %s compressed and %s uncompressed; want different strong tags", path, compressed, identity)
 		}
 		for _, accepted := range []string{"gzip", "identity"} {
-			for _, tag := range []string{zipped, whole} {
+			for _, tag := range []string{compressed, identity} {
 				for _, method := range []string{get, head} {
-					same := caller.Do(method, path, nil, accept, accepted, "If-None-Match", `"x", `+tag).Want(http.StatusNotModified)
+					same := caller.Do(method, path, nil, acceptEncoding, accepted, "If-None-Match", `"x", `+tag).Want(http.StatusNotModified)
 					if got := same.Header.Get("ETag"); got != tag || len(same.Body) != 0 || same.Header.Get("Content-Encoding") != "" ||
-						!slices.Equal(same.Header.Values("Vary"), []string{accept}) {
-						t.Errorf("%s %s: to who has %s the 304 says %v", method, path, tag, same.Header)
+						!slices.Equal(same.Header.Values("Vary"), []string{acceptEncoding}) {
+						t.Errorf("%s %s: If-None-Match %s: got header %v", method, path, tag, same.Header)
 					}
 				}
 			}
 		}
-		caller.Get(path, accept, "gzip", "If-None-Match", `"x-gzip"`).Want(http.StatusOK)
+		caller.Get(path, acceptEncoding, "gzip", "If-None-Match", `"x-gzip"`).Want(http.StatusOK)
 	}
 }
 
-func TestIfMatchTakesTheTagOfACompressedAnswer(t *testing.T) {
+func TestCompress_if_match(t *testing.T) {
 	admin := newApp(t).admin()
 	const path = "/v1/admin/plans/big"
 	var policies []string
@@ -97,35 +97,35 @@ func TestIfMatchTakesTheTagOfACompressedAnswer(t *testing.T) {
 	}
 	big := `{"description":"Large.","policies":[` + strings.Join(policies, ",") + `]}`
 	admin.Do(put, path, big).Want(http.StatusCreated)
-	got := admin.Get(path, accept, "gzip").Want(http.StatusOK)
+	got := admin.Get(path, acceptEncoding, "gzip").Want(http.StatusOK)
 	tag := got.Header.Get("ETag")
 	if got.Header.Get("Content-Encoding") != "gzip" || tag != `"1-gzip"` {
-		t.Fatalf("header %v", got.Header)
+		t.Fatalf("got header %v", got.Header)
 	}
 	admin.Do(put, path, minutePlan(1), "If-Match", tag).Want(http.StatusOK)
 	admin.Do(put, path, minutePlan(2), "If-Match", tag).Want(http.StatusPreconditionFailed)
 }
 
-func TestHeadIsAsGetWithoutItsBody(t *testing.T) {
+func TestCompress_head(t *testing.T) {
 	caller := newApp(t).caller("internal")
 	for _, path := range []string{"/v1/products", "/v1/products/prd_0y5apuf8zs", "/openapi.json", "/v1/none"} {
 		for _, accepted := range []string{"identity", "gzip"} {
-			want := caller.Get(path, accept, "identity", "X-Request-Id", "r")
-			got := caller.Do(head, path, nil, accept, accepted, "X-Request-Id", "r").Want(want.Status)
+			want := caller.Get(path, acceptEncoding, "identity", "X-Request-Id", "r")
+			got := caller.Do(head, path, nil, acceptEncoding, accepted, "X-Request-Id", "r").Want(want.Status)
 			for _, name := range []string{"Content-Type", "ETag", "Cache-Control", "Content-Length"} {
 				if got.Header.Get(name) != want.Header.Get(name) {
-					t.Errorf("HEAD %s: %s is %q; GET has %q", path, name, got.Header.Get(name), want.Header.Get(name))
+					t.Errorf("HEAD %s: got %s %q; want %q as for GET", path, name, got.Header.Get(name), want.Header.Get(name))
 				}
 			}
 			if len(got.Body) != 0 || got.Header.Get("Content-Encoding") != "" {
-				t.Errorf("HEAD %s: %d bytes, %v", path, len(got.Body), got.Header)
+				t.Errorf("HEAD %s: got %d bytes, header %v", path, len(got.Body), got.Header)
 			}
 		}
 	}
 }
 
-// A key, long by its metadata, is not compressed; what is no secret of it is.
-func TestSecretsAreNotCompressed(t *testing.T) {
+// Responses with a secret are not compressed, other responses about the key are.
+func TestCompress_excludes_secrets(t *testing.T) {
 	app := newApp(t)
 	admin := app.admin()
 	metadata := map[string]string{}
@@ -137,69 +137,68 @@ func TestSecretsAreNotCompressed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, accepted := range []string{"gzip", "br", "identity"} {
-		made := admin.Post("/v1/admin/keys", body, accept, accepted).Want(http.StatusCreated)
+		created := admin.Post("/v1/admin/keys", body, acceptEncoding, accepted).Want(http.StatusCreated)
 		var key struct{ ID, Key string }
-		if err := json.Unmarshal(made.Body, &key); err != nil || len(made.Body) < 2000 {
-			t.Fatalf("%d bytes: %v", len(made.Body), err)
+		if err := json.Unmarshal(created.Body, &key); err != nil || len(created.Body) < 2000 {
+			t.Fatalf("got %d bytes, error %v", len(created.Body), err)
 		}
-		if made.Header.Get("Content-Encoding") != "" || made.Header.Get("No-Gzip-Compression") != "" || made.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: %v", accepted, made.Header)
+		if created.Header.Get("Content-Encoding") != "" || created.Header.Get("No-Gzip-Compression") != "" || created.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("create, %s: got header %v; want it uncompressed", accepted, created.Header)
 		}
-		rotated := app.As(key.Key).Post("/v1/me/rotate", nil, accept, accepted).Want(http.StatusCreated)
+		rotated := app.As(key.Key).Post("/v1/me/rotate", nil, acceptEncoding, accepted).Want(http.StatusCreated)
 		if rotated.Header.Get("Content-Encoding") != "" || rotated.Header.Get("No-Gzip-Compression") != "" {
-			t.Errorf("%s: %v", accepted, rotated.Header)
+			t.Errorf("rotate, %s: got header %v; want it uncompressed", accepted, rotated.Header)
 		}
-		if read := admin.Get("/v1/admin/keys/"+key.ID, accept, "gzip").Want(http.StatusOK); read.Header.Get("Content-Encoding") != "gzip" {
-			t.Errorf("the key without its secret: %v", read.Header)
+		if read := admin.Get("/v1/admin/keys/"+key.ID, acceptEncoding, "gzip").Want(http.StatusOK); read.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("key without secret: got header %v; want it compressed", read.Header)
 		}
 	}
 }
 
-func TestTheDocsAreCompressed(t *testing.T) {
+func TestCompress_docs(t *testing.T) {
 	app := newApp(t)
-	spec := app.Get("/openapi.json", accept, "gzip").Want(http.StatusOK)
+	spec := app.Get("/openapi.json", acceptEncoding, "gzip").Want(http.StatusOK)
 	if spec.Header.Get("Content-Encoding") != "gzip" || string(plain(t, spec)) != string(docs.OpenAPI()) || spec.Header.Get("Accept-Ranges") != "" {
-		t.Errorf("header %v", spec.Header)
+		t.Errorf("got header %v", spec.Header)
 	}
 	for path, want := range map[string]string{"/swagger/swagger-ui-bundle.js": "gzip", "/swagger/favicon-32x32.png": ""} {
-		if got := app.Get(path, accept, "gzip").Want(http.StatusOK).Header.Get("Content-Encoding"); got != want {
-			t.Errorf("%s: Content-Encoding %q", path, got)
+		if got := app.Get(path, acceptEncoding, "gzip").Want(http.StatusOK).Header.Get("Content-Encoding"); got != want {
+			t.Errorf("%s: got Content-Encoding %q; want %q", path, got, want)
 		}
 	}
-	app.Get("/openapi.json", accept, "identity", "Range", "bytes=99999999-").Want(http.StatusOK) // all of it, instead of a 416
+	app.Get("/openapi.json", acceptEncoding, "identity", "Range", "bytes=99999999-").Want(http.StatusOK) // ranges are not supported
 }
 
-// Many faults make an answer that is worth compressing: the refund and the
-// fields of the limits are what they are without.
-func TestRefundsAreSettledBeforeWhatIsCompressed(t *testing.T) {
+// Many faults make a response large enough to be compressed.
+func TestCompress_refunded_response(t *testing.T) {
 	app := newApp(t)
 	app.plan("done", `[{"name":"done","algorithm":"fixed_window","limit":10,"period":"1h","charge":"successes"}]`)
 	caller := app.As(app.key(models.NewKey{Plan: "done"}))
 	body := `{"items":[` + strings.TrimSuffix(strings.Repeat(`{"quantity":0},`, 20), ",") + `],"email":"x","payment_token":"t"}`
-	answer := caller.Post("/v1/orders", body, accept, "gzip").Want(http.StatusUnprocessableEntity)
-	if answer.Header.Get("Content-Encoding") != "gzip" || answer.Header.Get("RateLimit") != `"done";r=10;t=3600` ||
-		answer.Header.Get("Content-Type") != middleware.ProblemMediaType {
-		t.Errorf("header %v", answer.Header)
+	response := caller.Post("/v1/orders", body, acceptEncoding, "gzip").Want(http.StatusUnprocessableEntity)
+	if response.Header.Get("Content-Encoding") != "gzip" || response.Header.Get("RateLimit") != `"done";r=10;t=3600` ||
+		response.Header.Get("Content-Type") != middleware.ProblemMediaType {
+		t.Errorf("got header %v", response.Header)
 	}
 }
 
-// What keeps a secret from being compressed is between the handler and the
-// compression: a caller who names no encoding doesn't see it either.
-func TestTheMarkOfASecretIsTakenOff(t *testing.T) {
+// The internal header that disables compression is removed also for requests
+// without Accept-Encoding.
+func TestCompress_removes_internal_header(t *testing.T) {
 	app := newApp(t)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, app.Base()+"/v1/me/rotate", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-API-Key", app.key(models.NewKey{Plan: "internal"}))
-	transport := &http.Transport{DisableCompression: true} // and so sends no Accept-Encoding
+	transport := &http.Transport{DisableCompression: true} // sends no Accept-Encoding
 	defer transport.CloseIdleConnections()
-	answer, err := transport.RoundTrip(r)
+	response, err := transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusCreated || answer.Header.Get("No-Gzip-Compression") != "" {
-		t.Errorf("%s, %v", answer.Status, answer.Header)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated || response.Header.Get("No-Gzip-Compression") != "" {
+		t.Errorf("got %s, header %v", response.Status, response.Header)
 	}
 }

@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	page     = "https://shop.example"
-	stranger = "https://other.example"
+	listedOrigin   = "https://shop.example"
+	unlistedOrigin = "https://other.example"
 
 	allowOrigin  = "Access-Control-Allow-Origin"
 	allowHeaders = "Access-Control-Allow-Headers"
 )
 
-// corsFields are the fields of an answer that CORS sets.
+// corsFields returns the names of the headers that CORS sets.
 func corsFields(header http.Header) []string {
 	var names []string
 	for name := range header {
@@ -39,81 +39,81 @@ func preflight(caller *testkit.Client, path, origin string, header ...string) *t
 	return caller.Do(http.MethodOptions, path, nil, append(header, "Origin", origin, "Access-Control-Request-Method", "POST")...)
 }
 
-func TestWithoutTheSettingThereIsNoCORS(t *testing.T) {
+func TestCORS_disabled(t *testing.T) {
 	app := newApp(t)
-	for _, answer := range []*testkit.Response{
-		preflight(app.Client, "/v1/orders", page).Want(http.StatusNoContent),
-		app.caller("internal").Get("/v1/products", "Origin", page).Want(http.StatusOK),
-		app.Get("/v1/products", "Origin", page).Want(http.StatusUnauthorized),
+	for _, response := range []*testkit.Response{
+		preflight(app.Client, "/v1/orders", listedOrigin).Want(http.StatusNoContent),
+		app.caller("internal").Get("/v1/products", "Origin", listedOrigin).Want(http.StatusOK),
+		app.Get("/v1/products", "Origin", listedOrigin).Want(http.StatusUnauthorized),
 	} {
-		if got := corsFields(answer.Header); got != nil {
-			t.Errorf("fields %v", got)
+		if got := corsFields(response.Header); got != nil {
+			t.Errorf("got CORS fields %v; want none", got)
 		}
 	}
 }
 
-func TestAListedOriginMaySendAndRead(t *testing.T) {
-	app := newApp(t, withOrigins(page, "http://localhost:3000"))
+func TestCORS_listed_origin(t *testing.T) {
+	app := newApp(t, withOrigins(listedOrigin, "http://localhost:3000"))
 	const headers = "Authorization, X-API-Key, Content-Type, Accept, If-Match, If-None-Match, Idempotency-Key, X-Request-Id"
 	const exposed = "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, ETag, Link, Location, Allow, WWW-Authenticate, Content-Disposition, Idempotency-Replayed"
-	for _, asked := range []string{"authorization,content-type,idempotency-key", "Idempotency-Key, Authorization", ""} {
-		answer := preflight(app.Client, "/v1/orders", page, "Access-Control-Request-Headers", asked).Want(http.StatusNoContent)
-		if answer.Header.Get(allowOrigin) != page || answer.Header.Get(allowHeaders) != headers || len(answer.Body) != 0 ||
-			answer.Header.Get("Access-Control-Allow-Methods") != "GET, HEAD, POST, PUT, PATCH, DELETE" ||
-			answer.Header.Get("Access-Control-Max-Age") != "7200" || answer.Header.Get("RateLimit") != "" {
-			t.Errorf("asked for %q: %v", asked, answer.Header)
+	for _, requested := range []string{"authorization,content-type,idempotency-key", "Idempotency-Key, Authorization", ""} {
+		response := preflight(app.Client, "/v1/orders", listedOrigin, "Access-Control-Request-Headers", requested).Want(http.StatusNoContent)
+		if response.Header.Get(allowOrigin) != listedOrigin || response.Header.Get(allowHeaders) != headers || len(response.Body) != 0 ||
+			response.Header.Get("Access-Control-Allow-Methods") != "GET, HEAD, POST, PUT, PATCH, DELETE" ||
+			response.Header.Get("Access-Control-Max-Age") != "7200" || response.Header.Get("RateLimit") != "" {
+			t.Errorf("preflight for %q: got header %v", requested, response.Header)
 		}
 	}
-	if answer := preflight(app.Client, "/v1/orders", page, "Access-Control-Request-Headers", "authorization,x-other"); answer.Header.Get(allowOrigin) != "" {
-		t.Errorf("a field that isn't listed is allowed: %v", answer.Header)
+	if response := preflight(app.Client, "/v1/orders", listedOrigin, "Access-Control-Request-Headers", "authorization,x-other"); response.Header.Get(allowOrigin) != "" {
+		t.Errorf("preflight for an unlisted field: got header %v; want it rejected", response.Header)
 	}
 	caller := app.caller("internal")
-	for _, answer := range []*testkit.Response{
-		caller.Get("/v1/products", "Origin", page).Want(http.StatusOK),
-		caller.Get("/v1/products", "Origin", page, "If-None-Match", "*").Want(http.StatusNotModified),
-		app.Get("/v1/products", "Origin", page).Want(http.StatusUnauthorized),
-		app.Get("/v1/none", "Origin", page).Want(http.StatusNotFound),
-		app.Do("PUT", "/v1/products", nil, "Origin", page).Want(http.StatusMethodNotAllowed),
-		caller.Post("/v1/orders", "{}", "Origin", page).Want(http.StatusUnprocessableEntity),
+	for _, response := range []*testkit.Response{
+		caller.Get("/v1/products", "Origin", listedOrigin).Want(http.StatusOK),
+		caller.Get("/v1/products", "Origin", listedOrigin, "If-None-Match", "*").Want(http.StatusNotModified),
+		app.Get("/v1/products", "Origin", listedOrigin).Want(http.StatusUnauthorized),
+		app.Get("/v1/none", "Origin", listedOrigin).Want(http.StatusNotFound),
+		app.Do("PUT", "/v1/products", nil, "Origin", listedOrigin).Want(http.StatusMethodNotAllowed),
+		caller.Post("/v1/orders", "{}", "Origin", listedOrigin).Want(http.StatusUnprocessableEntity),
 	} {
-		vary := strings.Join(answer.Header.Values("Vary"), ", ")
-		if answer.Header.Get(allowOrigin) != page || !strings.EqualFold(answer.Header.Get("Access-Control-Expose-Headers"), exposed) ||
+		vary := strings.Join(response.Header.Values("Vary"), ", ")
+		if response.Header.Get(allowOrigin) != listedOrigin || !strings.EqualFold(response.Header.Get("Access-Control-Expose-Headers"), exposed) ||
 			!strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept-Encoding") {
-			t.Errorf("%d: %v", answer.Status, answer.Header)
+			t.Errorf("status %d: got header %v", response.Status, response.Header)
 		}
-		if answer.Header.Get("Access-Control-Allow-Credentials") != "" {
-			t.Error("credentials are allowed")
+		if response.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Error("credentials are allowed; want no Access-Control-Allow-Credentials")
 		}
 	}
 }
 
-func TestAnOriginThatIsNotListedIsServedAsWithoutCORS(t *testing.T) {
-	app := newApp(t, withOrigins(page))
-	for _, origin := range []string{stranger, page + ".evil.example", "http://shop.example", page + ":8443", "null"} {
-		asked := preflight(app.Client, "/v1/orders", origin).Want(http.StatusNoContent)
-		if asked.Header.Get("Allow") != "GET, HEAD, OPTIONS, POST" {
-			t.Errorf("Allow %s", asked.Header.Get("Allow"))
+func TestCORS_unlisted_origin(t *testing.T) {
+	app := newApp(t, withOrigins(listedOrigin))
+	for _, origin := range []string{unlistedOrigin, listedOrigin + ".evil.example", "http://shop.example", listedOrigin + ":8443", "null"} {
+		preflighted := preflight(app.Client, "/v1/orders", origin).Want(http.StatusNoContent)
+		if preflighted.Header.Get("Allow") != "GET, HEAD, OPTIONS, POST" {
+			t.Errorf("got Allow %s", preflighted.Header.Get("Allow"))
 		}
-		for _, answer := range []*testkit.Response{asked, app.caller("internal").Get("/v1/products", "Origin", origin).Want(http.StatusOK)} {
-			if got := corsFields(answer.Header); fmt.Sprint(got) != "[Vary]" {
-				t.Errorf("%s: fields %v", origin, got)
+		for _, response := range []*testkit.Response{preflighted, app.caller("internal").Get("/v1/products", "Origin", origin).Want(http.StatusOK)} {
+			if got := corsFields(response.Header); fmt.Sprint(got) != "[Vary]" {
+				t.Errorf("%s: got CORS fields %v; want [Vary]", origin, got)
 			}
 		}
 	}
 }
 
-func TestEveryOriginMayRead(t *testing.T) {
+func TestCORS_any_origin(t *testing.T) {
 	app := newApp(t, withOrigins("*"))
-	if got := preflight(app.Client, "/v1/orders", stranger).Want(http.StatusNoContent).Header.Get(allowOrigin); got != "*" {
-		t.Errorf("preflight: %s", got)
+	if got := preflight(app.Client, "/v1/orders", unlistedOrigin).Want(http.StatusNoContent).Header.Get(allowOrigin); got != "*" {
+		t.Errorf("preflight: got %s; want *", got)
 	}
-	if got := app.Get("/v1/products", "Origin", stranger).Want(http.StatusUnauthorized).Header.Get(allowOrigin); got != "*" {
-		t.Errorf("request: %s", got)
+	if got := app.Get("/v1/products", "Origin", unlistedOrigin).Want(http.StatusUnauthorized).Header.Get(allowOrigin); got != "*" {
+		t.Errorf("request: got %s; want *", got)
 	}
 }
 
-// A page of one origin calls the API at another, in a real browser.
-func TestABrowserShowsLimitsToListedPagesOnly(t *testing.T) {
+// Pages call the API of another origin in a browser.
+func TestCORS_browser(t *testing.T) {
 	browser := testkit.NewBrowser(t)
 	newPage := func() string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -137,13 +137,13 @@ func TestABrowserShowsLimitsToListedPagesOnly(t *testing.T) {
 	}
 	for _, step := range []struct{ from, path, want string }{
 		{listed, "/v1/products", `200 "two";r=1;t=3600 false`},
-		{unlisted, "/v1/products", "TypeError"}, // its preflight isn't allowed, so it costs nothing
+		{unlisted, "/v1/products", "TypeError"}, // the rejected preflight costs nothing
 		{listed, "/v1/none", `404 false 404`},
 		{listed, "/v1/products", `200 "two";r=0;t=3600 false`},
 		{listed, "/v1/products", `429 "two";r=0;t=3600 true 429`},
 	} {
 		if got := read(step.from, step.path); got != step.want {
-			t.Errorf("%s %s: the page reads %q; want %q", step.from, step.path, got, step.want)
+			t.Errorf("%s %s: the page got %q; want %q", step.from, step.path, got, step.want)
 		}
 	}
 }

@@ -17,23 +17,28 @@ import (
 	"ratelimiter/models"
 )
 
-// notDescribed are the routes that serve the description itself.
-var notDescribed = []string{
+// undescribedRoutes serve the description and its pages.
+var undescribedRoutes = []string{
 	"GET /", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
 }
 
-// described returns every operation of the description, as "GET /v1/x/{id}",
-// with its operationId.
-func described(t *testing.T) map[string]string {
+// decodeDescription decodes the parts of the description that out has.
+func decodeDescription(t *testing.T, out any) {
+	t.Helper()
+	if err := json.Unmarshal(docs.OpenAPI(), out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// describedOperations returns the operationId of each operation, by "METHOD /path/{id}".
+func describedOperations(t *testing.T) map[string]string {
 	t.Helper()
 	var spec struct {
 		Paths map[string]map[string]struct {
 			OperationID string `json:"operationId"`
 		}
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	operations := map[string]string{}
 	for path, methods := range spec.Paths {
 		for method, operation := range methods {
@@ -43,27 +48,26 @@ func described(t *testing.T) map[string]string {
 	return operations
 }
 
-func TestTheDescriptionAndTheRouteTableAgree(t *testing.T) {
-	operations := described(t)
+func TestDescription_routes(t *testing.T) {
+	operations := describedOperations(t)
 	routes := map[string]bool{}
 	for _, r := range server.Routes(server.Handlers{}) {
 		routes[r.Method+" "+pathParameter.ReplaceAllString(r.Path, "{$1}")] = true
 	}
 	for route := range routes {
-		if _, found := operations[route]; !found && !slices.Contains(notDescribed, route) {
+		if _, ok := operations[route]; !ok && !slices.Contains(undescribedRoutes, route) {
 			t.Errorf("%s is not described", route)
 		}
 	}
 	for operation := range operations {
 		if !routes[operation] {
-			t.Errorf("%s is described, but there is no such route", operation)
+			t.Errorf("%s is described, but isn't a route", operation)
 		}
 	}
 }
 
-// The description's x-ratelimit is read from the table's source; this is the
-// table itself.
-func TestTheDescriptionTellsEachRoutesScopeGroupAndCost(t *testing.T) {
+// The x-ratelimit of an operation must match the route table.
+func TestDescription_rate_limit(t *testing.T) {
 	type limit struct {
 		Scope models.Scope `json:"scope"`
 		Group models.Scope `json:"group"`
@@ -75,25 +79,23 @@ func TestTheDescriptionTellsEachRoutesScopeGroupAndCost(t *testing.T) {
 			RateLimit   *limit `json:"x-ratelimit"`
 		}
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	for _, r := range server.Routes(server.Handlers{}) {
 		name := r.Method + " " + pathParameter.ReplaceAllString(r.Path, "{$1}")
-		if slices.Contains(notDescribed, r.Method+" "+r.Path) {
+		if slices.Contains(undescribedRoutes, r.Method+" "+r.Path) {
 			continue
 		}
 		operation := spec.Paths[pathParameter.ReplaceAllString(r.Path, "{$1}")][strings.ToLower(r.Method)]
 		if want := (limit{r.Scope, r.Scope, r.Cost}); operation.RateLimit == nil || *operation.RateLimit != want {
-			t.Errorf("%s: x-ratelimit %+v; want %+v", name, operation.RateLimit, want)
+			t.Errorf("%s: got x-ratelimit %+v; want %+v", name, operation.RateLimit, want)
 		}
 		if r.Scope != "" && !strings.Contains(operation.Description, "`"+string(r.Scope)+"` · **Cost:** "+strconv.FormatInt(r.Cost, 10)) {
-			t.Errorf("%s: a reader is told %q", name, operation.Description)
+			t.Errorf("%s: got description %q; want scope and cost", name, operation.Description)
 		}
 	}
 }
 
-func TestEveryPropertyAndParameterIsDescribed(t *testing.T) {
+func TestDescription_complete(t *testing.T) {
 	type described struct{ Name, Description string }
 	var spec struct {
 		Paths map[string]map[string]struct {
@@ -107,100 +109,98 @@ func TestEveryPropertyAndParameterIsDescribed(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	for name, schema := range spec.Components.Schemas {
 		if schema.Description == "" {
-			t.Errorf("the schema %s isn't described", name)
+			t.Errorf("schema %s has no description", name)
 		}
 		for property, d := range schema.Properties {
 			if d.Description == "" {
-				t.Errorf("%s.%s isn't described", name, property)
+				t.Errorf("%s.%s has no description", name, property)
 			}
 		}
 	}
 	for path, methods := range spec.Paths {
 		for method, operation := range methods {
 			if operation.Summary == "" || operation.Description == "" {
-				t.Errorf("%s %s isn't described", method, path)
+				t.Errorf("%s %s has no summary or description", method, path)
 			}
 			for _, p := range operation.Parameters {
 				if p.Description == "" {
-					t.Errorf("%s %s: %s isn't described", method, path, p.Name)
+					t.Errorf("%s %s: %s has no description", method, path, p.Name)
 				}
 			}
 		}
 	}
 }
 
-func TestNoExampleLooksLikeAKey(t *testing.T) {
+func TestDescription_contains_no_keys(t *testing.T) {
 	if found := regexp.MustCompile(`rl_(live|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{20,}`).Find(docs.OpenAPI()); found != nil {
-		t.Errorf("the description has %s", found)
+		t.Errorf("the description contains %s", found)
 	}
 }
 
-func TestADocsReaderCanSeeEveryOperationAndTryOne(t *testing.T) {
+func TestSwaggerUI_operations(t *testing.T) {
 	browser := testkit.NewBrowser(t)
 	app := newApp(t)
 	app.plan("two", `[{"name":"two","algorithm":"fixed_window","limit":2,"period":"1h"}]`)
 	browser.OpenDocs(app.Base())
-	for operation, id := range described(t) {
+	for operation, id := range describedOperations(t) {
 		if !browser.ShowsOperation(id) {
 			t.Errorf("/docs doesn't show %s", operation)
 		}
 	}
 	browser.Authorize(testkit.BearerAuth, app.key(models.NewKey{Plan: "two"}))
 	for left := 1; left >= 0; left-- {
-		answer := browser.TryOperation("listProducts")
-		if answer.Status != "200" || !strings.Contains(answer.Body, "Espresso cups") ||
-			!strings.Contains(answer.Headers, fmt.Sprintf(`ratelimit: "two";r=%d;`, left)) {
-			t.Fatalf("shown: %+v", answer)
+		response := browser.TryOperation("listProducts")
+		if response.Status != "200" || !strings.Contains(response.Body, "Espresso cups") ||
+			!strings.Contains(response.Headers, fmt.Sprintf(`ratelimit: "two";r=%d;`, left)) {
+			t.Fatalf("got response %+v; want 200 with r=%d", response, left)
 		}
 	}
-	if answer := browser.TryOperation("listProducts"); answer.Status != "429" || !strings.Contains(answer.Headers, "retry-after") {
-		t.Errorf("shown: %+v", answer)
+	if response := browser.TryOperation("listProducts"); response.Status != "429" || !strings.Contains(response.Headers, "retry-after") {
+		t.Errorf("got response %+v; want 429", response)
 	}
-	if faults := browser.Faults(); len(faults) > 1 { // the browser itself reports the 429
-		t.Errorf("faults in the page: %v", faults)
+	if faults := browser.Faults(); len(faults) > 1 { // the browser reports the 429
+		t.Errorf("errors of the page: %v", faults)
 	}
 	if hosts := browser.Hosts(); len(hosts) != 1 {
-		t.Errorf("the page loaded from %v", hosts)
+		t.Errorf("the page contacted hosts %v; want only its own", hosts)
 	}
 }
 
-func TestAReaderOfTheReferenceSeesEveryOperation(t *testing.T) {
+func TestReDoc_operations(t *testing.T) {
 	browser := testkit.NewBrowser(t)
 	app := newApp(t)
 	browser.OpenReference(app.Base())
-	for operation, id := range described(t) {
+	for operation, id := range describedOperations(t) {
 		if !browser.ReferenceShows(id) {
 			t.Errorf("/redoc doesn't show %s", operation)
 		}
 	}
 	browser.Screenshot("reference")
 	if faults := browser.Faults(); len(faults) > 0 {
-		t.Errorf("faults in the page: %v", faults)
+		t.Errorf("errors of the page: %v", faults)
 	}
 	if hosts := browser.Hosts(); len(hosts) != 1 {
-		t.Errorf("the page loaded from %v", hosts)
+		t.Errorf("the page contacted hosts %v; want only its own", hosts)
 	}
 }
 
-func TestTheRootLeadsToTheDocsAndTheyToEachOther(t *testing.T) {
+func TestDocs_links(t *testing.T) {
 	app := newApp(t)
 	if to := app.Get("/").Want(http.StatusFound).Header.Get("Location"); to != "/docs" {
-		t.Errorf("/ leads to %q", to)
+		t.Errorf("/ redirects to %q; want /docs", to)
 	}
 	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`} {
 		if body := app.Get(page).Want(http.StatusOK).Body; !strings.Contains(string(body), link) {
-			t.Errorf("%s has no %s", page, link)
+			t.Errorf("%s doesn't contain %s", page, link)
 		}
 	}
 	app.Get("/redoc/no-such-file").Want(http.StatusNotFound)
 }
 
-func TestADocsReaderCanDownloadAnInvoice(t *testing.T) {
+func TestSwaggerUI_download(t *testing.T) {
 	browser := testkit.NewBrowser(t)
 	app := newApp(t)
 	key := app.key(models.NewKey{Plan: "internal"})
@@ -211,18 +211,18 @@ func TestADocsReaderCanDownloadAnInvoice(t *testing.T) {
 	browser.Fill("getInvoice", "id", placed.ID)
 	want := app.As(key).Get("/v1/orders/" + placed.ID + "/invoice").Want(http.StatusOK).Body
 	if got := browser.Download("getInvoice"); !bytes.Equal(got, want) {
-		t.Errorf("%d bytes that begin with %.8q; want the PDF of %d bytes", len(got), got, len(want))
+		t.Errorf("got %d bytes %.8q…; want the PDF of %d bytes", len(got), got, len(want))
 	}
 }
 
-func TestTheDescriptionIsServedAsItStands(t *testing.T) {
+func TestDescription_served(t *testing.T) {
 	app := newApp(t)
-	answer := app.Get("/openapi.json").Want(http.StatusOK)
-	if string(answer.Body) != string(docs.OpenAPI()) {
-		t.Error("what is served differs")
+	response := app.Get("/openapi.json").Want(http.StatusOK)
+	if string(response.Body) != string(docs.OpenAPI()) {
+		t.Error("/openapi.json differs from the embedded description")
 	}
-	app.Get("/openapi.json", "If-None-Match", answer.Header.Get("ETag")).Want(http.StatusNotModified)
+	app.Get("/openapi.json", "If-None-Match", response.Header.Get("ETag")).Want(http.StatusNotModified)
 	if got := app.Get("/swagger/no-such-file").Want(http.StatusNotFound); !strings.Contains(string(got.Body), `"status":404`) {
-		t.Errorf("body %s", got.Body)
+		t.Errorf("got body %s; want a problem", got.Body)
 	}
 }

@@ -12,8 +12,7 @@ import (
 	"ratelimiter/middleware"
 )
 
-// Whatever goes wrong, and wherever, the answer is one shape.
-func TestEveryErrorIsAProblem(t *testing.T) {
+func TestErrors_of_requests(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	cases := []struct {
@@ -21,13 +20,13 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 		header                   []string
 		status                   int
 	}{
-		{"no such path", "GET", "/v2", "", nil, 404},
-		{"no such path, with a slash", "GET", "/v1/products/", "", nil, 404},
-		{"no such method", "DELETE", "/v1/products", "", nil, 405},
-		{"no such product", "GET", "/v1/products/x", "", nil, 404},
-		{"no such product, strangely named", "GET", "/v1/products/%00%ff", "", nil, 404},
-		{"no JSON", "POST", "/v1/orders", "{", nil, 400},
-		{"no type", "POST", "/v1/orders", "{}", []string{"Content-Type", "text/plain"}, 415},
+		{"unknown path", "GET", "/v2", "", nil, 404},
+		{"trailing slash", "GET", "/v1/products/", "", nil, 404},
+		{"unknown method", "DELETE", "/v1/products", "", nil, 405},
+		{"unknown product", "GET", "/v1/products/x", "", nil, 404},
+		{"unknown product, binary ID", "GET", "/v1/products/%00%ff", "", nil, 404},
+		{"not JSON", "POST", "/v1/orders", "{", nil, 400},
+		{"unsupported type", "POST", "/v1/orders", "{}", []string{"Content-Type", "text/plain"}, 415},
 		{"too large", "POST", "/v1/orders", strings.Repeat(" ", 65<<10), nil, 413},
 		{"invalid", "POST", "/v1/orders", "{}", nil, 422},
 	}
@@ -37,34 +36,33 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 			if test.body != "" {
 				body = test.body
 			}
-			answer := caller.Do(test.method, test.path, body, append(test.header, "X-Request-Id", "mine")...).Want(test.status)
-			if got := answer.Header.Get("Content-Type"); got != middleware.ProblemMediaType {
-				t.Errorf("Content-Type %s", got)
+			response := caller.Do(test.method, test.path, body, append(test.header, "X-Request-Id", "mine")...).Want(test.status)
+			if got := response.Header.Get("Content-Type"); got != middleware.ProblemMediaType {
+				t.Errorf("got Content-Type %s; want %s", got, middleware.ProblemMediaType)
 			}
 			var problem middleware.Problem
-			answer.JSON(&problem)
+			response.JSON(&problem)
 			if problem.Status != test.status || problem.Title != http.StatusText(test.status) || problem.Detail == "" ||
 				problem.Type != "about:blank" || problem.RequestID != "mine" || problem.Instance == "" {
-				t.Errorf("problem %+v", problem)
+				t.Errorf("got problem %+v", problem)
 			}
 			if (problem.Errors != nil) != (test.status == 422) {
-				t.Errorf("errors %v", problem.Errors)
+				t.Errorf("got errors %v; want them only in a 422", problem.Errors)
 			}
 		})
 	}
 	if allow := caller.Do("DELETE", "/v1/orders", nil).Want(405).Header.Get("Allow"); allow != "GET, HEAD, OPTIONS, POST" {
-		t.Errorf("Allow %q", allow)
+		t.Errorf("got Allow %q", allow)
 	}
 }
 
-// What else can go wrong, each in its own way, has the same shape.
-func TestEveryStatusOfAnErrorHasOneShape(t *testing.T) {
+func TestErrors_of_other_causes(t *testing.T) {
 	app := newApp(t)
 	app.plan("one", `[{"name":"one","algorithm":"fixed_window","limit":1,"period":"1h"}]`)
 	limited, admin, caller := app.caller("one"), app.admin(), app.caller("internal")
 	limited.Get("/v1/products").Want(http.StatusOK)
 	app.exec(`ALTER TABLE order_items RENAME TO hidden`)
-	answers := []*testkit.Response{
+	responses := []*testkit.Response{
 		app.Get("/v1/products").Want(http.StatusUnauthorized),
 		app.As("rl_live_wrong").Get("/v1/products").Want(http.StatusUnauthorized),
 		caller.Get("/v1/admin/keys").Want(http.StatusForbidden),
@@ -79,21 +77,21 @@ func TestEveryStatusOfAnErrorHasOneShape(t *testing.T) {
 	}
 	app.db.Close()
 	app.awaitReady(http.StatusServiceUnavailable)
-	answers = append(answers, app.Get("/readyz").Want(http.StatusServiceUnavailable))
-	for _, answer := range answers {
-		var problem middleware.QuotaProblem // which has every field
-		answer.JSON(&problem)
-		if answer.Header.Get("Content-Type") != middleware.ProblemMediaType || problem.Status != answer.Status || problem.Type == "" ||
-			problem.Title != http.StatusText(answer.Status) || problem.Detail == "" || problem.Instance == "" ||
-			problem.RequestID != answer.Header.Get("X-Request-Id") || answer.Header.Get("ETag") != "" {
-			t.Errorf("%d: %s", answer.Status, answer.Body)
+	responses = append(responses, app.Get("/readyz").Want(http.StatusServiceUnavailable))
+	for _, response := range responses {
+		var problem middleware.QuotaProblem // the type with all fields
+		response.JSON(&problem)
+		if response.Header.Get("Content-Type") != middleware.ProblemMediaType || problem.Status != response.Status || problem.Type == "" ||
+			problem.Title != http.StatusText(response.Status) || problem.Detail == "" || problem.Instance == "" ||
+			problem.RequestID != response.Header.Get("X-Request-Id") || response.Header.Get("ETag") != "" {
+			t.Errorf("status %d: got body %s", response.Status, response.Body)
 		}
 	}
 }
 
-// What is no HTTP request never reaches a handler: net/http answers it, and how
-// can't be changed. The connection is closed.
-func TestWhatIsNoRequestIsAnsweredInPlainText(t *testing.T) {
+// net/http responds to malformed requests itself, in plain text, and closes the
+// connection.
+func TestErrors_malformed_http(t *testing.T) {
 	app := newApp(t)
 	for sent, want := range map[string]string{
 		"GET / HTTP/1.1\r\n\r\n":                                    "400 Bad Request",
@@ -114,29 +112,29 @@ func TestWhatIsNoRequestIsAnsweredInPlainText(t *testing.T) {
 		if _, err := io.WriteString(conn, sent); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(conn)
-		if !strings.HasPrefix(string(answer), "HTTP/1.1 "+want) || !strings.Contains(string(answer), "text/plain") || err != nil {
-			t.Errorf("%q: %v, %s", sent, err, answer)
+		response, err := io.ReadAll(conn)
+		if !strings.HasPrefix(string(response), "HTTP/1.1 "+want) || !strings.Contains(string(response), "text/plain") || err != nil {
+			t.Errorf("%q: got response %s, error %v; want %s", sent, response, err, want)
 		}
 	}
 }
 
-func TestInternalsStayInside(t *testing.T) {
+func TestErrors_omit_internals(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	app.exec(`ALTER TABLE products RENAME TO hidden`)
-	answer := caller.Get("/v1/products", "X-Request-Id", "find-me").Want(http.StatusInternalServerError)
+	response := caller.Get("/v1/products", "X-Request-Id", "find-me").Want(http.StatusInternalServerError)
 	for _, internal := range []string{"products\" does", "SQLSTATE", "relation", "shop"} {
-		if strings.Contains(string(answer.Body), internal) {
-			t.Errorf("the answer tells %q: %s", internal, answer.Body)
+		if strings.Contains(string(response.Body), internal) {
+			t.Errorf("the response contains %q: %s", internal, response.Body)
 		}
 	}
 	if log := app.log.String(); !strings.Contains(log, "find-me") || !strings.Contains(log, "relation") {
-		t.Errorf("the log has to tell the cause:\n%s", log)
+		t.Errorf("want the cause in the log, got\n%s", log)
 	}
 }
 
-func TestARequestIDIsAcceptedOrMade(t *testing.T) {
+func TestRequestID(t *testing.T) {
 	app := newApp(t)
 	for sent, kept := range map[string]bool{
 		"":                      false,
@@ -148,12 +146,12 @@ func TestARequestIDIsAcceptedOrMade(t *testing.T) {
 	} {
 		got := app.Get("/livez", "X-Request-Id", sent).Want(http.StatusOK).Header.Get("X-Request-Id")
 		if got == "" || (got == sent) != kept {
-			t.Errorf("sent %q, got %q", sent, got)
+			t.Errorf("sent %q: got %q; want it kept: %t", sent, got, kept)
 		}
 	}
 }
 
-func TestReadinessTellsWhatIsMissing(t *testing.T) {
+func TestReadiness(t *testing.T) {
 	app := newApp(t)
 	app.Get("/livez").Want(http.StatusOK)
 	app.Get("/readyz").Want(http.StatusOK)
@@ -161,7 +159,7 @@ func TestReadinessTellsWhatIsMissing(t *testing.T) {
 	app.exec(`DELETE FROM goose_db_version WHERE version_id = 3`)
 	app.awaitReady(http.StatusServiceUnavailable)
 	if got := app.Get("/readyz").Want(http.StatusServiceUnavailable); !strings.Contains(string(got.Body), "migration is pending") {
-		t.Errorf("body %s", got.Body)
+		t.Errorf("got body %s; want the pending migration", got.Body)
 	}
 	app.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, true)`)
 	app.awaitReady(http.StatusOK)
@@ -171,7 +169,7 @@ func TestReadinessTellsWhatIsMissing(t *testing.T) {
 	app.Get("/livez").Want(http.StatusOK)
 }
 
-// awaitReady waits until /readyz has this status: checks are reused for a second.
+// awaitReady waits until /readyz has this status. Its checks are cached for a second.
 func (a *testApp) awaitReady(status int) {
 	a.t.Helper()
 	a.await("readiness", func() bool { return a.Get("/readyz").Status == status })

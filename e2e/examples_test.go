@@ -13,14 +13,14 @@ import (
 	"ratelimiter/models"
 )
 
-// exampleWalk visits every example of the description.
+// exampleWalk validates the examples in a description.
 type exampleWalk struct {
 	t        *testing.T
 	compiler *jsonschema.Compiler
-	seen     int
+	seen     int // examples
 }
 
-func TestEveryExampleIsAsItsSchemaSays(t *testing.T) {
+func TestExamples_match_schemas(t *testing.T) {
 	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.OpenAPI()))
 	if err != nil {
 		t.Fatal(err)
@@ -33,15 +33,15 @@ func TestEveryExampleIsAsItsSchemaSays(t *testing.T) {
 	}
 	w.visit(root, "")
 	if w.seen < 100 {
-		t.Errorf("%d examples were found; there are more", w.seen)
+		t.Errorf("got %d examples; want at least 100", w.seen)
 	}
 }
 
-// visit looks for examples in a node of the description at a JSON pointer: beside a schema, or in one.
+// visit checks the examples of the node at a JSON pointer: next to a schema or in one.
 func (w *exampleWalk) visit(node any, pointer string) {
 	switch node := node.(type) {
 	case map[string]any:
-		if example, there := node["example"]; there && node["schema"] != nil {
+		if example, ok := node["example"]; ok && node["schema"] != nil {
 			w.check(example, pointer+"/schema")
 		}
 		if list, isList := node["examples"].([]any); isList {
@@ -69,12 +69,13 @@ func (w *exampleWalk) check(example any, pointer string) {
 		return
 	}
 	if err := schema.Validate(example); err != nil {
-		w.t.Errorf("%s: the example %v: %v", pointer, example, err)
+		w.t.Errorf("%s: example %v: %v", pointer, example, err)
 	}
 }
 
-// answersOf are the answers of an operation, with those that it shares.
-type answersOf struct {
+// describedResponses is the part of an operation, or of the components, that
+// describes responses.
+type describedResponses struct {
 	OperationID string
 	Responses   map[string]struct {
 		Ref     string `json:"$ref"`
@@ -82,25 +83,22 @@ type answersOf struct {
 	}
 }
 
-// A file's example is the file.
-func TestEveryAnswerInJSONHasAnExample(t *testing.T) {
+func TestExamples_of_json_responses(t *testing.T) {
 	var spec struct {
-		Paths      map[string]map[string]answersOf
-		Components answersOf
+		Paths      map[string]map[string]describedResponses
+		Components describedResponses
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	spec.Components.OperationID = "shared"
-	operations := []answersOf{spec.Components}
+	operations := []describedResponses{spec.Components}
 	for _, methods := range spec.Paths {
 		for _, op := range methods {
 			operations = append(operations, op)
 		}
 	}
 	for _, op := range operations {
-		for status, answer := range op.Responses {
-			for mediaType, media := range answer.Content {
+		for status, response := range op.Responses {
+			for mediaType, media := range response.Content {
 				if strings.HasSuffix(mediaType, "json") && len(media.Example) == 0 {
 					t.Errorf("%s %s has no example", op.OperationID, status)
 				}
@@ -109,13 +107,11 @@ func TestEveryAnswerInJSONHasAnExample(t *testing.T) {
 	}
 }
 
-func TestTheExampleOfAnOrderAddsUp(t *testing.T) {
+func TestExamples_order_total(t *testing.T) {
 	var spec struct {
-		Paths map[string]map[string]answersOf
+		Paths map[string]map[string]describedResponses
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	var order models.Order
 	example := spec.Paths["/v1/orders"]["post"].Responses["201"].Content["application/json"].Example
 	if err := json.Unmarshal(example, &order); err != nil {
@@ -126,9 +122,9 @@ func TestTheExampleOfAnOrderAddsUp(t *testing.T) {
 		sum += item.Quantity * item.UnitPrice.Amount
 	}
 	if sum != order.Total.Amount || sum == 0 || order.Status != models.OrderPending || order.Reason != nil {
-		t.Errorf("items come to %d, in the order %s", sum, example)
+		t.Errorf("got %d as the sum of the items of %s", sum, example)
 	}
 }
 
-// pointerEscapes escapes names in JSON pointers.
+// pointerEscapes escapes names for JSON pointers.
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")

@@ -12,17 +12,16 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// keyModel is what one owner's keys should answer: the simplest program that
-// remembers.
+// keyModel models the idempotency keys of one owner.
 type keyModel struct {
-	first  map[string]remembered // by idempotency key
+	first  map[string]exchange // by idempotency key
 	orders int
-	stored bool // whether the product prd_late is there
+	stored bool // the product prd_late exists
 }
 
-type remembered struct{ order, answer string }
+type exchange struct{ order, response string }
 
-// orders that differ; the last has a product that comes later, and maybe never.
+// modelOrder returns one of three orders. The last one has the product prd_late.
 func modelOrder(i int) string {
 	if i == 2 {
 		return strings.Replace(order1, "prd_0y5apuf8zs", "prd_late", 1)
@@ -30,7 +29,7 @@ func modelOrder(i int) string {
 	return strings.Replace(order1, `"quantity":1`, fmt.Sprintf(`"quantity":%d`, i+1), 1)
 }
 
-// send sends an order as the model says that it has to be answered.
+// send sends an order and compares the response with the model.
 func (m *keyModel) send(t *rapid.T, caller *testkit.Client, key string, i int) {
 	order := modelOrder(i)
 	got := caller.Post("/v1/orders", order, idempotencyKey, key)
@@ -41,8 +40,8 @@ func (m *keyModel) send(t *rapid.T, caller *testkit.Client, key string, i int) {
 		want = http.StatusUnprocessableEntity
 	case known:
 		replayed = "true"
-		if text := fmt.Sprint(got.Status, got.Header.Get("Location"), string(got.Body)); text != first.answer {
-			t.Fatalf("the replay was %s; the first answer %s", text, first.answer)
+		if text := fmt.Sprint(got.Status, got.Header.Get("Location"), string(got.Body)); text != first.response {
+			t.Fatalf("got replay %s; want %s", text, first.response)
 		}
 		want = got.Status
 	case i == 2 && !m.stored:
@@ -51,16 +50,16 @@ func (m *keyModel) send(t *rapid.T, caller *testkit.Client, key string, i int) {
 		m.orders++
 	}
 	if got.Status != want || got.Header.Get("Idempotency-Replayed") != replayed {
-		t.Fatalf("key %s, order %d: %d, replayed %q; want %d, %q", key, i, got.Status, got.Header.Get("Idempotency-Replayed"), want, replayed)
+		t.Fatalf("key %s, order %d: got status %d, replayed %q; want %d, %q", key, i, got.Status, got.Header.Get("Idempotency-Replayed"), want, replayed)
 	}
 	if !known {
-		m.first[key] = remembered{order, fmt.Sprint(got.Status, got.Header.Get("Location"), string(got.Body))}
+		m.first[key] = exchange{order, fmt.Sprint(got.Status, got.Header.Get("Location"), string(got.Body))}
 	}
 }
 
-// Random sequences of orders, of keys that end, of orders that change, of a
-// product that comes, and of old keys being removed, against the model.
-func TestIdempotencyKeysDoAsTheirModelDoes(t *testing.T) {
+// Random sequences of orders, expiring keys, changes of orders, a new product and
+// pruning must match the model.
+func TestIdempotency_model(t *testing.T) {
 	app := newApp(t)
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -68,7 +67,7 @@ func TestIdempotencyKeysDoAsTheirModelDoes(t *testing.T) {
 		app.exec(`DELETE FROM idempotency_keys`)
 		app.exec(`DELETE FROM orders`)
 		app.exec(`DELETE FROM products WHERE id = 'prd_late'`)
-		owners := map[string]*keyModel{"a": {first: map[string]remembered{}}, "b": {first: map[string]remembered{}}}
+		owners := map[string]*keyModel{"a": {first: map[string]exchange{}}, "b": {first: map[string]exchange{}}}
 		callers := map[string]*testkit.Client{}
 		for owner := range owners {
 			callers[owner] = app.of(fmt.Sprint(owner, run))
@@ -76,7 +75,7 @@ func TestIdempotencyKeysDoAsTheirModelDoes(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			owner := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "owner")
 			key := rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "key")
-			switch m := owners[owner]; rapid.IntRange(0, 9).Draw(t, "do") {
+			switch m := owners[owner]; rapid.IntRange(0, 9).Draw(t, "action") {
 			case 0:
 				delete(m.first, key)
 				app.exec(`UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE owner = $1 AND key = $2`, fmt.Sprint(owner, run), key)
@@ -96,7 +95,7 @@ func TestIdempotencyKeysDoAsTheirModelDoes(t *testing.T) {
 		}
 		for owner, m := range owners {
 			if n := app.ordersOf(fmt.Sprint(owner, run)); n != m.orders {
-				t.Fatalf("%d orders of %s; want %d", n, owner, m.orders)
+				t.Fatalf("got %d orders of %s; want %d", n, owner, m.orders)
 			}
 		}
 	})

@@ -16,7 +16,7 @@ import (
 	"ratelimiter/models"
 )
 
-// place places an order of these products, two of each.
+// place places an order of two units of each product.
 func place(caller *testkit.Client, products ...string) models.Order {
 	var items []string
 	for _, id := range products {
@@ -29,8 +29,8 @@ func place(caller *testkit.Client, products ...string) models.Order {
 
 const cups, filters = "prd_0y5apuf8zs", "prd_0p4fmzh9ta"
 
-// drawn is the invoice that an order must have, by what the API tells of it.
-func drawn(t *testing.T, caller *testkit.Client, id string) []byte {
+// expectedInvoice draws the invoice of an order from the responses of the API.
+func expectedInvoice(t *testing.T, caller *testkit.Client, id string) []byte {
 	t.Helper()
 	inv := models.Invoice{Products: map[string]models.InvoiceProduct{}}
 	caller.Get("/v1/orders/" + id).Want(http.StatusOK).JSON(&inv.Order)
@@ -46,7 +46,7 @@ func drawn(t *testing.T, caller *testkit.Client, id string) []byte {
 	return pdf
 }
 
-func TestAnInvoiceNamesProductsAsTheyWereCalledWhenOrdered(t *testing.T) {
+func TestInvoice_keeps_product_names(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	path := "/v1/orders/" + place(caller, cups, filters).ID + "/invoice"
@@ -54,11 +54,11 @@ func TestAnInvoiceNamesProductsAsTheyWereCalledWhenOrdered(t *testing.T) {
 	app.exec(`UPDATE products SET name = 'renamed', sku = 'NEW-' || id`)
 	after := caller.Get(path).Want(http.StatusOK)
 	if !bytes.Equal(before.Body, after.Body) || before.Header.Get("ETag") != after.Header.Get("ETag") {
-		t.Error("an invoice changes with its products' names")
+		t.Error("renaming a product changed the invoice")
 	}
 }
 
-func TestEveryStateOfAnOrderHasItsInvoice(t *testing.T) {
+func TestInvoice_status(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	placed := place(caller, cups, filters)
@@ -66,28 +66,28 @@ func TestEveryStateOfAnOrderHasItsInvoice(t *testing.T) {
 	seen := map[string]bool{}
 	for _, status := range []string{"pending", "confirmed", "cancelled"} {
 		app.exec(`UPDATE orders SET status = $1, reason = CASE WHEN $1 = 'cancelled' THEN 'out_of_stock' END WHERE id = $2`, status, placed.ID)
-		answer := caller.Get(path).Want(http.StatusOK)
-		if want := drawn(t, caller, placed.ID); !bytes.Equal(answer.Body, want) {
-			t.Errorf("%s: %d bytes %.20q; want %d", status, len(answer.Body), answer.Body, len(want))
+		response := caller.Get(path).Want(http.StatusOK)
+		if want := expectedInvoice(t, caller, placed.ID); !bytes.Equal(response.Body, want) {
+			t.Errorf("%s: got %d bytes %.20q…; want %d", status, len(response.Body), response.Body, len(want))
 		}
 		for name, want := range map[string]string{
 			"Content-Type":        "application/pdf",
 			"Content-Disposition": `attachment; filename="invoice-` + placed.ID + `.pdf"`,
-			"Content-Length":      strconv.Itoa(len(answer.Body)),
+			"Content-Length":      strconv.Itoa(len(response.Body)),
 			"Cache-Control":       "private, no-cache",
 		} {
-			if got := answer.Header.Get(name); got != want {
-				t.Errorf("%s: %s is %q; want %q", status, name, got, want)
+			if got := response.Header.Get(name); got != want {
+				t.Errorf("%s: got %s %q; want %q", status, name, got, want)
 			}
 		}
-		seen[answer.Header.Get("ETag")] = true
+		seen[response.Header.Get("ETag")] = true
 	}
 	if len(seen) != 3 || seen[""] {
-		t.Errorf("tags of three states: %v", seen)
+		t.Errorf("got tags %v; want one per status", seen)
 	}
 }
 
-func TestAnInvoiceIsSentOnlyWhenItChanged(t *testing.T) {
+func TestInvoice_not_modified(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	path := "/v1/orders/" + place(caller, cups).ID + "/invoice"
@@ -96,35 +96,35 @@ func TestAnInvoiceIsSentOnlyWhenItChanged(t *testing.T) {
 		tag: 304, "W/" + tag: 304, `"other", ` + tag: 304, "*": 304,
 		`"other"`: 200, strings.Trim(tag, `"`): 200, "": 200,
 	} {
-		answer := caller.Get(path, "If-None-Match", given).Want(status)
-		if status == http.StatusNotModified && (len(answer.Body) != 0 || answer.Header.Get("ETag") != tag || answer.Header.Get("Cache-Control") != "private, no-cache") {
-			t.Errorf("%s: %v %q", given, answer.Header, answer.Body)
+		response := caller.Get(path, "If-None-Match", given).Want(status)
+		if status == http.StatusNotModified && (len(response.Body) != 0 || response.Header.Get("ETag") != tag || response.Header.Get("Cache-Control") != "private, no-cache") {
+			t.Errorf("If-None-Match %s: got header %v, body %q", given, response.Header, response.Body)
 		}
 	}
 	if head := caller.Do(http.MethodHead, path, nil).Want(http.StatusOK); head.Header.Get("ETag") != tag || len(head.Body) != 0 {
-		t.Errorf("HEAD: %v", head.Header)
+		t.Errorf("HEAD: got header %v", head.Header)
 	}
 	app.exec(`UPDATE orders SET status = 'confirmed'`)
 	if paid := caller.Get(path, "If-None-Match", tag).Want(http.StatusOK); paid.Header.Get("ETag") == tag {
-		t.Error("the order is paid, and the invoice has the same tag")
+		t.Error("the tag is the same after payment")
 	}
 }
 
-func TestInvoicesBelongToTheirOwner(t *testing.T) {
+func TestInvoice_other_owner(t *testing.T) {
 	app := newApp(t)
 	path := "/v1/orders/" + place(app.caller("internal"), cups).ID + "/invoice"
-	for _, stranger := range []*testkit.Client{app.caller("internal"), app.admin()} {
-		answer := stranger.Get(path).Want(http.StatusNotFound)
-		if answer.Header.Get("ETag") != "" || answer.Header.Get("Content-Type") != middleware.ProblemMediaType {
-			t.Errorf("a stranger gets %v", answer.Header)
+	for _, other := range []*testkit.Client{app.caller("internal"), app.admin()} {
+		response := other.Get(path).Want(http.StatusNotFound)
+		if response.Header.Get("ETag") != "" || response.Header.Get("Content-Type") != middleware.ProblemMediaType {
+			t.Errorf("got header %v; want a problem without ETag", response.Header)
 		}
 	}
 	app.caller("internal").Get("/v1/orders/%00%ff/invoice").Want(http.StatusNotFound)
 }
 
-// occupied is a pool with one worker, who is busy until free is called, and
-// nobody may wait for it.
-func occupied(t *testing.T) (pool *workpool.Pool, free func()) {
+// occupiedPool returns a pool without a queue, whose only worker is busy until
+// free is called.
+func occupiedPool(t *testing.T) (pool *workpool.Pool, free func()) {
 	t.Helper()
 	pool = workpool.NewSized(1, 0)
 	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -136,33 +136,33 @@ func occupied(t *testing.T) (pool *workpool.Pool, free func()) {
 	return pool, func() { close(end); <-ended }
 }
 
-func TestAShedInvoiceCostsNothing(t *testing.T) {
-	pool, free := occupied(t)
+func TestInvoice_overloaded(t *testing.T) {
+	pool, free := occupiedPool(t)
 	app := newApp(t, withCPU(pool))
 	app.plan("twenty", `[{"name":"all","algorithm":"fixed_window","limit":20,"period":"1h"}]`)
 	caller := app.As(app.key(models.NewKey{Plan: "twenty", Owner: "me"}))
-	path := "/v1/orders/" + place(app.As(app.key(models.NewKey{Plan: "internal", Owner: "me"})), cups).ID + "/invoice"
-	for range 4 { // twice what the plan holds
-		answer := caller.Get(path).Want(http.StatusServiceUnavailable)
+	path := "/v1/orders/" + place(app.of("me"), cups).ID + "/invoice"
+	for range 4 { // twice the capacity of the plan
+		response := caller.Get(path).Want(http.StatusServiceUnavailable)
 		var problem middleware.Problem
-		answer.JSON(&problem)
-		if problem.Type != middleware.ProblemReducedCapacity || answer.Header.Get("Retry-After") == "" {
-			t.Errorf("%v %+v", answer.Header, problem)
+		response.JSON(&problem)
+		if problem.Type != middleware.ProblemReducedCapacity || response.Header.Get("Retry-After") == "" {
+			t.Errorf("got header %v, problem %+v", response.Header, problem)
 		}
-		if answer.Header.Get("ETag") != "" || answer.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("a refusal that caches keep: %v", answer.Header)
+		if response.Header.Get("ETag") != "" || response.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("got header %v; want no-store", response.Header)
 		}
-		if left := answer.Header.Get("RateLimit"); !strings.HasPrefix(left, `"all";r=20;`) {
-			t.Errorf("RateLimit %s", left)
+		if left := response.Header.Get("RateLimit"); !strings.HasPrefix(left, `"all";r=20;`) {
+			t.Errorf("got RateLimit %s; want r=20", left)
 		}
 	}
-	tag := app.As(app.key(models.NewKey{Plan: "internal", Owner: "me"})).Get(path, "If-None-Match", "*").Want(http.StatusNotModified).Header.Get("ETag")
+	tag := app.of("me").Get(path, "If-None-Match", "*").Want(http.StatusNotModified).Header.Get("ETag")
 	if tag == "" {
-		t.Error("what the caller has already needs no core, and a tag")
+		t.Error("want a 304 with an ETag without the pool")
 	}
 	free()
 	if left := caller.Get(path).Want(http.StatusOK).Header.Get("RateLimit"); !strings.HasPrefix(left, `"all";r=10;`) {
-		t.Errorf("an invoice costs 10: RateLimit %s", left)
+		t.Errorf("got RateLimit %s; want r=10", left)
 	}
 	caller.Get(path).Want(http.StatusOK)
 	caller.Get(path).Want(http.StatusTooManyRequests)

@@ -14,8 +14,8 @@ import (
 
 const module = "ratelimiter"
 
-// mayImport is the import table of the layout: the packages of ours that each
-// package may import, tests apart.
+// mayImport lists the packages of this module that each package may import outside
+// of tests.
 var mayImport = map[string][]string{
 	"":                          {"internal/cli"},
 	"handlers":                  {"models", "ratelimit", "internal/binding"},
@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"scripts/openapi":           {"internal/server", "handlers", "middleware", "models", "ratelimit"},
 }
 
-// unrestricted packages may import everything of ours.
+// unrestricted packages may import any package of this module.
 var unrestricted = []string{"internal/app", "internal/testkit", "e2e"}
 
 type goPackage struct {
@@ -60,7 +60,7 @@ type goPackage struct {
 	Imports    []string
 }
 
-// packages lists the module's packages with what they import, tests apart.
+// packages returns the packages of the module with their imports outside of tests.
 func packages(t *testing.T) []goPackage {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
@@ -79,7 +79,7 @@ func packages(t *testing.T) []goPackage {
 	}
 }
 
-// folder returns the folder of a package of ours.
+// folder returns the folder of a package of this module.
 func folder(importPath string) (string, bool) {
 	if importPath == module {
 		return "", true
@@ -95,24 +95,24 @@ func TestLayout_imports(t *testing.T) {
 			continue
 		}
 		if !strings.HasPrefix(from, "internal/testkit") && slices.Contains(p.Imports, module+"/internal/testkit") {
-			t.Errorf("%s imports the test kit, which is for tests only", from)
+			t.Errorf("%s imports testkit outside of tests", from)
 		}
 		if slices.Contains(unrestricted, from) {
 			continue
 		}
 		allowed, known := mayImport[from]
 		if !known {
-			t.Errorf("package %q is not in the import table", from)
+			t.Errorf("package %q is missing in mayImport", from)
 			continue
 		}
 		for _, path := range p.Imports {
-			if to, ours := folder(path); ours && !slices.Contains(allowed, to) {
-				t.Errorf("%s imports %s; it may import %v", from, to, allowed)
+			if to, internal := folder(path); internal && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s; want only %v", from, to, allowed)
 			}
 		}
 	}
 	if len(list) < len(mayImport) {
-		t.Errorf("go list found %d packages; the import table has %d", len(list), len(mayImport))
+		t.Errorf("go list: got %d packages; mayImport has %d", len(list), len(mayImport))
 	}
 }
 
@@ -124,20 +124,19 @@ func TestLayout_pgx(t *testing.T) {
 		}
 		for _, path := range p.Imports {
 			if strings.HasPrefix(path, "github.com/jackc/") {
-				t.Errorf("%s imports %s", from, path)
+				t.Errorf("%s imports %s; want pgx only in internal and migrations", from, path)
 			}
 		}
 	}
 }
 
-// TestLayout_top_level: nothing but main.go is a Go file at the top level.
 func TestLayout_top_level(t *testing.T) {
 	files, err := filepath.Glob("../*.go")
 	if err != nil || len(files) != 1 || filepath.Base(files[0]) != "main.go" {
-		t.Fatalf("Go files at the top level: %v, %v", files, err)
+		t.Fatalf("got Go files %v at the top level, error %v; want main.go", files, err)
 	}
 	source, err := os.ReadFile(files[0])
 	if lines := strings.Count(string(source), "\n"); err != nil || lines > 40 {
-		t.Errorf("main.go has %d lines, %v; at most 40", lines, err)
+		t.Errorf("got %d lines in main.go, error %v; want at most 40", lines, err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 const onePerMinute = `[{"name":"a","algorithm":"fixed_window","limit":1,"period":"1m"}]`
 
-func TestTheSwitchTurnsEveryPolicyToShadowOnBothInstancesAndBack(t *testing.T) {
+func TestLimiterMode_shadow_and_enforce(t *testing.T) {
 	apps := twoApps(t)
 	apps[0].plan("tight", onePerMinute)
 	key := apps[0].key(models.NewKey{Plan: "tight"})
@@ -29,49 +29,37 @@ func TestTheSwitchTurnsEveryPolicyToShadowOnBothInstancesAndBack(t *testing.T) {
 			var shown handlers.LimiterMode
 			admin.Do(http.MethodPut, "/v1/admin/limiter", `{"mode":"`+mode+`"}`).Want(http.StatusOK).JSON(&shown)
 			if shown.Mode != mode || shown.ChangedAt == nil || time.Since(*shown.ChangedAt) > time.Minute {
-				t.Errorf("the answer is %+v", shown)
+				t.Errorf("got mode %+v; want %s, changed now", shown, mode)
 			}
 		}
 	}
-	answers := func(status int) func(*testApp, string) bool {
+	gets := func(status int) func(*testApp, string) bool {
 		return func(app *testApp, key string) bool { return app.As(key).Get("/v1/products").Status == status }
 	}
-	changeAll([]string{key}, apps[:], set("shadow"), answers(http.StatusOK)).within(t, "calm", 1, boundHeard)
+	changeAll([]string{key}, apps[:], set("shadow"), gets(http.StatusOK)).within(t, "shadow mode", 1, boundNotified)
 	for _, app := range apps {
-		answer := app.As(key).Get("/v1/products").Want(http.StatusOK)
-		if policy := answer.Header.Get("RateLimit-Policy") + answer.Header.Get("RateLimit"); policy != "" {
-			t.Errorf("in calm the headers tell of %s", policy)
+		response := app.As(key).Get("/v1/products").Want(http.StatusOK)
+		if policy := response.Header.Get("RateLimit-Policy") + response.Header.Get("RateLimit"); policy != "" {
+			t.Errorf("shadow mode: got headers %s; want none", policy)
 		}
 		var limits handlers.KeyLimits
 		app.As(key).Get("/v1/me/limits").Want(http.StatusOK).JSON(&limits)
 		if len(limits.Data) != 1 || limits.Data[0].Mode != "shadow" || limits.Data[0].Remaining != 0 {
-			t.Errorf("in calm the limits are %+v", limits.Data)
+			t.Errorf("shadow mode: got limits %+v", limits.Data)
 		}
-		var decision struct {
-			Allowed          bool             `json:"allowed"`
-			Limits           []handlers.Limit `json:"limits"`
-			ViolatedPolicies []string         `json:"violated_policies"`
-			RetryAfter       *float64         `json:"retry_after"`
-			Wait             float64          `json:"wait"`
-		}
-		app.As(checker).Post("/v1/limits/check", `{"subject":"s","plan":"tight"}`).Want(http.StatusOK).JSON(&decision)
-		if !decision.Allowed || len(decision.Limits) != 0 {
-			t.Errorf("in calm a check gets %+v", decision)
+		if got := decide(app.As(checker), "check", "s", "tight", 1); !got.Allowed || len(got.Limits) != 0 {
+			t.Errorf("shadow mode: got check %+v", got)
 		}
 	}
-	changeAll([]string{key}, apps[:], set("enforce"), answers(http.StatusTooManyRequests)).within(t, "the end of calm", 1, boundHeard)
+	changeAll([]string{key}, apps[:], set("enforce"), gets(http.StatusTooManyRequests)).within(t, "enforce mode", 1, boundNotified)
 
-	var audit struct {
-		Data       []models.AuditEntry `json:"data"`
-		NextCursor *string             `json:"next_cursor"`
-	}
-	admin.Get("/v1/admin/audit?action=limiter.set").Want(http.StatusOK).JSON(&audit)
-	if len(audit.Data) != 2 || !strings.Contains(string(audit.Data[1].Before), "enforce") || !strings.Contains(string(audit.Data[1].After), "shadow") {
-		t.Errorf("the audit has %+v", audit.Data)
+	entries := apps[0].audited("?action=limiter.set")
+	if len(entries) != 2 || !strings.Contains(string(entries[1].Before), "enforce") || !strings.Contains(string(entries[1].After), "shadow") {
+		t.Errorf("got audit entries %+v", entries)
 	}
 }
 
-func TestAnInstanceThatStartsInCalmIsCalm(t *testing.T) {
+func TestLimiterMode_loaded_at_start(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	first := newApp(t, onDatabase(address))
 	first.plan("tight", onePerMinute)
@@ -83,30 +71,29 @@ func TestAnInstanceThatStartsInCalmIsCalm(t *testing.T) {
 	}
 }
 
-func TestTheModeThatIsSetAlreadyIsNoChange(t *testing.T) {
+func TestLimiterMode_unchanged(t *testing.T) {
 	app := newApp(t)
 	admin := app.admin()
 	var shown handlers.LimiterMode
 	admin.Get("/v1/admin/limiter").Want(http.StatusOK).JSON(&shown)
 	if shown.Mode != "enforce" || shown.ChangedAt != nil {
-		t.Errorf("at first the mode is %+v", shown)
+		t.Errorf("got initial mode %+v; want enforce, never changed", shown)
 	}
 	admin.Do(http.MethodPut, "/v1/admin/limiter", `{"mode":"enforce"}`).Want(http.StatusOK)
-	var audited int
-	if err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE target = 'mode'`).Scan(&audited); err != nil || audited != 0 {
-		t.Errorf("%d rows in the audit, %v", audited, err)
+	if n := app.count(`SELECT count(*) FROM audit_log WHERE target = 'mode'`); n != 0 {
+		t.Errorf("got %d audit entries; want none", n)
 	}
 	for _, body := range []string{`{}`, `{"mode":"off"}`, `{"mode":null}`} {
 		admin.Do(http.MethodPut, "/v1/admin/limiter", body).Want(http.StatusUnprocessableEntity)
 	}
 }
 
-func TestWhatTheCommandLineRevokesIsRevokedAtOnce(t *testing.T) {
+func TestKeysCommand_revocation_propagates(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	app := newApp(t, onDatabase(address), watching())
 	app.admin()
 	keys := warmKeys(1, "internal", app)
 	line := commandLine{t, address}
 	changeAll(keys, []*testApp{app}, func(key string) { line.run(0, "keys", "revoke", idOf(key)) }, isRevoked).
-		within(t, "a revocation on the command line", 1, boundHeard)
+		within(t, "revocation by command", 1, boundNotified)
 }

@@ -20,47 +20,47 @@ import (
 	"ratelimiter/models"
 )
 
-func TestEveryAnswerToAKeyTellsWhereTheCallerStands(t *testing.T) {
+func TestRateLimit_headers(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("free")
-	answer := caller.Get("/v1/products").Want(http.StatusOK)
+	response := caller.Get("/v1/products").Want(http.StatusOK)
 	const policy = `"burst";q=20;w=2, "minute";q=300;w=60, "monthly";q=10000`
-	if got := answer.Header.Get("RateLimit-Policy"); got != policy {
-		t.Errorf("RateLimit-Policy: %s\n             want %s", got, policy)
+	if got := response.Header.Get("RateLimit-Policy"); got != policy {
+		t.Errorf("got RateLimit-Policy %s\n               want %s", got, policy)
 	}
 	// 12:00 UTC on 10 March; the period ends on 15 March, 0:00 in Berlin.
 	untilPeriodEnds := int64((4*24*time.Hour + 11*time.Hour) / time.Second)
 	limits := `"burst";r=19;t=1, "minute";r=299;t=60, "monthly";r=9999;t=` + strconv.FormatInt(untilPeriodEnds, 10)
-	if got := answer.Header.Get("RateLimit"); got != limits {
-		t.Errorf("RateLimit: %s\n      want %s", got, limits)
+	if got := response.Header.Get("RateLimit"); got != limits {
+		t.Errorf("got RateLimit %s\n        want %s", got, limits)
 	}
 }
 
-func TestABurstOfAHundredParallelRequestsLetsExactlyTwentyPass(t *testing.T) {
+func TestRateLimit_parallel_burst(t *testing.T) {
 	app := newApp(t)
 	app.plan("hourly", `[{"name":"burst","algorithm":"token_bucket","limit":1,"period":"1h","burst":20}]`)
 	caller := app.caller("hourly")
-	var passed, refused atomic.Int64
+	var allowed, refused atomic.Int64
 	var calls sync.WaitGroup
 	for range 100 {
 		calls.Go(func() {
-			switch answer := caller.Get("/v1/products"); answer.Status {
+			switch response := caller.Get("/v1/products"); response.Status {
 			case http.StatusOK:
-				passed.Add(1)
+				allowed.Add(1)
 			case http.StatusTooManyRequests:
 				refused.Add(1)
 			default:
-				t.Errorf("status %d: %s", answer.Status, answer.Body)
+				t.Errorf("got status %d: %s", response.Status, response.Body)
 			}
 		})
 	}
 	calls.Wait()
-	if passed.Load() != 20 || refused.Load() != 80 {
-		t.Fatalf("%d passed and %d were refused; want 20 and 80", passed.Load(), refused.Load())
+	if allowed.Load() != 20 || refused.Load() != 80 {
+		t.Fatalf("got %d allowed and %d refused; want 20 and 80", allowed.Load(), refused.Load())
 	}
 }
 
-func TestARefusedCallerIsToldWhenToComeBack(t *testing.T) {
+func TestRateLimit_retry_after(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("free")
 	for range 20 {
@@ -70,17 +70,17 @@ func TestARefusedCallerIsToldWhenToComeBack(t *testing.T) {
 	var problem middleware.QuotaProblem
 	refused.JSON(&problem)
 	if problem.Type != middleware.ProblemQuotaExceeded || strings.Join(problem.ViolatedPolicies, ",") != "burst" {
-		t.Errorf("problem %+v; want quota-exceeded by burst", problem)
+		t.Errorf("got problem %+v; want quota-exceeded by burst", problem)
 	}
 	if problem.RetryAfter == nil || *problem.RetryAfter != 0.1 {
-		t.Fatalf("retry_after %v; want 0.1", problem.RetryAfter)
+		t.Fatalf("got retry_after %v; want 0.1", problem.RetryAfter)
 	}
 	if got := refused.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=0;t=2, "minute";r=280;`) {
-		t.Errorf("RateLimit %s; a refusal costs nothing", got)
+		t.Errorf("got RateLimit %s; want r=280: refusals cost nothing", got)
 	}
 	seconds, err := strconv.Atoi(refused.Header.Get("Retry-After"))
 	if err != nil || seconds != 1 {
-		t.Fatalf("Retry-After %q; want 1", refused.Header.Get("Retry-After"))
+		t.Fatalf("got Retry-After %q; want 1", refused.Header.Get("Retry-After"))
 	}
 	app.clock.Advance(99 * time.Millisecond)
 	caller.Get("/v1/products").Want(http.StatusTooManyRequests)
@@ -88,34 +88,33 @@ func TestARefusedCallerIsToldWhenToComeBack(t *testing.T) {
 	caller.Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestAPolicyOfAGroupAppliesToItsRoutesOnly(t *testing.T) {
+func TestRateLimit_group(t *testing.T) {
 	app := newApp(t)
 	app.plan("grouped", `[{"name":"writes","algorithm":"fixed_window","limit":5,"period":"1m","group":"orders:write"}]`)
 	caller := app.caller("grouped")
 	if got := caller.Get("/v1/products").Want(http.StatusOK).Header["Ratelimit"]; got != nil {
-		t.Errorf("no policy applies to the route, but RateLimit is %s", got)
+		t.Errorf("got RateLimit %s; want none for a route of another group", got)
 	}
-	order := `{"items":[{"product_id":"prd_0y5apuf8zs","quantity":1}],"email":"a@example.com","payment_token":"tok_ok"}`
-	if got := caller.Post("/v1/orders", order).Want(http.StatusCreated).Header.Get("RateLimit"); got != `"writes";r=0;t=60` {
-		t.Errorf("RateLimit %s; an order costs 5", got)
+	if got := caller.Post("/v1/orders", order1).Want(http.StatusCreated).Header.Get("RateLimit"); got != `"writes";r=0;t=60` {
+		t.Errorf("got RateLimit %s; want r=0: an order costs 5", got)
 	}
-	caller.Post("/v1/orders", order).Want(http.StatusTooManyRequests)
+	caller.Post("/v1/orders", order1).Want(http.StatusTooManyRequests)
 	caller.Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestWhatCostsMoreThanTheCapacityIsRefusedForGood(t *testing.T) {
+func TestRateLimit_cost_above_capacity(t *testing.T) {
 	app := newApp(t)
 	app.plan("tiny", `[{"name":"tiny","algorithm":"fixed_window","limit":4,"period":"1m"}]`)
 	refused := app.caller("tiny").Post("/v1/orders", `{}`).Want(http.StatusTooManyRequests)
-	if got, there := refused.Header["Retry-After"]; there {
-		t.Errorf("Retry-After %s; waiting doesn't help", got)
+	if got, ok := refused.Header["Retry-After"]; ok {
+		t.Errorf("got Retry-After %s; want none", got)
 	}
 	if !strings.Contains(string(refused.Body), `"retry_after":null`) {
-		t.Errorf("body %s; want retry_after null", refused.Body)
+		t.Errorf("got body %s; want retry_after null", refused.Body)
 	}
 }
 
-func TestFaultsOfTheCallerAreChargedByRequestsAndRefundedBySuccesses(t *testing.T) {
+func TestRateLimit_charge_of_errors(t *testing.T) {
 	app := newApp(t)
 	app.plan("both", `[
 		{"name":"requests","algorithm":"fixed_window","limit":100,"period":"1m"},
@@ -133,44 +132,44 @@ func TestFaultsOfTheCallerAreChargedByRequestsAndRefundedBySuccesses(t *testing.
 	}
 	for _, step := range steps {
 		if got := caller.Get(step.path).Want(step.status).Header.Get("RateLimit"); got != step.limits {
-			t.Errorf("%s: RateLimit %s; want %s", step.path, got, step.limits)
+			t.Errorf("%s: got RateLimit %s; want %s", step.path, got, step.limits)
 		}
 	}
 	app.exec(`ALTER TABLE products RENAME TO hidden`)
 	if got := caller.Get("/v1/products").Want(500).Header.Get("RateLimit"); got != `"requests";r=97;t=60, "successes";r=99;t=60` {
-		t.Errorf("RateLimit %s; a 500 is refunded", got)
+		t.Errorf("got RateLimit %s; want r=97: a 500 is refunded", got)
 	}
 }
 
-func TestAMissingScopeIsChargedAndNamed(t *testing.T) {
+func TestRateLimit_missing_scope_is_charged(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("free", models.ScopeProductsRead)
-	answer := caller.Get("/v1/orders").Want(http.StatusForbidden)
-	if !strings.Contains(string(answer.Body), "orders:read") {
-		t.Errorf("the problem doesn't name the scope: %s", answer.Body)
+	response := caller.Get("/v1/orders").Want(http.StatusForbidden)
+	if !strings.Contains(string(response.Body), "orders:read") {
+		t.Errorf("got problem %s; want it to name the scope", response.Body)
 	}
-	if got := answer.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=19;`) {
-		t.Errorf("RateLimit %s; a 403 is charged", got)
+	if got := response.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=19;`) {
+		t.Errorf("got RateLimit %s; want r=19: a 403 is charged", got)
 	}
 }
 
-func TestAConcurrencySlotIsHeldUntilTheRequestHasEnded(t *testing.T) {
+func TestConcurrency_slot_held_until_response(t *testing.T) {
 	app := newApp(t)
 	app.plan("parallel", `[{"name":"parallel","algorithm":"concurrency","limit":1}]`)
 	caller := app.caller("parallel")
-	for range 3 { // each frees its slot
-		answer := caller.Get("/v1/products").Want(http.StatusOK)
-		if got := answer.Header.Get("RateLimit-Policy"); got != `"parallel";q=1;qu="concurrent-requests"` {
-			t.Errorf("RateLimit-Policy %s", got)
+	for range 3 { // each request releases its slot
+		response := caller.Get("/v1/products").Want(http.StatusOK)
+		if got := response.Header.Get("RateLimit-Policy"); got != `"parallel";q=1;qu="concurrent-requests"` {
+			t.Errorf("got RateLimit-Policy %s", got)
 		}
-		if got := answer.Header.Get("RateLimit"); got != `"parallel";r=0` {
-			t.Errorf("RateLimit %s", got)
+		if got := response.Header.Get("RateLimit"); got != `"parallel";r=0` {
+			t.Errorf("got RateLimit %s", got)
 		}
 	}
 	caller.Get("/v1/products/none").Want(http.StatusNotFound)
 	caller.Get("/v1/products").Want(http.StatusOK)
 
-	// A request that hangs in the database holds its slot.
+	// A request that is blocked in the database holds its slot.
 	locked, unlock := app.lock("products")
 	defer unlock()
 	held := make(chan int)
@@ -178,54 +177,64 @@ func TestAConcurrencySlotIsHeldUntilTheRequestHasEnded(t *testing.T) {
 	locked()
 	refused := caller.Get("/v1/products").Want(http.StatusTooManyRequests)
 	if got := refused.Header.Get("Retry-After"); got != "1" {
-		t.Errorf("Retry-After %s; want 1", got)
+		t.Errorf("got Retry-After %s; want 1", got)
 	}
 	unlock()
 	if status := <-held; status != http.StatusOK {
-		t.Errorf("status %d", status)
+		t.Errorf("blocked request: got status %d; want 200", status)
 	}
 	caller.Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestACallerWhoHangsUpHasBeenCharged(t *testing.T) {
+// startRequest starts a request in the background. hangUp cancels it and waits for
+// its end.
+func (a *testApp) startRequest(key, method, path, body string) (hangUp func()) {
+	a.t.Helper()
+	ctx, cancel := context.WithCancel(a.t.Context())
+	request, err := http.NewRequestWithContext(ctx, method, a.Base()+path, strings.NewReader(body))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	request.Header = http.Header{"X-Api-Key": {key}, "Content-Type": {"application/json"}}
+	ended := make(chan error, 1)
+	go func() {
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		ended <- err
+	}()
+	return func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			a.t.Fatalf("canceled request: got error %v; want %v", err, context.Canceled)
+		}
+	}
+}
+
+func TestRateLimit_disconnected_client_is_charged(t *testing.T) {
 	app := newApp(t)
 	app.plan("hourly", `[{"name":"hourly","algorithm":"fixed_window","limit":100,"period":"1h"}]`)
 	key := app.key(models.NewKey{Plan: "hourly"})
 	locked, unlock := app.lock("products")
 	defer unlock()
-	ctx, hangUp := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, app.Base()+"/v1/orders", strings.NewReader(order(`{"product_id":"prd_0y5apuf8zs","quantity":1}`)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header = http.Header{"X-Api-Key": {key}, "Content-Type": {"application/json"}}
-	gone := make(chan error)
-	go func() {
-		answer, err := http.DefaultClient.Do(request)
-		if err == nil {
-			err = answer.Body.Close()
-		}
-		gone <- err
-	}()
+	hangUp := app.startRequest(key, http.MethodPost, "/v1/orders", order1)
 	locked()
 	hangUp()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Fatalf("the caller got %v", err)
-	}
 	unlock()
 	caller := app.As(key)
-	app.await("the order is placed all the same", func() bool {
+	app.await("the order is placed", func() bool {
 		return strings.Contains(string(caller.Get("/v1/orders").Want(http.StatusOK).Body), `"pending"`)
 	})
-	app.await("its line is logged", func() bool { return strings.Contains(app.log.String(), `"route":"/v1/orders","status":201`) })
-	asked := strings.Count(app.log.String(), `"method":"GET"`)
-	want := fmt.Sprintf(`"hourly";r=%d;`, 100-5-asked-1)
+	app.await("the request is logged", func() bool { return strings.Contains(app.log.String(), `"route":"/v1/orders","status":201`) })
+	reads := strings.Count(app.log.String(), `"method":"GET"`)
+	want := fmt.Sprintf(`"hourly";r=%d;`, 100-5-reads-1)
 	if got := caller.Get("/v1/orders").Header.Get("RateLimit"); !strings.HasPrefix(got, want) {
-		t.Errorf("RateLimit %s; want %s", got, want)
+		t.Errorf("got RateLimit %s; want %s", got, want)
 	}
 }
 
-func TestAHungDatabaseIsA503WithinTheDeadline(t *testing.T) {
+func TestDeadline_blocked_query(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("internal")
 	caller.Get("/v1/products").Want(http.StatusOK)
@@ -235,52 +244,39 @@ func TestAHungDatabaseIsA503WithinTheDeadline(t *testing.T) {
 		_, err := app.db.Exec(c.Request.Context(), `SELECT pg_sleep(60)`)
 		middleware.Fail(c, postgres.Classify("hang", err))
 	})
-	answer := testkit.Serve(t, router).Undescribed("a route of this test alone").Get("/hang").Want(http.StatusServiceUnavailable)
-	if answer.Header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+	response := testkit.Serve(t, router).Undescribed("a route of this test").Get("/hang").Want(http.StatusServiceUnavailable)
+	if response.Header.Get("Retry-After") == "" {
+		t.Error("want Retry-After in the 503")
 	}
 }
 
-func TestTheLegacyFieldsTellTheTightestPolicy(t *testing.T) {
+func TestRateLimit_legacy_headers(t *testing.T) {
 	for fields, want := range map[middleware.Fields][]bool{middleware.FieldsLegacy: {false, true}, middleware.FieldsBoth: {true, true}} {
 		app := newApp(t, withFields(fields))
 		header := app.caller("free").Get("/v1/products").Want(http.StatusOK).Header
 		if (header.Get("RateLimit") != "") != want[0] || (header.Get("RateLimit-Policy") != "") != want[0] {
-			t.Errorf("%s: header %v", fields, header)
+			t.Errorf("%s: got header %v", fields, header)
 		}
 		if got := header.Get("X-RateLimit-Limit") + " " + header.Get("X-RateLimit-Remaining") + " " + header.Get("X-RateLimit-Reset"); got != "20 19 1" {
-			t.Errorf("%s: X-RateLimit-Limit, -Remaining, -Reset are %s; want 20 19 1", fields, got)
+			t.Errorf("%s: got X-RateLimit-Limit, -Remaining, -Reset %s; want 20 19 1", fields, got)
 		}
 	}
 }
 
-func TestASlotIsFreedByACallerWhoHangsUp(t *testing.T) {
+func TestConcurrency_slot_released_on_disconnect(t *testing.T) {
 	app := newApp(t)
 	app.plan("parallel", `[{"name":"parallel","algorithm":"concurrency","limit":1,"hold":"1h"}]`)
 	key := app.key(models.NewKey{Plan: "parallel"})
 	locked, unlock := app.lock("products")
 	defer unlock()
-	ctx, hangUp := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, app.Base()+"/v1/products", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("X-API-Key", key)
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		if answer, err := http.DefaultClient.Do(request); err == nil {
-			_ = answer.Body.Close()
-		}
-	}()
+	hangUp := app.startRequest(key, http.MethodGet, "/v1/products", "")
 	locked()
 	app.As(key).Get("/v1/orders").Want(http.StatusTooManyRequests)
 	hangUp()
-	<-gone
 	app.await("the slot is free", func() bool { return app.As(key).Get("/v1/orders").Status == http.StatusOK })
 }
 
-func TestAQueueThatIsTooLongToWaitInIsA429(t *testing.T) {
+func TestLeakyBucket_queue_full(t *testing.T) {
 	app := newApp(t)
 	app.plan("queue", `[{"name":"queue","algorithm":"leaky_bucket","limit":2,"period":"1m","max_wait":"1m"}]`)
 	caller := app.caller("queue")
@@ -288,8 +284,8 @@ func TestAQueueThatIsTooLongToWaitInIsA429(t *testing.T) {
 	var problem middleware.QuotaProblem
 	caller.Get("/v1/products").Want(http.StatusTooManyRequests).JSON(&problem) // its turn is in 30 s
 	if strings.Join(problem.ViolatedPolicies, ",") != "queue" || problem.RetryAfter == nil || *problem.RetryAfter != 20 {
-		t.Errorf("problem %+v", problem)
+		t.Errorf("got problem %+v; want retry_after 20 by queue", problem)
 	}
 	app.clock.Advance(30 * time.Second)
-	caller.Get("/v1/products").Want(http.StatusOK) // the refused one has left the queue
+	caller.Get("/v1/products").Want(http.StatusOK) // refused requests don't occupy the queue
 }

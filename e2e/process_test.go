@@ -24,7 +24,7 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// binary builds the program once a run and returns its path.
+// binary builds the program once and returns its path.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "ratelimiter-test-")
 	if err != nil {
@@ -38,8 +38,8 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// command is the program with a clean environment, so that the settings of
-// whoever runs the tests don't count.
+// command returns a command of the program with only env, PATH and HOME in its
+// environment.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := binary()
@@ -51,8 +51,8 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// outcome runs the program to its end.
-func outcome(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+// runProgram runs the program until it exits.
+func runProgram(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := command(t, env, args...)
 	var out, errs bytes.Buffer
@@ -64,22 +64,21 @@ func outcome(t *testing.T, env []string, args ...string) (code int, stdout, stde
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// process is a server that runs by itself.
+// process is a server in its own process.
 type process struct {
 	*testkit.Client
-	cmd     *exec.Cmd
-	greeted string // what it printed until it was ready
-	stderr  *safeBuffer
+	cmd      *exec.Cmd
+	greeting string // output until the server was ready
+	stderr   *safeBuffer
 }
 
-// endOfGreeting is in the last line that dev mode prints when it is ready.
+// endOfGreeting matches the last line of the greeting in dev mode.
 var endOfGreeting = regexp.MustCompile(`curl -i|dev keys are|keys create`)
 
-// startPatience is after what time a server that isn't ready fails the test.
-const startPatience = 90 * time.Second
+// startTimeout bounds the start of a server.
+const startTimeout = 90 * time.Second
 
-// serveProcess starts the server in dev mode and waits until it says that it
-// is ready.
+// serveProcess starts a server in dev mode and waits until it is ready.
 func serveProcess(t *testing.T, env ...string) *process {
 	t.Helper()
 	cmd := command(t, append([]string{"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, env...), "serve", "--dev")
@@ -96,12 +95,12 @@ func serveProcess(t *testing.T, env ...string) *process {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	patience := time.AfterFunc(startPatience, func() { _ = cmd.Process.Kill() })
-	defer patience.Stop()
+	timeout := time.AfterFunc(startTimeout, func() { _ = cmd.Process.Kill() })
+	defer timeout.Stop()
 	lines := bufio.NewScanner(stdout)
 	var base string
 	for lines.Scan() {
-		r.greeted += lines.Text() + "\n"
+		r.greeting += lines.Text() + "\n"
 		if at := regexp.MustCompile(`Docs +(http://\S+)/docs`).FindStringSubmatch(lines.Text()); at != nil {
 			base = at[1]
 		}
@@ -110,21 +109,21 @@ func serveProcess(t *testing.T, env ...string) *process {
 		}
 	}
 	if base == "" {
-		t.Fatalf("the server did not get ready:\n%s%s", r.greeted, r.stderr)
+		t.Fatalf("the server isn't ready:\n%s%s", r.greeting, r.stderr)
 	}
 	go func() { _, _ = io.Copy(io.Discard, stdout) }() // ends with the process
 	r.Client = testkit.NewClient(t, base)
 	return r
 }
 
-// end sends a signal and waits for the process's end.
+// end sends a signal, waits for the process and returns its exit code.
 func (r *process) end(signal syscall.Signal) int {
 	_ = r.cmd.Process.Signal(signal)
 	_ = r.cmd.Wait()
 	return r.cmd.ProcessState.ExitCode()
 }
 
-// postgresPID is the process of the private Postgres in a data folder.
+// postgresPID returns the process ID of the private Postgres in a data folder.
 func postgresPID(t *testing.T, dataDir string) int {
 	t.Helper()
 	pid, err := readPostgresPID(dataDir)
@@ -146,22 +145,22 @@ func readPostgresPID(dataDir string) (int, error) {
 	return strconv.Atoi(strings.SplitN(string(data), "\n", 2)[0])
 }
 
-// awaitEnd waits until a process that isn't our child is gone.
+// awaitEnd waits for the end of a process that isn't a child of this one.
 func awaitEnd(t *testing.T, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for syscall.Kill(pid, 0) == nil {
 		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
-			return // ended, and only waiting for whoever inherited it
+			return // a zombie: it has ended
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("process %d is still there", pid)
+			t.Fatalf("process %d is still running", pid)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// devKeysFile is the file of the dev keys in DATA_DIR.
+// devKeysFile is the name of the file with the dev keys in DATA_DIR.
 const devKeysFile = "dev-keys.json"
 
 type devKeys struct{ Demo, Admin string }
@@ -178,42 +177,42 @@ func readDevKeys(t *testing.T, dataDir string) devKeys {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("%s has the mode %v", file, info.Mode())
+		t.Fatalf("got mode %[2]v of %[1]s; want 0600", file, info.Mode())
 	}
 	return keys
 }
 
-func TestTheServerKeepsItsDataAndStopsItsPostgresLast(t *testing.T) {
+func TestServer_restart_keeps_data(t *testing.T) {
 	dir := t.TempDir()
 	first := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
-	if !strings.Contains(first.greeted, keys.Demo) || !strings.Contains(first.greeted, keys.Admin) {
-		t.Errorf("the first start has to print both keys:\n%s", first.greeted)
+	if !strings.Contains(first.greeting, keys.Demo) || !strings.Contains(first.greeting, keys.Admin) {
+		t.Errorf("first start: want both keys in\n%s", first.greeting)
 	}
-	answer := first.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
-	if answer.Header.Get("RateLimit") == "" || answer.Header.Get("RateLimit-Policy") == "" {
-		t.Errorf("header %v", answer.Header)
+	response := first.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
+	if response.Header.Get("RateLimit") == "" || response.Header.Get("RateLimit-Policy") == "" {
+		t.Errorf("got header %v; want RateLimit and RateLimit-Policy", response.Header)
 	}
 	pid := postgresPID(t, dir)
 	if code := first.end(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d after SIGTERM\n%s", code, first.stderr)
+		t.Errorf("SIGTERM: got exit code %d; want 0\n%s", code, first.stderr)
 	}
 	awaitEnd(t, pid)
 
 	second := serveProcess(t, "DATA_DIR="+dir)
-	if strings.Contains(second.greeted, "rl_live_") {
-		t.Errorf("the second start must not print keys:\n%s", second.greeted)
+	if strings.Contains(second.greeting, "rl_live_") {
+		t.Errorf("second start: want no keys in\n%s", second.greeting)
 	}
 	second.As(keys.Admin).Get("/v1/products").Want(http.StatusOK)
 	if code := second.end(syscall.SIGINT); code != 0 {
-		t.Errorf("exit code %d after SIGINT", code)
+		t.Errorf("SIGINT: got exit code %d; want 0", code)
 	}
 	if log := first.stderr.String() + second.stderr.String(); strings.Contains(log, keys.Demo) || strings.Contains(log, keys.Admin) {
-		t.Error("a key stands in the log")
+		t.Error("the log contains a key")
 	}
 }
 
-func TestAKilledServerLeavesNoPostgresBehind(t *testing.T) {
+func TestServer_killed(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	key := readDevKeys(t, dir).Demo
@@ -227,25 +226,25 @@ func TestAKilledServerLeavesNoPostgresBehind(t *testing.T) {
 	awaitEnd(t, pid)
 
 	again := serveProcess(t, "DATA_DIR="+dir)
-	again.As(key).Get("/v1/orders/" + placed.ID).Want(http.StatusOK) // acknowledged, so not lost
+	again.As(key).Get("/v1/orders/" + placed.ID).Want(http.StatusOK)
 }
 
-func TestASecondServerInTheSameFolderIsToldTheWayOut(t *testing.T) {
+func TestServer_data_folder_in_use(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
-	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
+	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
 	if code != 1 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("got exit code %d; want 1", code)
 	}
 	for _, part := range []string{strconv.Itoa(server.cmd.Process.Pid), "DATA_DIR", "DATABASE_URL"} {
 		if !strings.Contains(stderr, part) {
-			t.Errorf("the refusal doesn't say %s: %s", part, stderr)
+			t.Errorf("got error %s; want it to contain %s", stderr, part)
 		}
 	}
 	server.Get("/readyz").Want(http.StatusOK)
 }
 
-func TestARequestUnderWayIsFinishedAfterTheSignal(t *testing.T) {
+func TestServer_shutdown_completes_requests(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(server.Base(), "http://"))
@@ -256,34 +255,33 @@ func TestARequestUnderWayIsFinishedAfterTheSignal(t *testing.T) {
 	body := order(`{"product_id":"prd_0y5apuf8zs","quantity":1}`)
 	_, _ = fmt.Fprintf(conn, "POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
 		readDevKeys(t, dir).Demo, len(body))
-	answers := bufio.NewReader(conn)
-	// The server asks for the body when its handler reads it: now the request is
-	// under way.
-	ask, err := http.ReadResponse(answers, nil)
-	if err != nil || ask.StatusCode != http.StatusContinue {
-		t.Fatalf("asked for the body: %v, %v", ask, err)
+	responses := bufio.NewReader(conn)
+	// net/http sends 100 Continue when the handler reads the body.
+	interim, err := http.ReadResponse(responses, nil)
+	if err != nil || interim.StatusCode != http.StatusContinue {
+		t.Fatalf("got response %v, error %v; want 100", interim, err)
 	}
-	defer func() { _ = ask.Body.Close() }()
+	defer func() { _ = interim.Body.Close() }()
 	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	awaitRefusal(t, server.Base())
 	_, _ = io.WriteString(conn, body)
-	answer, err := http.ReadResponse(answers, nil)
+	response, err := http.ReadResponse(responses, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusCreated {
-		t.Errorf("status %d; want 201", answer.StatusCode)
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusCreated {
+		t.Errorf("got status %d; want 201", response.StatusCode)
 	}
 	_ = server.cmd.Wait()
 	if code := server.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, server.stderr)
+		t.Errorf("got exit code %d; want 0\n%s", code, server.stderr)
 	}
 }
 
-// awaitRefusal waits until the server takes no connections any more.
+// awaitRefusal waits until the server refuses connections.
 func awaitRefusal(t *testing.T, base string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -294,57 +292,57 @@ func awaitRefusal(t *testing.T, base string) {
 		}
 		_ = conn.Close()
 		if time.Now().After(deadline) {
-			t.Fatal("the server still takes connections")
+			t.Fatal("the server still accepts connections")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-func TestKeysAreManagedFromTheCommandLine(t *testing.T) {
+func TestKeysCommand_process(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	env := []string{"DATA_DIR=" + dir}
 
-	code, stdout, stderr := outcome(t, env, "keys", "create", "--name", "mine", "--scopes", "products:read", "--json")
-	var made struct{ ID, Key string }
-	if err := json.Unmarshal([]byte(stdout), &made); err != nil || code != 0 {
-		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	code, stdout, stderr := runProgram(t, env, "keys", "create", "--name", "mine", "--scopes", "products:read", "--json")
+	var created createdKey
+	if err := json.Unmarshal([]byte(stdout), &created); err != nil || code != 0 {
+		t.Fatalf("got exit code %d: %s%s", code, stdout, stderr)
 	}
-	server.As(made.Key).Get("/v1/products").Want(http.StatusOK)
-	server.As(made.Key).Get("/v1/orders").Want(http.StatusForbidden)
+	server.As(created.Key).Get("/v1/products").Want(http.StatusOK)
+	server.As(created.Key).Get("/v1/orders").Want(http.StatusForbidden)
 
-	_, stdout, _ = outcome(t, env, "keys", "list", "--json")
+	_, stdout, _ = runProgram(t, env, "keys", "list", "--json")
 	var list struct {
 		Data []struct{ ID, Name, Status string }
 	}
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || len(list.Data) != 3 || list.Data[0].ID != made.ID || list.Data[0].Status != "active" {
-		t.Fatalf("list %s", stdout)
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || len(list.Data) != 3 || list.Data[0].ID != created.ID || list.Data[0].Status != "active" {
+		t.Fatalf("got list %s", stdout)
 	}
-	if strings.Contains(stdout, made.Key) {
-		t.Error("a list shows a key")
+	if strings.Contains(stdout, created.Key) {
+		t.Error("the list contains a key")
 	}
-	if code, _, stderr := outcome(t, env, "keys", "revoke", made.ID); code != 0 {
+	if code, _, stderr := runProgram(t, env, "keys", "revoke", created.ID); code != 0 {
 		t.Fatal(stderr)
 	}
-	if _, stdout, _ = outcome(t, env, "keys", "list"); !strings.Contains(stdout, made.ID+"  revoked") {
-		t.Errorf("list:\n%s", stdout)
+	if _, stdout, _ = runProgram(t, env, "keys", "list"); !strings.Contains(stdout, created.ID+"  revoked") {
+		t.Errorf("got list\n%s", stdout)
 	}
-	if code, _, stderr := outcome(t, env, "keys", "revoke", "nobody"); code != 1 || !strings.Contains(stderr, "not found") {
-		t.Errorf("exit code %d: %s", code, stderr)
+	if code, _, stderr := runProgram(t, env, "keys", "revoke", "unknown"); code != 1 || !strings.Contains(stderr, "not found") {
+		t.Errorf("unknown key: got exit code %d: %s", code, stderr)
 	}
-	code, _, stderr = outcome(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
+	code, _, stderr = runProgram(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
 	if code != 2 || !strings.Contains(stderr, `--scopes "a"`) || !strings.Contains(stderr, `--scopes "b"`) {
-		t.Errorf("exit code %d: %s", code, stderr)
+		t.Errorf("got exit code %d: %s", code, stderr)
 	}
 	server.end(syscall.SIGTERM)
 
-	// With nothing running, a command owns the folder for its own short life.
-	if code, stdout, stderr := outcome(t, env, "keys", "list"); code != 0 || !strings.Contains(stdout, made.ID) {
-		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	// Without a server, the command starts Postgres itself.
+	if code, stdout, stderr := runProgram(t, env, "keys", "list"); code != 0 || !strings.Contains(stdout, created.ID) {
+		t.Errorf("got exit code %d: %s%s", code, stdout, stderr)
 	}
 }
 
-func TestSeveralServersCanStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+func TestServer_concurrent_migration(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
@@ -362,87 +360,87 @@ func TestSeveralServersCanStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 		starts.Go(func() {
 			server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for these servers")
 			if got := server.Get("/readyz"); got.Status != http.StatusOK {
-				t.Errorf("server %d: %s", i, got.Body)
+				t.Errorf("server %d: got %s; want it ready", i, got.Body)
 			}
 		})
 	}
 	starts.Wait()
 }
 
-func TestEveryFaultOfTheSettingsIsToldBeforeAnythingStarts(t *testing.T) {
-	code, stdout, stderr := outcome(t, []string{
+func TestSettings_faults(t *testing.T) {
+	code, stdout, stderr := runProgram(t, []string{
 		"DATABASE_URL=mysql://root:hunter2@db/x", "HTTP_ADDR=8080", "OPS_ADDR=127.0.0.1:http:1", "TRUSTED_PROXIES=10.0.0.0/8,10.0.0.0/99,me",
 		"CORS_ORIGINS=https://a.example/,null", "CACHE_TTL=1", "CACHE_STALE=99h", "KEY_PEPPER=short",
 	}, "serve")
 	if code != 2 || stdout != "" {
-		t.Errorf("exit code %d: %s", code, stdout)
+		t.Errorf("got exit code %d, output %s; want 2", code, stdout)
 	}
 	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "https://a.example/", `"null"`, "CACHE_TTL", "CACHE_STALE", "KEY_PEPPER"} {
 		if !strings.Contains(stderr, part) {
-			t.Errorf("%s is not told:\n%s", part, stderr)
+			t.Errorf("want %s in the error\n%s", part, stderr)
 		}
 	}
 	if strings.Contains(stderr, "hunter2") || strings.Contains(stderr, "10.0.0.0/8\"") {
-		t.Errorf("too much is told:\n%s", stderr)
+		t.Errorf("want no password and no valid value in the error\n%s", stderr)
 	}
 }
 
-func TestProductionNeedsAPepper(t *testing.T) {
-	code, _, stderr := outcome(t, []string{"DATA_DIR=" + t.TempDir()}, "serve")
+func TestSettings_pepper_required(t *testing.T) {
+	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + t.TempDir()}, "serve")
 	if code != 2 || !strings.Contains(stderr, "KEY_PEPPER") || !strings.Contains(stderr, "openssl rand") {
-		t.Errorf("exit code %d: %s", code, stderr)
+		t.Errorf("got exit code %d: %s", code, stderr)
 	}
 }
 
-func TestAWrongCommandLineIsAUsageError(t *testing.T) {
+func TestCommandLine_usage(t *testing.T) {
 	for _, args := range [][]string{{"nonsense"}, {"keys"}, {"keys", "create"}, {"serve", "--no-such-flag"}} {
-		if code, _, stderr := outcome(t, nil, args...); code != 2 || !strings.Contains(stderr, "ratelimiter:") {
-			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		if code, _, stderr := runProgram(t, nil, args...); code != 2 || !strings.Contains(stderr, "ratelimiter:") {
+			t.Errorf("%v: got exit code %d: %s", args, code, stderr)
 		}
 	}
-	if code, stdout, _ := outcome(t, nil, "--help"); code != 0 || !strings.Contains(stdout, "DATABASE_URL") {
-		t.Errorf("--help: exit code %d: %s", code, stdout)
+	if code, stdout, _ := runProgram(t, nil, "--help"); code != 0 || !strings.Contains(stdout, "DATABASE_URL") {
+		t.Errorf("--help: got exit code %d: %s", code, stdout)
 	}
-	if code, stdout, _ := outcome(t, nil, "openapi"); code != 0 || !json.Valid([]byte(stdout)) {
-		t.Errorf("openapi: exit code %d", code)
+	if code, stdout, _ := runProgram(t, nil, "openapi"); code != 0 || !json.Valid([]byte(stdout)) {
+		t.Errorf("openapi: got exit code %d", code)
 	}
 }
 
-func TestAPrivatePostgresThatDiesIsStartedAgain(t *testing.T) {
+func TestServer_restarts_postgres(t *testing.T) {
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
-	known, unknown := server.As(keys.Demo), server.As(keys.Admin)
-	known.Get("/v1/products").Want(http.StatusOK)
-	died := postgresPID(t, dir)
-	if err := syscall.Kill(died, syscall.SIGKILL); err != nil {
+	cached, uncached := server.As(keys.Demo), server.As(keys.Admin)
+	cached.Get("/v1/products").Want(http.StatusOK)
+	killed := postgresPID(t, dir)
+	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitEnd(t, died)
-	// What the dead one had begun may go on for a moment, and answer.
-	startedAgain := func() bool {
+	awaitEnd(t, killed)
+	// Backends of the killed postmaster may still respond for a moment.
+	restarted := func() bool {
 		pid, err := readPostgresPID(dir)
-		return err == nil && pid != died
+		return err == nil && pid != killed
 	}
-	// Whatever is asked now is answered, and never with a 401.
+	// Every request gets a response, and never a 401.
 	deadline := time.Now().Add(30 * time.Second)
-	for status := 0; status != http.StatusOK || !startedAgain(); {
-		if status = unknown.Get("/v1/products").Status; status != http.StatusOK && status != http.StatusServiceUnavailable {
-			t.Fatalf("status %d", status)
+	for status := 0; status != http.StatusOK || !restarted(); {
+		if status = uncached.Get("/v1/products").Status; status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("uncached key: got status %d; want 200 or 503", status)
 		}
-		if got := known.Get("/v1/products/prd_0y5apuf8zs"); got.Status != http.StatusOK && got.Status != http.StatusServiceUnavailable {
-			t.Fatalf("a known key got %d %s", got.Status, got.Body)
+		if got := cached.Get("/v1/products/prd_0y5apuf8zs"); got.Status != http.StatusOK && got.Status != http.StatusServiceUnavailable {
+			t.Fatalf("cached key: got %d %s; want 200 or 503", got.Status, got.Body)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("Postgres does not come back:\n%s", server.stderr)
+			t.Fatalf("Postgres was not restarted:\n%s", server.stderr)
 		}
 	}
 	if code := server.end(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d\n%s", code, server.stderr)
+		t.Errorf("got exit code %d; want 0\n%s", code, server.stderr)
 	}
 }
 
-func TestDevKeysOfAnotherDatabaseAreKept(t *testing.T) {
+func TestDevKeys_other_database(t *testing.T) {
 	dir := t.TempDir()
 	first := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
@@ -450,61 +448,61 @@ func TestDevKeysOfAnotherDatabaseAreKept(t *testing.T) {
 
 	second := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+testkit.DatabaseURL(t))
 	if readDevKeys(t, dir) == keys {
-		t.Fatal("the other database has no keys of its own")
+		t.Fatal("the other database has the same dev keys")
 	}
 	second.end(syscall.SIGTERM)
 
 	third := serveProcess(t, "DATA_DIR="+dir)
-	if strings.Contains(third.greeted, devKeysFile) {
-		t.Errorf("the greeting names a file with another database's keys:\n%s", third.greeted)
+	if strings.Contains(third.greeting, devKeysFile) {
+		t.Errorf("the greeting names the file of the other database:\n%s", third.greeting)
 	}
 	kept, err := filepath.Glob(filepath.Join(dir, "dev-keys.until-*.json"))
 	if err != nil || len(kept) != 1 {
-		t.Fatalf("the first keys are kept in %v", kept)
+		t.Fatalf("got files %v with the first keys; want one", kept)
 	}
 	data, err := os.ReadFile(kept[0])
 	if err != nil || !strings.Contains(string(data), keys.Demo) {
-		t.Errorf("kept: %s, %v", data, err)
+		t.Errorf("got file %s, error %v; want the first keys", data, err)
 	}
 	third.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
 }
 
-func TestASignalWhileStartingIsNoFailure(t *testing.T) {
+func TestServer_signal_during_start(t *testing.T) {
 	cmd := command(t, []string{"DATA_DIR=" + t.TempDir(), "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
 	var stderr safeBuffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Signals are listened to from main's first line, long before the pepper is there.
+	// The signal handler is installed before the lock file is created.
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		if _, err := os.Stat(filepath.Join(strings.TrimPrefix(cmd.Env[2], "DATA_DIR="), "owner.lock")); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("it does not start")
+			t.Fatal("the server doesn't start")
 		}
 		time.Sleep(time.Millisecond)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, stderr.String())
+		t.Errorf("got exit code %d; want 0\n%s", code, stderr.String())
 	}
 }
 
-func TestATakenAddressIsToldAtOnce(t *testing.T) {
+func TestServer_address_in_use(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
 	dir := t.TempDir()
-	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=" + taken.Addr().String(), "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
+	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=" + taken.Addr().String(), "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
 	if code != 1 || !strings.Contains(stderr, "HTTP_ADDR") || !strings.Contains(stderr, "in use") {
-		t.Errorf("exit code %d: %s", code, stderr)
+		t.Errorf("got exit code %d: %s", code, stderr)
 	}
-	if made, _ := filepath.Glob(filepath.Join(dir, "postgres-*")); len(made) != 0 {
-		t.Errorf("a Postgres was made for nothing: %v", made)
+	if files, _ := filepath.Glob(filepath.Join(dir, "postgres-*")); len(files) != 0 {
+		t.Errorf("got %v; want no Postgres started", files)
 	}
 }

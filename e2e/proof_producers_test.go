@@ -17,51 +17,50 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// proof is the servers that statuses are produced with: one that works, and
-// some that fail in one way each.
-type proof struct {
+// statusFixture has the servers that produce the described statuses: a working one
+// and some that fail in one way each.
+type statusFixture struct {
 	*testApp
-	t         *testing.T
-	admin     *testkit.Client // holds every scope
-	failing   string          // an address with too many failed authentications
-	spent     string          // a key whose quota is used up
-	nowhere   *testkit.Client // of a server whose database is gone; its key is valid, and not in memory
-	tableless *testApp        // whose tables are gone
-	operator  *testkit.Client // of tableless, with every scope
-	broken    *testkit.Client // of a server whose parts are missing: handlers panic
+	t        *testing.T
+	admin    *testkit.Client // has every scope
+	blocked  string          // address with too many failed authentications
+	spent    string          // key without remaining units
+	offline  *testkit.Client // database down; its key is valid, but not cached
+	noTables *testkit.Client // tables missing; has every scope
+	broken   *testkit.Client // services missing: handlers panic
 }
 
 var parameterInBraces = regexp.MustCompile(`\{\w+\}`)
 
-// spentLimit is as much as the dearest operation costs, at least.
+// spentLimit is at least the highest cost of an operation.
 const spentLimit = 10
 
-func newProof(t *testing.T) *proof {
+func newStatusFixture(t *testing.T) *statusFixture {
 	t.Helper()
 	app := newApp(t, withTrustedProxies("127.0.0.1/32"))
-	p := &proof{testApp: app, t: t, admin: app.admin(), failing: "203.0.113.7"}
-	app.admin() // one more: the last admin key would have to stay
+	f := &statusFixture{testApp: app, t: t, admin: app.admin(), blocked: "203.0.113.7"}
+	app.admin() // the last admin key can't be changed
 	for range 20 {
-		app.Get("/v1/me", "X-API-Key", "wrong", "X-Forwarded-For", p.failing).Want(http.StatusUnauthorized)
+		app.Get("/v1/me", "X-API-Key", "wrong", "X-Forwarded-For", f.blocked).Want(http.StatusUnauthorized)
 	}
 	app.plan("spent", `[{"name":"spent","algorithm":"fixed_window","limit":10,"period":"1h"}]`)
-	p.spent = app.key(models.NewKey{Plan: "spent", Scopes: models.AllScopes(), Admin: true})
+	f.spent = app.key(models.NewKey{Plan: "spent", Scopes: models.AllScopes(), Admin: true})
 	for range spentLimit {
-		app.As(p.spent).Get("/v1/products").Want(http.StatusOK)
+		app.As(f.spent).Get("/v1/products").Want(http.StatusOK)
 	}
-	away, proxy := appBehindProxy(t)
-	p.nowhere = away.As(away.key(models.NewKey{}))
+	offline, proxy := appBehindProxy(t)
+	f.offline = offline.As(offline.key(models.NewKey{}))
 	proxy.Cut()
-	p.tableless = newApp(t)
-	p.operator = p.tableless.admin()
-	p.operator.Get("/v1/me").Want(http.StatusOK) // its key and quota are in memory now
-	p.tableless.loseTables()
-	p.broken = serveWithoutServices(t)
-	return p
+	noTables := newApp(t)
+	f.noTables = noTables.admin()
+	f.noTables.Get("/v1/me").Want(http.StatusOK) // caches its key and quota
+	noTables.renameTables()
+	f.broken = serveWithoutServices(t)
+	return f
 }
 
-// loseTables renames every table, as a botched migration would.
-func (a *testApp) loseTables() {
+// renameTables renames every table, so that all queries fail.
+func (a *testApp) renameTables() {
 	a.exec(`DO $$ DECLARE name text; BEGIN
 		FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
 			EXECUTE format('ALTER TABLE %I RENAME TO %I', name, 'lost_' || name);
@@ -69,8 +68,8 @@ func (a *testApp) loseTables() {
 	END $$`)
 }
 
-// serveWithoutServices is a server whose key is known but has no quota, and whose
-// handlers have no services: every request panics.
+// serveWithoutServices starts a server that resolves any key, but whose handlers
+// panic because their services are nil.
 func serveWithoutServices(t *testing.T) *testkit.Client {
 	t.Helper()
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
@@ -88,76 +87,76 @@ func serveWithoutServices(t *testing.T) *testkit.Client {
 	return testkit.Serve(t, router).As("any")
 }
 
-// generic produce a status for any operation that describes it.
+// generic has the producers of a status for any operation.
 var generic = map[int]producer{
-	http.StatusNotModified: func(p *proof, op operation) *testkit.Response {
-		path := p.things(op.route.Path)
-		first := p.admin.Do(op.method, path, nil).Want(http.StatusOK)
-		return p.admin.Do(op.method, path, nil, "If-None-Match", first.Header.Get("ETag"))
+	http.StatusNotModified: func(f *statusFixture, op operation) *testkit.Response {
+		path := f.resourcePath(op.route.Path)
+		first := f.admin.Do(op.method, path, nil).Want(http.StatusOK)
+		return f.admin.Do(op.method, path, nil, "If-None-Match", first.Header.Get("ETag"))
 	},
-	http.StatusBadRequest: func(p *proof, op operation) *testkit.Response {
+	http.StatusBadRequest: func(f *statusFixture, op operation) *testkit.Response {
 		if op.takesBody() {
-			return p.admin.Do(op.method, p.things(op.route.Path), `{`)
+			return f.admin.Do(op.method, f.resourcePath(op.route.Path), `{`)
 		}
-		return p.admin.Do(op.method, p.things(op.route.Path)+"?a;b", nil)
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path)+"?a;b", nil)
 	},
-	http.StatusUnauthorized: func(p *proof, op operation) *testkit.Response {
-		return p.Do(op.method, op.elsewhere(), bodyOf(op.body))
+	http.StatusUnauthorized: func(f *statusFixture, op operation) *testkit.Response {
+		return f.Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
-	http.StatusForbidden: func(p *proof, op operation) *testkit.Response {
+	http.StatusForbidden: func(f *statusFixture, op operation) *testkit.Response {
 		key := models.NewKey{Plan: "internal", Scopes: allScopesBut(op.route.Scope)}
-		if !op.scoped { // any key will do, but not from everywhere
+		if !op.scoped { // only the address can be forbidden
 			key.IPAllow = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 		}
-		return p.As(p.key(key)).Do(op.method, op.elsewhere(), bodyOf(op.body))
+		return f.As(f.key(key)).Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
-	http.StatusNotFound: func(p *proof, op operation) *testkit.Response {
-		return p.admin.Do(op.method, op.elsewhere(), bodyOf(op.body))
+	http.StatusNotFound: func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
-	http.StatusNotAcceptable: func(p *proof, op operation) *testkit.Response {
-		return p.admin.Do(op.method, p.things(op.route.Path), bodyOf(op.body), "Accept", "image/png")
+	http.StatusNotAcceptable: func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path), bodyOf(op.body), "Accept", "image/png")
 	},
-	http.StatusPreconditionFailed: func(p *proof, op operation) *testkit.Response {
-		caller := p.admin
+	http.StatusPreconditionFailed: func(f *statusFixture, op operation) *testkit.Response {
+		caller := f.admin
 		if !op.scoped {
-			caller = p.caller("internal") // what it does, it does to its own key
+			caller = f.caller("internal") // the operation changes the key of the caller
 		}
-		return caller.Do(op.method, p.things(op.route.Path), bodyOf(op.body), "If-Match", `"999999"`)
+		return caller.Do(op.method, f.resourcePath(op.route.Path), bodyOf(op.body), "If-Match", `"999999"`)
 	},
-	http.StatusRequestEntityTooLarge: func(p *proof, op operation) *testkit.Response {
-		return p.admin.Do(op.method, p.things(op.route.Path), `{"x":"`+strings.Repeat("x", 65<<10)+`"}`)
+	http.StatusRequestEntityTooLarge: func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path), `{"x":"`+strings.Repeat("x", 65<<10)+`"}`)
 	},
-	http.StatusUnsupportedMediaType: func(p *proof, op operation) *testkit.Response {
-		return p.admin.Do(op.method, p.things(op.route.Path), `{}`, "Content-Type", "text/plain")
+	http.StatusUnsupportedMediaType: func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path), `{}`, "Content-Type", "text/plain")
 	},
-	http.StatusUnprocessableEntity: func(p *proof, op operation) *testkit.Response {
+	http.StatusUnprocessableEntity: func(f *statusFixture, op operation) *testkit.Response {
 		if op.takesBody() {
-			return p.admin.Do(op.method, p.things(op.route.Path), `{"no_such_field":1}`)
+			return f.admin.Do(op.method, f.resourcePath(op.route.Path), `{"no_such_field":1}`)
 		}
-		return p.admin.Do(op.method, p.things(op.route.Path)+"?limit=0&from=yesterday", nil)
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path)+"?limit=0&from=yesterday", nil)
 	},
-	http.StatusTooManyRequests: func(p *proof, op operation) *testkit.Response {
+	http.StatusTooManyRequests: func(f *statusFixture, op operation) *testkit.Response {
 		if op.route.Cost > 0 {
-			return p.As(p.spent).Do(op.method, op.elsewhere(), bodyOf(op.body))
+			return f.As(f.spent).Do(op.method, op.unknownPath(), bodyOf(op.body))
 		}
-		return p.Do(op.method, op.elsewhere(), bodyOf(op.body), "X-API-Key", "wrong", "X-Forwarded-For", p.failing)
+		return f.Do(op.method, op.unknownPath(), bodyOf(op.body), "X-API-Key", "wrong", "X-Forwarded-For", f.blocked)
 	},
-	http.StatusInternalServerError: func(p *proof, op operation) *testkit.Response {
-		return p.operator.Do(op.method, op.elsewhere(), bodyOf(op.body))
+	http.StatusInternalServerError: func(f *statusFixture, op operation) *testkit.Response {
+		return f.noTables.Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
-	http.StatusServiceUnavailable: func(p *proof, op operation) *testkit.Response {
-		return p.nowhere.Do(op.method, op.elsewhere(), bodyOf(op.body))
+	http.StatusServiceUnavailable: func(f *statusFixture, op operation) *testkit.Response {
+		return f.offline.Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
 }
 
-// succeed does what the operation is for.
-func succeed(p *proof, op operation) *testkit.Response {
+// succeed sends a valid request.
+func succeed(f *statusFixture, op operation) *testkit.Response {
 	if !op.secured {
-		return p.Do(op.method, op.path, nil)
+		return f.Do(op.method, op.path, nil)
 	}
-	caller := p.admin
+	caller := f.admin
 	if !op.scoped {
-		caller = p.caller("internal") // what it does, it does to its own key
+		caller = f.caller("internal") // the operation changes the key of the caller
 	}
-	return caller.Do(op.method, p.things(op.route.Path), bodyOf(op.body))
+	return caller.Do(op.method, f.resourcePath(op.route.Path), bodyOf(op.body))
 }

@@ -14,46 +14,41 @@ import (
 	"ratelimiter/internal/testkit/contract"
 )
 
-// The proof: every status that the description names is what the server answers
-// for some cause, one cause a status and operation. Mostly it is the same cause
-// everywhere: 422 is an unknown field or a parameter out of its range, 404 an id
-// that there is none of, 429 a quota that is used up (where nothing is charged,
-// an address that failed too often), 503 a database that is gone before the key
-// is known, 500 tables that are missing. That no other status is answered is for
-// the client to see: it checks each answer of every test against the
-// description, header fields and body included.
+// TestDescription_statuses produces every described status of every operation, by
+// one cause each. Most causes are the same for all operations: an unknown field or
+// a parameter out of range (422), an unknown ID (404), a spent quota or a blocked
+// address (429), an unreachable database (503) and missing tables (500). Undescribed
+// statuses are detected by testkit.Client, which checks every response of all tests.
 //
-// So the table doesn't prove that each cause gets its status. Others stand with
-// what they are about: what is wrong with an input in internal/binding and
-// keys_test.go, conflicts in keys_test.go and plans_test.go, stale versions there
-// too, scopes that are missing in table_test.go, idempotency keys in
-// idempotency_test.go, entity tags in etag_test.go, policies that refuse in
-// limits_test.go, and overload in invoice_test.go.
+// Other causes are tested elsewhere: invalid input in internal/binding and
+// keys_test.go, conflicts and preconditions in keys_test.go and plans_test.go,
+// missing scopes in table_test.go, idempotency keys in idempotency_test.go, entity
+// tags in etag_test.go, refusals in limits_test.go and overload in invoice_test.go.
 
-// producer brings an operation to answer with a status.
-type producer func(p *proof, op operation) *testkit.Response
+// producer sends a request to which an operation responds with a status.
+type producer func(f *statusFixture, op operation) *testkit.Response
 
-// operation is one of the description's, as the route table has it.
+// operation is a described operation and its route.
 type operation struct {
 	id, method, path string
 	route            server.Route
 	scoped           bool   // needs a scope
 	secured          bool   // needs a key
-	body             string // a right one; "": it takes none
+	body             string // valid; "": none required
 }
 
-func TestEveryDescribedStatusIsProduced(t *testing.T) {
+func TestDescription_statuses(t *testing.T) {
 	description, err := contract.Load(docs.OpenAPI())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newProof(t)
+	f := newStatusFixture(t)
 	unused := maps.Clone(special)
 	statuses := description.Statuses()
 	cases := 0
 	for _, id := range slices.Sorted(maps.Keys(statuses)) {
 		method, path := description.Route(id)
-		op := p.operation(id, method, path)
+		op := f.operation(id, method, path)
 		for _, status := range statuses[id] {
 			name := fmt.Sprintf("%s %d", id, status)
 			produce := special[name]
@@ -62,21 +57,20 @@ func TestEveryDescribedStatusIsProduced(t *testing.T) {
 				produce = producerOf(status)
 			}
 			if produce == nil {
-				t.Errorf("%s: nothing here produces it", name)
+				t.Errorf("%s has no producer", name)
 				continue
 			}
 			cases++
-			t.Run(name, func(t *testing.T) { p.check(t, op, status, produce) })
+			t.Run(name, func(t *testing.T) { f.check(t, op, status, produce) })
 		}
 	}
 	for name := range unused {
-		t.Errorf("%s has a producer, and isn't described", name)
+		t.Errorf("%s has a producer, but isn't described", name)
 	}
 	t.Logf("%d statuses of %d operations", cases, len(statuses))
 }
 
-// producerOf is the producer of a status for any operation; nil if there is
-// none.
+// producerOf returns the generic producer of a status, or nil.
 func producerOf(status int) producer {
 	if status >= 200 && status < 300 {
 		return succeed
@@ -84,15 +78,15 @@ func producerOf(status int) producer {
 	return generic[status]
 }
 
-func (p *proof) check(t *testing.T, op operation, status int, produce producer) {
-	if answer := produce(p, op); answer.Status != status {
-		t.Errorf("answers %d: %s", answer.Status, answer.Body)
+func (f *statusFixture) check(t *testing.T, op operation, status int, produce producer) {
+	if response := produce(f, op); response.Status != status {
+		t.Errorf("got status %d; want %d: %s", response.Status, status, response.Body)
 	}
 }
 
-// operation finds an operation's line in the route table, and the body that
-// the table of accesses has for it.
-func (p *proof) operation(id, method, path string) operation {
+// operation returns a described operation with its route, and its body from
+// accessTable.
+func (f *statusFixture) operation(id, method, path string) operation {
 	op := operation{id: id, method: method, path: path}
 	for _, r := range server.Routes(server.Handlers{}) {
 		if r.Method == method && pathParameter.ReplaceAllString(r.Path, "{$1}") == path {
@@ -105,30 +99,27 @@ func (p *proof) operation(id, method, path string) operation {
 		}
 	}
 	if op.secured != strings.HasPrefix(path, "/v1/") {
-		p.t.Fatalf("%s has no line in the table of accesses", id)
+		f.t.Fatalf("%s is missing in accessTable", id)
 	}
 	return op
 }
 
-// takesBody reports whether the operation reads a body, be it optional.
+// takesBody reports whether the operation has a body, also an optional one.
 func (op operation) takesBody() bool {
 	return op.body != "" || strings.HasSuffix(op.path, "/rotate") || strings.HasSuffix(op.path, "/reset")
 }
 
-// elsewhere is the operation's path with a thing that there is none of.
-func (op operation) elsewhere() string {
+// unknownPath returns the path of the operation with an unknown ID.
+func (op operation) unknownPath() string {
 	return parameterInBraces.ReplaceAllString(op.path, "none")
 }
 
-// unusable are the examples of requests that can't succeed by themselves, with
-// what they need first.
-var unusable = map[string]string{
-	"commitLimit":  "names a reservation, which has to be made first",
-	"releaseLimit": "names a reservation, which has to be made first",
-}
+// needsReservation lists the operations whose examples need an existing
+// reservation.
+var needsReservation = []string{"commitLimit", "releaseLimit"}
 
-// Whoever tries an operation on the docs page sends its example as it stands.
-func TestEveryRequestsExampleIsAccepted(t *testing.T) {
+// Swagger UI sends the example of an operation by default.
+func TestDescription_request_examples(t *testing.T) {
 	var spec struct {
 		Paths map[string]map[string]struct {
 			OperationID string
@@ -137,25 +128,23 @@ func TestEveryRequestsExampleIsAccepted(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(docs.OpenAPI(), &spec); err != nil {
-		t.Fatal(err)
-	}
+	decodeDescription(t, &spec)
 	app := newApp(t)
-	p := &proof{testApp: app, t: t}
+	f := &statusFixture{testApp: app, t: t}
 	for path, methods := range spec.Paths {
 		for method, described := range methods {
 			example := described.RequestBody.Content["application/json"].Example
-			if described.RequestBody.Content == nil || unusable[described.OperationID] != "" {
+			if described.RequestBody.Content == nil || slices.Contains(needsReservation, described.OperationID) {
 				continue
 			}
-			op := p.operation(described.OperationID, strings.ToUpper(method), path)
-			at := app.things(op.route.Path)
-			if strings.HasPrefix(path, "/v1/admin/keys/{id}") { // an ordinary key, with policies
-				at = strings.Replace(path, "{id}", made(t, app.admin(), `{"name":"ordinary"}`).ID, 1)
+			op := f.operation(described.OperationID, strings.ToUpper(method), path)
+			at := app.resourcePath(op.route.Path)
+			if strings.HasPrefix(path, "/v1/admin/keys/{id}") { // a key with policies
+				at = strings.Replace(path, "{id}", createKey(t, app.admin(), `{"name":"key"}`).ID, 1)
 			}
-			answer := app.admin().Do(op.method, at, []byte(example))
-			if len(example) == 0 || answer.Status >= 300 {
-				t.Errorf("%s: the example %s gets %d: %s", op.id, example, answer.Status, answer.Body)
+			response := app.admin().Do(op.method, at, []byte(example))
+			if len(example) == 0 || response.Status >= 300 {
+				t.Errorf("%s: example %s: got %d: %s", op.id, example, response.Status, response.Body)
 			}
 		}
 	}

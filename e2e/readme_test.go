@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// varying is what differs from one run of the README's quickstart to the next.
-var varying = []struct{ pattern, with string }{
+// variable lists the parts of the output that differ between runs.
+var variable = []struct{ pattern, with string }{
 	{`(?m)^(X-Request-Id|Date|Content-Length|Etag): .*$`, "$1: *"},
 	{`;t=\d+`, ";t=*"},
 	{`"updated_at":"[^"]*Z"`, `"updated_at":"*"`},
@@ -22,18 +22,19 @@ var varying = []struct{ pattern, with string }{
 	{`rl_live_[^"]*`, "rl_live_*"},
 }
 
-func withoutVarying(s string) string {
+// normalize replaces the variable parts of an output.
+func normalize(s string) string {
 	s = strings.TrimSpace(strings.ReplaceAll(s, "\r", ""))
-	for _, v := range varying {
+	for _, v := range variable {
 		s = regexp.MustCompile(v.pattern).ReplaceAllString(s, v.with)
 	}
 	return s
 }
 
-// step is one command of a transcript and what it prints.
+// step is a command of a transcript and its output.
 type step struct{ command, output string }
 
-// transcript returns the steps of the README's console blocks.
+// transcript returns the steps of the console blocks of the README.
 func transcript(t *testing.T) []step {
 	t.Helper()
 	data, err := os.ReadFile("../README.md")
@@ -50,12 +51,10 @@ func transcript(t *testing.T) []step {
 	return steps
 }
 
-// The quickstart of the README is what happens, to the letter but for times
-// and random ids.
-func TestTheReadmesQuickstartIsWhatHappens(t *testing.T) {
+func TestREADME_quickstart(t *testing.T) {
 	recipe, err := exec.Command("make", "-C", "..", "--dry-run", "run").Output()
 	if err != nil || !strings.Contains(string(recipe), "bin/ratelimiter serve --dev") {
-		t.Fatalf("make run does not start the server in dev mode: %v\n%s", err, recipe)
+		t.Fatalf("make run doesn't start the server in dev mode: %v\n%s", err, recipe)
 	}
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+filepath.Join(dir, ".data"))
@@ -71,30 +70,29 @@ func TestTheReadmesQuickstartIsWhatHappens(t *testing.T) {
 	}
 	steps := transcript(t)
 	if len(steps) < 3 {
-		t.Fatalf("the README's transcript has %d steps", len(steps))
+		t.Fatalf("got a transcript of %d steps; want at least 3", len(steps))
 	}
-	before := "set -e\n"
+	setup := "set -e\n"
 	for _, s := range steps {
 		run := strings.ReplaceAll(s.command, "localhost:8080", strings.TrimPrefix(server.Base(), "http://"))
-		shell := exec.Command("bash", "-c", before+run)
+		shell := exec.Command("bash", "-c", setup+run)
 		shell.Dir = dir
 		shell.Env = append(os.Environ(), "DATA_DIR="+filepath.Join(dir, ".data"))
 		output, err := shell.CombinedOutput()
 		if err != nil {
 			t.Fatalf("$ %s\n%v\n%s", run, err, output)
 		}
-		if got, want := withoutVarying(string(output)), withoutVarying(s.output); got != want {
-			t.Errorf("$ %s\nprints\n%s\nthe README says\n%s", run, got, want)
+		if got, want := normalize(string(output)), normalize(s.output); got != want {
+			t.Errorf("$ %s\ngot\n%s\nwant\n%s", run, got, want)
 		}
 		if strings.HasPrefix(s.command, "KEY=") {
-			before += run + "\n"
+			setup += run + "\n"
 		}
 	}
 }
 
-// The worked timeline of the README: each row as it stands there, filled with
-// what happens.
-func TestTheReadmesTimelineIsWhatHappens(t *testing.T) {
+// Each row of the timeline in the README must match the responses.
+func TestREADME_timeline(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -102,44 +100,44 @@ func TestTheReadmesTimelineIsWhatHappens(t *testing.T) {
 	app := newApp(t)
 	caller := app.caller("free")
 	remaining := regexp.MustCompile(`"burst";r=(\d+);t=\d+, "minute";r=(\d+);`)
-	send := func(n int, every time.Duration) (passed, refused int, burst, minute string) {
+	send := func(n int, every time.Duration) (allowed, refused int, burst, minute string) {
 		for range n {
-			answer := caller.Get("/v1/products/prd_0y5apuf8zs")
-			if answer.Status == http.StatusOK {
-				passed++
+			response := caller.Get("/v1/products/prd_0y5apuf8zs")
+			if response.Status == http.StatusOK {
+				allowed++
 			} else {
-				answer.Want(http.StatusTooManyRequests)
+				response.Want(http.StatusTooManyRequests)
 				refused++
 			}
-			left := remaining.FindStringSubmatch(answer.Header.Get("RateLimit"))
+			left := remaining.FindStringSubmatch(response.Header.Get("RateLimit"))
 			burst, minute = left[1], left[2]
 			app.clock.Advance(every)
 		}
-		return passed, refused, burst, minute
+		return allowed, refused, burst, minute
 	}
-	says := func(format string, values ...any) {
+	wantRow := func(format string, values ...any) {
 		t.Helper()
 		if row := fmt.Sprintf(format, values...); !strings.Contains(string(readme), row) {
-			t.Errorf("what happens is %q; the README has no such row", row)
+			t.Errorf("the README has no row %q", row)
 		}
 	}
-	passed, _, burst, minute := send(20, 0)
-	says("| 0.0 s | 20 at once | %d × 200 | %s of 20 | %s of 300 |", passed, burst, minute)
+	allowed, _, burst, minute := send(20, 0)
+	wantRow("| 0.0 s | 20 at once | %d × 200 | %s of 20 | %s of 300 |", allowed, burst, minute)
 	_, refused, burst, minute := send(1, 0)
-	says("| 0.0 s | %d more | 429, `retry_after` 0.1 | %s | %s |", refused, burst, minute)
+	wantRow("| 0.0 s | %d more | 429, `retry_after` 0.1 | %s | %s |", refused, burst, minute)
 	app.clock.Advance(100 * time.Millisecond)
-	passed, _, burst, minute = send(1, 0)
-	says("| 0.1 s | %d | 200 | %s | %s |", passed, burst, minute)
+	allowed, _, burst, minute = send(1, 0)
+	wantRow("| 0.1 s | %d | 200 | %s | %s |", allowed, burst, minute)
 	app.clock.Advance(2 * time.Second)
 	limits := string(caller.Get("/v1/me/limits").Want(http.StatusOK).Body)
-	says("| 2.1 s | none | | %d | %d |", number(t, limits, "burst"), number(t, limits, "minute"))
+	wantRow("| 2.1 s | none | | %d | %d |", remainingOf(t, limits, "burst"), remainingOf(t, limits, "minute"))
 	app.clock.Advance(27900 * time.Millisecond)
-	passed, refused, burst, minute = send(290, 100*time.Millisecond)
-	says("| 30 s | 290, at 10 a second | %d × 200, %d × 429 | %s | %s |", passed, refused, burst, minute)
+	allowed, refused, burst, minute = send(290, 100*time.Millisecond)
+	wantRow("| 30 s | 290, at 10 a second | %d × 200, %d × 429 | %s | %s |", allowed, refused, burst, minute)
 }
 
-// number is what remains of a policy in a Limits answer.
-func number(t *testing.T, limits, policy string) int {
+// remainingOf returns the remaining units of a policy in a response with limits.
+func remainingOf(t *testing.T, limits, policy string) int {
 	t.Helper()
 	found := regexp.MustCompile(`"policy":"` + policy + `".*?"remaining":(\d+)`).FindStringSubmatch(limits)
 	if found == nil {
@@ -152,8 +150,7 @@ func number(t *testing.T, limits, policy string) int {
 	return n
 }
 
-// Links within the repository lead somewhere.
-func TestLinksInTheDocumentationLeadSomewhere(t *testing.T) {
+func TestDocumentation_links(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -171,11 +168,11 @@ func TestLinksInTheDocumentationLeadSomewhere(t *testing.T) {
 		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)[^):]*\)`).FindAllStringSubmatch(string(text), -1) {
 			checked++
 			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link[1])); err != nil {
-				t.Errorf("%s links to %s, which isn't there", page, link[1])
+				t.Errorf("%s links to %s, which doesn't exist", page, link[1])
 			}
 		}
 	}
 	if checked == 0 {
-		t.Error("no link was found")
+		t.Error("got no links")
 	}
 }

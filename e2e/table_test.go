@@ -8,47 +8,46 @@ import (
 	"testing"
 	"time"
 
-	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/server"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
-// access is what each kind of key gets from one route: without a key, with one
-// that lacks the route's scope, with the right scope but of another owner than
-// the thing's, revoked, expired, and with admin.
+// access has the statuses of one route for each kind of key: none, without the
+// scope of the route, with the scope but of another owner than the resource,
+// revoked, expired, and with the scope admin.
 type access struct {
-	route                                            string       // method and path of the route table
-	scope                                            models.Scope // what it asks for; empty: any key will do
+	route                                            string       // method and path
+	scope                                            models.Scope // required scope; empty: none
 	body                                             string
 	none, wrongScope, other, revoked, expired, admin int
 }
 
-// accessTable has a line for every route. What a path names is made anew for
-// every call, and belongs to an owner that no caller is.
+// accessTable has an entry for every route. Each request gets a new resource, of an
+// owner that differs from all callers.
 var accessTable = []access{
 	{"GET /v1/products", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/products/:id", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
 
 	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
-	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // admin sees no orders of others either
+	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // also hidden from admin
 	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
 
-	// What is counted belongs to the caller's owner; another's reservation isn't there.
+	// Counters and reservations belong to the owner of the key.
 	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
 	{"POST /v1/limits/reserve", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},
 	{"POST /v1/limits/commit", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers","cost":1}`, 401, 403, 404, 401, 401, 404},
 	{"POST /v1/limits/release", models.ScopeLimitsCheck, `{"reservation":"rsv_anothers"}`, 401, 403, 404, 401, 401, 404},
 
-	// These are about the key itself: no scope is wrong.
+	// These concern the presented key and need no scope.
 	{"GET /v1/me", "", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/limits", "", "", 401, 200, 200, 401, 401, 200},
 	{"POST /v1/me/rotate", "", "", 401, 201, 201, 401, 401, 201},
 	{"GET /v1/me/usage", "", "", 401, 200, 200, 401, 401, 200},
 	{"GET /v1/me/refusals", "", "", 401, 200, 200, 401, 401, 200},
 
-	// Operators see every owner's keys; to touch one they need all its scopes.
+	// Operators see the keys of all owners; to change one they need all its scopes.
 	{"GET /v1/admin/keys", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
 	{"POST /v1/admin/keys", models.ScopeAdminKeys, `{"name":"x"}`, 401, 403, 403, 401, 401, 201},
 	{"GET /v1/admin/keys/:id", models.ScopeAdminKeys, "", 401, 403, 200, 401, 401, 200},
@@ -72,9 +71,9 @@ var accessTable = []access{
 	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
 }
 
-// things makes what a path names anew, of an owner of its own, and returns the
-// path to it.
-func (a *testApp) things(path string) string {
+// resourcePath creates the resource that a route needs, with a new owner, and
+// returns its path.
+func (a *testApp) resourcePath(path string) string {
 	a.t.Helper()
 	owner := fmt.Sprintf("owner%d", time.Now().UnixNano())
 	switch {
@@ -82,15 +81,10 @@ func (a *testApp) things(path string) string {
 		return strings.Replace(path, ":id", "prd_0y5apuf8zs", 1)
 	case strings.HasPrefix(path, "/v1/orders/:id"):
 		var order models.Order
-		a.As(a.key(models.NewKey{Plan: "internal", Owner: owner})).
-			Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&order)
+		a.of(owner).Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&order)
 		return strings.Replace(path, ":id", order.ID, 1)
 	case strings.HasPrefix(path, "/v1/admin/keys/:id"):
-		id, err := apikeys.ParseID(a.key(models.NewKey{Plan: "internal", Owner: owner}))
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		return strings.Replace(path, ":id", id, 1)
+		return strings.Replace(path, ":id", idOf(a.key(models.NewKey{Plan: "internal", Owner: owner})), 1)
 	case strings.HasPrefix(path, "/v1/admin/plans/:name"):
 		a.exec(`INSERT INTO plans (name, policies) VALUES ('table', '[]') ON CONFLICT DO NOTHING`)
 		return strings.Replace(path, ":name", "table", 1)
@@ -99,30 +93,31 @@ func (a *testApp) things(path string) string {
 	}
 }
 
+// order1 is the body of an order of one product.
 const order1 = `{"items":[{"product_id":"prd_0y5apuf8zs","quantity":1}],"email":"a@example.com","payment_token":"t"}`
 
-func TestEveryRouteGivesEveryKindOfKeyWhatItMay(t *testing.T) {
+func TestRoutes_access(t *testing.T) {
 	lines := map[string]access{}
 	for _, line := range accessTable {
 		lines[line.route] = line
 	}
 	app := newApp(t)
-	app.admin() // one that isn't asked anything: the last admin key would have to stay
+	app.admin() // the last admin key can't be changed
 	for _, r := range keyRoutes() {
 		name := r.Method + " " + r.Path
-		line, there := lines[name]
-		if !there {
-			t.Errorf("%s has no line in the table of this test", name)
+		line, ok := lines[name]
+		if !ok {
+			t.Errorf("%s is missing in accessTable", name)
 			continue
 		}
 		delete(lines, name)
 		if r.Scope != line.scope {
-			t.Errorf("%s needs the scope %q; want %q", name, r.Scope, line.scope)
+			t.Errorf("%s: got scope %q; want %q", name, r.Scope, line.scope)
 		}
 		t.Run(name, func(t *testing.T) { app.checkAccess(t, r, line) })
 	}
 	for name := range lines {
-		t.Errorf("%s has a line in the table of this test, and is no route", name)
+		t.Errorf("%s is in accessTable, but isn't a route", name)
 	}
 }
 
@@ -155,15 +150,15 @@ func (a *testApp) checkAccess(t *testing.T, r server.Route, line access) {
 		{"an expired key", key(models.NewKey{Scopes: scopes, ExpiresAt: &past}), line.expired},
 		{"an admin key", key(models.NewKey{Admin: true}), line.admin},
 	} {
-		answer := kind.caller.Do(r.Method, a.things(r.Path), bodyOf(line.body))
-		if answer.Status != kind.want {
-			t.Errorf("%s gets %d; want %d: %s", kind.name, answer.Status, kind.want, answer.Body)
+		response := kind.caller.Do(r.Method, a.resourcePath(r.Path), bodyOf(line.body))
+		if response.Status != kind.want {
+			t.Errorf("%s: got %d; want %d: %s", kind.name, response.Status, kind.want, response.Body)
 		}
-		a.clock.Advance(time.Minute) // what failed is forgotten, so that no address is shut out
+		a.clock.Advance(time.Minute) // resets the failure limiter
 	}
 }
 
-// allScopesBut is every scope except one, and except admin, which includes it.
+// allScopesBut returns all scopes except scope and admin, which includes it.
 func allScopesBut(scope models.Scope) []models.Scope {
 	var rest []models.Scope
 	for _, s := range models.AllScopes() {

@@ -11,13 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/testkit"
-	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
-type usageAnswer struct {
+type usageResponse struct {
 	Bucket string `json:"bucket"`
 	Data   []struct {
 		Start                            time.Time `json:"start"`
@@ -25,8 +23,8 @@ type usageAnswer struct {
 	} `json:"data"`
 }
 
-// total adds the buckets up.
-func (u usageAnswer) total() [4]int64 {
+// total returns the sums of requests, allowed, refused and cost.
+func (u usageResponse) total() [4]int64 {
 	var sum [4]int64
 	for _, b := range u.Data {
 		sum[0] += b.Requests
@@ -37,38 +35,37 @@ func (u usageAnswer) total() [4]int64 {
 	return sum
 }
 
-type refusalsAnswer struct {
+type refusalsResponse struct {
 	Data []struct {
-		RequestID        string        `json:"request_id"`
-		At               time.Time     `json:"at"`
-		Route            string        `json:"route"`
-		ViolatedPolicies []string      `json:"violated_policies"`
-		Limits           []limitAnswer `json:"limits"`
+		RequestID        string       `json:"request_id"`
+		At               time.Time    `json:"at"`
+		Route            string       `json:"route"`
+		ViolatedPolicies []string     `json:"violated_policies"`
+		Limits           []limitState `json:"limits"`
 	} `json:"data"`
 	NextCursor *string `json:"next_cursor"`
 }
 
-// awaitUsage reads a key's usage until requests are in it. That takes a second
-// and a flush; the deadline leaves room for a machine that is busy with other
-// tests.
-func awaitUsage(t *testing.T, caller *testkit.Client, path string, requests int64) usageAnswer {
+// awaitUsage polls the usage until it has this number of requests, which takes a
+// second and a flush.
+func awaitUsage(t *testing.T, caller *testkit.Client, path string, requests int64) usageResponse {
 	t.Helper()
 	begin := time.Now()
 	for {
-		var answer usageAnswer
-		caller.Get(path).Want(http.StatusOK).JSON(&answer)
-		if answer.total()[0] == requests {
+		var response usageResponse
+		caller.Get(path).Want(http.StatusOK).JSON(&response)
+		if response.total()[0] == requests {
 			t.Logf("visible after %s", time.Since(begin))
-			return answer
+			return response
 		}
 		if time.Since(begin) > 20*time.Second {
-			t.Fatalf("after 20 s %d requests are in the usage; want %d", answer.total()[0], requests)
+			t.Fatalf("got %d requests after 20 s; want %d", response.total()[0], requests)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func TestACallerSeesWhatItUsed(t *testing.T) {
+func TestUsage(t *testing.T) {
 	app := newApp(t)
 	app.plan("ten", `[{"name":"ten","algorithm":"fixed_window","limit":10,"period":"1h"},
 		{"name":"four","algorithm":"fixed_window","limit":4,"period":"1h","mode":"shadow"}]`)
@@ -82,7 +79,7 @@ func TestACallerSeesWhatItUsed(t *testing.T) {
 	caller.Get("/v1/products").Want(http.StatusInternalServerError)
 	app.exec(`ALTER TABLE hidden RENAME TO products`)
 	for range 5 {
-		caller.Get("/v1/me").Want(http.StatusOK) // costs nothing, and isn't counted
+		caller.Get("/v1/me").Want(http.StatusOK) // not counted
 		caller.Get("/v1/nothing").Want(http.StatusNotFound)
 	}
 	for _, bucket := range []string{"", "minute", "hour", "day"} {
@@ -90,59 +87,56 @@ func TestACallerSeesWhatItUsed(t *testing.T) {
 		if bucket != "" {
 			path += "?bucket=" + bucket
 		}
-		answer := awaitUsage(t, caller, path, 5)
-		if want := [4]int64{5, 4, 1, 1 + 1 + 5}; answer.total() != want || bucket != "" && answer.Bucket != bucket {
-			t.Errorf("by %s: %v; want %v", answer.Bucket, answer.total(), want)
+		response := awaitUsage(t, caller, path, 5)
+		if want := [4]int64{5, 4, 1, 1 + 1 + 5}; response.total() != want || bucket != "" && response.Bucket != bucket {
+			t.Errorf("bucket %s: got %v; want %v", response.Bucket, response.total(), want)
 		}
 	}
 	if got := awaitUsage(t, caller, "/v1/me/usage?group=orders:write", 2).total(); got != [4]int64{2, 1, 1, 5} {
-		t.Errorf("orders: %v", got)
+		t.Errorf("orders: got %v", got)
 	}
 	if err := app.app.FlushUsage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := awaitUsage(t, caller, "/v1/me/usage?policy=four", 5).total(); got[2] != 2 { // the orders
-		t.Errorf("the shadow policy: %v", got)
+	if got := awaitUsage(t, caller, "/v1/me/usage?policy=four", 5).total(); got[2] != 2 {
+		t.Errorf("shadow policy: got %v; want the 2 orders refused", got)
 	}
-	id, err := apikeys.ParseID(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := idOf(text)
 	admin := app.admin(models.ScopeAdminKeys)
 	if got := awaitUsage(t, admin, "/v1/admin/keys/"+id+"/usage", 5); got.Bucket != "hour" {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v", got)
 	}
 	admin.Get("/v1/admin/keys/none/usage").Want(http.StatusNotFound)
-	var own usageAnswer
+	var own usageResponse
 	admin.Get("/v1/me/usage").Want(http.StatusOK).JSON(&own)
 	if len(own.Data) != 0 {
-		t.Errorf("an operator's routes cost nothing: %+v", own)
+		t.Errorf("got usage %+v of an operator; want none", own)
 	}
 	var key struct {
 		LastUsedAt *time.Time `json:"last_used_at"`
 	}
 	if err := app.db.QueryRow(t.Context(), `SELECT last_used_at FROM api_keys WHERE id = $1`, id).Scan(&key.LastUsedAt); err != nil || key.LastUsedAt == nil {
-		t.Errorf("last used at %v: %v", key.LastUsedAt, err)
+		t.Errorf("got last_used_at %v, error %v", key.LastUsedAt, err)
 	}
 }
 
-func TestTheTotalsEqualWhatWasSentAfterAnOrderlyStop(t *testing.T) {
+func TestUsage_flushed_on_shutdown(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for this server")
 	app := newApp(t, onDatabase(address))
 	keys := []string{readDevKeys(t, dir).Demo, readDevKeys(t, dir).Admin}
 	var mu sync.Mutex
-	var passed, refused int64
+	var allowed, refused int64
 	var calls sync.WaitGroup
 	for i := range 200 {
 		calls.Go(func() {
-			answer := server.As(keys[i%len(keys)]).Get("/v1/products")
+			response := server.As(keys[i%len(keys)]).Get("/v1/products")
 			mu.Lock()
 			defer mu.Unlock()
-			switch answer.Status {
+			switch response.Status {
 			case http.StatusOK:
-				passed++
+				allowed++
 			case http.StatusTooManyRequests:
 				refused++
 			}
@@ -150,18 +144,18 @@ func TestTheTotalsEqualWhatWasSentAfterAnOrderlyStop(t *testing.T) {
 	}
 	calls.Wait()
 	if code := server.end(syscall.SIGTERM); code != 0 {
-		t.Fatalf("exit code %d\n%s", code, server.stderr)
+		t.Fatalf("got exit code %d; want 0\n%s", code, server.stderr)
 	}
-	var requests, notAllowed, cost int64
-	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests), sum(refused), sum(cost) FROM usage_days`).Scan(&requests, &notAllowed, &cost); err != nil {
+	var requests, refusedUsage, cost int64
+	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests), sum(refused), sum(cost) FROM usage_days`).Scan(&requests, &refusedUsage, &cost); err != nil {
 		t.Fatal(err)
 	}
-	if passed+refused != 200 || requests != 200 || notAllowed != refused || cost != passed {
-		t.Errorf("%d were allowed and %d refused; the usage has %d requests, %d refused, cost %d", passed, refused, requests, notAllowed, cost)
+	if allowed+refused != 200 || requests != 200 || refusedUsage != refused || cost != allowed {
+		t.Errorf("sent %d allowed and %d refused; got usage of %d requests, %d refused, cost %d", allowed, refused, requests, refusedUsage, cost)
 	}
 }
 
-func TestARefusalSaysWhichPolicyRefusedAndWhereEachStood(t *testing.T) {
+func TestRefusals(t *testing.T) {
 	app := newApp(t)
 	app.plan("two", `[{"name":"two","algorithm":"fixed_window","limit":2,"period":"1h"},
 		{"name":"many","algorithm":"fixed_window","limit":100,"period":"1h"},
@@ -174,50 +168,50 @@ func TestARefusalSaysWhichPolicyRefusedAndWhereEachStood(t *testing.T) {
 	if err := app.app.FlushUsage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var answer refusalsAnswer
-	caller.Get("/v1/me/refusals?request_id=why").Want(http.StatusOK).JSON(&answer)
-	if len(answer.Data) != 1 || answer.NextCursor != nil {
-		t.Fatalf("%+v", answer)
+	var response refusalsResponse
+	caller.Get("/v1/me/refusals?request_id=why").Want(http.StatusOK).JSON(&response)
+	if len(response.Data) != 1 || response.NextCursor != nil {
+		t.Fatalf("got %+v; want one refusal", response)
 	}
-	got := answer.Data[0]
+	got := response.Data[0]
 	if got.RequestID != "why" || got.Route != "POST /v1/orders" || strings.Join(got.ViolatedPolicies, ",") != "two" || time.Since(got.At).Abs() > time.Minute {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v", got)
 	}
 	var seen []string
 	for _, l := range got.Limits {
 		seen = append(seen, fmt.Sprintf("%s %s %d/%d", l.Policy, l.Mode, l.Remaining, l.Limit))
 	}
 	if strings.Join(seen, ", ") != "two enforce 0/2, many enforce 98/100, one shadow 0/1" {
-		t.Errorf("limits then: %v", seen)
+		t.Errorf("got limits %v", seen)
 	}
-	var all refusalsAnswer
+	var all refusalsResponse
 	caller.Get("/v1/me/refusals").Want(http.StatusOK).JSON(&all)
 	if len(all.Data) != 2 || all.Data[1].RequestID != "shadowed" || len(all.Data[1].ViolatedPolicies) != 0 {
-		t.Errorf("all: %+v", all.Data)
+		t.Errorf("got all %+v", all.Data)
 	}
-	var page refusalsAnswer
+	var page refusalsResponse
 	caller.Get("/v1/me/refusals?limit=1").Want(http.StatusOK).JSON(&page)
 	caller.Get("/v1/me/refusals?limit=1&cursor=" + *page.NextCursor).Want(http.StatusOK).JSON(&page)
 	if len(page.Data) != 1 || page.Data[0].RequestID != "shadowed" || page.NextCursor != nil {
-		t.Errorf("second page: %+v", page)
+		t.Errorf("got second page %+v", page)
 	}
 
-	id, _ := apikeys.ParseID(text)
+	id := idOf(text)
 	admin := app.admin(models.ScopeAdminKeys)
-	var theirs refusalsAnswer
+	var theirs refusalsResponse
 	admin.Get("/v1/admin/keys/" + id + "/refusals").Want(http.StatusOK).JSON(&theirs)
 	if len(theirs.Data) != 2 {
-		t.Errorf("the operator sees %+v", theirs.Data)
+		t.Errorf("operator: got %+v; want 2 refusals", theirs.Data)
 	}
 	admin.Get("/v1/admin/keys/none/refusals").Want(http.StatusNotFound)
-	var mine refusalsAnswer
+	var mine refusalsResponse
 	app.caller("two").Get("/v1/me/refusals").Want(http.StatusOK).JSON(&mine)
 	if len(mine.Data) != 0 {
-		t.Errorf("another key sees %+v", mine.Data)
+		t.Errorf("other key: got %+v; want none", mine.Data)
 	}
 }
 
-func TestAnOperatorCanAskWhatAQuotaWouldHaveDone(t *testing.T) {
+func TestSimulation(t *testing.T) {
 	app := newApp(t)
 	app.plan("ten", `[{"name":"ten","algorithm":"fixed_window","limit":10,"period":"7d"}]`)
 	text := app.key(models.NewKey{Plan: "ten"})
@@ -227,7 +221,7 @@ func TestAnOperatorCanAskWhatAQuotaWouldHaveDone(t *testing.T) {
 	if err := app.app.FlushUsage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	id, _ := apikeys.ParseID(text)
+	id := idOf(text)
 	path := "/v1/admin/keys/" + id + "/simulate"
 	type simulation struct {
 		Requests       int64            `json:"requests"`
@@ -247,26 +241,17 @@ func TestAnOperatorCanAskWhatAQuotaWouldHaveDone(t *testing.T) {
 		admin.Post(path, fmt.Sprintf(`{"policies":[{"name":"ten","algorithm":"fixed_window","limit":%d,"period":"7d"}]}`, limit)).Want(http.StatusOK).JSON(&got)
 		if got.Requests != 15 || got.WouldRefuse != refused || got.ByPolicy["ten"] != refused || (got.FirstRefusalAt == nil) != (refused == 0) ||
 			got.Resolution != "1s" || len(got.Timeline) == 0 {
-			t.Errorf("with a limit of %d: %+v", limit, got)
+			t.Errorf("limit %d: got %+v", limit, got)
 		}
 	}
 	admin.Post("/v1/admin/keys/none/simulate", `{"policies":[]}`).Want(http.StatusNotFound)
 	app.caller("ten").Post(path, `{"policies":[]}`).Want(http.StatusForbidden)
 }
 
-func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
+func TestUsage_faults(t *testing.T) {
 	app := newApp(t)
 	caller, admin := app.caller("internal"), app.admin(models.ScopeAdminKeys)
-	id, _ := apikeys.ParseID(app.key(models.NewKey{}))
-	faults := func(answer *testkit.Response) string {
-		var problem middleware.Problem
-		answer.Want(http.StatusUnprocessableEntity).JSON(&problem)
-		var got []string
-		for _, f := range problem.Errors {
-			got = append(got, f.Pointer+":"+f.Code)
-		}
-		return strings.Join(got, " ")
-	}
+	id := idOf(app.key(models.NewKey{}))
 	for query, want := range map[string]string{
 		"bucket=week&from=yesterday&group=x":                                   "from:time bucket:enum group:enum",
 		"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z":                    "from:range",
@@ -274,16 +259,13 @@ func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
 		"policy=" + strings.Repeat("x", 201):                                   "policy:max_length",
 		"to=" + url.QueryEscape(time.Now().Add(time.Hour).Format(time.RFC822)): "to:time",
 	} {
-		if got := faults(caller.Get("/v1/me/usage?" + query)); got != want {
-			t.Errorf("%s: %s; want %s", query, got, want)
+		if got := faultsOf(caller.Get("/v1/me/usage?" + query)); got != want {
+			t.Errorf("%s: got %s; want %s", query, got, want)
 		}
 	}
-	for query, want := range map[string]string{
-		"limit=0&cursor=x&request_id=" + strings.Repeat("x", 201): "limit:min cursor:cursor request_id:max_length",
-	} {
-		if got := faults(caller.Get("/v1/me/refusals?" + query)); got != want {
-			t.Errorf("%s: %s; want %s", query, got, want)
-		}
+	query := "?limit=0&cursor=x&request_id=" + strings.Repeat("x", 201)
+	if got, want := faultsOf(caller.Get("/v1/me/refusals"+query)), "limit:min cursor:cursor request_id:max_length"; got != want {
+		t.Errorf("%s: got %s; want %s", query, got, want)
 	}
 	hour := func(n int) string { return time.Now().Add(time.Duration(n) * time.Hour).UTC().Format(time.RFC3339) }
 	for body, want := range map[string]string{
@@ -295,18 +277,17 @@ func TestWhatIsWrongWithAQuestionAboutUsageIsTold(t *testing.T) {
 		`{"policies":[{"name":"p","algorithm":"concurrency","limit":1}]}`:                                            "/policies/0/algorithm:not_recorded",
 		`{"policies":[{"name":"p","algorithm":"fixed_window","limit":1,"period":"1m","group":"nobody"}],"days":"7"}`: "/policies/0/group:enum /days:unknown",
 	} {
-		if got := faults(admin.Post("/v1/admin/keys/"+id+"/simulate", body)); got != want {
-			t.Errorf("%s: %s; want %s", body, got, want)
+		if got := faultsOf(admin.Post("/v1/admin/keys/"+id+"/simulate", body)); got != want {
+			t.Errorf("%s: got %s; want %s", body, got, want)
 		}
 	}
 }
 
-// A SIGKILL loses what wasn't flushed yet, which is about a second of requests,
-// and nothing that was visible before.
-func TestAKilledServerLosesNoUsageThatWasVisible(t *testing.T) {
+// A SIGKILL loses only the usage that isn't flushed yet, about one second.
+func TestUsage_killed_server_keeps_visible(t *testing.T) {
 	address, dir := testkit.DatabaseURL(t), t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for this server")
-	key := readDevKeys(t, dir).Admin // whose plan refuses nothing
+	key := readDevKeys(t, dir).Admin // its plan has no limits
 	const first = 200
 	for range first {
 		server.As(key).Get("/v1/products").Want(http.StatusOK)
@@ -327,13 +308,13 @@ func TestAKilledServerLosesNoUsageThatWasVisible(t *testing.T) {
 	server.end(syscall.SIGKILL)
 
 	app := newApp(t, onDatabase(address))
-	var counted int64
-	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests) FROM usage_days`).Scan(&counted); err != nil {
+	var stored int64
+	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests) FROM usage_days`).Scan(&stored); err != nil {
 		t.Fatal(err)
 	}
-	lost := first + sent.Load() - counted
-	t.Logf("of %d requests in 2 s a SIGKILL lost %d: what came in %.2f s", sent.Load(), lost, 2*float64(lost)/float64(sent.Load()))
-	if lost < 0 || counted < first {
-		t.Errorf("%d requests are counted of %d, of which %d were visible", counted, first+sent.Load(), first)
+	lost := first + sent.Load() - stored
+	t.Logf("SIGKILL lost %[2]d of %[1]d requests in 2 s: those of %[3].2f s", sent.Load(), lost, 2*float64(lost)/float64(sent.Load()))
+	if lost < 0 || stored < first {
+		t.Errorf("got %d requests of %d, of which %d were visible before", stored, first+sent.Load(), first)
 	}
 }

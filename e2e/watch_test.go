@@ -19,20 +19,20 @@ import (
 	"ratelimiter/models"
 )
 
-// The bounds that the design publishes.
+// Documented bounds of the propagation time.
 const (
-	boundHeard = 2 * time.Second  // with notifications
-	boundLost  = 10 * time.Second // without them
+	boundNotified = 2 * time.Second  // with notifications
+	boundPolling  = 10 * time.Second // without notifications
 )
 
-// twoApps are two instances on one database, which watch for changes.
+// twoApps returns two instances on one database that follow its changes.
 func twoApps(t *testing.T, options ...appOption) [2]*testApp {
 	t.Helper()
 	options = append(options, onDatabase(testkit.DatabaseURL(t)), watching())
 	return [2]*testApp{newApp(t, options...), newApp(t, options...)}
 }
 
-// propagation is how long changes took until they were in force.
+// propagation collects the propagation times of changes.
 type propagation struct {
 	mu    sync.Mutex
 	times []time.Duration
@@ -44,35 +44,36 @@ func (p *propagation) add(d time.Duration) {
 	p.times = append(p.times, d)
 }
 
-// within fails the test if a change took longer than bound, or if there are not
-// as many as wanted, and logs p50 and max.
+// within fails the test unless there are exactly want times, all within bound. It
+// logs p50 and max.
 func (p *propagation) within(t *testing.T, what string, want int, bound time.Duration) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	slices.Sort(p.times)
 	if len(p.times) != want {
-		t.Fatalf("%s: %d of %d are in force", what, len(p.times), want)
+		t.Fatalf("%s: got %d of %d in force", what, len(p.times), want)
 	}
-	p50, longest := p.times[len(p.times)/2], p.times[len(p.times)-1]
-	t.Logf("%s: %d in force after p50 %s, max %s", what, len(p.times), p50.Round(100*time.Microsecond), longest.Round(100*time.Microsecond))
-	if longest > bound {
-		t.Errorf("%s: the slowest took %s; the bound is %s", what, longest, bound)
+	p50, slowest := p.times[len(p.times)/2], p.times[len(p.times)-1]
+	t.Logf("%s: %d in force after p50 %s, max %s", what, len(p.times), p50.Round(100*time.Microsecond), slowest.Round(100*time.Microsecond))
+	if slowest > bound {
+		t.Errorf("%s: slowest took %s; want at most %s", what, slowest, bound)
 	}
 }
 
-// until polls until happened, and gives up after a while.
-func until(happened func() bool) bool {
-	for deadline := time.Now().Add(boundLost + 2*time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if happened() {
+// poll polls a condition and reports whether it held within boundPolling and two
+// seconds.
+func poll(holds func() bool) bool {
+	for deadline := time.Now().Add(boundPolling + 2*time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if holds() {
 			return true
 		}
 	}
 	return false
 }
 
-// status is what the app answers a key. An address that failed too often is
-// forgiven, for it is that of all these tests' callers.
+// status returns the status of a request with key. It resets the failure limiter
+// if that blocks the address, which all requests share.
 func (a *testApp) status(key string) int {
 	status := a.As(key).Get("/v1/products/prd_none").Status
 	if status == http.StatusTooManyRequests {
@@ -81,8 +82,7 @@ func (a *testApp) status(key string) int {
 	return status
 }
 
-// revoke revokes keys through the admin's app, a few at once, and measures as
-// changeAll does.
+// revoke revokes keys and measures the propagation like changeAll.
 func revoke(admin *testkit.Client, keys []string, apps ...*testApp) *propagation {
 	return changeAll(keys, apps, func(key string) {
 		admin.Post("/v1/admin/keys/"+idOf(key)+"/revoke", nil).Want(http.StatusOK)
@@ -91,20 +91,20 @@ func revoke(admin *testkit.Client, keys []string, apps ...*testApp) *propagation
 
 func isRevoked(app *testApp, key string) bool { return app.status(key) == http.StatusUnauthorized }
 
-// changeAll changes keys, a few at once, and measures from before each change is
-// made until it is in force with every app, the slowest.
+// changeAll changes keys concurrently. It measures the time from before each change
+// until it is in force on every app.
 func changeAll(keys []string, apps []*testApp, change func(key string), inForce func(app *testApp, key string) bool) *propagation {
-	const atOnce = 8
+	const concurrency = 8
 	measured := &propagation{}
 	work := make(chan string)
 	var workers sync.WaitGroup
-	for range atOnce {
+	for range concurrency {
 		workers.Go(func() {
 			for key := range work {
 				changedAt := time.Now()
 				change(key)
 				if !slices.ContainsFunc(apps, func(app *testApp) bool {
-					return !until(func() bool { return inForce(app, key) })
+					return !poll(func() bool { return inForce(app, key) })
 				}) {
 					measured.add(time.Since(changedAt))
 				}
@@ -119,8 +119,7 @@ func changeAll(keys []string, apps []*testApp, change func(key string), inForce 
 	return measured
 }
 
-// warmKeys makes keys that every app has in memory, and not to be told of any
-// more.
+// warmKeys creates keys that every app has cached, without pending invalidations.
 func warmKeys(n int, plan string, apps ...*testApp) []string {
 	keys := make([]string, n)
 	for i := range keys {
@@ -135,8 +134,8 @@ func warmKeys(n int, plan string, apps ...*testApp) []string {
 	return keys
 }
 
-// settle waits until every app has read all changes that were made: the log is
-// read in order, so it makes one more and waits for that.
+// settle waits until every app has processed all changes so far: it makes another
+// change and waits for it, as changes are processed in order.
 func settle(apps ...*testApp) {
 	last := apps[0].key(models.NewKey{Plan: "internal"})
 	for _, app := range apps {
@@ -145,14 +144,14 @@ func settle(apps ...*testApp) {
 	apps[0].exec(`UPDATE api_keys SET revoked_at = now(), version = version + 1 WHERE id = $1`, idOf(last))
 	apps[0].exec(`SELECT pg_notify('ratelimiter_changes', '')`)
 	for _, app := range apps {
-		app.await("the changes so far are read", func() bool { return app.status(last) == http.StatusUnauthorized })
+		app.await("all changes are processed", func() bool { return app.status(last) == http.StatusUnauthorized })
 	}
 }
 
-// idOf is the id in a key's text.
+// idOf returns the ID in the text of a key.
 func idOf(key string) string { return strings.Split(key, "_")[2][:12] }
 
-// load keeps callers busy with every app until stop, which waits for them.
+// load sends requests to every app until stop is called.
 func load(key string, apps ...*testApp) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var callers sync.WaitGroup
@@ -168,7 +167,7 @@ func load(key string, apps ...*testApp) (stop func()) {
 	return func() { cancel(); callers.Wait() }
 }
 
-func TestTwoHundredRevocationsAndLimitChangesAreInForceOnBothInstances(t *testing.T) {
+func TestPropagation_key_changes(t *testing.T) {
 	const changes = 200
 	apps := twoApps(t)
 	keys := warmKeys(changes, "internal", apps[:]...)
@@ -181,11 +180,11 @@ func TestTwoHundredRevocationsAndLimitChangesAreInForceOnBothInstances(t *testin
 	}, func(app *testApp, key string) bool {
 		return strings.Contains(app.As(key).Get("/v1/me/limits").Header.Get("RateLimit-Policy"), `"new";q=7`)
 	})
-	limits.within(t, "limit changes", changes, boundHeard)
-	revoke(admin, keys, apps[:]...).within(t, "revocations", changes, boundHeard)
+	limits.within(t, "limit changes", changes, boundNotified)
+	revoke(admin, keys, apps[:]...).within(t, "revocations", changes, boundNotified)
 }
 
-func TestAPlansChangeIsInForceOnTheOtherInstance(t *testing.T) {
+func TestPropagation_plan_change(t *testing.T) {
 	apps := twoApps(t)
 	apps[0].plan("team", `[{"name":"a","algorithm":"fixed_window","limit":10,"period":"1m"}]`)
 	caller := apps[0].key(models.NewKey{Plan: "team"})
@@ -195,13 +194,13 @@ func TestAPlansChangeIsInForceOnTheOtherInstance(t *testing.T) {
 	}, func(app *testApp, key string) bool {
 		return app.As(key).Get("/v1/products").Header.Get("RateLimit-Policy") == `"a";q=20;w=60`
 	})
-	measured.within(t, "a plan's change", 1, boundHeard)
+	measured.within(t, "plan change", 1, boundNotified)
 }
 
-// listeners are the backends that listen for changes in the app's database.
+// listeners selects the connections that listen for changes.
 const listeners = `FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'ratelimiter listens%'`
 
-func TestChangesAreInForceThoughTheListenersAreKilledAgainAndAgain(t *testing.T) {
+func TestPropagation_listeners_killed(t *testing.T) {
 	const changes = 40
 	apps := twoApps(t)
 	keys := warmKeys(changes, "internal", apps[:]...)
@@ -220,20 +219,20 @@ func TestChangesAreInForceThoughTheListenersAreKilledAgainAndAgain(t *testing.T)
 	measured := revoke(admin, keys, apps[:]...)
 	cancel()
 	killer.Wait()
-	t.Logf("%d connections were killed", killed)
+	t.Logf("killed %d connections", killed)
 	if killed < 2 {
-		t.Errorf("only %d connections were killed", killed)
+		t.Errorf("killed %d connections; want at least 2", killed)
 	}
-	measured.within(t, "revocations while listeners are killed", changes, boundLost)
-	apps[0].await("both listen again", func() bool {
+	measured.within(t, "revocations while listeners are killed", changes, boundPolling)
+	apps[0].await("both instances listen", func() bool {
 		var n int
 		err := apps[0].db.QueryRow(t.Context(), `SELECT count(*) `+listeners).Scan(&n)
 		return err == nil && n == 2
 	})
 }
 
-// throughProxy is a pool on the database whose connections pass a proxy.
-func throughProxy(t *testing.T, address string) (*pgxpool.Pool, *testkit.Proxy) {
+// proxiedPool returns a pool that connects through a proxy.
+func proxiedPool(t *testing.T, address string) (*pgxpool.Pool, *testkit.Proxy) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -249,10 +248,10 @@ func throughProxy(t *testing.T, address string) (*pgxpool.Pool, *testkit.Proxy) 
 	return pool, proxy
 }
 
-func TestChangesAreInForceThoughTheListenerIsSilentlyCutOff(t *testing.T) {
+func TestPropagation_listener_hangs(t *testing.T) {
 	const changes = 20
 	address := testkit.DatabaseURL(t)
-	pool, proxy := throughProxy(t, address)
+	pool, proxy := proxiedPool(t, address)
 	apps := [2]*testApp{
 		newApp(t, onDatabase(address), watching()),
 		newApp(t, onDatabase(address), watchingThrough(pool)),
@@ -260,22 +259,22 @@ func TestChangesAreInForceThoughTheListenerIsSilentlyCutOff(t *testing.T) {
 	keys := warmKeys(2*changes, "internal", apps[:]...)
 	admin := apps[0].admin()
 	for i, part := range [][]string{keys[:changes], keys[changes:]} {
-		proxy.Hang() // what is connected; what connects anew passes
-		revoke(admin, part, apps[:]...).within(t, fmt.Sprintf("revocations while the listener hangs, %d.", i+1), changes, boundLost)
+		proxy.Hang() // affects current connections only
+		revoke(admin, part, apps[:]...).within(t, fmt.Sprintf("revocations while the listener hangs, round %d", i+1), changes, boundPolling)
 	}
 }
 
-func TestNotificationsThatAreLostAreMadeUpForByTheLog(t *testing.T) {
+func TestPropagation_without_notification(t *testing.T) {
 	apps := twoApps(t)
 	keys := warmKeys(8, "internal", apps[:]...)
-	// Nobody tells: as if the writer had died between commit and notification.
+	// As if the writer had crashed between commit and notification.
 	measured := changeAll(keys, apps[:], func(key string) {
 		apps[0].exec(`UPDATE api_keys SET revoked_at = now(), version = version + 1 WHERE id = $1`, idOf(key))
 	}, isRevoked)
-	measured.within(t, "revocations that nobody tells", len(keys), boundLost)
+	measured.within(t, "revocations without notification", len(keys), boundPolling)
 }
 
-func TestAChangeThatCommitsLateIsSeen(t *testing.T) {
+func TestPropagation_late_commit(t *testing.T) {
 	apps := twoApps(t)
 	keys := warmKeys(3, "internal", apps[:]...)
 	late, err := apps[0].db.Begin(t.Context())
@@ -285,32 +284,32 @@ func TestAChangeThatCommitsLateIsSeen(t *testing.T) {
 	if _, err := late.Exec(t.Context(), `UPDATE api_keys SET revoked_at = now() WHERE id = $1`, idOf(keys[0])); err != nil {
 		t.Fatal(err)
 	}
-	// Others come after it and commit before: readers who go by the highest
-	// number that they have seen would pass it by.
-	revoke(apps[0].admin(), keys[1:], apps[:]...).within(t, "revocations beside an open one", 2, boundHeard)
+	// Later changes commit first: a reader that remembers only the highest number
+	// would miss the open one.
+	revoke(apps[0].admin(), keys[1:], apps[:]...).within(t, "revocations during an open transaction", 2, boundNotified)
 	if err := late.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	changeAll(keys[:1], apps[:], func(string) {}, isRevoked).within(t, "a late commit", 1, boundLost)
+	changeAll(keys[:1], apps[:], func(string) {}, isRevoked).within(t, "late commit", 1, boundPolling)
 }
 
-func TestANewKeyWorksAtOnceThoughItsIDWasAskedForBefore(t *testing.T) {
+func TestPropagation_key_cached_as_unknown(t *testing.T) {
 	apps := twoApps(t)
 	admin := apps[0].admin()
-	// A key that isn't there yet: it was, and is put back.
+	// Simulate a key that doesn't exist yet: remove it and insert it again below.
 	key := apps[0].key(models.NewKey{Plan: "internal"})
-	apps[0].exec(`CREATE TABLE aside AS SELECT * FROM api_keys WHERE plan = 'internal' AND name = $1 AND NOT 'admin' = ANY(scopes)`, t.Name())
-	apps[0].exec(`DELETE FROM api_keys WHERE id IN (SELECT id FROM aside)`)
+	apps[0].exec(`CREATE TABLE removed AS SELECT * FROM api_keys WHERE plan = 'internal' AND name = $1 AND NOT 'admin' = ANY(scopes)`, t.Name())
+	apps[0].exec(`DELETE FROM api_keys WHERE id IN (SELECT id FROM removed)`)
 	admin.Get("/v1/products").Want(http.StatusOK)
-	settle(apps[:]...) // so that no news of the deletion makes anybody forget
+	settle(apps[:]...) // process the deletion
 	for _, app := range apps {
-		app.As(key).Get("/v1/products").Want(http.StatusUnauthorized) // remembered for five seconds
+		app.As(key).Get("/v1/products").Want(http.StatusUnauthorized) // cached for five seconds
 	}
 	tx, err := apps[0].db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `INSERT INTO api_keys SELECT * FROM aside`); err != nil {
+	if _, err := tx.Exec(t.Context(), `INSERT INTO api_keys SELECT * FROM removed`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tx.Exec(t.Context(), `SELECT pg_notify('ratelimiter_changes', '')`); err != nil {
@@ -321,35 +320,30 @@ func TestANewKeyWorksAtOnceThoughItsIDWasAskedForBefore(t *testing.T) {
 			t.Error(err)
 		}
 	}, func(app *testApp, key string) bool { return app.status(key) == http.StatusNotFound }).
-		within(t, "a new key", 1, boundHeard)
+		within(t, "new key", 1, boundNotified)
 }
 
-func TestClosingTheServicesLeavesNothingRunning(t *testing.T) {
+func TestApp_Stop_leaks_no_goroutines(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	before := goleak.IgnoreCurrent()
-	t.Run("an app", func(t *testing.T) {
+	t.Run("app", func(t *testing.T) {
 		app := newApp(t, onDatabase(address), watching())
 		app.admin().Get("/v1/products").Want(http.StatusOK)
 	})
 	goleak.VerifyNone(t, before)
 }
 
-func TestLastUsedIsNoChange(t *testing.T) {
+func TestChangeLog_ignores_last_used_at(t *testing.T) {
 	app := newApp(t)
 	app.key(models.NewKey{Plan: "internal"})
-	logged := func() (n int) {
-		if err := app.db.QueryRow(t.Context(), `SELECT count(*) FROM changes`).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	logged := func() int { return app.count(`SELECT count(*) FROM changes`) }
 	before := logged()
 	app.exec(`UPDATE api_keys SET last_used_at = now()`)
 	if got := logged(); got != before {
-		t.Errorf("last_used_at made %d changes", got-before)
+		t.Errorf("last_used_at: got %d changes; want none", got-before)
 	}
 	app.exec(`UPDATE api_keys SET last_used_at = now(), name = 'x'`)
 	if got := logged(); got != before+1 {
-		t.Errorf("a new name made %d changes; want 1", got-before)
+		t.Errorf("new name: got %d changes; want 1", got-before)
 	}
 }
