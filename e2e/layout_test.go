@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"migrations":                {},
 	"docs":                      {},
 	"scripts/goclient":          {},
+	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"internal/server", "handlers", "middleware", "models", "ratelimit"},
 }
 
