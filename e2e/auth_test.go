@@ -47,16 +47,12 @@ func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
 		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
 		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
-		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "properly encoded", nil},
+		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "URL", nil},
 		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			answer := app.Get(test.path, test.header...)
-			if strings.Contains(test.path, ";") {
-				answer.Want(http.StatusBadRequest)
-				return
-			}
 			answer.Want(http.StatusUnauthorized)
 			var problem middleware.Problem
 			answer.JSON(&problem)
