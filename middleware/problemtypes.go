@@ -45,6 +45,19 @@ type FieldError struct {
 	Message  string `json:"message" example:"must be at least 1"`
 }
 
+// pointer returns a JSON pointer for a body, and the parameter's name otherwise.
+func pointer(source models.Source, path []string) string {
+	if source != models.SourceBody {
+		return strings.Join(path, "/")
+	}
+	var b strings.Builder
+	for _, name := range path {
+		b.WriteByte('/')
+		_, _ = pointerEscapes.WriteString(&b, name) // a strings.Builder never fails
+	}
+	return b.String()
+}
+
 // pointerEscapes escapes names in JSON pointers (RFC 6901, section 3).
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
@@ -53,14 +66,7 @@ func fieldErrors(faults []models.Fault) []FieldError {
 	encoded := make([]FieldError, len(faults))
 	for i, f := range faults {
 		source := cmp.Or(f.Source, models.SourceBody)
-		pointer := strings.Join(f.Path, "/")
-		if source == models.SourceBody {
-			pointer = ""
-			for _, name := range f.Path {
-				pointer += "/" + pointerEscapes.Replace(name)
-			}
-		}
-		encoded[i] = FieldError{string(source), maskKeys(pointer), f.Code, maskKeys(f.Message)}
+		encoded[i] = FieldError{string(source), maskKeys(pointer(source, f.Path)), f.Code, maskKeys(f.Message)}
 	}
 	return encoded
 }
