@@ -52,19 +52,19 @@ func TestAnOrderWhoseAnswerIsLostIsPlacedOnce(t *testing.T) {
 			cuts.Store(test.cuts)
 			base := &http.Transport{DisableKeepAlives: true} // on a kept connection it would send an order again itself
 			key := app.key(apikeys.NewKey{Plan: "internal", Owner: "o"})
-			c, err := client.New(cutter(t, app.Base(), &cuts).URL, key, client.WithMaxAttempts(3), client.WithBase(base))
+			c, err := client.New(cutter(t, app.Base(), &cuts).URL, key, &client.Options{MaxAttempts: 3, Base: base})
 			if err != nil {
 				t.Fatal(err)
 			}
 			params := &client.CreateOrderParams{}
 			for call := 1; ; call++ {
-				order, err := c.CreateOrder(t.Context(), params, placed)
+				placed, err := c.CreateOrder(t.Context(), params, oneProduct)
 				var silence *client.UnansweredError
 				if errors.As(err, &silence) && silence.IdempotencyKey != "" && call < test.orders {
 					params.IdempotencyKey = &silence.IdempotencyKey
 					continue
 				}
-				if err != nil || order.ID == "" || call != test.orders {
+				if err != nil || placed.ID == "" || call != test.orders {
 					t.Fatalf("call %d: %v", call, err)
 				}
 				break
@@ -78,7 +78,7 @@ func TestAnOrderWhoseAnswerIsLostIsPlacedOnce(t *testing.T) {
 
 func TestAPatchTellsAbsentAndNullAndAValueApart(t *testing.T) {
 	app := newApp(t)
-	c, err := client.New(app.Base(), app.key(apikeys.NewKey{Admin: true}))
+	c, err := client.New(app.Base(), app.key(apikeys.NewKey{Admin: true}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

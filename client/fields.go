@@ -2,59 +2,54 @@ package client
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/dunglas/httpsfv"
 )
 
-// The fields of draft-ietf-httpapi-ratelimit-headers-11.
-const (
-	fieldRateLimit       = "RateLimit"
-	fieldRateLimitPolicy = "RateLimit-Policy"
-	fieldRetryAfter      = "Retry-After"
-)
+// report is what one response says about one policy.
+type report struct {
+	policy    string
+	remaining int64         // units
+	reset     time.Duration // until units return
+	slots     bool          // no reset: a concurrency policy
+}
 
-// limitsOf reads an answer's RateLimit field: by policy, what remains and when
-// it resets. What can't be read is left out, for it is advice.
-func limitsOf(header http.Header) map[string]observation {
-	list, err := httpsfv.UnmarshalList(header.Values(fieldRateLimit))
+// maxPolicies bounds the reports of one response. A key has at most 16 policies.
+const maxPolicies = 16
+
+// reportsOf reads the field RateLimit of
+// draft-ietf-httpapi-ratelimit-headers-11. Malformed members are ignored.
+func reportsOf(header http.Header) []report {
+	list, err := httpsfv.UnmarshalList(header.Values("RateLimit"))
 	if err != nil {
 		return nil
 	}
-	seen := make(map[string]observation, len(list))
-	for _, member := range list {
+	var reports []report
+	for _, member := range list[:min(len(list), maxPolicies)] {
 		item, ok := member.(httpsfv.Item)
 		if !ok {
 			continue
 		}
 		name, ok := item.Value.(string)
-		remaining, there := item.Params.Get("r")
-		units, whole := remaining.(int64)
-		if !ok || !there || !whole {
-			continue
+		r, t := parameter(item, "r"), parameter(item, "t")
+		if ok && r >= 0 {
+			reports = append(reports, report{policy: name, remaining: r, reset: seconds(t), slots: t < 0})
 		}
-		o := observation{remaining: max(units, 0), resetMax: never}
-		if reset, there := item.Params.Get("t"); there {
-			if seconds, whole := reset.(int64); whole && seconds >= 0 && seconds < int64(never/time.Second) {
-				// Rounded up to whole seconds.
-				o.resetMax = time.Duration(seconds) * time.Second
-				o.resetMin = max(0, o.resetMax-time.Second)
-			}
-		}
-		seen[name] = o
 	}
-	return seen
+	return reports
 }
 
-// retryAfter reads the field of that name, which is in seconds or a date.
-func retryAfter(header http.Header, now time.Time) (time.Duration, bool) {
-	text := header.Get(fieldRetryAfter)
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second), true
+// parameter returns a parameter that is a non-negative integer, or -1.
+func parameter(item httpsfv.Item, name string) int64 {
+	value, _ := item.Params.Get(name)
+	if n, ok := value.(int64); ok && n >= 0 {
+		return n
 	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now)), true
-	}
-	return 0, false
+	return -1
+}
+
+// seconds converts n, from 0 to ten years, so that sums of times don't overflow.
+func seconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), 10*366*24*60*60)) * time.Second
 }

@@ -2,249 +2,258 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// pacer admits requests one by one. It has no goroutine of its own: whoever
-// comes, waits, or is answered moves it on.
+// pacer decides when requests are sent, by what responses report of the quota.
+// It is safe for concurrent use.
 type pacer struct {
-	base    time.Time // instants count from it
-	longest time.Duration
-	most    int // requests that wait at once
-
 	mu      sync.Mutex
-	ledgers []*ledger
-	builtIn *ledger // of GET /v1/me and what is below it
-	queue   queue
-	count   uint64 // requests that ever came
-	// underWay are the requests that have no answer yet, or hold a slot.
-	underWay map[*ticket]struct{}
-	// paused is true while the policies are read: nothing is sent meanwhile.
-	paused bool
-	// learned is true when the policies are known, as they were at learnedAt.
-	learned   bool
-	learnedAt instant
-	lookedAt  instant
-	// closedUntil is until when nothing that needs the key is sent, after a
-	// refusal by something else than the policies that are known.
-	closedUntil instant
-	// fields is the RateLimit-Policy field by group: when it changes, the
-	// policies have.
-	fields map[string]string
+	groups  map[string]*group
+	waiters map[*policy]*call // the first request that waits for each policy
+	changed chan struct{}     // closed and replaced at every change
+	sent    uint64            // requests so far
 }
 
-// meBuiltIn is what the server allows on routes that cost nothing and that any
-// key may call.
-var meBuiltIn = Policy{Name: "built-in", Algorithm: TokenBucket, Limit: 50, Period: new("1s")}
-
-func newPacer(longest time.Duration, most int) *pacer {
-	builtIn, err := newLedger(meBuiltIn)
-	if err != nil {
-		panic(err) // the policy above is a constant
-	}
-	return &pacer{
-		base: time.Now(), longest: longest, most: most, builtIn: builtIn,
-		underWay: map[*ticket]struct{}{}, fields: map[string]string{},
-	}
+// group is the operations to which the same policies apply.
+type group struct {
+	turn     chan struct{} // of capacity 1: held by the first request that waits
+	policies []*policy     // by the latest response
+	sentAt   time.Time
+	held     time.Time // after a refusal
 }
 
-func (p *pacer) now() instant { return time.Since(p.base) }
-
-// applying are the ledgers that a request of this operation counts in.
-func (p *pacer) applying(op *operation) []*ledger {
-	var applying []*ledger
-	switch {
-	case op == free:
-	case op.cost > 0:
-		for _, l := range p.ledgers {
-			if l.group == "" || l.group == op.group {
-				applying = append(applying, l)
-			}
-		}
-	case op.group == "":
-		applying = append(applying, p.builtIn)
-	}
-	return applying
+// policy is what responses have reported of one policy of the quota.
+type policy struct {
+	name      string
+	slots     bool      // a concurrency policy: a request takes one unit until it ends
+	remaining int64     // units, by the latest response
+	resetAt   time.Time // units have returned by then
+	reported  uint64    // number of the latest request, when the latest response came
+	inFlight  int64     // units of requests without a response
+	running   int       // requests that have not ended
+	sentAt    time.Time
 }
 
-// turn is a request's place among the others, which it keeps over its tries.
-type turn struct {
-	op        *operation
-	number    uint64
-	deadline  instant
-	notBefore instant
-	// failures counts the tries that count as attempts: refusals don't.
-	failures int
-	// unanswered is true once a try had no answer: it may have been done.
-	unanswered bool
-	again      bool // after the last try: there is to be another
+// call is one request over all its attempts.
+type call struct {
+	op       *operation
+	group    *group
+	deadline time.Time // for sending the last attempt
+	// Of the latest attempt:
+	number   uint64
+	policies []*policy
+	admitted bool
 }
 
-func (p *pacer) arrive(op *operation) *turn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.count++
-	return &turn{op: op, number: p.count, deadline: p.now() + p.longest}
-}
-
-// acquire waits until the request may be sent. The error is the context's, or a
-// *WaitError. look reads where the policies stand; it is called by one of those
-// who wait, and not under the lock.
-func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)) (*ticket, error) {
-	w := &waiter{
-		number: t.number, op: t.op, cost: max(t.op.cost, 1), deadline: t.deadline, notBefore: t.notBefore,
-		wake: never, signal: make(chan struct{}, 1),
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.queue) >= p.most && t.notBefore == 0 {
-		return nil, p.tooLong(w)
-	}
-	w.ledgers = p.applying(t.op)
-	p.queue.add(w)
-	for {
-		now := p.now()
-		p.admit(now)
-		if w.admitted != nil {
-			w.admitted.group, w.admitted.cost = t.op.group, t.op.cost
-			p.underWay[w.admitted] = struct{}{}
-			return w.admitted, nil
-		}
-		if w.wake < never && w.wake > w.deadline || now >= w.deadline {
-			err := p.tooLong(w)
-			p.leave(w)
-			return nil, err
-		}
-		if err := p.pause(ctx, w, now, look); err != nil && w.admitted == nil {
-			p.leave(w)
-			return nil, err
-		}
-	}
-}
-
-// pause lets go of the lock while w has nothing to do, or while it looks for
-// all. The error is the context's.
-func (p *pacer) pause(ctx context.Context, w *waiter, now instant, look func(context.Context)) error {
-	next := min(w.wake, w.deadline)
-	looks := false
-	if p.queue[0] == w && !p.paused && w.op.cost > 0 {
-		again := p.lookedAt + lookAfter(next-now)
-		if looks = again <= now; looks {
-			p.lookedAt = now
-		}
-		next = min(next, again)
-	}
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	if looks {
-		look(ctx)
-		return nil // a context that ended meanwhile is seen by the next pause
-	}
-	return wait(ctx, w.signal, next-now)
-}
-
-// Those who wait read from time to time where the policies stand: an operator
-// may have raised the quota, others may have spent of it, and clocks drift.
 const (
-	lookEvery  = 10 * time.Second
-	lookSeldom = 10 * time.Minute // in a wait for days
+	// probeTimeout bounds the wait for another response that would say what
+	// remains. A long poll may take half a minute.
+	probeTimeout = time.Second
+	// askEvery is how often a request is sent although it would have to wait
+	// too long: an operator may have raised the quota.
+	askEvery = 10 * time.Minute
 )
 
-// lookAfter is how long after the last look there is another, in a wait that
-// still lasts for d: after a tenth of it.
-func lookAfter(d instant) instant { return min(max(lookEvery, d/10), lookSeldom) }
+// unknown is later than any reset: only the end of another request helps.
+var unknown = time.Unix(1<<40, 0)
 
-// wait ends at a signal, when d has passed, or with the context.
-func wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
+func newPacer() *pacer {
+	return &pacer{groups: map[string]*group{}, waiters: map[*policy]*call{}, changed: make(chan struct{})}
+}
+
+func (p *pacer) arrive(op *operation, deadline time.Time) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.groups[op.group]
+	if g == nil { // until the first response, an unnamed policy sends one request at a time
+		g = &group{turn: make(chan struct{}, 1), policies: []*policy{{}}}
+		p.groups[op.group] = g
+	}
+	return &call{op: op, group: g, deadline: deadline}
+}
+
+// acquire waits until c can be sent: in a group, in the order of arrival. The
+// error is the context's, or a *WaitError.
+func (p *pacer) acquire(ctx context.Context, c *call) error {
+	bounded, cancel := context.WithDeadline(ctx, c.deadline)
+	defer cancel()
+	select {
+	case c.group.turn <- struct{}{}:
+		defer func() { <-c.group.turn }()
+	case <-bounded.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.leave(c)
+	for {
+		now := time.Now()
+		at, short := p.readyAt(c, now)
+		tooLong := bounded.Err() != nil || at.After(c.deadline) && at != unknown
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case tooLong && now.Sub(c.group.sentAt) < askEvery:
+			return waitError(at, now, short)
+		case tooLong, !at.After(now):
+			p.spend(c, now)
+			return nil
+		}
+		p.pause(bounded, at.Sub(now))
+	}
+}
+
+// pause waits without the lock for d, a change, or the context's end.
+func (p *pacer) pause(ctx context.Context, d time.Duration) {
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-signal:
+	case <-changed:
 	case <-timer.C:
 	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-func (p *pacer) admit(now instant) {
-	if !p.paused {
-		p.queue.admit(now, p.closedUntil)
 	}
 }
 
-// leave takes a waiter out; others may now go in its place.
-func (p *pacer) leave(w *waiter) {
-	p.queue.remove(w)
-	p.admit(p.now())
+func (p *pacer) change() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
-// tooLong is the error of a request that can't wait for long enough. What it
-// tells is a lower bound for all but the first.
-func (p *pacer) tooLong(w *waiter) *WaitError {
-	now := p.now()
-	at := w.wake
-	for _, other := range p.queue {
-		if at == never {
-			at = other.wake
+func (p *pacer) leave(c *call) {
+	maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
+	p.change()
+}
+
+// readyAt returns when c can be sent, and the policies that it waits for. Later
+// requests wait for it there, so that cheap ones of other groups don't starve it.
+func (p *pacer) readyAt(c *call, now time.Time) (at time.Time, short []*policy) {
+	at = c.group.held
+	for _, policy := range c.group.policies {
+		ready, waiter := policy.readyAt(c), p.waiters[policy]
+		if waiter != nil && waiter != c {
+			ready = unknown
+		}
+		at = later(at, ready)
+		if ready.After(now) {
+			short = append(short, policy)
+			if waiter == nil {
+				p.waiters[policy] = c
+			}
+		} else if waiter == c {
+			delete(p.waiters, policy)
+			p.change()
 		}
 	}
-	if at == never {
-		at = now
-	}
-	return &WaitError{RetryAfter: max(0, at-now), Policies: w.policies(now)}
+	return at, short
 }
 
-// answered settles a request. response is nil when there was no answer.
-func (p *pacer) answered(t *ticket, response *http.Response) (changed bool) {
-	var seen map[string]observation
-	refused := false
+// readyAt returns when the policy has room for c. If too little remains, c goes
+// after the reset and alone: its response reports what remains then.
+func (p *policy) readyAt(c *call) time.Time {
+	units := p.units(c)
+	switch {
+	case units == 0 || p.remaining-p.inFlight >= units:
+		return time.Time{}
+	case p.slots && p.running > 0:
+		return unknown
+	case p.inFlight > 0:
+		return later(p.resetAt, p.sentAt.Add(probeTimeout))
+	default:
+		return p.resetAt
+	}
+}
+
+func (p *policy) units(c *call) int64 {
+	if p.slots {
+		return min(c.op.cost, 1)
+	}
+	return c.op.cost
+}
+
+func (p *pacer) spend(c *call, now time.Time) {
+	p.sent++
+	c.number, c.policies, c.admitted = p.sent, c.group.policies, false
+	c.group.sentAt = now
+	for _, policy := range c.policies {
+		policy.inFlight += policy.units(c)
+		policy.running++
+		policy.sentAt = now
+	}
+}
+
+// answered takes over what the response to c reports. It is nil if there is
+// none; then c may have been charged. After a refusal, the group is held.
+func (p *pacer) answered(c *call, response *http.Response, held time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, policy := range c.policies {
+		policy.inFlight -= policy.units(c)
+		if response == nil {
+			policy.remaining -= policy.units(c)
+		}
+	}
 	if response != nil {
-		seen, refused = limitsOf(response.Header), response.StatusCode == http.StatusTooManyRequests
+		c.admitted = response.StatusCode != http.StatusTooManyRequests
+		p.observe(c, response)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if response != nil && t.cost > 0 {
-		changed = p.policiesChanged(t, response.Header, seen)
-	}
-	p.settle(t, refused, seen)
-	return changed
+	c.group.held = later(c.group.held, held)
+	p.change()
 }
 
-func (p *pacer) settle(t *ticket, refused bool, seen map[string]observation) {
-	now := p.now()
-	holds := false
-	for i := range t.parts {
-		part := &t.parts[i]
-		holds = holds || part.holds
-		if o, there := seen[part.policy.Name]; there {
-			o.sent, o.answered = t.sentAt, now
-			part.settle(now, refused, &o)
-		} else {
-			part.settle(now, refused, nil)
-		}
-	}
-	if !holds {
-		delete(p.underWay, t)
-		t.ended = true
-	}
-	p.admit(now)
-}
-
-// ended frees the slots of a request whose answer was read to its end. It may
-// be called more than once.
-func (p *pacer) ended(t *ticket) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t.ended {
+// observe updates the policies of c's group. A failure without fields may come
+// from a proxy, and says nothing about them.
+func (p *pacer) observe(c *call, response *http.Response) {
+	reports := reportsOf(response.Header)
+	if len(reports) == 0 && response.StatusCode >= http.StatusBadRequest {
 		return
 	}
-	t.ended = true
-	delete(p.underWay, t)
-	for i := range t.parts {
-		t.parts[i].end()
+	policies := make([]*policy, len(reports))
+	for i, r := range reports {
+		policy := p.policy(r)
+		// Of requests that were in flight together, the lowest report is the latest.
+		if c.number > policy.reported || r.remaining <= policy.remaining {
+			policy.remaining, policy.resetAt = r.remaining, time.Now().Add(r.reset)
+		}
+		policy.reported = p.sent
+		policies[i] = policy
 	}
-	p.admit(p.now())
+	c.group.policies = policies
+}
+
+// policy returns the policy of a report; it may apply to several groups.
+func (p *pacer) policy(r report) *policy {
+	for _, g := range p.groups {
+		for _, policy := range g.policies {
+			if policy.name == r.policy && policy.slots == r.slots {
+				return policy
+			}
+		}
+	}
+	return &policy{name: r.policy, slots: r.slots}
+}
+
+// ended frees the slots of c, which has failed or whose response was read.
+func (p *pacer) ended(c *call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, policy := range c.policies {
+		policy.running--
+		if policy.slots && c.admitted {
+			policy.remaining += policy.units(c)
+		}
+	}
+	p.change()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
