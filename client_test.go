@@ -54,7 +54,6 @@ func (c *countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock(); println(time.Since(c.began).String(), r.Method, response.StatusCode, response.Header.Get("RateLimit"), response.Header.Get("Retry-After")); c.mu.Unlock()
 	c.answered.Add(1)
 	if response.StatusCode == http.StatusTooManyRequests {
 		c.refused.Add(1)
@@ -124,20 +123,20 @@ var pacedPlans = []struct {
 		each: 50, costs: []int{1, 5, 1, 1},
 	},
 	{
-		name: "sliding_window", policies: `[{"name":"p","algorithm":"sliding_window","limit":50,"period":"10s"}]`,
-		each: 50, costs: []int{1, 5, 1, 1},
+		name: "sliding_window", policies: `[{"name":"p","algorithm":"sliding_window","limit":100,"period":"10s"}]`,
+		each: 100, costs: []int{1, 5, 1, 1},
 	},
 	{
 		name: "sliding_log", policies: `[{"name":"p","algorithm":"sliding_log","limit":50,"period":"10s"}]`,
 		each: 50, costs: []int{1, 5, 1, 1},
 	},
 	{
-		name: "leaky_bucket", policies: `[{"name":"p","algorithm":"leaky_bucket","limit":10,"period":"1s"}]`,
+		name: "leaky_bucket", policies: `[{"name":"p","algorithm":"leaky_bucket","limit":10,"period":"1s","max_wait":"40ms"}]`,
 		each: 20, costs: []int{1},
 	},
-	{
-		name: "leaky_bucket_short_queue", policies: `[{"name":"p","algorithm":"leaky_bucket","limit":10,"period":"1s","max_wait":"40ms"}]`,
-		each: 20, costs: []int{1},
+	{ // requests wait up to 100 ms in the server's queue
+		name: "leaky_bucket_queue", policies: `[{"name":"p","algorithm":"leaky_bucket","limit":20,"period":"100ms","max_wait":"100ms"}]`,
+		each: 12, costs: []int{1},
 	},
 	{
 		name: "calendar", policies: `[{"name":"p","algorithm":"calendar","limit":100,"period":"day"}]`,

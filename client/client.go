@@ -28,8 +28,8 @@ type Options struct {
 	// default 2 minutes. A request that can't be sent by then fails with a
 	// *WaitError, as soon as that is known.
 	MaxWait time.Duration
-	// MaxAttempts bounds how often a request is sent, the first time included;
-	// default 10.
+	// MaxAttempts bounds how often a request is sent that fails, the first time
+	// included; default 5. Refusals by the quota don't count.
 	MaxAttempts int
 }
 
@@ -37,7 +37,7 @@ const (
 	defaultUserAgent   = "ratelimiter-go/1"
 	defaultTimeout     = 45 * time.Second // the server's slowest response is a long poll of 30 s
 	defaultMaxWait     = 2 * time.Minute  // twice the window of a limit per minute
-	defaultMaxAttempts = 10
+	defaultMaxAttempts = 5
 )
 
 func (o *Options) withDefaults() Options {

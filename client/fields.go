@@ -7,42 +7,56 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// report is what one response says about one policy.
+// report is what one response reports of one policy.
 type report struct {
-	policy    string
 	remaining int64         // units
 	reset     time.Duration // until units return
 	slots     bool          // no reset: a concurrency policy
+	quota     int64         // units
+	window    time.Duration // in which the quota returns; 0: unknown
 }
 
 // maxPolicies bounds the reports of one response. A key has at most 16 policies.
 const maxPolicies = 16
 
-// reportsOf reads the field RateLimit of
-// draft-ietf-httpapi-ratelimit-headers-11. Malformed members are ignored.
-func reportsOf(header http.Header) []report {
-	list, err := httpsfv.UnmarshalList(header.Values("RateLimit"))
-	if err != nil {
-		return nil
-	}
-	var reports []report
-	for _, member := range list[:min(len(list), maxPolicies)] {
-		item, ok := member.(httpsfv.Item)
-		if !ok {
+// reportsOf reads the fields RateLimit and RateLimit-Policy of
+// draft-ietf-httpapi-ratelimit-headers-11, by policy name. Malformed members
+// are ignored.
+func reportsOf(header http.Header) map[string]report {
+	reports := map[string]report{}
+	policies := members(header.Values("RateLimit-Policy"))
+	for name, limit := range members(header.Values("RateLimit")) {
+		r, t := number(limit, "r"), number(limit, "t")
+		if r < 0 {
 			continue
 		}
-		name, ok := item.Value.(string)
-		r, t := parameter(item, "r"), parameter(item, "t")
-		if ok && r >= 0 {
-			reports = append(reports, report{policy: name, remaining: r, reset: seconds(t), slots: t < 0})
+		reports[name] = report{
+			remaining: r, reset: seconds(t), slots: t < 0,
+			quota: number(policies[name], "q"), window: seconds(number(policies[name], "w")),
 		}
 	}
 	return reports
 }
 
-// parameter returns a parameter that is a non-negative integer, or -1.
-func parameter(item httpsfv.Item, name string) int64 {
-	value, _ := item.Params.Get(name)
+// members parses a list of strings with parameters.
+func members(values []string) map[string]*httpsfv.Params {
+	list, _ := httpsfv.UnmarshalList(values) // a malformed field is as good as none
+	params := map[string]*httpsfv.Params{}
+	for _, member := range list[:min(len(list), maxPolicies)] {
+		item, _ := member.(httpsfv.Item)
+		if name, ok := item.Value.(string); ok {
+			params[name] = item.Params
+		}
+	}
+	return params
+}
+
+// number returns a parameter that is a non-negative integer, or -1.
+func number(params *httpsfv.Params, name string) int64 {
+	if params == nil {
+		return -1
+	}
+	value, _ := params.Get(name)
 	if n, ok := value.(int64); ok && n >= 0 {
 		return n
 	}

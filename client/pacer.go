@@ -12,9 +12,9 @@ import (
 // It is safe for concurrent use.
 type pacer struct {
 	mu      sync.Mutex
+	changed sync.Cond
 	groups  map[string]*group
-	waiters map[*policy]*call // the first request that waits for each policy
-	changed chan struct{}     // closed and replaced at every change
+	waiters map[*policy]*call // the earliest request that waits for each policy
 	sent    uint64            // requests so far
 }
 
@@ -26,16 +26,14 @@ type group struct {
 	held     time.Time // after a refusal
 }
 
-// policy is what responses have reported of one policy of the quota.
+// policy is one policy of the quota.
 type policy struct {
-	name      string
-	slots     bool      // a concurrency policy: a request takes one unit until it ends
-	remaining int64     // units, by the latest response
-	resetAt   time.Time // units have returned by then
-	reported  uint64    // number of the latest request, when the latest response came
-	inFlight  int64     // units of requests without a response
-	running   int       // requests that have not ended
-	sentAt    time.Time
+	name string
+	report
+	resetAt  time.Time // of the report
+	reported uint64    // number of the latest request, when the latest response came
+	inFlight int64     // units of requests without a response; of a slot, until its end
+	sentAt   time.Time
 }
 
 // call is one request over all its attempts.
@@ -43,10 +41,8 @@ type call struct {
 	op       *operation
 	group    *group
 	deadline time.Time // for sending the last attempt
-	// Of the latest attempt:
-	number   uint64
-	policies []*policy
-	admitted bool
+	number   uint64    // of the latest attempt
+	policies []*policy // that it spends of
 }
 
 const (
@@ -62,7 +58,9 @@ const (
 var unknown = time.Unix(1<<40, 0)
 
 func newPacer() *pacer {
-	return &pacer{groups: map[string]*group{}, waiters: map[*policy]*call{}, changed: make(chan struct{})}
+	p := &pacer{groups: map[string]*group{}, waiters: map[*policy]*call{}}
+	p.changed.L = &p.mu
+	return p
 }
 
 func (p *pacer) arrive(op *operation, deadline time.Time) *call {
@@ -86,6 +84,12 @@ func (p *pacer) acquire(ctx context.Context, c *call) error {
 		defer func() { <-c.group.turn }()
 	case <-bounded.Done():
 	}
+	wake := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	}
+	defer context.AfterFunc(bounded, wake)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.leave(c)
@@ -102,32 +106,10 @@ func (p *pacer) acquire(ctx context.Context, c *call) error {
 			p.spend(c, now)
 			return nil
 		}
-		p.pause(bounded, at.Sub(now))
+		timer := time.AfterFunc(at.Sub(now), wake)
+		p.changed.Wait()
+		timer.Stop()
 	}
-}
-
-// pause waits without the lock for d, a change, or the context's end.
-func (p *pacer) pause(ctx context.Context, d time.Duration) {
-	changed := p.changed
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-changed:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-func (p *pacer) change() {
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
-
-func (p *pacer) leave(c *call) {
-	maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
-	p.change()
 }
 
 // readyAt returns when c can be sent, and the policies that it waits for. Later
@@ -135,75 +117,93 @@ func (p *pacer) leave(c *call) {
 func (p *pacer) readyAt(c *call, now time.Time) (at time.Time, short []*policy) {
 	at = c.group.held
 	for _, policy := range c.group.policies {
-		ready, waiter := policy.readyAt(c), p.waiters[policy]
-		if waiter != nil && waiter != c {
+		ready, waiter := policy.readyAt(c.op.cost), p.waiters[policy]
+		switch {
+		case waiter != nil && waiter.deadline.Before(c.deadline):
 			ready = unknown
+		case ready.After(now):
+			p.waiters[policy] = c
+		case waiter == c:
+			delete(p.waiters, policy)
+			p.changed.Broadcast()
 		}
-		at = later(at, ready)
 		if ready.After(now) {
 			short = append(short, policy)
-			if waiter == nil {
-				p.waiters[policy] = c
-			}
-		} else if waiter == c {
-			delete(p.waiters, policy)
-			p.change()
 		}
+		at = later(at, ready)
 	}
 	return at, short
 }
 
-// readyAt returns when the policy has room for c. If too little remains, c goes
-// after the reset and alone: its response reports what remains then.
-func (p *policy) readyAt(c *call) time.Time {
-	units := p.units(c)
-	switch {
-	case units == 0 || p.remaining-p.inFlight >= units:
-		return time.Time{}
-	case p.slots && p.running > 0:
-		return unknown
-	case p.inFlight > 0:
-		return later(p.resetAt, p.sentAt.Add(probeTimeout))
-	default:
-		return p.resetAt
-	}
+func (p *pacer) leave(c *call) {
+	maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
+	p.changed.Broadcast()
 }
 
-func (p *policy) units(c *call) int64 {
-	if p.slots {
-		return min(c.op.cost, 1)
+// readyAt returns when the policy has room for a request. If too little remains,
+// that is after the reset, alone: its response reports what remains then.
+func (p *policy) readyAt(cost int64) time.Time {
+	missing := p.units(cost) - (p.remaining - p.inFlight)
+	at := p.resetAt
+	switch {
+	case cost == 0 || missing <= 0:
+		return time.Time{}
+	case p.slots && p.inFlight > 0:
+		return unknown
+	case p.inFlight > 0:
+		return later(at, p.sentAt.Add(probeTimeout))
+	case missing <= p.quota:
+		// A reset within a unit's share of the window is that of one unit, and
+		// others follow. Otherwise all return at once, as the window ends.
+		if unit := p.window / time.Duration(p.quota); p.reset <= unit+time.Second {
+			at = at.Add(time.Duration(missing-1) * unit)
+		}
 	}
-	return c.op.cost
+	return at
+}
+
+func (p *policy) units(cost int64) int64 {
+	if p.slots {
+		return min(cost, 1)
+	}
+	return cost
 }
 
 func (p *pacer) spend(c *call, now time.Time) {
 	p.sent++
-	c.number, c.policies, c.admitted = p.sent, c.group.policies, false
-	c.group.sentAt = now
+	c.number, c.policies, c.group.sentAt = p.sent, c.group.policies, now
 	for _, policy := range c.policies {
-		policy.inFlight += policy.units(c)
-		policy.running++
+		policy.inFlight += policy.units(c.op.cost)
 		policy.sentAt = now
 	}
 }
 
 // answered takes over what the response to c reports. It is nil if there is
-// none; then c may have been charged. After a refusal, the group is held.
+// none. After a refusal, the group is held.
 func (p *pacer) answered(c *call, response *http.Response, held time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, policy := range c.policies {
-		policy.inFlight -= policy.units(c)
-		if response == nil {
-			policy.remaining -= policy.units(c)
-		}
-	}
 	if response != nil {
-		c.admitted = response.StatusCode != http.StatusTooManyRequests
 		p.observe(c, response)
 	}
+	p.settle(c, false)
 	c.group.held = later(c.group.held, held)
-	p.change()
+}
+
+// ended frees the slots of c, which has failed or whose response was read.
+func (p *pacer) ended(c *call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settle(c, true)
+}
+
+func (p *pacer) settle(c *call, slots bool) {
+	for _, policy := range c.policies {
+		if policy.slots == slots {
+			policy.inFlight -= policy.units(c.op.cost)
+		}
+	}
+	p.changed.Broadcast()
 }
 
 // observe updates the policies of c's group. A failure without fields may come
@@ -213,42 +213,32 @@ func (p *pacer) observe(c *call, response *http.Response) {
 	if len(reports) == 0 && response.StatusCode >= http.StatusBadRequest {
 		return
 	}
-	policies := make([]*policy, len(reports))
-	for i, r := range reports {
-		policy := p.policy(r)
+	policies := make([]*policy, 0, len(reports))
+	for name, r := range reports {
+		policy := p.policy(name, r.slots)
+		if r.slots { // as many as could run at once, ours included
+			r.remaining = min(r.remaining+policy.inFlight, max(r.quota, 1))
+		}
 		// Of requests that were in flight together, the lowest report is the latest.
-		if c.number > policy.reported || r.remaining <= policy.remaining {
-			policy.remaining, policy.resetAt = r.remaining, time.Now().Add(r.reset)
+		if c.number > policy.reported || r.remaining <= policy.remaining || r.slots {
+			policy.report, policy.resetAt = r, time.Now().Add(r.reset)
 		}
 		policy.reported = p.sent
-		policies[i] = policy
+		policies = append(policies, policy)
 	}
 	c.group.policies = policies
 }
 
-// policy returns the policy of a report; it may apply to several groups.
-func (p *pacer) policy(r report) *policy {
+// policy returns the policy of this name. It may apply to several groups.
+func (p *pacer) policy(name string, slots bool) *policy {
 	for _, g := range p.groups {
 		for _, policy := range g.policies {
-			if policy.name == r.policy && policy.slots == r.slots {
+			if policy.name == name && policy.slots == slots {
 				return policy
 			}
 		}
 	}
-	return &policy{name: r.policy, slots: r.slots}
-}
-
-// ended frees the slots of c, which has failed or whose response was read.
-func (p *pacer) ended(c *call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, policy := range c.policies {
-		policy.running--
-		if policy.slots && c.admitted {
-			policy.remaining += policy.units(c)
-		}
-	}
-	p.change()
+	return &policy{name: name, report: report{slots: slots}}
 }
 
 func later(a, b time.Time) time.Time {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -162,6 +163,7 @@ func waitError(at, now time.Time, short []*policy) *WaitError {
 			e.Policies = append(e.Policies, p.name)
 		}
 	}
+	slices.Sort(e.Policies)
 	return e
 }
 

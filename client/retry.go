@@ -31,7 +31,7 @@ func nextAttempt(request *http.Request, response *http.Response, err error, n in
 	}
 	announced := after > 0
 	if announced {
-		after += rand.N(after/10 + 1) // clients refused together don't return together
+		after += rand.N(after/10 + minJitter)
 	} else {
 		after = backoff(n)
 	}
@@ -76,6 +76,12 @@ func repeatable(request *http.Request) bool {
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 10 * time.Second
+	// minJitter spreads clients that share a key. With less, one that is always
+	// a little later than another finds nothing left every time.
+	minJitter = 500 * time.Millisecond
+	// maxRefusals bounds the attempts of one request that is refused. Each lasts
+	// a second or more, so that MaxWait usually ends them sooner.
+	maxRefusals = 100
 )
 
 // backoff returns the delay after a failed attempt, counted from 1: it doubles
@@ -108,18 +114,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// rewound returns the request with its body from the start.
-func rewound(request *http.Request) (*http.Request, error) {
-	if request.Body == nil || request.Body == http.NoBody {
-		return request, nil
-	}
-	body, err := request.GetBody()
-	if err != nil {
-		return nil, err
-	}
-	request = request.Clone(request.Context())
-	request.Body = body
-	return request, nil
 }

@@ -63,32 +63,31 @@ func (t *Transport) roundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
 	deadline := time.Now().Add(t.options.MaxWait)
 	c := t.pacer.arrive(op, deadline)
-	maybeDone := false // an earlier attempt may have been carried out
-	for attempt := 1; ; attempt++ {
+	failures := 0 // attempts that may have been carried out
+	for n := 1; ; n++ {
 		if err := t.pacer.acquire(ctx, c); err != nil {
-			return nil, failure(request, err, maybeDone)
+			return nil, failure(request, err, failures > 0)
 		}
-		response, err := t.send(request, c)
+		response, err := t.send(request, c, n)
 		now := time.Now()
-		next := nextAttempt(request, response, err, attempt, now)
+		next := nextAttempt(request, response, err, n, now)
 		t.pacer.answered(c, response, next.held)
-		if !next.again || attempt >= t.options.MaxAttempts || next.at.After(deadline) {
+		if next.held.IsZero() {
+			failures++
+		}
+		if !next.again || failures >= t.options.MaxAttempts || n >= maxRefusals || next.at.After(deadline) {
 			if err != nil {
 				return nil, failure(request, err, true)
 			}
 			response.Request = request
 			return response, nil
 		}
-		maybeDone = maybeDone || next.held.IsZero()
 		if response != nil {
 			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxProblem)) // to reuse the connection
 			_ = response.Body.Close()                                             // nothing to do about an error
 		}
-		if err = sleep(ctx, next.at.Sub(now)); err == nil {
-			request, err = rewound(request)
-		}
-		if err != nil {
-			return nil, failure(request, err, maybeDone)
+		if err := sleep(ctx, next.at.Sub(now)); err != nil {
+			return nil, failure(request, err, failures > 0)
 		}
 	}
 }
@@ -114,9 +113,9 @@ func (t *Transport) prepare(request *http.Request, op *operation) *http.Request 
 	return request
 }
 
-// send makes one attempt. Its timeout and its slots end with the response's
-// body. A stream of events has no timeout.
-func (t *Transport) send(request *http.Request, c *call) (*http.Response, error) {
+// send makes attempt n. Its timeout and its slots end with the response's body.
+// A stream of events has no timeout.
+func (t *Transport) send(request *http.Request, c *call, n int) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	ended := sync.OnceFunc(func() { t.pacer.ended(c) })
 	timer := time.AfterFunc(t.options.Timeout, func() {
@@ -128,11 +127,9 @@ func (t *Transport) send(request *http.Request, c *call) (*http.Response, error)
 		cancel(nil)
 		ended()
 	}
-	request = request.Clone(ctx)
-	request.Header.Set("Authorization", "Bearer "+t.key)
-	response, err := t.options.Base.RoundTrip(request)
+	response, err := t.sendOnce(request.Clone(ctx), n)
 	if err != nil {
-		if context.Cause(ctx) == errTimeout {
+		if errors.Is(context.Cause(ctx), errTimeout) {
 			err = errTimeout
 		}
 		end()
@@ -143,6 +140,18 @@ func (t *Transport) send(request *http.Request, c *call) (*http.Response, error)
 	}
 	response.Body = watch(response.Body, end)
 	return response, nil
+}
+
+func (t *Transport) sendOnce(request *http.Request, n int) (*http.Response, error) {
+	request.Header.Set("Authorization", "Bearer "+t.key)
+	if n > 1 && request.GetBody != nil { // the body has been read
+		body, err := request.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		request.Body = body
+	}
+	return t.options.Base.RoundTrip(request)
 }
 
 var errTimeout = fmt.Errorf("no response within the timeout: %w", os.ErrDeadlineExceeded)
