@@ -109,7 +109,7 @@ var pacedPlans = []struct {
 	each     int // requests of each worker
 	costs    []int
 }{
-	{name: "plan_free", each: 180, costs: []int{1}},
+	{name: "plan_free", each: 120, costs: []int{1}},
 	{
 		name: "token_bucket", policies: `[{"name":"p","algorithm":"token_bucket","limit":10,"period":"1s","burst":20}]`,
 		each: 50, costs: []int{1, 5},

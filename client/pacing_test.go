@@ -304,29 +304,120 @@ func TestClient_Pacing_waitTooLong(t *testing.T) {
 }
 
 func TestClient_Pacing_contextEnds(t *testing.T) {
+	for name, ahead := range map[string]int{"first": 0, "in_line": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeServer(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.FixedWindow, Limit: 5, Period: "1h"})
+				c := s.client(t, client.Options{MaxWait: forever})
+				if errs := sendAll(t.Context(), c, 1, 5, 1); len(errs) > 0 {
+					t.Fatal(errs)
+				}
+				var all sync.WaitGroup
+				for range ahead {
+					all.Go(func() {
+						if err := send(t.Context(), c, 1); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				synctest.Wait()
+				ctx, cancel := context.WithCancel(t.Context())
+				began := time.Now()
+				time.AfterFunc(time.Minute, cancel)
+				if err := send(ctx, c, 1); !errors.Is(err, context.Canceled) || time.Since(began) != time.Minute {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+				if err := send(t.Context(), c, 1); err != nil { // no place is left to it
+					t.Error(err)
+				}
+				all.Wait()
+				if want := 6 + ahead; len(s.admitted) != want || s.refused > 0 {
+					t.Errorf("%d admitted, want %d; %d refused", len(s.admitted), want, s.refused)
+				}
+			})
+		})
+	}
+}
+
+// TestClient_Pacing_resets is about the time at which a request that waits is
+// sent.
+func TestClient_Pacing_resets(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		policy   ratelimit.Policy
+		nextUnit bool
+		want     time.Duration // after ten units were spent at once
+	}{
+		{"window_returns_all_units", ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1m"}, true, time.Minute},
+		{"bucket_returns_one_by_one", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1m"}, true, 30 * time.Second},
+		{"bucket_until_full", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1m"}, false, time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				test.policy.Name = "p"
+				s := newFakeServer(t, test.policy)
+				s.nextUnit = test.nextUnit
+				c := s.client(t, client.Options{})
+				if errs := sendAll(t.Context(), c, 1, 2, 5); len(errs) > 0 {
+					t.Fatal(errs)
+				}
+				began := time.Now()
+				if err := send(t.Context(), c, 5); err != nil || time.Since(began) != test.want || s.refused > 0 {
+					t.Errorf("sent after %v, want %v; %d refused; %v", time.Since(began), test.want, s.refused, err)
+				}
+			})
+		})
+	}
+}
+
+// TestClient_Pacing_twoPolicies is about two requests of different groups that
+// wait for two policies: neither may block the other for good.
+func TestClient_Pacing_twoPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newFakeServer(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.FixedWindow, Limit: 5, Period: "1h"})
-		c := s.client(t, client.Options{MaxWait: forever})
+		s := newFakeServer(t,
+			ratelimit.Policy{Name: "short", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "10s"},
+			ratelimit.Policy{Name: "long", Algorithm: ratelimit.FixedWindow, Limit: 14, Period: "20s"},
+		)
+		c := s.client(t, client.Options{})
 		if errs := sendAll(t.Context(), c, 1, 1, 5); len(errs) > 0 {
 			t.Fatal(errs)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		if errs := sendAll(t.Context(), c, 1, 5, 1); len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		// Nothing remains of short, and of long too little for an order.
 		began := time.Now()
-		time.AfterFunc(time.Minute, cancel)
-		errs := sendAll(ctx, c, 8, 1, 5, 1) // one waits for the reset, the others behind it
-		if len(errs) != 8 || time.Since(began) != time.Minute {
-			t.Errorf("%d errors after %v", len(errs), time.Since(began))
+		var all sync.WaitGroup
+		sendAfter := func(cost int, want time.Duration) {
+			all.Go(func() {
+				if err := send(t.Context(), c, cost); err != nil || time.Since(began).Truncate(time.Second) != want {
+					t.Errorf("cost %d: sent after %v, want %v; %v", cost, time.Since(began), want, err)
+				}
+			})
+			time.Sleep(time.Millisecond)
 		}
-		for _, err := range errs {
-			if !errors.Is(err, context.Canceled) {
-				t.Error(err)
-			}
-		}
-		if err := send(t.Context(), c, 5); err != nil { // nobody is ahead of it
+		sendAfter(1, 10*time.Second)
+		sendAfter(5, 20*time.Second)
+		if _, err := c.GetMe(t.Context()); err != nil { // it is free, and the others look again
 			t.Error(err)
 		}
-		if len(s.admitted) != 2 || s.refused > 0 {
-			t.Errorf("%d admitted, %d refused", len(s.admitted), s.refused)
+		all.Wait()
+	})
+}
+
+// TestClient_Pacing_start is about a quota that is used up when the client starts.
+func TestClient_Pacing_start(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.FixedWindow, Limit: 8, Period: "1m"})
+		if errs := sendAll(t.Context(), s.client(t, client.Options{}), 8, 1, 1); len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		s.delay = func() time.Duration { return 10 * time.Millisecond }
+		if errs := sendAll(t.Context(), s.client(t, client.Options{}), 8, 1, 1); len(errs) > 0 {
+			t.Error(errs)
+		}
+		if s.refused != 1 {
+			t.Errorf("%d refused, want the first one only", s.refused)
 		}
 	})
 }

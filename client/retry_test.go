@@ -189,3 +189,22 @@ func TestClient_Retries_contextEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestClient_Retries_jitter is about clients that are refused at the same time.
+func TestClient_Retries_jitter(t *testing.T) {
+	for _, after := range []string{"", "2"} {
+		synctest.Test(t, func(t *testing.T) {
+			var delays []time.Duration
+			for range 3 {
+				s := &script{responses: []*response{{status: 429, retryAfter: after}, {status: 200, body: map[string]any{}}}}
+				if err := get(t.Context(), newClient(t, &client.Options{Base: s})); err != nil {
+					t.Fatal(err)
+				}
+				delays = append(delays, s.delays()...)
+			}
+			if delays[0] == delays[1] && delays[1] == delays[2] {
+				t.Errorf("Retry-After %q: all delays are %v", after, delays[0])
+			}
+		})
+	}
+}
