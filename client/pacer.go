@@ -9,11 +9,11 @@ import (
 )
 
 // pacer decides when requests are sent, by what responses report of the quota.
-// It is safe for concurrent use.
 type pacer struct {
 	mu      sync.Mutex
 	changed sync.Cond
-	groups  map[string]*group
+	groups  map[string]*group // of operations that cost units
+	free    *group            // of all others: they are never refused by the quota
 	waiters map[*policy]*call // the earliest request that waits for each policy
 	sent    uint64            // requests so far
 }
@@ -60,14 +60,18 @@ var unknown = time.Unix(1<<40, 0)
 func newPacer() *pacer {
 	p := &pacer{groups: map[string]*group{}, waiters: map[*policy]*call{}}
 	p.changed.L = &p.mu
+	p.free = &group{turn: make(chan struct{}, 1)}
 	return p
 }
 
-func (p *pacer) arrive(op *operation, deadline time.Time) *call {
+func (p *pacer) newCall(op *operation, deadline time.Time) *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.groups[op.group]
-	if g == nil { // until the first response, an unnamed policy sends one request at a time
+	switch {
+	case op.cost == 0:
+		g = p.free
+	case g == nil: // until the first response, an unnamed policy sends one request at a time
 		g = &group{turn: make(chan struct{}, 1), policies: []*policy{{}}}
 		p.groups[op.group] = g
 	}
@@ -84,15 +88,13 @@ func (p *pacer) acquire(ctx context.Context, c *call) error {
 		defer func() { <-c.group.turn }()
 	case <-bounded.Done():
 	}
-	wake := func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.changed.Broadcast()
-	}
-	defer context.AfterFunc(bounded, wake)()
+	defer context.AfterFunc(bounded, p.wake)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.leave(c)
+	defer func() {
+		maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
+		p.changed.Broadcast()
+	}()
 	for {
 		now := time.Now()
 		at, short := p.readyAt(c, now)
@@ -106,10 +108,17 @@ func (p *pacer) acquire(ctx context.Context, c *call) error {
 			p.spend(c, now)
 			return nil
 		}
-		timer := time.AfterFunc(at.Sub(now), wake)
+		timer := time.AfterFunc(at.Sub(now), p.wake)
 		p.changed.Wait()
 		timer.Stop()
 	}
+}
+
+// wake makes requests that wait look again. It locks, so that none is missed.
+func (p *pacer) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.Broadcast()
 }
 
 // readyAt returns when c can be sent, and the policies that it waits for. Later
@@ -135,21 +144,18 @@ func (p *pacer) readyAt(c *call, now time.Time) (at time.Time, short []*policy) 
 	return at, short
 }
 
-func (p *pacer) leave(c *call) {
-	maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
-	p.changed.Broadcast()
-}
-
 // readyAt returns when the policy has room for a request. If too little remains,
 // that is after the reset, alone: its response reports what remains then.
 func (p *policy) readyAt(cost int64) time.Time {
 	missing := p.units(cost) - (p.remaining - p.inFlight)
 	at := p.resetAt
 	switch {
-	case cost == 0 || missing <= 0:
+	case missing <= 0:
 		return time.Time{}
 	case p.slots && p.inFlight > 0:
 		return unknown
+	case missing <= p.inFlight: // enough, if the report includes those in flight
+		return p.sentAt.Add(probeTimeout)
 	case p.inFlight > 0:
 		return later(at, p.sentAt.Add(probeTimeout))
 	case missing <= p.quota:
@@ -164,7 +170,7 @@ func (p *policy) readyAt(cost int64) time.Time {
 
 func (p *policy) units(cost int64) int64 {
 	if p.slots {
-		return min(cost, 1)
+		return 1
 	}
 	return cost
 }
@@ -178,26 +184,21 @@ func (p *pacer) spend(c *call, now time.Time) {
 	}
 }
 
-// answered takes over what the response to c reports. It is nil if there is
-// none. After a refusal, the group is held.
+// answered observes the response to c, nil if there is none, and holds the group.
 func (p *pacer) answered(c *call, response *http.Response, held time.Time) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if response != nil {
+	if response != nil && c.group != p.free {
 		p.observe(c, response)
 	}
-	p.settle(c, false)
 	c.group.held = later(c.group.held, held)
+	p.mu.Unlock()
+	p.end(c, false)
 }
 
-// ended frees the slots of c, which has failed or whose response was read.
-func (p *pacer) ended(c *call) {
+// end ends c's units in flight: slots when its body has ended, others before.
+func (p *pacer) end(c *call, slots bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settle(c, true)
-}
-
-func (p *pacer) settle(c *call, slots bool) {
 	for _, policy := range c.policies {
 		if policy.slots == slots {
 			policy.inFlight -= policy.units(c.op.cost)

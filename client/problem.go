@@ -167,9 +167,12 @@ func waitError(at, now time.Time, short []*policy) *WaitError {
 	return e
 }
 
-// Error returns how long to wait, and under which policies.
+// Error returns how long to wait, and for which policies.
 func (e *WaitError) Error() string {
-	text := fmt.Sprintf("not sent: quota available in %v at the earliest", e.RetryAfter.Round(time.Millisecond))
+	text := "not sent: waited too long for the quota"
+	if e.RetryAfter > 0 {
+		text = fmt.Sprintf("not sent: quota available in %v at the earliest", e.RetryAfter.Round(time.Millisecond))
+	}
 	if len(e.Policies) > 0 {
 		text += " (" + strings.Join(e.Policies, ", ") + ")"
 	}

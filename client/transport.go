@@ -62,7 +62,7 @@ func (t *Transport) roundTrip(request *http.Request) (*http.Response, error) {
 	request = t.prepare(request, op)
 	ctx := request.Context()
 	deadline := time.Now().Add(t.options.MaxWait)
-	c := t.pacer.arrive(op, deadline)
+	c := t.pacer.newCall(op, deadline)
 	failures := 0 // attempts that may have been carried out
 	for n := 1; ; n++ {
 		if err := t.pacer.acquire(ctx, c); err != nil {
@@ -117,7 +117,7 @@ func (t *Transport) prepare(request *http.Request, op *operation) *http.Request 
 // A stream of events has no timeout.
 func (t *Transport) send(request *http.Request, c *call, n int) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	ended := sync.OnceFunc(func() { t.pacer.ended(c) })
+	ended := sync.OnceFunc(func() { t.pacer.end(c, true) })
 	timer := time.AfterFunc(t.options.Timeout, func() {
 		cancel(errTimeout)
 		ended() // also if nobody closes the body
