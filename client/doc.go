@@ -15,7 +15,9 @@
 // for the costs of the requests in flight. When too little remains, it waits for
 // the reset, sends one request, and goes on by its response. The first request
 // of each group of operations is sent alone, too. Under a concurrency policy, a
-// request counts until its response body has been read or closed.
+// request holds its slot until its response body has been read or closed. Resets
+// are in whole seconds: a policy that admits one request every 100 ms, and no
+// bursts, is used once a second.
 //
 // Requests that wait are sent in the order of their arrival, among those to which
 // the same policies apply. A request that would have to wait longer than

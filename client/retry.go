@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Retries are a loop of our own: hashicorp/go-retryablehttp decides without the
-// request, whose method and Idempotency-Key matter here, and without a deadline.
+// hashicorp/go-retryablehttp isn't used: its CheckRetry and Backoff don't see the
+// request, whose method and Idempotency-Key matter here, nor its deadline.
 
 // attempt is the next attempt of a request.
 type attempt struct {
