@@ -47,12 +47,12 @@ format: ## gofmt everything
 
 .PHONY: generate
 generate: ## make the OpenAPI description from the annotations, and the Go client from that
-	go run ./scripts/openapi -dirs handlers,models,ratelimit
+	go run ./scripts/openapi
 	go run ./scripts/goclient
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
-	go run ./scripts/openapi -dirs handlers,models,ratelimit -check
+	go run ./scripts/openapi -check
 	go run ./scripts/goclient -check
 
 .PHONY: lint-spec

@@ -57,7 +57,7 @@ const docTemplate = `{
                     "503": {
                         "description": "Service Unavailable",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -86,13 +86,7 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only what this key did, by its id; cli for the command line",
-                        "name": "actor",
-                        "in": "query"
-                    },
-                    {
-                        "maxLength": 200,
-                        "type": "string",
+                        "example": "key.revoke",
                         "description": "Only this action, such as key.revoke",
                         "name": "action",
                         "in": "query"
@@ -100,6 +94,23 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "3mBz8VqKt1Wd",
+                        "description": "Only what this key did, by its id; cli for the command line",
+                        "name": "actor",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Not before this time",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "Only changes of this key, by its id, or of this plan",
                         "name": "target",
                         "in": "query"
@@ -107,31 +118,24 @@ const docTemplate = `{
                     {
                         "type": "string",
                         "format": "date-time",
-                        "description": "Not before this time",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
                         "description": "Before this time",
                         "name": "to",
-                        "in": "query"
-                    },
-                    {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -145,13 +149,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -180,6 +184,7 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "own_5HqT1bZr8wYk",
                         "description": "Only this owner's",
                         "name": "owner",
                         "in": "query"
@@ -187,19 +192,9 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "free",
                         "description": "Only on this plan",
                         "name": "plan",
-                        "in": "query"
-                    },
-                    {
-                        "enum": [
-                            "active",
-                            "expired",
-                            "revoked"
-                        ],
-                        "type": "string",
-                        "description": "Only in this state",
-                        "name": "status",
                         "in": "query"
                     },
                     {
@@ -210,19 +205,34 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
+                        "enum": [
+                            "active",
+                            "expired",
+                            "revoked"
+                        ],
+                        "type": "string",
+                        "x-enum-varnames": [
+                            "KeyActive",
+                            "KeyExpired",
+                            "KeyRevoked"
+                        ],
+                        "description": "Only in this state",
+                        "name": "status",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -236,13 +246,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -299,25 +309,25 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -345,6 +355,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -367,7 +378,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -396,6 +407,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -433,43 +445,43 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "It is the last admin key",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -497,6 +509,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -513,7 +526,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -541,6 +554,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -549,24 +563,24 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "req_V1StGXR8Z5jdHi6B",
                         "description": "Only the request with this X-Request-Id",
                         "name": "request_id",
-                        "in": "query"
-                    },
-                    {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -580,19 +594,19 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -623,6 +637,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -644,31 +659,31 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -696,6 +711,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -724,19 +740,19 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "It is the last admin key",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -767,6 +783,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -807,43 +824,43 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "The key has ended, or was rotated already",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -874,6 +891,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
@@ -885,7 +903,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.simulation"
+                            "$ref": "#/definitions/handlers.simulationRequest"
                         }
                     }
                 ],
@@ -899,31 +917,31 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -951,24 +969,11 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "9Kx2mV4tQaLp",
                         "description": "The key's id",
                         "name": "id",
                         "in": "path",
                         "required": true
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
                     },
                     {
                         "enum": [
@@ -978,8 +983,21 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -995,6 +1013,14 @@ const docTemplate = `{
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
                     }
                 ],
                 "responses": {
@@ -1007,19 +1033,19 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1095,25 +1121,25 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1140,19 +1166,18 @@ const docTemplate = `{
                 "operationId": "listPlans",
                 "parameters": [
                     {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
-                        "in": "query"
-                    },
-                    {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -1166,13 +1191,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1200,6 +1225,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "free",
                         "description": "The plan's name",
                         "name": "name",
                         "in": "path",
@@ -1222,7 +1248,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1250,9 +1276,8 @@ const docTemplate = `{
                 "operationId": "putPlan",
                 "parameters": [
                     {
-                        "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$",
                         "type": "string",
-                        "x-example": "free",
+                        "example": "free",
                         "description": "The plan's name",
                         "name": "name",
                         "in": "path",
@@ -1315,31 +1340,31 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1365,6 +1390,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "free",
                         "description": "The plan's name",
                         "name": "name",
                         "in": "path",
@@ -1384,19 +1410,19 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "Keys use the plan",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1643,24 +1669,24 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "req_V1StGXR8Z5jdHi6B",
                         "description": "Only the request with this X-Request-Id",
                         "name": "request_id",
-                        "in": "query"
-                    },
-                    {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -1674,13 +1700,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1729,42 +1755,48 @@ const docTemplate = `{
                         "description": "Created",
                         "schema": {
                             "$ref": "#/definitions/handlers.OwnKeyWithSecret"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "The new key's version"
+                            }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "The key was rotated already",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1791,20 +1823,6 @@ const docTemplate = `{
                 "operationId": "getMyUsage",
                 "parameters": [
                     {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
-                    },
-                    {
                         "enum": [
                             "minute",
                             "hour",
@@ -1812,8 +1830,21 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
                         "description": "How wide the buckets are",
                         "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "From this time; a day before to if left out",
+                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -1829,6 +1860,14 @@ const docTemplate = `{
                         "description": "Count as refused what this policy refused, or would have in shadow mode",
                         "name": "policy",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Until before this time; now if left out",
+                        "name": "to",
+                        "in": "query"
                     }
                 ],
                 "responses": {
@@ -1841,13 +1880,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1874,19 +1913,18 @@ const docTemplate = `{
                 "operationId": "listOrders",
                 "parameters": [
                     {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
-                        "in": "query"
-                    },
-                    {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     },
                     {
@@ -1921,13 +1959,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1957,9 +1995,8 @@ const docTemplate = `{
                     {
                         "maxLength": 255,
                         "minLength": 1,
-                        "pattern": "^[!-~]*$",
                         "type": "string",
-                        "description": "A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.",
+                        "description": "A text of your own for this order, such as a UUID: sent again with the\nsame order within 24 hours, it gets the first answer once more.",
                         "name": "Idempotency-Key",
                         "in": "header"
                     },
@@ -1993,13 +2030,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "Another request with this Idempotency-Key is being carried out: ask again after Retry-After.",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         },
                         "headers": {
                             "Retry-After": {
@@ -2011,19 +2048,19 @@ const docTemplate = `{
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         },
                         "headers": {
                             "Idempotency-Replayed": {
@@ -2057,6 +2094,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "ord_5HqT1bZr8w",
                         "description": "The order's id",
                         "name": "id",
                         "in": "path",
@@ -2094,7 +2132,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2122,6 +2160,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "ord_5HqT1bZr8w",
                         "description": "The order's id",
                         "name": "id",
                         "in": "path",
@@ -2157,13 +2196,13 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "503": {
                         "description": "Service Unavailable",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2190,19 +2229,18 @@ const docTemplate = `{
                 "operationId": "listProducts",
                 "parameters": [
                     {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
-                        "in": "query"
-                    },
-                    {
                         "type": "string",
                         "description": "Where the page starts: next_cursor of the page before",
                         "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Most items on the page",
+                        "name": "limit",
                         "in": "query"
                     },
                     {
@@ -2237,13 +2275,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2271,6 +2309,7 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
+                        "example": "prd_0y5apuf8zs",
                         "description": "The product's id",
                         "name": "id",
                         "in": "path",
@@ -2308,7 +2347,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -3044,7 +3083,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "How units are counted.",
+                    "description": "Algorithm that counts the units.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -3053,19 +3092,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "description": "Day on which a calendar month begins; the last day of shorter months.\nDefaults to 1.",
                     "type": "integer",
                     "maximum": 31,
                     "minimum": 1
                 },
                 "burst": {
-                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "description": "Capacity of a token_bucket, in units. Defaults to the limit.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1
                 },
                 "charge": {
-                    "description": "Which outcomes cost; by default requests, for calendar successes.",
+                    "description": "Outcomes that are charged. Defaults to successes for calendar, to\nrequests for the other algorithms.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -3073,27 +3112,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Only routes of this group count; by default all do.",
+                    "description": "Route group that the policy applies to. Defaults to all routes.",
                     "type": "string",
                     "minLength": 1
                 },
                 "hold": {
-                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
+                    "description": "Time after which a concurrency slot expires unless it is renewed.\nDefaults to 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
+                    "description": "Units allowed per period. For concurrency, the number of requests that\nmay run at once. At most 10,000 for sliding_log.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
+                    "description": "Longest time that a leaky_bucket queues a request. Defaults to 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Whether the policy refuses; by default enforce.",
+                    "description": "Whether requests over the limit are refused. Defaults to enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -3101,7 +3140,7 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "The policy's name in its list, and with the subject its counter's.",
+                    "description": "Name of the policy, unique in its list. It also identifies the counter.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
@@ -3121,7 +3160,7 @@ const docTemplate = `{
                     "example": "plan"
                 },
                 "per": {
-                    "description": "Whose counter is spent; by default the key's.",
+                    "description": "Subject whose counter is spent. Defaults to key.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -3129,12 +3168,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
+                    "description": "Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms\nto 366d. For calendar: day, week or month. Not allowed for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
+                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -3142,7 +3181,7 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "description": "IANA time zone of a calendar period. Defaults to UTC.",
                     "type": "string",
                     "minLength": 1
                 }
@@ -3468,7 +3507,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "status": {
-                    "description": "always ok: what is not ok is told as a problem",
+                    "description": "always ok; failures are problems",
                     "type": "string",
                     "example": "ok"
                 }
@@ -3478,12 +3517,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "expires_at": {
+                    "description": "until when it works; null: for good",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
+                    "description": "where it may be used; empty: anywhere",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3513,7 +3554,7 @@ const docTemplate = `{
                     "description": "policies of its own; null: none",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.writeOverride"
+                        "type": "object"
                     },
                     "x-nullable": true
                 },
@@ -3533,7 +3574,7 @@ const docTemplate = `{
                     "description": "what it may do",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/models.Scope"
+                        "type": "string"
                     },
                     "example": [
                         "products:read"
@@ -3664,7 +3705,7 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.simulation": {
+        "handlers.simulationRequest": {
             "type": "object",
             "required": [
                 "policies"
@@ -3720,6 +3761,83 @@ const docTemplate = `{
                 }
             }
         },
+        "middleware.FieldError": {
+            "type": "object",
+            "properties": {
+                "code": {
+                    "description": "a stable word for programs",
+                    "type": "string",
+                    "example": "min"
+                },
+                "location": {
+                    "description": "the part of the request",
+                    "type": "string",
+                    "enum": [
+                        "body",
+                        "query",
+                        "path",
+                        "header"
+                    ],
+                    "example": "body"
+                },
+                "message": {
+                    "description": "a sentence for people",
+                    "type": "string",
+                    "example": "must be at least 1"
+                },
+                "pointer": {
+                    "description": "where in that part: a JSON pointer (RFC 6901) in a body, the parameter's name elsewhere",
+                    "type": "string",
+                    "example": "/items/0/quantity"
+                }
+            }
+        },
+        "middleware.Problem": {
+            "type": "object",
+            "properties": {
+                "detail": {
+                    "description": "what happened this time, for people",
+                    "type": "string",
+                    "example": "There is nothing here, or it isn't yours."
+                },
+                "errors": {
+                    "description": "every fault of the input, up to 100",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/middleware.FieldError"
+                    }
+                },
+                "instance": {
+                    "description": "the path that was asked for",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "/v1/products"
+                },
+                "request_id": {
+                    "description": "the same as in X-Request-Id",
+                    "type": "string",
+                    "example": "req_4CLHASCY3OD6DWBAZZHK43Y66R"
+                },
+                "status": {
+                    "description": "the HTTP status",
+                    "type": "integer",
+                    "maximum": 599,
+                    "minimum": 400,
+                    "example": 404
+                },
+                "title": {
+                    "description": "the kind in words, the same every time",
+                    "type": "string",
+                    "example": "Not Found"
+                },
+                "type": {
+                    "description": "what kind of problem this is; about:blank says no more than the status",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "about:blank"
+                }
+            }
+        },
         "models.AuditEntry": {
             "type": "object",
             "properties": {
@@ -3767,35 +3885,6 @@ const docTemplate = `{
                     "description": "the key's id, or the plan's name",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
-                }
-            }
-        },
-        "models.FieldError": {
-            "type": "object",
-            "properties": {
-                "code": {
-                    "description": "stable, for programs",
-                    "type": "string",
-                    "example": "min"
-                },
-                "location": {
-                    "type": "string",
-                    "enum": [
-                        "body",
-                        "query",
-                        "path",
-                        "header"
-                    ],
-                    "example": "body"
-                },
-                "message": {
-                    "type": "string",
-                    "example": "must be at least 1"
-                },
-                "pointer": {
-                    "description": "JSON pointer in a body; the parameter's name elsewhere",
-                    "type": "string",
-                    "example": "/items/0/quantity"
                 }
             }
         },
@@ -3933,42 +4022,6 @@ const docTemplate = `{
                 "OriginPlan",
                 "OriginOverride"
             ]
-        },
-        "models.Problem": {
-            "type": "object",
-            "properties": {
-                "detail": {
-                    "type": "string",
-                    "example": "1 fault in the request: see errors."
-                },
-                "errors": {
-                    "description": "on 422: every fault at once",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/models.FieldError"
-                    }
-                },
-                "instance": {
-                    "type": "string",
-                    "example": "/v1/orders"
-                },
-                "request_id": {
-                    "type": "string",
-                    "example": "req_V1StGXR8Z5jdHi6B"
-                },
-                "status": {
-                    "type": "integer",
-                    "example": 422
-                },
-                "title": {
-                    "type": "string",
-                    "example": "Unprocessable Content"
-                },
-                "type": {
-                    "type": "string",
-                    "example": "about:blank"
-                }
-            }
         },
         "models.Product": {
             "type": "object",
@@ -4173,7 +4226,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "How units are counted.",
+                    "description": "Algorithm that counts the units.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -4182,19 +4235,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "description": "Day on which a calendar month begins; the last day of shorter months.\nDefaults to 1.",
                     "type": "integer",
                     "maximum": 31,
                     "minimum": 1
                 },
                 "burst": {
-                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "description": "Capacity of a token_bucket, in units. Defaults to the limit.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1
                 },
                 "charge": {
-                    "description": "Which outcomes cost; by default requests, for calendar successes.",
+                    "description": "Outcomes that are charged. Defaults to successes for calendar, to\nrequests for the other algorithms.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -4202,27 +4255,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Only routes of this group count; by default all do.",
+                    "description": "Route group that the policy applies to. Defaults to all routes.",
                     "type": "string",
                     "minLength": 1
                 },
                 "hold": {
-                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
+                    "description": "Time after which a concurrency slot expires unless it is renewed.\nDefaults to 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
+                    "description": "Units allowed per period. For concurrency, the number of requests that\nmay run at once. At most 10,000 for sliding_log.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
+                    "description": "Longest time that a leaky_bucket queues a request. Defaults to 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Whether the policy refuses; by default enforce.",
+                    "description": "Whether requests over the limit are refused. Defaults to enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -4230,14 +4283,14 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "The policy's name in its list, and with the subject its counter's.",
+                    "description": "Name of the policy, unique in its list. It also identifies the counter.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
                     "example": "minute"
                 },
                 "per": {
-                    "description": "Whose counter is spent; by default the key's.",
+                    "description": "Subject whose counter is spent. Defaults to key.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -4245,12 +4298,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
+                    "description": "Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms\nto 366d. For calendar: day, week or month. Not allowed for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
+                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -4258,7 +4311,7 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "description": "IANA time zone of a calendar period. Defaults to UTC.",
                     "type": "string",
                     "minLength": 1
                 }

@@ -51,17 +51,17 @@ func (h *Audit) List(c *gin.Context) {
 
 // listAudit is what GET /v1/admin/audit takes.
 type listAudit struct {
-	Page   page
 	Filter auditFilter
+	Page   page
 }
 
 // auditFilter says which entries are asked for.
 type auditFilter struct {
-	Actor  string        `form:"actor" maxLength:"200"`                        // Only what this key did, by its id; cli for the command line
-	Action string        `form:"action" maxLength:"200"`                       // Only this action, such as key.revoke
-	Target string        `form:"target" maxLength:"200"`                       // Only changes of this key, by its id, or of this plan
-	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time"` // Not before this time
-	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time"`   // Before this time
+	Actor  string        `form:"actor" maxLength:"200" example:"3mBz8VqKt1Wd"`                                // Only what this key did, by its id; cli for the command line
+	Action string        `form:"action" maxLength:"200" example:"key.revoke"`                                 // Only this action, such as key.revoke
+	Target string        `form:"target" maxLength:"200" example:"9Kx2mV4tQaLp"`                               // Only changes of this key, by its id, or of this plan
+	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"` // Not before this time
+	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"`   // Before this time
 }
 
 func (l *listAudit) filter() models.AuditFilter {

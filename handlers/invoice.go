@@ -48,7 +48,7 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 //	@Tags			orders
 //	@ID				getInvoice
 //	@Produce		application/pdf
-//	@Param			id				path		string	true	"The order's id"
+//	@Param			id				path		string	true	"The order's id"	example(ord_5HqT1bZr8w)
 //	@Param			If-None-Match	header		string	false	"The ETag of the invoice that the caller has"
 //	@Success		200				{file}		file	"The invoice"
 //	@Header			200				{string}	ETag				"The same as long as the invoice is"

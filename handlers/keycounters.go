@@ -20,7 +20,7 @@ import (
 //	@Tags			keys
 //	@ID				getKeyLimits
 //	@Produce		json
-//	@Param			id	path		string	true	"The key's id"
+//	@Param			id	path		string	true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Success		200	{object}	KeyLimits
 //	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
@@ -83,7 +83,7 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 //	@ID				resetKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id		path	string		true	"The key's id"
+//	@Param			id		path	string		true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			reset	body	resetKey	false	"Which policies"
 //	@Success		204
 //	@Failure		400	{object}	middleware.Problem

@@ -120,7 +120,7 @@ func (h *Keys) List(c *gin.Context) {
 //	@Tags			keys
 //	@ID				getKey
 //	@Produce		json
-//	@Param			id	path		string	true	"The key's id"
+//	@Param			id	path		string	true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Success		200	{object}	KeyWithQuota
 //	@Header			200	{string}	ETag	"The key's version"
 //	@Failure		404	{object}	middleware.Problem
@@ -152,7 +152,7 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 //	@ID				patchKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string			true	"The key's id"
+//	@Param			id			path		string			true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			If-Match	header		string			false	"Change only this version, as an ETag told it"
 //	@Param			patch		body		keyPatch	true	"What to change"
 //	@Success		200			{object}	Key
@@ -192,7 +192,7 @@ type versionedKey struct {
 //	@Tags			keys
 //	@ID				revokeKey
 //	@Produce		json
-//	@Param			id			path		string	true	"The key's id"
+//	@Param			id			path		string	true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			If-Match	header		string	false	"Revoke only this version, as an ETag told it"
 //	@Success		200			{object}	Key
 //	@Header			200			{string}	ETag	"The key's version"

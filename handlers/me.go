@@ -108,6 +108,7 @@ type myRotation struct {
 //	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
 //	@Param			rotate		body		rotateKey	false	"How long this key works on"
 //	@Success		201		{object}	OwnKeyWithSecret
+//	@Header			201		{string}	ETag	"The new key's version"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		409		{object}	middleware.Problem	"The key was rotated already"
 //	@Failure		412		{object}	middleware.Problem

@@ -142,7 +142,7 @@ func (h *Orders) List(c *gin.Context) {
 //	@Tags			orders
 //	@ID				getOrder
 //	@Produce		json
-//	@Param			id	path		string	true	"The order's id"
+//	@Param			id	path		string	true	"The order's id"	example(ord_5HqT1bZr8w)
 //	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Order
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"

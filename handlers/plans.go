@@ -55,9 +55,9 @@ func ShowPlan(plan models.Plan) Plan {
 
 // replacePlan is what PUT /v1/admin/plans/{name} takes.
 type replacePlan struct {
-	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"` // The plan's name
-	IfMatch     ifMatch     `header:"If-Match" swaggertype:"string"`                         // Replace only this version, as an ETag told it
-	IfNoneMatch ifNoneMatch `header:"If-None-Match" swaggertype:"string" enums:"*"`          // Create only: never replace
+	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	IfMatch     ifMatch     `header:"If-Match"`
+	IfNoneMatch ifNoneMatch `header:"If-None-Match" enums:"*"`
 	Body        putPlan     `body:"required"`
 }
 
@@ -81,7 +81,9 @@ func (p *putPlan) toModel(name string) models.NewPlan {
 //	@ID				putPlan
 //	@Accept			json
 //	@Produce		json
-//	@Param			request		query		replacePlan	true	"Which plan"
+//	@Param			name		path		string	true	"The plan's name"	example(free)
+//	@Param			If-Match	header		string	false	"Replace only this version, as an ETag told it"
+//	@Param			If-None-Match	header	string	false	"Create only: never replace"	enums(*)
 //	@Param			plan		body		putPlan	true	"What the plan shall be"
 //	@Success		200			{object}	Plan	"It was replaced"
 //	@Success		201			{object}	Plan	"It was created"
@@ -142,7 +144,7 @@ type byName struct {
 //	@Tags			plans
 //	@ID				getPlan
 //	@Produce		json
-//	@Param			name	path		string	true	"The plan's name"
+//	@Param			name	path		string	true	"The plan's name"	example(free)
 //	@Success		200		{object}	Plan
 //	@Header			200		{string}	ETag	"The plan's version"
 //	@Failure		404		{object}	middleware.Problem
@@ -169,7 +171,7 @@ type versionedPlan struct {
 //	@Tags			plans
 //	@ID				deletePlan
 //	@Produce		json
-//	@Param			name		path	string	true	"The plan's name"
+//	@Param			name		path	string	true	"The plan's name"	example(free)
 //	@Param			If-Match	header	string	false	"Delete only this version, as an ETag told it"
 //	@Success		204
 //	@Failure		404	{object}	middleware.Problem

@@ -65,7 +65,7 @@ type byID struct {
 //	@Tags			products
 //	@ID				getProduct
 //	@Produce		json
-//	@Param			id	path		string	true	"The product's id"
+//	@Param			id	path		string	true	"The product's id"	example(prd_0y5apuf8zs)
 //	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
 //	@Success		200	{object}	models.Product
 //	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"

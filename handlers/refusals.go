@@ -53,12 +53,12 @@ func (h *Usage) MyRefusals(c *gin.Context) {
 
 // listRefusals says which refusals are asked for.
 type listRefusals struct {
-	Page   page
 	Filter refusalFilter
+	Page   page
 }
 
 type refusalFilter struct {
-	RequestID string `form:"request_id" maxLength:"200"` // Only the request with this X-Request-Id
+	RequestID string `form:"request_id" maxLength:"200" example:"req_V1StGXR8Z5jdHi6B"` // Only the request with this X-Request-Id
 }
 
 func (l *listRefusals) toModel() models.RefusalQuery {
@@ -72,7 +72,7 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 //	@Tags			keys
 //	@ID				listKeyRefusals
 //	@Produce		json
-//	@Param			id			path		string	true	"The key's id"
+//	@Param			id			path		string	true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			filter	query	refusalFilter	false	"Which refusals"
 //	@Param			page	query	page	false	"Which page"
 //	@Success		200			{object}	List[Refusal]

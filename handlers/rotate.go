@@ -69,7 +69,7 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@ID				rotateKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string		true	"The key's id"
+//	@Param			id			path		string		true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
 //	@Param			rotate		body		rotateKey	false	"How long the old key works on"
 //	@Success		201			{object}	KeyWithSecret

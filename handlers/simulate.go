@@ -13,14 +13,14 @@ import (
 
 // simulateKey is what POST /v1/admin/keys/{id}/simulate takes.
 type simulateKey struct {
-	ID   string     `uri:"id"`
-	Body simulation `body:"required"`
+	ID   string            `uri:"id"`
+	Body simulationRequest `body:"required"`
 }
 
-// simulation is a quota to try, and on what.
+// simulationRequest is a quota to try, and on what.
 //
 // It is the body of POST /v1/admin/keys/{id}/simulate.
-type simulation struct {
+type simulationRequest struct {
 	Policies policyList    `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
 	From     *binding.Time `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // from when on; a day before to if left out
 	To       *binding.Time `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // until when; now if left out
@@ -36,7 +36,7 @@ const (
 )
 
 // Validate checks the range of time.
-func (s *simulation) Validate(faults *models.Faults) {
+func (s *simulationRequest) Validate(faults *models.Faults) {
 	switch from, to := s.timeRange(); {
 	case !from.Before(to):
 		faults.Add("range", "must be before to", "from")
@@ -47,7 +47,7 @@ func (s *simulation) Validate(faults *models.Faults) {
 	}
 }
 
-func (s *simulation) timeRange() (from, to time.Time) {
+func (s *simulationRequest) timeRange() (from, to time.Time) {
 	return timeRange(s.From.Std(), s.To.Std(), s.now)
 }
 
@@ -72,8 +72,8 @@ const resolution = "1s"
 //	@ID				simulateKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string		true	"The key's id"
-//	@Param			simulation	body		simulation	true	"The policies, and when"
+//	@Param			id			path		string		true	"The key's id"	example(9Kx2mV4tQaLp)
+//	@Param			simulation	body		simulationRequest	true	"The policies, and when"
 //	@Success		200			{object}	Simulation
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
@@ -84,7 +84,7 @@ const resolution = "1s"
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
-	if in, ok := bind(c, simulateKey{Body: simulation{now: time.Now()}}); ok {
+	if in, ok := bind(c, simulateKey{Body: simulationRequest{now: time.Now()}}); ok {
 		result, err := h.simulate(c.Request.Context(), in)
 		respond(c, http.StatusOK, Simulation{
 			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,

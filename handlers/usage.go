@@ -54,11 +54,11 @@ const maxBuckets = 2_000
 
 // historyQuery says which part of a history is asked for.
 type historyQuery struct {
-	From   *binding.Time      `form:"from" swaggertype:"string" format:"date-time"`  // From this time; a day before to if left out
-	To     *binding.Time      `form:"to" swaggertype:"string" format:"date-time"`    // Until before this time; now if left out
-	Bucket models.UsageBucket `form:"bucket" enums:"minute,hour,day" default:"hour"` // How wide the buckets are
-	Group  string             `form:"group" maxLength:"200"`                         // Only routes of this group, such as orders:write
-	Policy string             `form:"policy" maxLength:"200"`                        // Count as refused what this policy refused, or would have in shadow mode
+	From   *binding.Time      `form:"from" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"` // From this time; a day before to if left out
+	To     *binding.Time      `form:"to" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"`   // Until before this time; now if left out
+	Bucket models.UsageBucket `form:"bucket" enums:"minute,hour,day" default:"hour"`                               // How wide the buckets are
+	Group  string             `form:"group" maxLength:"200"`                                                       // Only routes of this group, such as orders:write
+	Policy string             `form:"policy" maxLength:"200"`                                                      // Count as refused what this policy refused, or would have in shadow mode
 }
 
 // Validate checks the group and the range of time.
@@ -129,7 +129,7 @@ type historyOfKey struct {
 //	@Tags			keys
 //	@ID				getKeyUsage
 //	@Produce		json
-//	@Param			id		path		string	true	"The key's id"
+//	@Param			id		path		string	true	"The key's id"	example(9Kx2mV4tQaLp)
 //	@Param			history	query	historyQuery	false	"Which part of the history"
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	middleware.Problem
