@@ -24,19 +24,19 @@ type problem struct {
 
 // problems are the shared error responses, by status.
 var problems = map[int]problem{
-	400: {"BadRequest", "Problem", "The request can't be parsed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
-	401: {"Unauthorized", "Problem", "No key, or one that isn't valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
-	403: {"Forbidden", "Problem", "The key lacks the scope that this operation asks for, or may not be used from this address.", "This needs the scope products:write, which the API key doesn't hold."},
-	404: {"NotFound", "Problem", "There is no such thing, or it belongs to another owner.", "There is nothing here, or it isn't yours."},
-	406: {"NotAcceptable", "Problem", "None of the media types in Accept can be given.", "This operation gives application/json."},
-	409: {"Conflict", "Problem", "The request contradicts the state that the resource is in.", "The order is cancelled already."},
-	412: {"PreconditionFailed", "Problem", "The resource has changed since the version named in If-Match.", "The current version is 4."},
+	400: {"BadRequest", "Problem", "The request is malformed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
+	401: {"Unauthorized", "Problem", "There is no API key, or it is not valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
+	403: {"Forbidden", "Problem", "The API key lacks the scope of this operation, or may not be used from this address.", "This requires the scope products:write, which the API key does not hold."},
+	404: {"NotFound", "Problem", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
+	406: {"NotAcceptable", "Problem", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
+	409: {"Conflict", "Problem", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
+	412: {"PreconditionFailed", "Problem", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
 	413: {"ContentTooLarge", "Problem", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
-	415: {"UnsupportedMediaType", "Problem", "The body is not of a media type that this operation takes, or is compressed.", "The body has to be application/json, in UTF-8."},
-	422: {"UnprocessableContent", "ValidationProblem", "The input is well-formed and wrong: every fault is listed at once.", "There is 1 fault in the request: see errors."},
-	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota is used up; nothing was charged. Also given, without limit headers, to an address with too many failed authentications.", "The quota is used up for now."},
-	500: {"InternalServerError", "Problem", "Something failed here; the request id finds it in the log.", "Something went wrong on our side. The request id helps us to find it."},
-	503: {"ServiceUnavailable", "Problem", "The service can't answer just now, or sheds load: try again after the time in Retry-After.", "Something that this needs is down just now. Please try again."},
+	415: {"UnsupportedMediaType", "Problem", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
+	422: {"UnprocessableContent", "ValidationProblem", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
+	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", "The quota is used up for now."},
+	500: {"InternalServerError", "Problem", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
+	503: {"ServiceUnavailable", "Problem", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
 }
 
 // problemSchemas adds the schemas of errors. Only a 422 has the property errors,
@@ -46,7 +46,7 @@ func (d *describer) problemSchemas() {
 	d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false)
 	base := d.components["Problem"].Value
 	invalid := *base
-	invalid.Description = "The error of a request that could be read and is not right: every fault at once."
+	invalid.Description = "The body of a 422. It lists all faults of the input."
 	invalid.Properties = maps.Clone(base.Properties)
 	invalid.Required = append(slices.Clone(base.Required), "errors")
 	d.components["ValidationProblem"] = invalid.NewRef()
