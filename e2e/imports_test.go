@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"migrations":                {},
 	"docs":                      {},
 	"client":                    {},
-	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "ratelimit"},
+	"scripts/openapi":           {},
 	"scripts/goclient":          {},
 	"internal/testkit/cluster":  {"internal/testkit"},
 	"internal/testkit/load":     {},
