@@ -40,23 +40,19 @@ func TestARequestWithoutOneProperKeyGetsA401WithAReason(t *testing.T) {
 	}{
 		{"none", "/v1/products", "Send your API key", nil},
 		{"both", "/v1/products", "both", []string{"Authorization", "Bearer " + key, "X-API-Key", key}},
-		{"twice", "/v1/products", "more than once", []string{"X-API-Key", key, "X-API-Key", key}},
-		{"twice, bearer", "/v1/products", "more than once", []string{"Authorization", "Bearer " + key, "Authorization", "Bearer " + key}},
+		{"twice", "/v1/products", "repeated", []string{"X-API-Key", key, "X-API-Key", key}},
+		{"twice, bearer", "/v1/products", "repeated", []string{"Authorization", "Bearer " + key, "Authorization", "Bearer " + key}},
 		{"basic", "/v1/products", "Bearer KEY", []string{"Authorization", "Basic " + key}},
 		{"empty", "/v1/products", "empty", []string{"Authorization", "Bearer "}},
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
 		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
 		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
-		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "properly encoded", nil},
+		{"in the query, beside nonsense", "/v1/products?a;b=" + key, "URL", nil},
 		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			answer := app.Get(test.path, test.header...)
-			if strings.Contains(test.path, ";") {
-				answer.Want(http.StatusBadRequest)
-				return
-			}
 			answer.Want(http.StatusUnauthorized)
 			var problem middleware.Problem
 			answer.JSON(&problem)

@@ -70,7 +70,7 @@ func TestKeysAreManagedOnTheCommandLine(t *testing.T) {
 
 	line.json(&successor, "keys", "rotate", key.ID, "--grace", "2h")
 	app.As(successor.Key).Get("/v1/products").Want(200)
-	if text, _ := line.run(0, "keys", "rotate", successor.ID); !strings.Contains(text, "works until") {
+	if text, _ := line.run(0, "keys", "rotate", successor.ID); !strings.Contains(text, "is valid until") {
 		t.Errorf("printed %s", text)
 	}
 	var revoked handlers.Key
@@ -159,7 +159,7 @@ func TestPlansAreAppliedFromAFile(t *testing.T) {
 		return strings.Join(told, ", ")
 	}
 	before := versions()
-	if text, _ := line.run(0, "plans", "apply", file, "--dry-run"); text != difference+"Nothing was changed: without --dry-run, 2 of 3 plans would be.\n" {
+	if text, _ := line.run(0, "plans", "apply", file, "--dry-run"); text != difference+"Nothing was changed. Without --dry-run, 2 of 3 plans would be.\n" {
 		t.Errorf("dry run:\n%s", text)
 	}
 	if got := versions(); got != before {

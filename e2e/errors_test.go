@@ -78,6 +78,7 @@ func TestEveryStatusOfAnErrorHasOneShape(t *testing.T) {
 		caller.Post("/v1/orders", order1).Want(http.StatusInternalServerError),
 	}
 	app.db.Close()
+	app.awaitReady(http.StatusServiceUnavailable)
 	answers = append(answers, app.Get("/readyz").Want(http.StatusServiceUnavailable))
 	for _, answer := range answers {
 		var problem middleware.QuotaProblem // which has every field
@@ -158,13 +159,20 @@ func TestReadinessTellsWhatIsMissing(t *testing.T) {
 	app.Get("/readyz").Want(http.StatusOK)
 
 	app.exec(`DELETE FROM goose_db_version WHERE version_id = 3`)
+	app.awaitReady(http.StatusServiceUnavailable)
 	if got := app.Get("/readyz").Want(http.StatusServiceUnavailable); !strings.Contains(string(got.Body), "migration is pending") {
 		t.Errorf("body %s", got.Body)
 	}
 	app.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, true)`)
-	app.Get("/readyz").Want(http.StatusOK)
+	app.awaitReady(http.StatusOK)
 
 	app.db.Close()
-	app.Get("/readyz").Want(http.StatusServiceUnavailable)
+	app.awaitReady(http.StatusServiceUnavailable)
 	app.Get("/livez").Want(http.StatusOK)
+}
+
+// awaitReady waits until /readyz has this status: checks are reused for a second.
+func (a *testApp) awaitReady(status int) {
+	a.t.Helper()
+	a.await("readiness", func() bool { return a.Get("/readyz").Status == status })
 }

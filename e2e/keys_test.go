@@ -291,7 +291,7 @@ func TestAnOldKeyEndsWithItsGraceAndNeverAfterItsOwnExpiry(t *testing.T) {
 	app.As(now.Secret).Get("/v1/products").Want(http.StatusUnauthorized)
 
 	// Whoever holds an old key can't mint new ones from it.
-	if got := detail(admin.Post("/v1/admin/keys/"+day.ID+"/rotate", nil), http.StatusConflict); !strings.Contains(got, "successor is") {
+	if got := detail(admin.Post("/v1/admin/keys/"+day.ID+"/rotate", nil), http.StatusConflict); !strings.Contains(got, "successor") {
 		t.Errorf("detail %q", got)
 	}
 	app.As(day.Secret).Post("/v1/me/rotate", nil).Want(http.StatusConflict)

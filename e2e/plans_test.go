@@ -109,7 +109,7 @@ func TestAStaleIfMatchChangesNoPlan(t *testing.T) {
 	admin.Do(put, "/v1/admin/plans/team", minutePlan(2), "If-Match", `"7", "1"`).Want(http.StatusOK)
 	for _, stale := range []string{`"1"`, `W/"2"`, `2`, `""`, ``} {
 		answer := admin.Do(put, "/v1/admin/plans/team", minutePlan(3), "If-Match", stale).Want(http.StatusPreconditionFailed)
-		if !strings.Contains(string(answer.Body), "the version is now 2") {
+		if !strings.Contains(string(answer.Body), "the current one is 2") {
 			t.Errorf("the answer doesn't tell the way out: %s", answer.Body)
 		}
 		admin.Do(del, "/v1/admin/plans/team", nil, "If-Match", stale).Want(http.StatusPreconditionFailed)
@@ -129,7 +129,7 @@ func TestAPlanInUseIsNotDeleted(t *testing.T) {
 	admin.Do(put, "/v1/admin/plans/team", minutePlan(1)).Want(http.StatusCreated)
 	app.key(models.NewKey{Plan: "team"})
 	answer := admin.Do(del, "/v1/admin/plans/team", nil).Want(http.StatusConflict)
-	if !strings.Contains(string(answer.Body), "/v1/admin/keys?plan=team") {
+	if !strings.Contains(string(answer.Body), "Move them to another plan") {
 		t.Errorf("the answer doesn't tell the way out: %s", answer.Body)
 	}
 }

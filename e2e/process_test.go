@@ -73,7 +73,7 @@ type process struct {
 }
 
 // endOfGreeting is in the last line that dev mode prints when it is ready.
-var endOfGreeting = regexp.MustCompile(`curl -i|dev mode made|keys create`)
+var endOfGreeting = regexp.MustCompile(`curl -i|dev keys are|keys create`)
 
 // startPatience is after what time a server that isn't ready fails the test.
 const startPatience = 90 * time.Second
@@ -333,7 +333,7 @@ func TestKeysAreManagedFromTheCommandLine(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	code, _, stderr = outcome(t, env, "keys", "create", "--name", "x", "--scopes", "a,products:read,b", "--plan", "none")
-	if code != 1 || !strings.Contains(stderr, `"a" is no scope`) || !strings.Contains(stderr, `"b" is no scope`) {
+	if code != 2 || !strings.Contains(stderr, `--scopes "a"`) || !strings.Contains(stderr, `--scopes "b"`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	server.end(syscall.SIGTERM)

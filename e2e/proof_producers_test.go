@@ -69,20 +69,16 @@ func (a *testApp) loseTables() {
 	END $$`)
 }
 
-// serveWithoutServices is a server whose key is known, and whose handlers have
-// nothing to call.
+// serveWithoutServices is a server whose key is known but has no quota, and whose
+// handlers have no services: every request panics.
 func serveWithoutServices(t *testing.T) *testkit.Client {
 	t.Helper()
-	quota, err := ratelimit.NewQuota(nil, ratelimit.Subjects{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
 	router, err := server.NewRouter(server.Handlers{
 		Me: handlers.NewMe(nil, nil), Checks: handlers.NewChecks(nil), Keys: handlers.NewKeys(nil, nil, nil, nil),
 	}, server.RouterConfig{
 		Log:      slog.New(slog.DiscardHandler),
-		Quotas:   &testkit.OneKey{Key: models.APIKey{Scopes: models.AllScopes()}, Quota: quota},
+		Quotas:   &testkit.OneKey{Key: models.APIKey{Scopes: models.AllScopes()}},
 		Failures: middleware.NewFailureLimiter(newLimiter()),
 		Limiter:  newLimiter(), BuiltIn: newLimiter(), Fields: middleware.FieldsDraft11,
 	})

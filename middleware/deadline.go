@@ -6,17 +6,16 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
-	"ratelimiter/models"
 )
 
 // Deadline bounds how long a handler may wait for what it calls. It also stores
 // the models.Request in the http.Request's context, where services find it.
 func Deadline(d time.Duration) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		ctx, cancel := context.WithTimeout(models.WithRequest(c.Request.Context(), models.RequestFrom(c)), d)
+		s := stateOf(c)
+		ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 		defer cancel()
-		c.Request = c.Request.WithContext(ctx)
+		c.Request = c.Request.WithContext(s.contextIn(ctx))
 		c.Next()
 	}
 }
@@ -26,7 +25,7 @@ func Deadline(d time.Duration) gin.HandlerFunc {
 func Stream() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{}) // unsupported by test recorders only
-		c.Request = c.Request.WithContext(models.WithRequest(c.Request.Context(), models.RequestFrom(c)))
+		c.Request = c.Request.WithContext(stateOf(c).contextIn(c.Request.Context()))
 		c.Next()
 	}
 }

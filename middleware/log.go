@@ -24,7 +24,8 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		case s.Status() >= http.StatusInternalServerError:
 			level = slog.LevelError
 		}
-		attrs := []slog.Attr{
+		var buffer [10]slog.Attr // all attributes fit, so that the slice doesn't grow
+		attrs := append(buffer[:0],
 			slog.String("request_id", s.request.ID),
 			slog.String("method", maskKeys(c.Request.Method)),
 			slog.String("path", maskKeys(c.Request.URL.Path)),
@@ -33,7 +34,7 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 			slog.Int("bytes", max(s.Size(), 0)),
 			slog.Float64("duration_ms", float64(time.Since(s.started))/float64(time.Millisecond)),
 			slog.String("ip", c.ClientIP()),
-		}
+		)
 		if s.request.Key != nil {
 			attrs = append(attrs, slog.String("key_id", s.request.Key.ID))
 		}

@@ -37,9 +37,30 @@ type requestState struct {
 // keep references to it.
 type retained struct {
 	request models.Request
+	context requestContext
 
 	// Backing arrays of header values, which may be read after the request.
 	requestIDField, rateLimitField [1]string
+}
+
+// requestContext is a context in which models.RequestFrom finds the request.
+type requestContext struct {
+	context.Context
+	request *models.Request
+}
+
+// Value returns the request for models.RequestKey.
+func (c *requestContext) Value(key any) any {
+	if key == models.RequestKey {
+		return c.request
+	}
+	return c.Context.Value(key)
+}
+
+// contextIn returns ctx with the request, in memory of the state.
+func (s *requestState) contextIn(ctx context.Context) context.Context {
+	s.context = requestContext{ctx, &s.request}
+	return &s.context
 }
 
 // stateKey is the key of the *requestState in a gin.Context. It is a string for

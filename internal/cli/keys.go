@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,18 +73,24 @@ func (k *keysCreateCommand) spec() (models.NewKey, error) {
 		spec.Plan = "" // the default depends on Admin
 	}
 	spec.Admin = k.Admin
-	return spec, flagFaults(err)
+	return spec, k.flagFaults(err)
 }
 
 // flagFaults names flags instead of fields in an error of models.KindInvalid.
-func flagFaults(err error) error {
+func (k *keysCreateCommand) flagFaults(err error) error {
 	invalid, ok := errors.AsType[*models.Error](err)
 	if !ok || invalid.Kind != models.KindInvalid {
 		return err
 	}
 	lines := make([]string, len(invalid.Faults))
 	for i, f := range invalid.Faults {
-		lines[i] = "--" + strings.Join(f.Path, " ") + " " + f.Message
+		flag := "--" + f.Path[0]
+		if len(f.Path) > 1 { // an element of the only list
+			if at, err := strconv.Atoi(f.Path[1]); err == nil {
+				flag += fmt.Sprintf(" %q", k.Scopes[at])
+			}
+		}
+		lines[i] = flag + " " + f.Message
 	}
 	return config.NewError(strings.Join(lines, "\n"))
 }

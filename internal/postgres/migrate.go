@@ -34,7 +34,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil || !pending {
 		return err
 	}
-	db := migrationDB(pool)
+	db, err := migrationDB(ctx, pool)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = db.Close() }()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -46,17 +49,22 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	return nil
 }
 
-// migrationDB is one connection beside the pool, without the pool's bound on statements, that
-// holds the migration lock from its first moment to its last. Taking the lock as a part of
-// connecting covers what goose does without its own session lock: looking for pending migrations,
-// and making its table.
-func migrationDB(pool *pgxpool.Pool) *sql.DB {
-	cfg := pool.Config().ConnConfig
+// migrationDB returns one connection apart from the pool, without the pool's statement timeout,
+// that holds the migration lock as long as it is open. Taking the lock while connecting covers
+// what goose does without a session lock: looking for pending migrations and creating its table.
+func migrationDB(ctx context.Context, pool *pgxpool.Pool) (*sql.DB, error) {
+	poolConfig := pool.Config()
+	cfg := poolConfig.ConnConfig
+	if poolConfig.BeforeConnect != nil {
+		if err := poolConfig.BeforeConnect(ctx, cfg); err != nil {
+			return nil, fmt.Errorf("migrate: %w", err)
+		}
+	}
 	cfg.RuntimeParams["statement_timeout"] = "0"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(takeMigrationLock))
 	db.SetMaxOpenConns(1)
-	return db
+	return db, nil
 }
 
 // takeMigrationLock waits for the lock, which the session keeps until it ends.

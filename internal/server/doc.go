@@ -21,7 +21,7 @@
 //	@description
 //	@description	**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.
 //	@description
-//	@description	**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if nobody else has changed it since.
+//	@description	**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.
 //	@description
 //	@description	**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.
 //	@description

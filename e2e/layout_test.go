@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "ratelimiter"
+
+// mayImport is the import table of the layout: the packages of ours that each
+// package may import, tests apart.
+var mayImport = map[string][]string{
+	"":                          {"internal/cli"},
+	"handlers":                  {"models", "ratelimit", "internal/binding"},
+	"middleware":                {"models", "ratelimit"},
+	"models":                    {"ratelimit"},
+	"ratelimit":                 {},
+	"ratelimit/memory":          {"ratelimit"},
+	"ratelimit/storetest":       {"ratelimit"},
+	"client":                    {},
+	"internal/cli":              {"internal/app", "internal/config", "internal/apikeys", "internal/changefeed", "internal/devdb", "internal/postgres", "internal/quota", "handlers", "models", "ratelimit", "docs", "migrations"},
+	"internal/config":           {"internal/apikeys", "middleware"},
+	"internal/server":           {"handlers", "middleware", "models", "ratelimit", "docs"},
+	"internal/apikeys":          {"models", "internal/audit", "internal/postgres"},
+	"internal/quota":            {"models", "ratelimit", "internal/cache", "internal/audit", "internal/postgres"},
+	"internal/limits":           {"models", "ratelimit", "internal/quota", "internal/postgres"},
+	"internal/changefeed":       {"models", "internal/postgres"},
+	"internal/audit":            {"models", "internal/postgres"},
+	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},
+	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
+	"internal/orders":           {"models", "internal/cache", "internal/audit", "internal/postgres"},
+	"internal/invoice":          {"models"},
+	"internal/binding":          {"models"},
+	"internal/cache":            {},
+	"internal/retention":        {"models"},
+	"internal/workpool":         {"models"},
+	"internal/postgres":         {"models"},
+	"internal/devdb":            {"internal/postgres"},
+	"internal/testkit/cluster":  {"internal/testkit"},
+	"internal/testkit/load":     {},
+	"internal/testkit/contract": {},
+	"migrations":                {},
+	"docs":                      {},
+	"scripts/goclient":          {},
+	"scripts/plainenglish":      {},
+	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
+}
+
+// unrestricted packages may import everything of ours.
+var unrestricted = []string{"internal/app", "internal/testkit", "e2e"}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// packages lists the module's packages with what they import, tests apart.
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var list []goPackage
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return list
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
+
+// folder returns the folder of a package of ours.
+func folder(importPath string) (string, bool) {
+	if importPath == module {
+		return "", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+func TestLayout_imports(t *testing.T) {
+	list := packages(t)
+	for _, p := range list {
+		from, _ := folder(p.ImportPath)
+		if strings.Contains(from, "testdata") {
+			continue
+		}
+		if !strings.HasPrefix(from, "internal/testkit") && slices.Contains(p.Imports, module+"/internal/testkit") {
+			t.Errorf("%s imports the test kit, which is for tests only", from)
+		}
+		if slices.Contains(unrestricted, from) {
+			continue
+		}
+		allowed, known := mayImport[from]
+		if !known {
+			t.Errorf("package %q is not in the import table", from)
+			continue
+		}
+		for _, path := range p.Imports {
+			if to, ours := folder(path); ours && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s; it may import %v", from, to, allowed)
+			}
+		}
+	}
+	if len(list) < len(mayImport) {
+		t.Errorf("go list found %d packages; the import table has %d", len(list), len(mayImport))
+	}
+}
+
+func TestLayout_pgx(t *testing.T) {
+	for _, p := range packages(t) {
+		from, _ := folder(p.ImportPath)
+		if strings.HasPrefix(from, "internal/") || from == "migrations" {
+			continue
+		}
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, "github.com/jackc/") {
+				t.Errorf("%s imports %s", from, path)
+			}
+		}
+	}
+}
+
+// TestLayout_top_level: nothing but main.go is a Go file at the top level.
+func TestLayout_top_level(t *testing.T) {
+	files, err := filepath.Glob("../*.go")
+	if err != nil || len(files) != 1 || filepath.Base(files[0]) != "main.go" {
+		t.Fatalf("Go files at the top level: %v, %v", files, err)
+	}
+	source, err := os.ReadFile(files[0])
+	if lines := strings.Count(string(source), "\n"); err != nil || lines > 40 {
+		t.Errorf("main.go has %d lines, %v; at most 40", lines, err)
+	}
+}
