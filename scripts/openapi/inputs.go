@@ -15,8 +15,8 @@ import (
 // inputFields returns the fields of an input that internal/binding fills.
 func inputFields(t reflect.Type) []reflect.StructField {
 	var fields []reflect.StructField
-	for i := range t.NumField() {
-		switch field := t.Field(i); {
+	for field := range t.Fields() {
+		switch {
 		case !field.IsExported():
 		case field.Tag == "" && field.Type.Kind() == reflect.Struct:
 			fields = append(fields, inputFields(field.Type)...)

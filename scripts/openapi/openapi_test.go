@@ -49,7 +49,6 @@ type sample struct {
 	Raw     json.RawMessage          `json:"raw" extensions:"x-nullable"`
 	Network binding.Network          `json:"network"`
 	Hidden  string                   `json:"-"`
-	private string
 }
 
 func TestSchemas_schemaOf(t *testing.T) {
@@ -90,7 +89,8 @@ func TestSchemas_required(t *testing.T) {
 func TestSchemas_faults(t *testing.T) {
 	type money struct{}
 	for name, typ := range map[string]reflect.Type{
-		"has no schema": reflect.TypeFor[chan int](),
+		"is used in requests and in responses": reflect.TypeFor[models.Money](),
+		"has no schema":                        reflect.TypeFor[chan int](),
 		"would both be called": reflect.TypeFor[struct {
 			A models.Money `json:"a"`
 			B money        `json:"b"`
@@ -104,6 +104,9 @@ func TestSchemas_faults(t *testing.T) {
 	} {
 		s := newSchemas()
 		s.schemaOf(typ, false)
+		if name == "is used in requests and in responses" {
+			s.schemaOf(typ, true)
+		}
 		if len(s.faults) != 1 || !strings.Contains(s.faults[0].Error(), name) {
 			t.Errorf("faults %v, want one with %q", s.faults, name)
 		}

@@ -71,7 +71,7 @@ func (o *operation) responses() {
 func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
 	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headers(annotated)}
 	for name, header := range response.Headers {
-		header.Value.Required = name != "Idempotency-Replayed"
+		header.Value.Required = name != "Idempotency-Replayed" // which only repeated responses have
 	}
 	output := reflect.TypeOf(o.types.Output)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,12 +25,16 @@ type schemas struct {
 	sources    sources
 	components openapi3.Schemas
 	types      map[string]reflect.Type       // of the components
+	requests   map[reflect.Type]bool         // whether a struct was last used in a request
 	properties map[*openapi3.Schema][]string // in declaration order
 	faults     []error
 }
 
 func newSchemas() schemas {
-	return schemas{sources: sources{}, components: openapi3.Schemas{}, types: map[string]reflect.Type{}, properties: map[*openapi3.Schema][]string{}}
+	return schemas{
+		sources: sources{}, components: openapi3.Schemas{}, types: map[string]reflect.Type{}, requests: map[reflect.Type]bool{},
+		properties: map[*openapi3.Schema][]string{},
+	}
 }
 
 // fault reports something that is wrong.
@@ -70,6 +75,10 @@ func (s *schemas) schemaOf(t reflect.Type, request bool) *openapi3.SchemaRef {
 		schema.Type = &openapi3.Types{openapi3.TypeObject}
 		schema.AdditionalProperties.Schema = s.schemaOf(t.Elem(), request)
 	case reflect.Struct:
+		if last, used := s.requests[t]; used && last != request && !slices.Equal(required(t, true), required(t, false)) {
+			s.fault("%s is used in requests and in responses, which require different properties", t)
+		}
+		s.requests[t] = request
 		return s.component(t, func(schema *openapi3.Schema) { s.object(schema, t, request) })
 	default:
 		s.fault("%s has no schema", t)
@@ -142,30 +151,46 @@ func componentName(t reflect.Type) string {
 	return upperFirst(argument[strings.LastIndex(argument, ".")+1:]) + upperFirst(name)
 }
 
-// object fills in the schema of a struct. A response has every property that its
-// struct doesn't omit; a request needs those with validate:"required".
+// object fills in the schema of a struct.
 func (s *schemas) object(schema *openapi3.Schema, t reflect.Type, request bool) {
-	schema.Type, schema.Properties = &openapi3.Types{openapi3.TypeObject}, openapi3.Schemas{}
-	for _, field := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "" || name == "-" {
-			continue
-		}
+	schema.Type, schema.Properties, schema.Required = &openapi3.Types{openapi3.TypeObject}, openapi3.Schemas{}, required(t, request)
+	for field, name := range members(t) {
 		property, err := s.property(t, field, request)
 		if err != nil {
 			s.fault("%s.%s: %w", t, field.Name, err)
 		}
 		schema.Properties[name] = property
 		s.properties[schema] = append(s.properties[schema], name)
-		omitted := strings.Contains(options, "omit")
-		if request && isRequired(field) || !request && !omitted {
-			schema.Required = append(schema.Required, name)
-		}
 	}
-	slices.Sort(schema.Required)
 	if !strings.HasSuffix(t.Name(), "Problem") { // which may have other members (RFC 9457, section 3.2)
 		schema.AdditionalProperties.Has = new(false)
 	}
+}
+
+// members iterates over the fields of a struct and their names in JSON.
+func members(t reflect.Type) iter.Seq2[reflect.StructField, string] {
+	return func(yield func(reflect.StructField, string) bool) {
+		for _, field := range reflect.VisibleFields(t) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && name != "-" && !yield(field, name) {
+				return
+			}
+		}
+	}
+}
+
+// required returns the properties that a struct needs: in a request, those with
+// validate:"required"; in a response, all that are never omitted.
+func required(t reflect.Type, request bool) []string {
+	var names []string
+	for field, name := range members(t) {
+		omitted := strings.Contains(field.Tag.Get("json"), ",omit")
+		if request && isRequired(field) || !request && !omitted {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func isRequired(field reflect.StructField) bool {
