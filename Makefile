@@ -50,12 +50,12 @@ format: ## gofmt everything
 
 .PHONY: generate
 generate: ## generate the OpenAPI description, and the Go client from it
-	go run ./scripts/openapi -dirs handlers,models,ratelimit
+	go run ./scripts/openapi
 	go run ./scripts/goclient
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
-	go run ./scripts/openapi -dirs handlers,models,ratelimit -check
+	go run ./scripts/openapi -check
 	go run ./scripts/goclient -check
 
 .PHONY: lint-spec

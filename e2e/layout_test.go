@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"docs":                      {},
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
-	"scripts/openapi":           {"internal/server", "handlers", "middleware", "models", "ratelimit"},
+	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
 }
 
 // unrestricted packages may import everything of ours.
