@@ -7,16 +7,18 @@ TOOLS := $(CURDIR)/.tools
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-# Every package but those in folders that begin with a dot.
+# All packages except those in folders that begin with a dot.
 PACKAGES := ./...
 
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+
 .PHONY: help
-help: ## list what can be made
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## build bin/ratelimiter
-	go build -o bin/ratelimiter .
+build: ## build bin/ratelimiter, without debug information
+	go build -trimpath -ldflags '-s -w -X ratelimiter/internal/cli.version=$(VERSION)' -o bin/ratelimiter .
 
 .PHONY: run
 run: build ## serve in dev mode; starts a private Postgres when DATABASE_URL is not set
@@ -32,10 +34,11 @@ vet:
 	go mod tidy -diff
 
 .PHONY: lint
-lint: $(GOLANGCI) ## gofmt and the linter
+lint: $(GOLANGCI) ## gofmt, the linter, plain English
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run 'make format'):"; echo "$$unformatted"; exit 1; fi
 	$(GOLANGCI) run $(PACKAGES)
+	go run ./scripts/plainenglish
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS)/install go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -46,13 +49,13 @@ format: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## make the OpenAPI description from the annotations, and the Go client from that
-	go run ./scripts/openapi -dirs handlers,models,ratelimit
+generate: ## generate the OpenAPI description, and the Go client from it
+	go run ./scripts/openapi
 	go run ./scripts/goclient
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
-	go run ./scripts/openapi -dirs handlers,models,ratelimit -check
+	go run ./scripts/openapi -check
 	go run ./scripts/goclient -check
 
 .PHONY: lint-spec
@@ -60,40 +63,41 @@ lint-spec: ## Spectral and Redocly over the OpenAPI description
 	scripts/lint-spec.sh
 
 .PHONY: go-test
-go-test: ## all tests, on one throw-away Postgres
+go-test: ## all tests, on one temporary Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
+	go test -run llocations ./internal/server ./middleware
 
 .PHONY: api-fuzz
-api-fuzz: ## a server of its own under inputs generated from the API's description; REQUESTS=n of them
+api-fuzz: ## test a server with REQUESTS=n inputs generated from the API description
 	scripts/schemathesis/run.sh
 
 .PHONY: bench-cache
-bench-cache: ## the cache strategies on one load; what recording usage costs a request
+bench-cache: ## compare the cache strategies; measure recording of usage
 	go test -run NONE -bench Strategies -benchtime 100000x ./internal/cache
 	go test -run NONE -bench 'Record|ServeHTTP' -count 5 ./internal/usage
 	go run ./internal/testkit/cluster -- go test -run NONE -bench 'Flush|Simulate' ./internal/usage
 
 .PHONY: bench
-bench: ## the engine beside its peers, in one process: ratios
+bench: ## compare the engine with its peers, in one process: ratios
 	cd bench && go run .
 
 .PHONY: bench-http
-bench-http: ## what the middleware costs over bare Gin: in process, and under wrk beside peers
+bench-http: ## compare the middleware with bare Gin: in process, and over HTTP with wrk
 	go test ./middleware -run '^$$' -bench ServeHTTP -benchtime 500x -count 3
 	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
 	cd bench && go run ./http
 
 .PHONY: bench-engine
 bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
-	go test ./ratelimit -run '^$$' -bench 'Decision|Yardstick|Parts' -count 3
+	go test ./ratelimit -run '^$$' -bench Decision -count 3
 	go test ./ratelimit -run '^$$' -bench DecisionParallel -cpu 1,2 -count 3
 	go test ./ratelimit/memory -run '^$$' -bench Million -benchtime 1x
 
 .PHONY: bench-cpu
-bench-cpu: ## a cheap handler's p99 beside too many invoices, with the CPU pool and without it: a ratio
-	go run ./internal/testkit/cluster -- go test -run "^$$" -bench BesideInvoices -benchtime 1x -timeout 5m ./e2e
+bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
+	go run ./internal/testkit/cluster -- go test -run '^$$' -bench BesideInvoices -benchtime 1x -timeout 5m ./e2e
 
 .PHONY: clean
-clean: ## remove what was built; .data, with the private Postgres, stays
+clean: ## remove what was built, but not .data
 	rm -rf bin

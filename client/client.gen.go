@@ -263,48 +263,48 @@ func (e PutPlanParamsIfNoneMatch) Valid() bool {
 	}
 }
 
-// Algorithm A way of counting.
+// Algorithm A rate limiting algorithm.
 type Algorithm string
 
-// AuditEntry One change that somebody made: what was there before and what after, without secrets.
+// AuditEntry One recorded change, with the state before and after it, without secrets.
 type AuditEntry struct {
-	// Action What was done, noun.verb
+	// Action Action, as noun.verb
 	//
 	// Examples: key.revoke
 	Action string `json:"action"`
 
-	// Actor The id of the key that acted; cli for the command line
+	// Actor Id of the key that made the change; cli for the command line
 	//
 	// Examples: 3mBz8VqKt1Wd
 	Actor string `json:"actor"`
 
-	// After What it became; null when it is gone
+	// After State after the change; null if it was deleted
 	After *map[string]interface{} `json:"after"`
 
-	// At When it happened
+	// At When the change was made
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	At time.Time `json:"at"`
 
-	// Before What it was; null when it wasn't there
+	// Before State before the change; null if it did not exist
 	Before *map[string]interface{} `json:"before"`
 
-	// ID Names the entry; rising with time
+	// ID Id, which increases with time
 	//
 	// Examples: 4711
 	ID string `json:"id"`
 
-	// IP From which address; null: not over the network
+	// IP Address of the client; null if the change was not made over HTTP
 	//
 	// Examples: 203.0.113.7
 	IP *string `json:"ip"`
 
-	// RequestID The request that did it; null: not over the network
+	// RequestID Id of the request; null if the change was not made over HTTP
 	//
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID *string `json:"request_id"`
 
-	// Target The key's id, or the plan's name
+	// Target Id of the key, or name of the plan
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Target string `json:"target"`
@@ -312,66 +312,66 @@ type AuditEntry struct {
 
 // AuditEntryList One page of a list.
 type AuditEntryList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []AuditEntry `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Charge Which outcomes of a request cost.
+// Charge The outcomes of a request that are charged.
 type Charge string
 
-// CheckAnswer A decision about a check. Times are in seconds.
+// CheckAnswer The decision on a check. Times are in seconds.
 type CheckAnswer struct {
 	// Allowed Whether the cost was taken
 	//
 	// Examples: true
 	Allowed bool `json:"allowed"`
 
-	// Limits Where each policy stands now
+	// Limits State of each policy after the decision
 	Limits []Limit `json:"limits"`
 
-	// RetryAfter Until this cost would pass; null where it never can
+	// RetryAfter Time until this cost would pass; null if it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 
-	// ViolatedPolicies Those that refuse
+	// ViolatedPolicies Policies that refused
 	ViolatedPolicies []string `json:"violated_policies"`
 
-	// Wait How long to queue first, by leaky_bucket policies
+	// Wait Delay before the request should run, required by leaky_bucket policies
 	//
 	// Examples: 0
 	Wait float64 `json:"wait"`
 }
 
-// CheckBody What to take, and from whose counters.
+// CheckBody A check of the limits of a subject.
 type CheckBody struct {
 	// Cost Units to take; 0 peeks
 	//
 	// Examples: 1
 	Cost *int64 `json:"cost,omitempty"`
 
-	// Plan Whose policies decide
+	// Plan Plan whose policies decide
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Subject Whatever is counted for
+	// Subject Subject whose counters are spent
 	//
 	// Examples: tenant-42
 	Subject string `json:"subject"`
 }
 
-// CommitBody What the work of a reservation really cost.
+// CommitBody The actual cost of a reservation.
 type CommitBody struct {
-	// Cost What the work really cost: at most what was reserved
+	// Cost Actual cost, at most the reserved cost
 	//
 	// Examples: 1
 	Cost int64 `json:"cost"`
 
-	// Reservation Which one, as POST /v1/limits/reserve told it
+	// Reservation Id from POST /v1/limits/reserve
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation string `json:"reservation"`
@@ -379,49 +379,49 @@ type CommitBody struct {
 
 // CreateItem One line of an order.
 type CreateItem struct {
-	// ProductID Which product
+	// ProductID Id of the product
 	//
 	// Examples: prd_0y5apuf8zs
 	ProductID string `json:"product_id"`
 
-	// Quantity How many of it
+	// Quantity Number of units
 	//
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
 }
 
-// CreateKey What a new key shall be; only its name is required.
+// CreateKey A key to create. Only its name is required.
 type CreateKey struct {
-	// ExpiresAt Until when it works; null: for good
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// IPAllow Where it may be used: networks and addresses; by default anywhere
+	// IPAllow Networks and addresses that may use the key; by default all
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
-	// Metadata Labels, for the operator's own use
+	// Metadata Labels, for operators
 	//
 	// Examples: {"team":"checkout"}
 	Metadata *map[string]string `json:"metadata,omitempty"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides Policies of its own, laid over the plan's by name
+	// Overrides Policies that replace the plan's policies of the same name, or are added
 	Overrides *[]WriteOverride `json:"overrides,omitempty"`
 
-	// Owner Groups keys; orders belong to it; by default a new one
+	// Owner Owner, which groups keys; orders belong to the owner; by default a new one
 	Owner *string `json:"owner,omitempty"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan *string `json:"plan,omitempty"`
 
-	// Scopes What it may do; by default products:read, orders:read and orders:write
+	// Scopes Scopes that the key holds; by default products:read, orders:read and orders:write
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes *[]Scope `json:"scopes,omitempty"`
@@ -429,341 +429,341 @@ type CreateKey struct {
 
 // CreateOrder An order to place.
 type CreateOrder struct {
-	// Email Where the confirmation goes
+	// Email Address for the confirmation
 	//
 	// Examples: a@example.com
 	Email string `json:"email"`
 
-	// Items What to order
+	// Items Items to order
 	Items []CreateItem `json:"items"`
 
-	// PaymentToken The payment provider's; in dev mode tok_ok pays
+	// PaymentToken Token of the payment provider; in dev mode tok_ok pays
 	//
 	// Examples: tok_ok
 	PaymentToken string `json:"payment_token"`
 }
 
-// HealthStatus The answer of a probe when all is well.
+// HealthStatus The successful response of a probe.
 type HealthStatus struct {
-	// Status Always ok: what is not ok is told as a problem
+	// Status Always ok; failures are problems
 	//
 	// Examples: ok
 	Status string `json:"status"`
 }
 
-// Key An API key as operators see it: all but its secret.
+// Key An API key as operators see it, without its secret.
 type Key struct {
-	// CreatedAt When it was made
+	// CreatedAt When the key was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt Until when it works; null: for good
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID Names the key; it is the middle part of its text too
+	// ID Id, which is also the middle part of the key's text
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks that may use the key; empty: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// LastUsedAt When it was last used, to the minute or so; null: never
+	// LastUsedAt When the key was last used, within about a minute; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata Labels, for the operator's own use
+	// Metadata Labels, for operators
 	Metadata map[string]string `json:"metadata"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides Policies of its own, laid over the plan's by name
+	// Overrides Policies that replace the plan's policies of the same name, or are added
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner Groups keys; orders belong to it
+	// Owner Owner, which groups keys; orders belong to the owner
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status Whether it works
+	// Status State of the key
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject Whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Subject whose counters are spent; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version Raised by operators' writes; it is the ETag
+	// Version Increases with every change by operators; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// KeyLimits Where all policies of a key stand.
+// KeyLimits The state of all policies of a key.
 type KeyLimits struct {
-	// Data One entry for each policy
+	// Data One entry per policy
 	Data []Limit `json:"data"`
 }
 
 // KeyList One page of a list.
 type KeyList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []Key `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
-// KeyOverride A policy of a key's own: it replaces the plan's of that name, or adds one.
+// KeyOverride A policy of one key. It replaces the plan's policy of the same name, or adds one.
 type KeyOverride struct {
-	// ExpiresAt From then on the plan counts again; null: never
+	// ExpiresAt When the plan applies again; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// Policy What holds in place of the plan's policy of this name
+	// Policy Replaces the plan's policy of this name
 	Policy Policy `json:"policy"`
 
-	// Reason Why, for whoever looks later
+	// Reason Reason, for operators
 	//
 	// Examples: Launch week
 	Reason string `json:"reason"`
 }
 
-// KeyPatch What a JSON merge patch (RFC 7396) may change of a key. What it doesn't name stays; null takes a value away; lists are replaced whole.
+// KeyPatch A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole.
 type KeyPatch struct {
-	// ExpiresAt Until when it works; null: for good
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks and addresses that may use the key; empty or null: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow nullable.Nullable[[]string] `json:"ip_allow,omitempty"`
 
-	// Metadata Labels, for the operator's own use; null removes one
+	// Metadata Labels, for operators; null removes a label
 	//
 	// Examples: {"team":"checkout"}
 	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name *string `json:"name,omitempty"`
 
-	// Overrides Policies of its own; null: none
+	// Overrides Policies that replace the plan's policies of the same name, or are added; null: none
 	Overrides nullable.Nullable[[]WriteOverride] `json:"overrides,omitempty"`
 
-	// Owner Another one: needs the scope admin
+	// Owner Owner; to change it requires the scope admin
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner *string `json:"owner,omitempty"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: pro
 	Plan *string `json:"plan,omitempty"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read"]
 	Scopes *[]Scope `json:"scopes,omitempty"`
 }
 
-// KeyStatus Whether a key can be used.
+// KeyStatus The state of a key.
 type KeyStatus string
 
-// KeyWithQuota A key with what holds for it now.
+// KeyWithQuota A key with the policies that apply to it now.
 type KeyWithQuota struct {
-	// CreatedAt When it was made
+	// CreatedAt When the key was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt Until when it works; null: for good
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID Names the key; it is the middle part of its text too
+	// ID Id, which is also the middle part of the key's text
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks that may use the key; empty: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// LastUsedAt When it was last used, to the minute or so; null: never
+	// LastUsedAt When the key was last used, within about a minute; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata Labels, for the operator's own use
+	// Metadata Labels, for operators
 	Metadata map[string]string `json:"metadata"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides Policies of its own, laid over the plan's by name
+	// Overrides Policies that replace the plan's policies of the same name, or are added
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner Groups keys; orders belong to it
+	// Owner Owner, which groups keys; orders belong to the owner
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Quota The policies that hold now
+	// Quota Policies that apply now
 	Quota []QuotaPolicy `json:"quota"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status Whether it works
+	// Status State of the key
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject Whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Subject whose counters are spent; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version Raised by operators' writes; it is the ETag
+	// Version Increases with every change by operators; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// KeyWithSecret A new key with its text, which stands nowhere else.
+// KeyWithSecret A new key with its text, which is shown only once.
 type KeyWithSecret struct {
-	// CreatedAt When it was made
+	// CreatedAt When the key was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt Until when it works; null: for good
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID Names the key; it is the middle part of its text too
+	// ID Id, which is also the middle part of the key's text
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks that may use the key; empty: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Key Shown this once
+	// Key Text of the key, shown only once
 	//
 	// Examples: rl_live_9Kx2mV4tQaLp_…
 	Key string `json:"key"`
 
-	// LastUsedAt When it was last used, to the minute or so; null: never
+	// LastUsedAt When the key was last used, within about a minute; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	LastUsedAt *time.Time `json:"last_used_at"`
 
-	// Metadata Labels, for the operator's own use
+	// Metadata Labels, for operators
 	Metadata map[string]string `json:"metadata"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Overrides Policies of its own, laid over the plan's by name
+	// Overrides Policies that replace the plan's policies of the same name, or are added
 	Overrides []KeyOverride `json:"overrides"`
 
-	// Owner Groups keys; orders belong to it
+	// Owner Owner, which groups keys; orders belong to the owner
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status Whether it works
+	// Status State of the key
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject Whose counters it spends; a rotated key keeps its predecessor's
+	// Subject Subject whose counters are spent; a rotated key keeps its predecessor's
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 
-	// Version Raised by operators' writes; it is the ETag
+	// Version Increases with every change by operators; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
 }
 
-// Limit Where one policy's counter stands. Times are in seconds.
+// Limit The state of one policy's counter. Times are in seconds.
 type Limit struct {
-	// Algorithm How it counts
+	// Algorithm Algorithm that counts the units
 	//
 	// Examples: sliding_window
 	Algorithm Algorithm `json:"algorithm"`
 
-	// Charge Which requests it counts
+	// Charge Outcomes that are charged
 	//
 	// Examples: requests
 	Charge Charge `json:"charge"`
 
-	// Limit The capacity, in units
+	// Limit Capacity, in units
 	//
 	// Examples: 300
 	Limit int64 `json:"limit"`
 
-	// Mode Whether it refuses
+	// Mode Enforcement mode of the policy
 	//
 	// Examples: enforce
 	Mode Mode `json:"mode"`
 
-	// Policy The policy's name
+	// Policy Name of the policy
 	//
 	// Examples: minute
 	Policy string `json:"policy"`
@@ -773,107 +773,107 @@ type Limit struct {
 	// Examples: 299
 	Remaining int64 `json:"remaining"`
 
-	// ResetAfter Until it is full, or its window ends
+	// ResetAfter Time until the counter is full, or its window ends
 	//
 	// Examples: 59.5
 	ResetAfter float64 `json:"reset_after"`
 
-	// RetryAfter Until this cost, or one unit, would pass; null where it never can
+	// RetryAfter Time until the cost of this request, or one unit, would pass; null if it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 }
 
-// LimiterMode Whether policies refuse, all over.
+// LimiterMode The global enforcement mode.
 type LimiterMode struct {
-	// ChangedAt When it was last changed; null: never
+	// ChangedAt When the mode was last changed; null: never
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	ChangedAt *time.Time `json:"changed_at"`
 
-	// Mode With enforce each policy's own mode holds; with shadow none refuses
+	// Mode With enforce, the mode of each policy applies; with shadow, nothing is refused
 	//
 	// Examples: enforce
 	Mode Mode `json:"mode"`
 }
 
-// Mode Whether a policy refuses.
+// Mode The enforcement mode of a policy.
 type Mode string
 
 // Money An amount in the minor units of a currency: 1999 EUR is 19.99 €.
 type Money struct {
-	// Amount In minor units
+	// Amount Amount in minor units
 	//
 	// Examples: 1999
 	Amount int64 `json:"amount"`
 
-	// Currency ISO 4217, three capital letters
+	// Currency Currency code (ISO 4217)
 	//
 	// Examples: EUR
 	Currency string `json:"currency"`
 }
 
-// Order What a caller ordered and how far it got. The email address and the items are the caller's; prices and total are fixed when the order is placed.
+// Order An order and its state. Prices and total are fixed when the order is placed.
 type Order struct {
-	// CreatedAt When it was placed
+	// CreatedAt When the order was placed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// Email Where the confirmation goes
+	// Email Address for the confirmation
 	//
 	// Examples: a@example.com
 	Email string `json:"email"`
 
-	// ID Names the order
+	// ID Id of the order
 	//
 	// Examples: ord_5HqT1bZr8w
 	ID string `json:"id"`
 
-	// Items What was bought
+	// Items Ordered items
 	Items []OrderItem `json:"items"`
 
-	// Reason Why it was cancelled, such as payment_declined; null before
+	// Reason Why the order was cancelled, such as payment_declined; otherwise null
 	Reason *string `json:"reason"`
 
-	// Status How far it has come
+	// Status State of the order
 	//
 	// Examples: pending
 	Status OrderStatus `json:"status"`
 
-	// Total Over all items
+	// Total Sum over all items
 	//
 	// Examples: {"amount":3998,"currency":"EUR"}
 	Total Money `json:"total"`
 
-	// UpdatedAt When it last changed
+	// UpdatedAt When the order last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// OrderItem One line of an order, at the price of the day it was placed.
+// OrderItem One line of an order, at the price when the order was placed.
 type OrderItem struct {
-	// ProductID Which product
+	// ProductID Id of the product
 	//
 	// Examples: prd_0y5apuf8zs
 	ProductID string `json:"product_id"`
 
-	// Quantity How many of it
+	// Quantity Number of units
 	//
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
 
-	// UnitPrice Of one, when it was ordered
+	// UnitPrice Price of one unit when the order was placed
 	UnitPrice Money `json:"unit_price"`
 }
 
 // OrderList One page of a list.
 type OrderList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []Order `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
@@ -883,149 +883,149 @@ type OrderStatus string
 // Origin Where a policy of a quota comes from.
 type Origin string
 
-// OwnKeyWithQuota One's own key with what holds for it now.
+// OwnKeyWithQuota The key of the request with the policies that apply to it now.
 type OwnKeyWithQuota struct {
-	// CreatedAt When it was made
+	// CreatedAt When the key was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt Null: never
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID Names the key
+	// ID Id of the key
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks that may use the key; empty: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Owner Groups keys; orders belong to it
+	// Owner Owner, which groups keys; orders belong to the owner
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Quota The policies that hold now
+	// Quota Policies that apply now
 	Quota []QuotaPolicy `json:"quota"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status Whether it works
+	// Status State of the key
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject Whose counters it spends
+	// Subject Subject whose counters are spent
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 }
 
-// OwnKeyWithSecret One's own new key with its text, which stands nowhere else.
+// OwnKeyWithSecret The successor of the key of the request with its text, which is shown only once.
 type OwnKeyWithSecret struct {
-	// CreatedAt When it was made
+	// CreatedAt When the key was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt Null: never
+	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// ID Names the key
+	// ID Id of the key
 	//
 	// Examples: 9Kx2mV4tQaLp
 	ID string `json:"id"`
 
-	// IPAllow Where it may be used; empty: anywhere
+	// IPAllow Networks that may use the key; empty: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow []string `json:"ip_allow"`
 
-	// Key Shown this once
+	// Key Text of the key, shown only once
 	//
 	// Examples: rl_live_9Kx2mV4tQaLp_…
 	Key string `json:"key"`
 
-	// Name What operators call it
+	// Name Name, for operators
 	//
 	// Examples: Checkout service
 	Name string `json:"name"`
 
-	// Owner Groups keys; orders belong to it
+	// Owner Owner, which groups keys; orders belong to the owner
 	//
 	// Examples: own_5HqT1bZr8wYk
 	Owner string `json:"owner"`
 
-	// Plan Whose policies it has
+	// Plan Plan whose policies apply
 	//
 	// Examples: free
 	Plan string `json:"plan"`
 
-	// Scopes What it may do
+	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read","orders:read"]
 	Scopes []Scope `json:"scopes"`
 
-	// Status Whether it works
+	// Status State of the key
 	//
 	// Examples: active
 	Status KeyStatus `json:"status"`
 
-	// Subject Whose counters it spends
+	// Subject Subject whose counters are spent
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Subject string `json:"subject"`
 }
 
-// Per Whose counter a policy spends.
+// Per The kind of subject whose counter a policy spends.
 type Per string
 
 // Plan A named list of policies.
 type Plan struct {
-	// CreatedAt When it was made
+	// CreatedAt When the plan was created
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	CreatedAt time.Time `json:"created_at"`
 
-	// Description What it is for
+	// Description Purpose of the plan
 	//
 	// Examples: For trying things out.
 	Description string `json:"description"`
 
-	// Name Names the plan
+	// Name Name of the plan
 	//
 	// Examples: free
 	Name string `json:"name"`
 
-	// Policies What keys on it may do
+	// Policies Policies of the keys on the plan
 	Policies []Policy `json:"policies"`
 
-	// UpdatedAt When it was last changed
+	// UpdatedAt When the plan was last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Version Raised by each change; it is the ETag
+	// Version Increases with every change; it is the ETag
 	//
 	// Examples: 1
 	Version int64 `json:"version"`
@@ -1033,87 +1033,87 @@ type Plan struct {
 
 // PlanList One page of a list.
 type PlanList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []Plan `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
 // Policy One named rule of a plan.
 type Policy struct {
-	// Algorithm How units are counted.
+	// Algorithm Algorithm that counts the units.
 	//
 	// Examples: sliding_window
 	Algorithm Algorithm `json:"algorithm"`
 
-	// AnchorDay The day of the month on which a calendar month begins; in shorter months it is their last day; by default 1.
+	// AnchorDay Day on which a calendar month begins; the last day of shorter months. Defaults to 1.
 	AnchorDay *int64 `json:"anchor_day,omitempty"`
 
-	// Burst The capacity of a token_bucket, in units; by default the limit.
+	// Burst Capacity of a token_bucket, in units. Defaults to the limit.
 	Burst *int64 `json:"burst,omitempty"`
 
-	// Charge Which outcomes cost; by default requests, for calendar successes.
+	// Charge Outcomes that are charged. Defaults to successes for calendar, to requests for the other algorithms.
 	Charge *Charge `json:"charge,omitempty"`
 
-	// Group Only routes of this group count; by default all do.
+	// Group Route group that the policy applies to. Defaults to all routes.
 	Group *string `json:"group,omitempty"`
 
-	// Hold How long a holder of a concurrency slot lives unless it is renewed; by default 60s.
+	// Hold Time after which a concurrency slot expires unless it is renewed. Defaults to 60s.
 	Hold *string `json:"hold,omitempty"`
 
-	// Limit How many units a period allows; for concurrency, how many requests may run at once; for sliding_log at most 10,000.
+	// Limit Units allowed per period. For concurrency, the number of requests that may run at once. At most 10,000 for sliding_log.
 	//
 	// Examples: 300
 	Limit int64 `json:"limit"`
 
-	// MaxWait The longest queueing of a leaky_bucket; by default 1s.
+	// MaxWait Longest time that a leaky_bucket queues a request. Defaults to 1s.
 	MaxWait *string `json:"max_wait,omitempty"`
 
-	// Mode Whether the policy refuses; by default enforce.
+	// Mode Whether requests over the limit are refused. Defaults to enforce.
 	Mode *Mode `json:"mode,omitempty"`
 
-	// Name The policy's name in its list, and with the subject its counter's.
+	// Name Name of the policy, unique in its list. It also identifies the counter.
 	//
 	// Examples: minute
 	Name string `json:"name"`
 
-	// Per Whose counter is spent; by default the key's.
+	// Per Subject whose counter is spent. Defaults to key.
 	Per *Per `json:"per,omitempty"`
 
-	// Period The time that the limit refers to, from 1ms to 366d; day, week or month for calendar; none for concurrency.
+	// Period Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms to 366d. For calendar: day, week or month. Not allowed for concurrency.
 	//
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter; by default auto.
+	// Sharing How several instances share the counter. Defaults to auto.
 	Sharing *Sharing `json:"sharing,omitempty"`
 
-	// TimeZone The IANA time zone of a calendar period; by default UTC.
+	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
 }
 
 // Product An article that the shop sells.
 type Product struct {
-	// Description What it is like
+	// Description Description of the product
 	//
 	// Examples: Porcelain, 80 ml, with saucers.
 	Description string `json:"description"`
 
-	// ID Names the product
+	// ID Id of the product
 	//
 	// Examples: prd_0y5apuf8zs
 	ID string `json:"id"`
 
-	// Name What it is called
+	// Name Name of the product
 	//
 	// Examples: Espresso cups, set of two
 	Name string `json:"name"`
 
-	// Price Of one
+	// Price Price of one unit
 	Price Money `json:"price"`
 
-	// Sku The shop's own number for it
+	// Sku Stock keeping unit
 	//
 	// Examples: CUP-ESP-2
 	Sku string `json:"sku"`
@@ -1123,7 +1123,7 @@ type Product struct {
 	// Examples: 1000
 	Stock int64 `json:"stock"`
 
-	// UpdatedAt When it last changed
+	// UpdatedAt When the product last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
@@ -1131,66 +1131,66 @@ type Product struct {
 
 // ProductList One page of a list.
 type ProductList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []Product `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
-// PutLimiter What the limiter's mode shall be.
+// PutLimiter The enforcement mode to set.
 type PutLimiter struct {
-	// Mode With shadow nothing is refused
+	// Mode With enforce, the mode of each policy applies; with shadow, nothing is refused
 	//
 	// Examples: shadow
 	Mode Mode `json:"mode"`
 }
 
-// PutPlan What a plan shall be.
+// PutPlan The wanted state of a plan.
 type PutPlan struct {
-	// Description What it is for
+	// Description Purpose of the plan
 	//
 	// Examples: For trying things out.
 	Description *string `json:"description,omitempty"`
 
-	// Policies What keys on it may do; an empty list limits nothing
+	// Policies Policies of the keys on the plan; an empty list limits nothing
 	Policies []Policy `json:"policies"`
 }
 
 // QuotaPolicy One policy of a key's quota.
 type QuotaPolicy struct {
-	// Algorithm How units are counted.
+	// Algorithm Algorithm that counts the units.
 	//
 	// Examples: sliding_window
 	Algorithm Algorithm `json:"algorithm"`
 
-	// AnchorDay The day of the month on which a calendar month begins; in shorter months it is their last day; by default 1.
+	// AnchorDay Day on which a calendar month begins; the last day of shorter months. Defaults to 1.
 	AnchorDay *int64 `json:"anchor_day,omitempty"`
 
-	// Burst The capacity of a token_bucket, in units; by default the limit.
+	// Burst Capacity of a token_bucket, in units. Defaults to the limit.
 	Burst *int64 `json:"burst,omitempty"`
 
-	// Charge Which outcomes cost; by default requests, for calendar successes.
+	// Charge Outcomes that are charged. Defaults to successes for calendar, to requests for the other algorithms.
 	Charge *Charge `json:"charge,omitempty"`
 
-	// Group Only routes of this group count; by default all do.
+	// Group Route group that the policy applies to. Defaults to all routes.
 	Group *string `json:"group,omitempty"`
 
-	// Hold How long a holder of a concurrency slot lives unless it is renewed; by default 60s.
+	// Hold Time after which a concurrency slot expires unless it is renewed. Defaults to 60s.
 	Hold *string `json:"hold,omitempty"`
 
-	// Limit How many units a period allows; for concurrency, how many requests may run at once; for sliding_log at most 10,000.
+	// Limit Units allowed per period. For concurrency, the number of requests that may run at once. At most 10,000 for sliding_log.
 	//
 	// Examples: 300
 	Limit int64 `json:"limit"`
 
-	// MaxWait The longest queueing of a leaky_bucket; by default 1s.
+	// MaxWait Longest time that a leaky_bucket queues a request. Defaults to 1s.
 	MaxWait *string `json:"max_wait,omitempty"`
 
-	// Mode Whether the policy refuses; by default enforce.
+	// Mode Whether requests over the limit are refused. Defaults to enforce.
 	Mode *Mode `json:"mode,omitempty"`
 
-	// Name The policy's name in its list, and with the subject its counter's.
+	// Name Name of the policy, unique in its list. It also identifies the counter.
 	//
 	// Examples: minute
 	Name string `json:"name"`
@@ -1200,32 +1200,32 @@ type QuotaPolicy struct {
 	// Examples: plan
 	Origin Origin `json:"origin"`
 
-	// Per Whose counter is spent; by default the key's.
+	// Per Subject whose counter is spent. Defaults to key.
 	Per *Per `json:"per,omitempty"`
 
-	// Period The time that the limit refers to, from 1ms to 366d; day, week or month for calendar; none for concurrency.
+	// Period Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms to 366d. For calendar: day, week or month. Not allowed for concurrency.
 	//
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter; by default auto.
+	// Sharing How several instances share the counter. Defaults to auto.
 	Sharing *Sharing `json:"sharing,omitempty"`
 
-	// TimeZone The IANA time zone of a calendar period; by default UTC.
+	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
 }
 
-// Refusal A request that a policy refused, or in shadow mode would have, with where the policies stood then.
+// Refusal A request that a policy refused or, in shadow mode, would have refused, with the state of the policies at that time.
 type Refusal struct {
-	// At When it was refused
+	// At When the request was refused
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	At time.Time `json:"at"`
 
-	// Limits As they stood then; a shadow with a retry_after other than 0 would have refused
+	// Limits State of the policies at that time; a shadow policy with a retry_after other than 0 would have refused
 	Limits []Limit `json:"limits"`
 
-	// RequestID The X-Request-Id of the answer
+	// RequestID X-Request-Id of the response
 	//
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID string `json:"request_id"`
@@ -1235,7 +1235,7 @@ type Refusal struct {
 	// Examples: POST /v1/orders
 	Route string `json:"route"`
 
-	// ViolatedPolicies Those that refused; empty where only shadow policies would have
+	// ViolatedPolicies Policies that refused; empty if only shadow policies would have
 	//
 	// Examples: ["burst"]
 	ViolatedPolicies []string `json:"violated_policies"`
@@ -1243,80 +1243,80 @@ type Refusal struct {
 
 // RefusalList One page of a list.
 type RefusalList struct {
-	// Data The items of this page
+	// Data Items of this page
 	Data []Refusal `json:"data"`
 
-	// NextCursor Where the next page starts; null on the last one
+	// NextCursor Cursor of the next page; null on the last page
 	NextCursor *string `json:"next_cursor"`
 }
 
-// ReleaseBody The reservation to give back.
+// ReleaseBody The reservation to release.
 type ReleaseBody struct {
-	// Reservation Which one, as POST /v1/limits/reserve told it
+	// Reservation Id from POST /v1/limits/reserve
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation string `json:"reservation"`
 }
 
-// ReserveAnswer A decision about a reservation.
+// ReserveAnswer The decision on a reservation. Times are in seconds.
 type ReserveAnswer struct {
 	// Allowed Whether the cost was taken
 	//
 	// Examples: true
 	Allowed bool `json:"allowed"`
 
-	// ExpiresAt Until then; null when refused
+	// ExpiresAt When the reservation expires; null if refused
 	//
 	// Examples: 2026-01-15T09:31:00Z
 	ExpiresAt *time.Time `json:"expires_at"`
 
-	// Limits Where each policy stands now
+	// Limits State of each policy after the decision
 	Limits []Limit `json:"limits"`
 
-	// Reservation To commit or release; null when refused
+	// Reservation Id of the reservation; null if refused
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation *string `json:"reservation"`
 
-	// RetryAfter Until this cost would pass; null where it never can
+	// RetryAfter Time until this cost would pass; null if it never can
 	//
 	// Examples: 0
 	RetryAfter *float64 `json:"retry_after"`
 
-	// ViolatedPolicies Those that refuse
+	// ViolatedPolicies Policies that refused
 	ViolatedPolicies []string `json:"violated_policies"`
 
-	// Wait How long to queue first, by leaky_bucket policies
+	// Wait Delay before the request should run, required by leaky_bucket policies
 	//
 	// Examples: 0
 	Wait float64 `json:"wait"`
 }
 
-// ResetKey Which counters to make fresh.
+// ResetKey A reset of counters.
 type ResetKey struct {
-	// Policies Those of which policies; by default of all
+	// Policies Names of the policies; by default all
 	//
 	// Examples: ["burst"]
 	Policies *[]string `json:"policies,omitempty"`
 }
 
-// RotateKey How a key is rotated.
+// RotateKey The body of a rotation.
 type RotateKey struct {
-	// Grace How long the old key works on: 0s to 7d
+	// Grace How long the old key keeps working, from 0s to 7d
 	//
 	// Examples: 24h
 	Grace *string `json:"grace,omitempty"`
 }
 
-// Scope One thing that a key may do. A route's scope is also the group by which a policy can be limited to some routes.
+// Scope A permission of a key. It is also the policy group of the routes that require it.
 type Scope string
 
-// Sharing How a shared store may spread a counter over instances.
+// Sharing The way in which instances share a counter.
 type Sharing string
 
 // SimulatedUsage One bucket of a simulation's timeline.
 type SimulatedUsage struct {
-	// Requests How many came
+	// Requests Replayed requests
 	//
 	// Examples: 120
 	Requests int64 `json:"requests"`
@@ -1326,58 +1326,58 @@ type SimulatedUsage struct {
 	// Examples: 2026-01-15T09:00:00Z
 	Start time.Time `json:"start"`
 
-	// WouldRefuse How many of them would have been refused
+	// WouldRefuse Requests that would have been refused
 	//
 	// Examples: 12
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// Simulation What other policies would have done with what a key sent.
+// Simulation The result of replaying the requests of a key against other policies.
 type Simulation struct {
-	// ByPolicy How many each refuses, or would in shadow mode; one request can be refused by several
+	// ByPolicy Refusals by policy, including shadow policies; several policies can refuse one request
 	//
 	// Examples: {"burst":312}
 	ByPolicy map[string]int64 `json:"by_policy"`
 
-	// FirstRefusalAt When the first would have been refused, to the second; null: none
+	// FirstRefusalAt When the first request would have been refused, to the second; null: none
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	FirstRefusalAt *time.Time `json:"first_refusal_at"`
 
-	// Requests In all, those included that were refused when they were sent
+	// Requests All requests, including those that were refused
 	//
 	// Examples: 10432
 	Requests int64 `json:"requests"`
 
-	// Resolution How exactly it is known when a request came
+	// Resolution Resolution of the recorded usage
 	//
 	// Examples: 1s
 	Resolution string `json:"resolution"`
 
-	// Timeline The buckets with requests, oldest first
+	// Timeline Buckets with requests, oldest first
 	Timeline []SimulatedUsage `json:"timeline"`
 
-	// WouldRefuse How many of them would have been refused
+	// WouldRefuse Requests that would have been refused
 	//
 	// Examples: 312
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// SimulationRequest A quota to try, and on what.
+// SimulationRequest A quota to simulate, and a range of time.
 type SimulationRequest struct {
-	// From From when on; a day before to if left out
+	// From Start of the range; by default a day before to
 	From *time.Time `json:"from,omitempty"`
 
-	// Policies The quota to try
+	// Policies Quota to simulate
 	Policies []Policy `json:"policies"`
 
-	// To Until when; now if left out
+	// To End of the range; by default now
 	To *time.Time `json:"to,omitempty"`
 }
 
-// Usage What a key has used in one bucket. Cost is in units: refused requests and those that ended with a 5xx have none.
+// Usage The usage of a key in one bucket. Refused requests and those that ended with a 5xx cost nothing.
 type Usage struct {
-	// Allowed Those that passed
+	// Allowed Requests that were allowed
 	//
 	// Examples: 100
 	Allowed int64 `json:"allowed"`
@@ -1387,12 +1387,12 @@ type Usage struct {
 	// Examples: 140
 	Cost int64 `json:"cost"`
 
-	// Refused Those that got 429
+	// Refused Requests that got 429
 	//
 	// Examples: 20
 	Refused int64 `json:"refused"`
 
-	// Requests Allowed and refused
+	// Requests Allowed and refused requests
 	//
 	// Examples: 120
 	Requests int64 `json:"requests"`
@@ -1403,31 +1403,31 @@ type Usage struct {
 	Start time.Time `json:"start"`
 }
 
-// UsageBucket How wide the buckets of a history are; they begin at whole ones in UTC.
+// UsageBucket The width of the buckets of a history, which are aligned to UTC.
 type UsageBucket string
 
-// UsageHistory What a key has used, bucket by bucket.
+// UsageHistory The usage of a key by bucket.
 type UsageHistory struct {
-	// Bucket How wide each bucket is
+	// Bucket Width of the buckets
 	//
 	// Examples: hour
 	Bucket UsageBucket `json:"bucket"`
 
-	// Data Oldest first; buckets without requests are left out
+	// Data Buckets with requests, oldest first
 	Data []Usage `json:"data"`
 }
 
-// WriteOverride A policy of a key's own: it replaces the plan's of that name, or adds one.
+// WriteOverride A policy of one key. It replaces the plan's policy of the same name, or adds one.
 type WriteOverride struct {
-	// ExpiresAt From then on the plan counts again; null: never
+	// ExpiresAt When the plan applies again; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Policy What holds in place of the plan's policy of this name
+	// Policy Replaces the plan's policy of this name
 	Policy Policy `json:"policy"`
 
-	// Reason Why, for whoever looks later
+	// Reason Reason, for operators
 	//
 	// Examples: Launch week
 	Reason *string `json:"reason,omitempty"`
@@ -1435,52 +1435,52 @@ type WriteOverride struct {
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Actor Only what this key did, by its id; cli for the command line
+	// Actor Only changes by the key with this id; cli selects the command line
 	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
 
 	// Action Only this action, such as key.revoke
 	Action *string `form:"action,omitempty" json:"action,omitempty"`
 
-	// Target Only changes of this key, by its id, or of this plan
+	// Target Only changes of the key with this id, or of this plan
 	Target *string `form:"target,omitempty" json:"target,omitempty"`
 
-	// From Not before this time
+	// From Only changes at or after this time
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To Before this time
+	// To Only changes before this time
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
-	// Owner Only this owner's
+	// Owner Only keys of this owner
 	Owner *string `form:"owner,omitempty" json:"owner,omitempty"`
 
-	// Plan Only on this plan
+	// Plan Only keys on this plan
 	Plan *string `form:"plan,omitempty" json:"plan,omitempty"`
 
-	// Status Only in this state
+	// Status Only keys with this status
 	Status *KeyStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Q Only with this in name or owner, whatever the case, or with this id
+	// Q Only keys whose name or owner contains this text, ignoring case, and the key with this id
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // PatchKeyParams defines parameters for PatchKey.
 type PatchKeyParams struct {
-	// IfMatch Change only this version, as an ETag told it
+	// IfMatch Change only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -1489,64 +1489,64 @@ type ListKeyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
-	// IfMatch Revoke only this version, as an ETag told it
+	// IfMatch Revoke only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
-	// IfMatch Rotate only this version, as an ETag told it
+	// IfMatch Rotate only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // GetKeyUsageParams defines parameters for GetKeyUsage.
 type GetKeyUsageParams struct {
-	// From From this time; a day before to if left out
+	// From Start of the range; by default a day before to
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To Until before this time; now if left out
+	// To End of the range, excluded; by default now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Bucket How wide the buckets are
+	// Bucket Width of the buckets
 	Bucket *UsageBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 
 	// Group Only routes of this group, such as orders:write
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
 
-	// Policy Count as refused what this policy refused, or would have in shadow mode
+	// Policy Count only requests that this policy refused, or would have refused in shadow mode, as refused
 	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
 
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // DeletePlanParams defines parameters for DeletePlan.
 type DeletePlanParams struct {
-	// IfMatch Delete only this version, as an ETag told it
+	// IfMatch Delete only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // PutPlanParams defines parameters for PutPlan.
 type PutPlanParams struct {
-	// IfMatch Replace only this version, as an ETag told it
+	// IfMatch Replace only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 
-	// IfNoneMatch Create only: never replace
+	// IfNoneMatch Create only; never replace
 	IfNoneMatch *PutPlanParamsIfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -1558,82 +1558,82 @@ type ListMyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // RotateMeParams defines parameters for RotateMe.
 type RotateMeParams struct {
-	// IfMatch Rotate only this version, as an ETag told it
+	// IfMatch Rotate only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // GetMyUsageParams defines parameters for GetMyUsage.
 type GetMyUsageParams struct {
-	// From From this time; a day before to if left out
+	// From Start of the range; by default a day before to
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To Until before this time; now if left out
+	// To End of the range, excluded; by default now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Bucket How wide the buckets are
+	// Bucket Width of the buckets
 	Bucket *UsageBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 
 	// Group Only routes of this group, such as orders:write
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
 
-	// Policy Count as refused what this policy refused, or would have in shadow mode
+	// Policy Count only requests that this policy refused, or would have refused in shadow mode, as refused
 	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
 
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// IfNoneMatch Entity tags of answers that you have
+	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // CreateOrderParams defines parameters for CreateOrder.
 type CreateOrderParams struct {
-	// IdempotencyKey A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.
+	// IdempotencyKey Unique key of the order, chosen by the client, such as a UUID. Within 24 hours, a request with the same key and order gets the first response.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetOrderParams defines parameters for GetOrder.
 type GetOrderParams struct {
-	// IfNoneMatch Entity tags of answers that you have
+	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // GetInvoiceParams defines parameters for GetInvoice.
 type GetInvoiceParams struct {
-	// IfNoneMatch The ETag of the invoice that the caller has
+	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
-	// Limit Most items on the page
+	// Limit Maximum number of items
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page starts: next_cursor of the page before
+	// Cursor Start of the page: next_cursor of the previous page
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// IfNoneMatch Entity tags of answers that you have
+	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // GetProductParams defines parameters for GetProduct.
 type GetProductParams struct {
-	// IfNoneMatch Entity tags of answers that you have
+	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
@@ -1708,9 +1708,9 @@ func WithRequestEdit(fn RequestEdit) RawOption {
 	}
 }
 
-// Livez Is the process alive?
+// Livez Check liveness
 //
-// Answers as long as the process runs. If it doesn't, restart the process.
+// Responds while the process runs. If it does not respond, restart the process.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -1727,9 +1727,9 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 	return c.Client.Do(req)
 }
 
-// Readyz Is the service ready?
+// Readyz Check readiness
 //
-// 503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
+// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -1746,9 +1746,9 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 	return c.Client.Do(req)
 }
 
-// ListAudit List the audit
+// ListAudit List audit entries
 //
-// Who changed which key or plan, when, from where, and what was there before and after; newest first.
+// Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
 // **Scope:** `admin:audit` · **Cost:** 0
 //
@@ -1767,7 +1767,7 @@ func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors
 
 // ListKeys List keys
 //
-// Newest first, a page at a time.
+// Keys, newest first.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1786,7 +1786,7 @@ func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors .
 
 // CreateKeyWithBody Create a key
 //
-// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
+// The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1807,7 +1807,7 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 
 // CreateKey Create a key
 //
-// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
+// The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1828,7 +1828,7 @@ func (c *Raw) CreateKey(ctx context.Context, body CreateKey, reqEditors ...Reque
 
 // GetKey Get a key
 //
-// One key with its quota: the policies that hold for it now, from its plan and its overrides.
+// A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1847,7 +1847,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 
 // PatchKeyWithBody Change a key
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1868,7 +1868,7 @@ func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyP
 
 // PatchKey Change a key
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1887,9 +1887,9 @@ func (c *Raw) PatchKey(ctx context.Context, id string, params *PatchKeyParams, b
 	return c.Client.Do(req)
 }
 
-// GetKeyLimits See where a key stands
+// GetKeyLimits Get the state of a key's limits
 //
-// What is left of every policy of the key. Looking costs nothing.
+// The state of every policy of the key. Nothing is charged.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1906,9 +1906,9 @@ func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...Request
 	return c.Client.Do(req)
 }
 
-// ListKeyRefusals See why a key was refused
+// ListKeyRefusals List the refusals of a key
 //
-// What a key was refused, as it sees it at /v1/me/refusals.
+// The refusals of a key, as the key gets them from /v1/me/refusals.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1927,7 +1927,7 @@ func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRef
 
 // ResetKeyWithBody Reset a key's counters
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+// Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1948,7 +1948,7 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 
 // ResetKey Reset a key's counters
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+// Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1969,7 +1969,7 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKey, reqEditors
 
 // RevokeKey Revoke a key
 //
-// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
+// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -1988,7 +1988,7 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 
 // RotateKeyWithBody Rotate a key
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2009,7 +2009,7 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 
 // RotateKey Rotate a key
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2028,9 +2028,9 @@ func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams,
 	return c.Client.Do(req)
 }
 
-// SimulateKeyWithBody Try a quota on what a key sent
+// SimulateKeyWithBody Simulate a quota
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
+// Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2049,9 +2049,9 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 	return c.Client.Do(req)
 }
 
-// SimulateKey Try a quota on what a key sent
+// SimulateKey Simulate a quota
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
+// Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2070,9 +2070,9 @@ func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulationRequest
 	return c.Client.Do(req)
 }
 
-// GetKeyUsage See what a key used
+// GetKeyUsage Get the usage of a key
 //
-// What a key has used, as it sees it at /v1/me/usage.
+// The usage of a key, as the key gets it from /v1/me/usage.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 //
@@ -2089,9 +2089,9 @@ func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsagePar
 	return c.Client.Do(req)
 }
 
-// GetLimiter See the limiter's mode
+// GetLimiter Get the enforcement mode
 //
-// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
+// The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2108,9 +2108,9 @@ func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.
 	return c.Client.Do(req)
 }
 
-// PutLimiterWithBody Switch all limits off, or on again
+// PutLimiterWithBody Set the enforcement mode
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
+// In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2129,9 +2129,9 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 	return c.Client.Do(req)
 }
 
-// PutLimiter Switch all limits off, or on again
+// PutLimiter Set the enforcement mode
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
+// In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2152,7 +2152,7 @@ func (c *Raw) PutLimiter(ctx context.Context, body PutLimiter, reqEditors ...Req
 
 // ListPlans List plans
 //
-// Every plan with its policies, by name, a page at a time.
+// Plans with their policies, by name.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2171,7 +2171,7 @@ func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors
 
 // DeletePlan Delete a plan
 //
-// Only a plan that no key uses can be deleted.
+// Only a plan without keys can be deleted.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2190,7 +2190,7 @@ func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanPar
 
 // GetPlan Get a plan
 //
-// One plan with its policies.
+// A plan with its policies.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2209,7 +2209,7 @@ func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdi
 
 // PutPlanWithBody Create or replace a plan
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
+// A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2230,7 +2230,7 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 
 // PutPlan Create or replace a plan
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
+// A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 //
@@ -2251,7 +2251,7 @@ func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, b
 
 // CheckLimitWithBody Check a limit
 //
-// Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
+// Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2272,7 +2272,7 @@ func (c *Raw) CheckLimitWithBody(ctx context.Context, contentType string, body i
 
 // CheckLimit Check a limit
 //
-// Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
+// Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2293,7 +2293,7 @@ func (c *Raw) CheckLimit(ctx context.Context, body CheckBody, reqEditors ...Requ
 
 // CommitLimitWithBody Commit a reservation
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation with its actual cost and returns the rest.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2314,7 +2314,7 @@ func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body 
 
 // CommitLimit Commit a reservation
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation with its actual cost and returns the rest.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2335,7 +2335,7 @@ func (c *Raw) CommitLimit(ctx context.Context, body CommitBody, reqEditors ...Re
 
 // ReleaseLimitWithBody Release a reservation
 //
-// Gives all of a reservation back, once.
+// Ends a reservation and returns all of its units.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2356,7 +2356,7 @@ func (c *Raw) ReleaseLimitWithBody(ctx context.Context, contentType string, body
 
 // ReleaseLimit Release a reservation
 //
-// Gives all of a reservation back, once.
+// Ends a reservation and returns all of its units.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2377,7 +2377,7 @@ func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseBody, reqEditors ...
 
 // ReserveLimitWithBody Reserve units
 //
-// A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
+// Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2398,7 +2398,7 @@ func (c *Raw) ReserveLimitWithBody(ctx context.Context, contentType string, body
 
 // ReserveLimit Reserve units
 //
-// A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
+// Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2417,9 +2417,9 @@ func (c *Raw) ReserveLimit(ctx context.Context, body CheckBody, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// GetMe See my key
+// GetMe Get your key
 //
-// What the key of this request is and may do, and its quota. Costs nothing.
+// The key of the request with its scopes and its quota.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2436,9 +2436,9 @@ func (c *Raw) GetMe(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 	return c.Client.Do(req)
 }
 
-// GetMyLimits See where I stand
+// GetMyLimits Get the state of your limits
 //
-// What is left of every policy of the key. Looking costs nothing.
+// The state of every policy of the key. Nothing is charged.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2455,9 +2455,9 @@ func (c *Raw) GetMyLimits(ctx context.Context, reqEditors ...RequestEdit) (*http
 	return c.Client.Do(req)
 }
 
-// ListMyRefusals See why I was refused
+// ListMyRefusals List your refusals
 //
-// Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.
+// Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2474,9 +2474,9 @@ func (c *Raw) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, 
 	return c.Client.Do(req)
 }
 
-// RotateMeWithBody Rotate my key
+// RotateMeWithBody Rotate your key
 //
-// Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2495,9 +2495,9 @@ func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, cont
 	return c.Client.Do(req)
 }
 
-// RotateMe Rotate my key
+// RotateMe Rotate your key
 //
-// Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2516,9 +2516,9 @@ func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateK
 	return c.Client.Do(req)
 }
 
-// GetMyUsage See my usage
+// GetMyUsage Get your usage
 //
-// What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.
+// The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2537,7 +2537,7 @@ func (c *Raw) GetMyUsage(ctx context.Context, params *GetMyUsageParams, reqEdito
 
 // ListOrders List orders
 //
-// The orders of the key's owner, newest first, a page at a time.
+// The orders of the key's owner, newest first.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 //
@@ -2556,9 +2556,9 @@ func (c *Raw) ListOrders(ctx context.Context, params *ListOrdersParams, reqEdito
 
 // CreateOrderWithBody Place an order
 //
-// Stores the order as pending, at today's prices. It is processed afterwards.
+// Stores the order as pending, at the current prices. It is processed asynchronously.
 //
-// With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
+// With an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.
 //
 // **Scope:** `orders:write` · **Cost:** 5
 //
@@ -2579,9 +2579,9 @@ func (c *Raw) CreateOrderWithBody(ctx context.Context, params *CreateOrderParams
 
 // CreateOrder Place an order
 //
-// Stores the order as pending, at today's prices. It is processed afterwards.
+// Stores the order as pending, at the current prices. It is processed asynchronously.
 //
-// With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
+// With an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.
 //
 // **Scope:** `orders:write` · **Cost:** 5
 //
@@ -2602,7 +2602,7 @@ func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body C
 
 // GetOrder Get an order
 //
-// One order of the key's owner. Somebody else's is not found.
+// An order of the key's owner. Orders of other owners are not found.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 //
@@ -2619,9 +2619,9 @@ func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, r
 	return c.Client.Do(req)
 }
 
-// GetInvoice Get an order's invoice
+// GetInvoice Get the invoice of an order
 //
-// The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
+// The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
 //
 // **Scope:** `orders:read` · **Cost:** 10
 //
@@ -2640,7 +2640,7 @@ func (c *Raw) GetInvoice(ctx context.Context, id string, params *GetInvoiceParam
 
 // ListProducts List products
 //
-// The shop's products, in a stable order, a page at a time.
+// The products of the shop, in a stable order.
 //
 // **Scope:** `products:read` · **Cost:** 1
 //
@@ -2659,7 +2659,7 @@ func (c *Raw) ListProducts(ctx context.Context, params *ListProductsParams, reqE
 
 // GetProduct Get a product
 //
-// One product, with the stock that can be ordered now.
+// A product with the stock that can be ordered now.
 //
 // **Scope:** `products:read` · **Cost:** 1
 //
@@ -4655,9 +4655,9 @@ func (c *Raw) applyEditors(ctx context.Context, req *http.Request, additionalEdi
 	return nil
 }
 
-// Livez: Is the process alive? (GET /livez)
+// Livez: Check liveness (GET /livez)
 //
-// Answers as long as the process runs. If it doesn't, restart the process.
+// Responds while the process runs. If it does not respond, restart the process.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
@@ -4665,9 +4665,9 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 	return decode[HealthStatus](response, err)
 }
 
-// Readyz: Is the service ready? (GET /readyz)
+// Readyz: Check readiness (GET /readyz)
 //
-// 503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
+// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
@@ -4675,9 +4675,9 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 	return decode[HealthStatus](response, err)
 }
 
-// ListAudit: List the audit (GET /v1/admin/audit)
+// ListAudit: List audit entries (GET /v1/admin/audit)
 //
-// Who changed which key or plan, when, from where, and what was there before and after; newest first.
+// Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
 // **Scope:** `admin:audit` · **Cost:** 0
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
@@ -4687,7 +4687,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits .
 
 // ListKeys: List keys (GET /v1/admin/keys)
 //
-// Newest first, a page at a time.
+// Keys, newest first.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...RequestEdit) (*KeyList, error) {
@@ -4697,7 +4697,7 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 
 // CreateKey: Create a key (POST /v1/admin/keys)
 //
-// The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
+// The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) CreateKey(ctx context.Context, body CreateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
@@ -4707,7 +4707,7 @@ func (c *Client) CreateKey(ctx context.Context, body CreateKey, edits ...Request
 
 // GetKey: Get a key (GET /v1/admin/keys/{id})
 //
-// One key with its quota: the policies that hold for it now, from its plan and its overrides.
+// A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*KeyWithQuota, error) {
@@ -4717,7 +4717,7 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 
 // PatchKey: Change a key (PATCH /v1/admin/keys/{id})
 //
-// A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
+// A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body KeyPatch, edits ...RequestEdit) (*Key, error) {
@@ -4725,9 +4725,9 @@ func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams
 	return decode[Key](response, err)
 }
 
-// GetKeyLimits: See where a key stands (GET /v1/admin/keys/{id}/limits)
+// GetKeyLimits: Get the state of a key's limits (GET /v1/admin/keys/{id}/limits)
 //
-// What is left of every policy of the key. Looking costs nothing.
+// The state of every policy of the key. Nothing is charged.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEdit) (*KeyLimits, error) {
@@ -4735,9 +4735,9 @@ func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEd
 	return decode[KeyLimits](response, err)
 }
 
-// ListKeyRefusals: See why a key was refused (GET /v1/admin/keys/{id}/refusals)
+// ListKeyRefusals: List the refusals of a key (GET /v1/admin/keys/{id}/refusals)
 //
-// What a key was refused, as it sees it at /v1/me/refusals.
+// The refusals of a key, as the key gets them from /v1/me/refusals.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
@@ -4747,7 +4747,7 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 
 // ResetKey: Reset a key's counters (POST /v1/admin/keys/{id}/reset)
 //
-// Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+// Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) ResetKey(ctx context.Context, id string, body ResetKey, edits ...RequestEdit) error {
@@ -4757,7 +4757,7 @@ func (c *Client) ResetKey(ctx context.Context, id string, body ResetKey, edits .
 
 // RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
 //
-// Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
+// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
@@ -4767,7 +4767,7 @@ func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyPara
 
 // RotateKey: Rotate a key (POST /v1/admin/keys/{id}/rotate)
 //
-// Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
@@ -4775,9 +4775,9 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 	return decode[KeyWithSecret](response, err)
 }
 
-// SimulateKey: Try a quota on what a key sent (POST /v1/admin/keys/{id}/simulate)
+// SimulateKey: Simulate a quota (POST /v1/admin/keys/{id}/simulate)
 //
-// Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
+// Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) SimulateKey(ctx context.Context, id string, body SimulationRequest, edits ...RequestEdit) (*Simulation, error) {
@@ -4785,9 +4785,9 @@ func (c *Client) SimulateKey(ctx context.Context, id string, body SimulationRequ
 	return decode[Simulation](response, err)
 }
 
-// GetKeyUsage: See what a key used (GET /v1/admin/keys/{id}/usage)
+// GetKeyUsage: Get the usage of a key (GET /v1/admin/keys/{id}/usage)
 //
-// What a key has used, as it sees it at /v1/me/usage.
+// The usage of a key, as the key gets it from /v1/me/usage.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
 func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
@@ -4795,9 +4795,9 @@ func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsage
 	return decode[UsageHistory](response, err)
 }
 
-// GetLimiter: See the limiter's mode (GET /v1/admin/limiter)
+// GetLimiter: Get the enforcement mode (GET /v1/admin/limiter)
 //
-// Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
+// The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*LimiterMode, error) {
@@ -4805,9 +4805,9 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 	return decode[LimiterMode](response, err)
 }
 
-// PutLimiter: Switch all limits off, or on again (PUT /v1/admin/limiter)
+// PutLimiter: Set the enforcement mode (PUT /v1/admin/limiter)
 //
-// With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
+// In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) PutLimiter(ctx context.Context, body PutLimiter, edits ...RequestEdit) (*LimiterMode, error) {
@@ -4817,7 +4817,7 @@ func (c *Client) PutLimiter(ctx context.Context, body PutLimiter, edits ...Reque
 
 // ListPlans: List plans (GET /v1/admin/plans)
 //
-// Every plan with its policies, by name, a page at a time.
+// Plans with their policies, by name.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits ...RequestEdit) (*PlanList, error) {
@@ -4827,7 +4827,7 @@ func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits .
 
 // DeletePlan: Delete a plan (DELETE /v1/admin/plans/{name})
 //
-// Only a plan that no key uses can be deleted.
+// Only a plan without keys can be deleted.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, edits ...RequestEdit) error {
@@ -4837,7 +4837,7 @@ func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlan
 
 // GetPlan: Get a plan (GET /v1/admin/plans/{name})
 //
-// One plan with its policies.
+// A plan with its policies.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit) (*Plan, error) {
@@ -4847,7 +4847,7 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 
 // PutPlan: Create or replace a plan (PUT /v1/admin/plans/{name})
 //
-// A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
+// A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
 func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlan, edits ...RequestEdit) (*Plan, error) {
@@ -4857,7 +4857,7 @@ func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams
 
 // CheckLimit: Check a limit (POST /v1/limits/check)
 //
-// Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
+// Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*CheckAnswer, error) {
@@ -4867,7 +4867,7 @@ func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...Reques
 
 // CommitLimit: Commit a reservation (POST /v1/limits/commit)
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation with its actual cost and returns the rest.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...RequestEdit) error {
@@ -4877,7 +4877,7 @@ func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...Requ
 
 // ReleaseLimit: Release a reservation (POST /v1/limits/release)
 //
-// Gives all of a reservation back, once.
+// Ends a reservation and returns all of its units.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseBody, edits ...RequestEdit) error {
@@ -4887,7 +4887,7 @@ func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseBody, edits ...Re
 
 // ReserveLimit: Reserve units (POST /v1/limits/reserve)
 //
-// A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
+// Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) ReserveLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*ReserveAnswer, error) {
@@ -4895,9 +4895,9 @@ func (c *Client) ReserveLimit(ctx context.Context, body CheckBody, edits ...Requ
 	return decode[ReserveAnswer](response, err)
 }
 
-// GetMe: See my key (GET /v1/me)
+// GetMe: Get your key (GET /v1/me)
 //
-// What the key of this request is and may do, and its quota. Costs nothing.
+// The key of the request with its scopes and its quota.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMe(ctx context.Context, edits ...RequestEdit) (*OwnKeyWithQuota, error) {
@@ -4905,9 +4905,9 @@ func (c *Client) GetMe(ctx context.Context, edits ...RequestEdit) (*OwnKeyWithQu
 	return decode[OwnKeyWithQuota](response, err)
 }
 
-// GetMyLimits: See where I stand (GET /v1/me/limits)
+// GetMyLimits: Get the state of your limits (GET /v1/me/limits)
 //
-// What is left of every policy of the key. Looking costs nothing.
+// The state of every policy of the key. Nothing is charged.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMyLimits(ctx context.Context, edits ...RequestEdit) (*KeyLimits, error) {
@@ -4915,9 +4915,9 @@ func (c *Client) GetMyLimits(ctx context.Context, edits ...RequestEdit) (*KeyLim
 	return decode[KeyLimits](response, err)
 }
 
-// ListMyRefusals: See why I was refused (GET /v1/me/refusals)
+// ListMyRefusals: List your refusals (GET /v1/me/refusals)
 //
-// Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.
+// Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
@@ -4925,9 +4925,9 @@ func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParam
 	return decode[RefusalList](response, err)
 }
 
-// RotateMe: Rotate my key (POST /v1/me/rotate)
+// RotateMe: Rotate your key (POST /v1/me/rotate)
 //
-// Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKey, edits ...RequestEdit) (*OwnKeyWithSecret, error) {
@@ -4935,9 +4935,9 @@ func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body Rota
 	return decode[OwnKeyWithSecret](response, err)
 }
 
-// GetMyUsage: See my usage (GET /v1/me/usage)
+// GetMyUsage: Get your usage (GET /v1/me/usage)
 //
-// What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.
+// The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
@@ -4947,7 +4947,7 @@ func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits
 
 // ListOrders: List orders (GET /v1/orders)
 //
-// The orders of the key's owner, newest first, a page at a time.
+// The orders of the key's owner, newest first.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits ...RequestEdit) (*OrderList, error) {
@@ -4957,9 +4957,9 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits
 
 // CreateOrder: Place an order (POST /v1/orders)
 //
-// Stores the order as pending, at today's prices. It is processed afterwards.
+// Stores the order as pending, at the current prices. It is processed asynchronously.
 //
-// With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
+// With an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.
 //
 // **Scope:** `orders:write` · **Cost:** 5
 func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrder, edits ...RequestEdit) (*Order, error) {
@@ -4969,7 +4969,7 @@ func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, bod
 
 // GetOrder: Get an order (GET /v1/orders/{id})
 //
-// One order of the key's owner. Somebody else's is not found.
+// An order of the key's owner. Orders of other owners are not found.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams, edits ...RequestEdit) (*Order, error) {
@@ -4977,9 +4977,9 @@ func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams
 	return decode[Order](response, err)
 }
 
-// GetInvoice: Get an order's invoice (GET /v1/orders/{id}/invoice)
+// GetInvoice: Get the invoice of an order (GET /v1/orders/{id}/invoice)
 //
-// The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
+// The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
 //
 // **Scope:** `orders:read` · **Cost:** 10
 func (c *Client) GetInvoice(ctx context.Context, id string, params *GetInvoiceParams, edits ...RequestEdit) ([]byte, error) {
@@ -4989,7 +4989,7 @@ func (c *Client) GetInvoice(ctx context.Context, id string, params *GetInvoicePa
 
 // ListProducts: List products (GET /v1/products)
 //
-// The shop's products, in a stable order, a page at a time.
+// The products of the shop, in a stable order.
 //
 // **Scope:** `products:read` · **Cost:** 1
 func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, edits ...RequestEdit) (*ProductList, error) {
@@ -4999,7 +4999,7 @@ func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, e
 
 // GetProduct: Get a product (GET /v1/products/{id})
 //
-// One product, with the stock that can be ordered now.
+// A product with the stock that can be ordered now.
 //
 // **Scope:** `products:read` · **Cost:** 1
 func (c *Client) GetProduct(ctx context.Context, id string, params *GetProductParams, edits ...RequestEdit) (*Product, error) {

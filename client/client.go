@@ -5,29 +5,76 @@ import (
 	"time"
 )
 
-// Client calls the API. It is safe for concurrent use; make one for a key and
-// keep it, for it remembers where the key stands.
+// Client calls the API with one key. It is safe for concurrent use. Create one
+// for each key and keep it: it keeps track of the key's quota.
 type Client struct {
-	// Raw is the same operations with plain answers, for who needs a header
-	// field or a stream. It is paced too; whoever calls it closes the body.
+	// Raw has the same operations with plain responses, for callers who need a
+	// header field or a stream. It is paced too. Callers close the bodies.
 	Raw *Raw
 }
 
+// Options configures a [Client] or a [Transport]. The zero value of each field
+// selects its default.
+type Options struct {
+	// Base sends the requests; default http.DefaultTransport.
+	Base http.RoundTripper
+	// UserAgent identifies the caller; default "ratelimiter-go/1".
+	UserAgent string
+	// Timeout bounds each attempt, from sending the request until its response
+	// has been read; default 45 s. Streams of events are excepted. Time spent
+	// waiting for the quota isn't included.
+	Timeout time.Duration
+	// MaxWait bounds how long a request waits to be sent, over all attempts;
+	// default 2 minutes. A request that can't be sent by then fails with a
+	// *WaitError, as soon as that is known.
+	MaxWait time.Duration
+	// MaxAttempts bounds how often a request is sent that fails, the first time
+	// included; default 5. Refusals by the quota don't count.
+	MaxAttempts int
+}
+
+const (
+	defaultUserAgent   = "ratelimiter-go/1"
+	defaultTimeout     = 45 * time.Second // the server's slowest response is a long poll of 30 s
+	defaultMaxWait     = 2 * time.Minute  // twice the window of a limit per minute
+	defaultMaxAttempts = 5
+)
+
+func (o *Options) withDefaults() Options {
+	filled := Options{Base: http.DefaultTransport, UserAgent: defaultUserAgent, Timeout: defaultTimeout, MaxWait: defaultMaxWait, MaxAttempts: defaultMaxAttempts}
+	if o == nil {
+		return filled
+	}
+	if o.Base != nil {
+		filled.Base = o.Base
+	}
+	if o.UserAgent != "" {
+		filled.UserAgent = o.UserAgent
+	}
+	if o.Timeout > 0 {
+		filled.Timeout = o.Timeout
+	}
+	if o.MaxWait > 0 {
+		filled.MaxWait = o.MaxWait
+	}
+	if o.MaxAttempts > 0 {
+		filled.MaxAttempts = o.MaxAttempts
+	}
+	return filled
+}
+
 // New returns a client for the API at baseURL, such as
-// "https://api.example.com". Nothing is sent until the first request. The error
-// says what is wrong with baseURL or the key.
-func New(baseURL, key string, options ...Option) (*Client, error) {
-	transport := newSettings(options).transport
-	if transport == nil {
-		var err error
-		if transport, err = NewTransport(baseURL, key, options...); err != nil {
-			return nil, err
-		}
+// "https://api.example.com". Options may be nil. Nothing is sent until the
+// first request. The error reports a malformed baseURL or a missing key.
+func New(baseURL, key string, options *Options) (*Client, error) {
+	transport, err := NewTransport(baseURL, key, options)
+	if err != nil {
+		return nil, err
 	}
 	raw, err := NewRaw(baseURL, WithDoer(&http.Client{
 		Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // the API has none, and the key is for it alone
+			return http.ErrUseLastResponse // the API never redirects
 		},
 	}))
 	if err != nil {
@@ -35,65 +82,3 @@ func New(baseURL, key string, options ...Option) (*Client, error) {
 	}
 	return &Client{Raw: raw}, nil
 }
-
-// Option is a choice about a client or a transport.
-type Option func(*settings)
-
-type settings struct {
-	base         http.RoundTripper
-	transport    *Transport
-	userAgent    string
-	timeout      time.Duration
-	longestWait  time.Duration
-	longestQueue int
-	attempts     int
-}
-
-// The defaults.
-const (
-	defaultUserAgent    = "ratelimiter-go/1"
-	defaultTimeout      = 45 * time.Second // the server's longest answer is a long poll of 30 s
-	defaultLongestWait  = 2 * time.Minute  // as long as the wait for a minute's window, twice
-	defaultLongestQueue = 1000
-	defaultAttempts     = 5
-)
-
-func newSettings(options []Option) settings {
-	s := settings{
-		base: http.DefaultTransport, userAgent: defaultUserAgent, timeout: defaultTimeout,
-		longestWait: defaultLongestWait, longestQueue: defaultLongestQueue, attempts: defaultAttempts,
-	}
-	for _, option := range options {
-		option(&s)
-	}
-	return s
-}
-
-// WithTransport makes clients of one key share where it stands. The other
-// options are the transport's then, and have no effect here.
-func WithTransport(t *Transport) Option { return func(s *settings) { s.transport = t } }
-
-// WithBase sets what sends the paced requests; default http.DefaultTransport.
-func WithBase(base http.RoundTripper) Option { return func(s *settings) { s.base = base } }
-
-// WithUserAgent says who calls; default "ratelimiter-go/1".
-func WithUserAgent(name string) Option { return func(s *settings) { s.userAgent = name } }
-
-// WithTimeout bounds each try, from its sending until its answer was read, apart
-// from streams of events; default 45 s. The waiting before is bounded by
-// WithLongestWait and the context.
-func WithTimeout(d time.Duration) Option { return func(s *settings) { s.timeout = d } }
-
-// WithLongestWait bounds how long a request waits until it is sent, all tries
-// together; default 2 minutes. One that can't be sent by then fails with a
-// *WaitError as soon as that is known.
-func WithLongestWait(d time.Duration) Option { return func(s *settings) { s.longestWait = d } }
-
-// WithLongestQueue bounds how many requests wait at once; default 1000. Further
-// ones fail with a *WaitError.
-func WithLongestQueue(n int) Option { return func(s *settings) { s.longestQueue = n } }
-
-// WithMaxAttempts bounds how often a request is sent that fails (503, or no
-// answer), the first time included; default 5. Refusals don't count: nothing was
-// done, and WithLongestWait bounds them.
-func WithMaxAttempts(n int) Option { return func(s *settings) { s.attempts = n } }

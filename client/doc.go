@@ -1,59 +1,51 @@
-// Package client calls the API from Go, at the speed that the key's quota
-// allows: it is made from the API's description, and it paces itself.
+// Package client is the Go client for the API. It is generated from the API's
+// description, waits before the key's quota is used up, and retries.
 //
-//	c, err := client.New("https://api.example.com", key)
+//	c, err := client.New("https://api.example.com", key, nil)
 //	products, err := c.ListProducts(ctx, nil)
 //
-// Every operation of the API is a method that takes and returns the API's own
-// shapes; where null says something else than leaving out, as in [KeyPatch], a
-// field is a nullable.Nullable. A failure that the API reports is a [*Problem]; a
-// request that would have to wait for longer than [WithLongestWait] is a
-// [*WaitError], which says when to come back.
+// Every operation of the API is a method. Fields of merge patches, such as
+// [KeyPatch], for which null and absent differ have the type nullable.Nullable.
+// A failure that the API reports is a [*Problem].
 //
 // # Pacing
 //
-// A [Transport] stands under the methods. It reads once what the key's policies
-// are (GET /v1/me) and where they stand (GET /v1/me/limits, both free), and
-// from then on follows each of them by the same arithmetic as the server, on
-// the safe side: a request is sent when it will be admitted at whatever moment
-// it arrives. Requests that must wait do so in the order in which they came; a
-// request overtakes another only where no policy that the other waits for
-// applies to it. The RateLimit fields of every answer correct the picture, so
-// that others who spend the same quota are noticed.
+// The client learns the quota from the RateLimit field of responses: for each
+// policy, what remains and when units return. It sends no more than what remains
+// for the costs of the requests in flight. When too little remains, it waits for
+// the reset, sends one request, and goes on by its response. The first request
+// of each group of operations is sent alone, too. Under a concurrency policy, a
+// request holds its slot until its response body has been read or closed. Resets
+// are in whole seconds: a policy that admits one request every 100 ms, and no
+// bursts, is used once a second.
 //
-// With one process on a key, no request is refused. Several that share one know
-// of each other only by the answers, so some of their requests are refused, and
-// sent again when the server says so; callers see only that it takes longer.
-// They give way to each other by random pauses, so their shares are equal on
-// average, for requests of the same cost. Dear ones can wait long beside many
-// cheap ones of another process, which take each unit as it comes: a process
-// that needs its share gets a key of its own.
+// Requests that wait are sent in the order of their arrival, among those to which
+// the same policies apply. A request that would have to wait longer than
+// [Options.MaxWait] fails at once with a [*WaitError].
 //
-// # Failures
+// With one client for a key, few requests are refused: such as one after a
+// change of the quota. Clients that share a key see what others have spent only
+// in responses. More of their requests are refused and sent again.
 //
-// What did no harm is tried again. A refusal (429) wasn't done, so it is sent
-// again as often as it takes, until [WithLongestWait]: then the caller gets the
-// refusal, or a [*WaitError]. A 503 or a request without an answer may have been
-// done: such a request is sent again, at most [WithMaxAttempts] times in all,
-// where doing it twice leaves things as doing it once (GET, PUT, DELETE), or
-// with an Idempotency-Key, which every order is given. A DELETE, or a change
-// with If-Match or If-None-Match, that was done at the first try may so be
-// answered 404 or 412 by the second.
+// # Retries
 //
-// When no answer comes even so, the error is an [*UnansweredError]. An order may
-// have been placed then: whoever goes on sends the same order under the same
-// key, which gets the first answer once more and places no second one. A call
-// without that key is a new order.
+// A refused request (429) wasn't carried out. It is sent again after
+// Retry-After, until MaxWait. A 503, or no response, may mean that the request
+// was carried out. It is sent again if it is GET, HEAD, OPTIONS, PUT or DELETE,
+// or has an Idempotency-Key, up to [Options.MaxAttempts] times in all. Without
+// Retry-After the delay grows exponentially, up to 10 s. A request that is sent
+// again may get another response than the first time: DELETE a 404, or a change
+// with If-Match a 412.
 //
-//	var silence *client.UnansweredError
-//	if errors.As(err, &silence) {
-//		order, err = c.CreateOrder(ctx, &client.CreateOrderParams{IdempotencyKey: &silence.IdempotencyKey}, body)
+// Every order gets an Idempotency-Key. If an order may have been placed although
+// its response is missing, the error is an [*UnansweredError] that has the key.
+// Sent again under the same key, the order is placed once:
+//
+//	var unanswered *client.UnansweredError
+//	if errors.As(err, &unanswered) {
+//		order, err = c.CreateOrder(ctx, &client.CreateOrderParams{IdempotencyKey: &unanswered.IdempotencyKey}, body)
 //	}
 //
-// The same holds for a [*Problem] of status 500 and above, which tells the key too.
-// Who must go on after a restart of the program chooses the key, and keeps it
-// before the first call.
-//
-// It is not a limiter for your own callers (that is package ratelimit), and it
-// keeps nothing between runs.
+// The same holds for a [*Problem] with a status of 500 or above. To continue after
+// a restart of the program, choose the key and store it before the first call.
 package client

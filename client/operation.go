@@ -2,46 +2,28 @@ package client
 
 import (
 	"net/http"
-	"strings"
+	"path"
 )
 
-// operation is what one operation costs, as the API's description says.
+// operation is what the API's description says about one operation.
 type operation struct {
-	method, path string // the path as a template: /v1/orders/{id}
-	group        string // policies of this group apply, and those without one
-	cost         int64  // units; 0 is never refused by the quota
+	method  string
+	pattern string // of the path, for [path.Match]
+	group   string // operations of one group are subject to the same policies
+	cost    int64  // units
 }
 
-// free is what isn't limited: what needs no key, or isn't known.
-var free = &operation{}
-
-// operationOf finds the operation of a request; path is below the API's base.
-// A HEAD costs what the GET does.
-func operationOf(method, path string) *operation {
+// operationOf finds the operation of a request by its escaped path below the
+// base URL. HEAD costs what GET does. An unknown operation costs nothing.
+func operationOf(method, escaped string) *operation {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	best := free
-	for i := range operations {
+	for i := range operations { // a fixed path comes before a pattern
 		op := &operations[i]
-		if op.method == method && matches(op.path, path) && (best == free || strings.Count(op.path, "{") < strings.Count(best.path, "{")) {
-			best = op
+		if ok, _ := path.Match(op.pattern, escaped); ok && op.method == method {
+			return op
 		}
 	}
-	return best
-}
-
-// matches says whether a path is of a template, segment by segment.
-func matches(template, path string) bool {
-	for {
-		want, moreWant, a := strings.Cut(template, "/")
-		got, moreGot, b := strings.Cut(path, "/")
-		if a != b || want != got && (!strings.HasPrefix(want, "{") || got == "") {
-			return false
-		}
-		if !a {
-			return true
-		}
-		template, path = moreWant, moreGot
-	}
+	return &operation{}
 }

@@ -2,249 +2,249 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// pacer admits requests one by one. It has no goroutine of its own: whoever
-// comes, waits, or is answered moves it on.
+// pacer decides when requests are sent, by what responses report of the quota.
 type pacer struct {
-	base    time.Time // instants count from it
-	longest time.Duration
-	most    int // requests that wait at once
-
 	mu      sync.Mutex
-	ledgers []*ledger
-	builtIn *ledger // of GET /v1/me and what is below it
-	queue   queue
-	count   uint64 // requests that ever came
-	// underWay are the requests that have no answer yet, or hold a slot.
-	underWay map[*ticket]struct{}
-	// paused is true while the policies are read: nothing is sent meanwhile.
-	paused bool
-	// learned is true when the policies are known, as they were at learnedAt.
-	learned   bool
-	learnedAt instant
-	lookedAt  instant
-	// closedUntil is until when nothing that needs the key is sent, after a
-	// refusal by something else than the policies that are known.
-	closedUntil instant
-	// fields is the RateLimit-Policy field by group: when it changes, the
-	// policies have.
-	fields map[string]string
+	changed sync.Cond
+	groups  map[string]*group // of operations that cost units
+	free    *group            // of all others: they are never refused by the quota
+	waiters map[*policy]*call // the earliest request that waits for each policy
+	sent    uint64            // requests so far
 }
 
-// meBuiltIn is what the server allows on routes that cost nothing and that any
-// key may call.
-var meBuiltIn = Policy{Name: "built-in", Algorithm: TokenBucket, Limit: 50, Period: new("1s")}
-
-func newPacer(longest time.Duration, most int) *pacer {
-	builtIn, err := newLedger(meBuiltIn)
-	if err != nil {
-		panic(err) // the policy above is a constant
-	}
-	return &pacer{
-		base: time.Now(), longest: longest, most: most, builtIn: builtIn,
-		underWay: map[*ticket]struct{}{}, fields: map[string]string{},
-	}
+// group is the operations to which the same policies apply.
+type group struct {
+	turn     chan struct{} // of capacity 1: held by the first request that waits
+	policies []*policy     // by the latest response
+	sentAt   time.Time
+	held     time.Time // after a refusal
 }
 
-func (p *pacer) now() instant { return time.Since(p.base) }
-
-// applying are the ledgers that a request of this operation counts in.
-func (p *pacer) applying(op *operation) []*ledger {
-	var applying []*ledger
-	switch {
-	case op == free:
-	case op.cost > 0:
-		for _, l := range p.ledgers {
-			if l.group == "" || l.group == op.group {
-				applying = append(applying, l)
-			}
-		}
-	case op.group == "":
-		applying = append(applying, p.builtIn)
-	}
-	return applying
+// policy is one policy of the quota.
+type policy struct {
+	name string
+	report
+	resetAt  time.Time // of the report
+	reported uint64    // number of the latest request, when the latest response came
+	inFlight int64     // units of requests without a response; of a slot, until its end
+	sentAt   time.Time
 }
 
-// turn is a request's place among the others, which it keeps over its tries.
-type turn struct {
-	op        *operation
-	number    uint64
-	deadline  instant
-	notBefore instant
-	// failures counts the tries that count as attempts: refusals don't.
-	failures int
-	// unanswered is true once a try had no answer: it may have been done.
-	unanswered bool
-	again      bool // after the last try: there is to be another
+// call is one request over all its attempts.
+type call struct {
+	op       *operation
+	group    *group
+	deadline time.Time // for sending the last attempt
+	number   uint64    // of the latest attempt
+	policies []*policy // that it spends of
 }
 
-func (p *pacer) arrive(op *operation) *turn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.count++
-	return &turn{op: op, number: p.count, deadline: p.now() + p.longest}
-}
-
-// acquire waits until the request may be sent. The error is the context's, or a
-// *WaitError. look reads where the policies stand; it is called by one of those
-// who wait, and not under the lock.
-func (p *pacer) acquire(ctx context.Context, t *turn, look func(context.Context)) (*ticket, error) {
-	w := &waiter{
-		number: t.number, op: t.op, cost: max(t.op.cost, 1), deadline: t.deadline, notBefore: t.notBefore,
-		wake: never, signal: make(chan struct{}, 1),
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.queue) >= p.most && t.notBefore == 0 {
-		return nil, p.tooLong(w)
-	}
-	w.ledgers = p.applying(t.op)
-	p.queue.add(w)
-	for {
-		now := p.now()
-		p.admit(now)
-		if w.admitted != nil {
-			w.admitted.group, w.admitted.cost = t.op.group, t.op.cost
-			p.underWay[w.admitted] = struct{}{}
-			return w.admitted, nil
-		}
-		if w.wake < never && w.wake > w.deadline || now >= w.deadline {
-			err := p.tooLong(w)
-			p.leave(w)
-			return nil, err
-		}
-		if err := p.pause(ctx, w, now, look); err != nil && w.admitted == nil {
-			p.leave(w)
-			return nil, err
-		}
-	}
-}
-
-// pause lets go of the lock while w has nothing to do, or while it looks for
-// all. The error is the context's.
-func (p *pacer) pause(ctx context.Context, w *waiter, now instant, look func(context.Context)) error {
-	next := min(w.wake, w.deadline)
-	looks := false
-	if p.queue[0] == w && !p.paused && w.op.cost > 0 {
-		again := p.lookedAt + lookAfter(next-now)
-		if looks = again <= now; looks {
-			p.lookedAt = now
-		}
-		next = min(next, again)
-	}
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	if looks {
-		look(ctx)
-		return nil // a context that ended meanwhile is seen by the next pause
-	}
-	return wait(ctx, w.signal, next-now)
-}
-
-// Those who wait read from time to time where the policies stand: an operator
-// may have raised the quota, others may have spent of it, and clocks drift.
 const (
-	lookEvery  = 10 * time.Second
-	lookSeldom = 10 * time.Minute // in a wait for days
+	// probeTimeout bounds the wait for another response that would say what
+	// remains. A long poll may take half a minute.
+	probeTimeout = time.Second
+	// askEvery is how often a request is sent although it would have to wait
+	// too long: an operator may have raised the quota.
+	askEvery = 10 * time.Minute
 )
 
-// lookAfter is how long after the last look there is another, in a wait that
-// still lasts for d: after a tenth of it.
-func lookAfter(d instant) instant { return min(max(lookEvery, d/10), lookSeldom) }
+// unknown is later than any reset: only the end of another request helps.
+var unknown = time.Unix(1<<40, 0)
 
-// wait ends at a signal, when d has passed, or with the context.
-func wait(ctx context.Context, signal <-chan struct{}, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+func newPacer() *pacer {
+	p := &pacer{groups: map[string]*group{}, waiters: map[*policy]*call{}}
+	p.changed.L = &p.mu
+	p.free = &group{turn: make(chan struct{}, 1)}
+	return p
+}
+
+func (p *pacer) newCall(op *operation, deadline time.Time) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.groups[op.group]
+	switch {
+	case op.cost == 0:
+		g = p.free
+	case g == nil: // until the first response, an unnamed policy sends one request at a time
+		g = &group{turn: make(chan struct{}, 1), policies: []*policy{{}}}
+		p.groups[op.group] = g
+	}
+	return &call{op: op, group: g, deadline: deadline}
+}
+
+// acquire waits until c can be sent: in a group, in the order of arrival. The
+// error is the context's, or a *WaitError.
+func (p *pacer) acquire(ctx context.Context, c *call) error {
+	bounded, cancel := context.WithDeadline(ctx, c.deadline)
+	defer cancel()
 	select {
-	case <-signal:
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	case c.group.turn <- struct{}{}:
+		defer func() { <-c.group.turn }()
+	case <-bounded.Done():
 	}
-	return nil
-}
-
-func (p *pacer) admit(now instant) {
-	if !p.paused {
-		p.queue.admit(now, p.closedUntil)
-	}
-}
-
-// leave takes a waiter out; others may now go in its place.
-func (p *pacer) leave(w *waiter) {
-	p.queue.remove(w)
-	p.admit(p.now())
-}
-
-// tooLong is the error of a request that can't wait for long enough. What it
-// tells is a lower bound for all but the first.
-func (p *pacer) tooLong(w *waiter) *WaitError {
-	now := p.now()
-	at := w.wake
-	for _, other := range p.queue {
-		if at == never {
-			at = other.wake
-		}
-	}
-	if at == never {
-		at = now
-	}
-	return &WaitError{RetryAfter: max(0, at-now), Policies: w.policies(now)}
-}
-
-// answered settles a request. response is nil when there was no answer.
-func (p *pacer) answered(t *ticket, response *http.Response) (changed bool) {
-	var seen map[string]observation
-	refused := false
-	if response != nil {
-		seen, refused = limitsOf(response.Header), response.StatusCode == http.StatusTooManyRequests
-	}
+	defer context.AfterFunc(bounded, p.wake)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if response != nil && t.cost > 0 {
-		changed = p.policiesChanged(t, response.Header, seen)
-	}
-	p.settle(t, refused, seen)
-	return changed
-}
-
-func (p *pacer) settle(t *ticket, refused bool, seen map[string]observation) {
-	now := p.now()
-	holds := false
-	for i := range t.parts {
-		part := &t.parts[i]
-		holds = holds || part.holds
-		if o, there := seen[part.policy.Name]; there {
-			o.sent, o.answered = t.sentAt, now
-			part.settle(now, refused, &o)
-		} else {
-			part.settle(now, refused, nil)
+	defer func() {
+		maps.DeleteFunc(p.waiters, func(_ *policy, waiter *call) bool { return waiter == c })
+		p.changed.Broadcast()
+	}()
+	for {
+		now := time.Now()
+		at, short := p.readyAt(c, now)
+		tooLong := bounded.Err() != nil || at.After(c.deadline) && at != unknown
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case tooLong && now.Sub(c.group.sentAt) < askEvery:
+			return waitError(at, now, short)
+		case tooLong, !at.After(now):
+			p.spend(c, now)
+			return nil
 		}
+		timer := time.AfterFunc(at.Sub(now), p.wake)
+		p.changed.Wait()
+		timer.Stop()
 	}
-	if !holds {
-		delete(p.underWay, t)
-		t.ended = true
-	}
-	p.admit(now)
 }
 
-// ended frees the slots of a request whose answer was read to its end. It may
-// be called more than once.
-func (p *pacer) ended(t *ticket) {
+// wake makes requests that wait look again. It locks, so that none is missed.
+func (p *pacer) wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.ended {
+	p.changed.Broadcast()
+}
+
+// readyAt returns when c can be sent, and the policies that it waits for. Later
+// requests wait for it there, so that cheap ones of other groups don't starve it.
+func (p *pacer) readyAt(c *call, now time.Time) (at time.Time, short []*policy) {
+	at = c.group.held
+	for _, policy := range c.group.policies {
+		ready, waiter := policy.readyAt(c.op.cost), p.waiters[policy]
+		switch {
+		case waiter != nil && waiter.deadline.Before(c.deadline):
+			ready = unknown
+		case ready.After(now):
+			p.waiters[policy] = c
+		case waiter == c:
+			delete(p.waiters, policy)
+			p.changed.Broadcast()
+		}
+		if ready.After(now) {
+			short = append(short, policy)
+		}
+		at = later(at, ready)
+	}
+	return at, short
+}
+
+// readyAt returns when the policy has room for a request. If too little remains,
+// that is after the reset, alone: its response reports what remains then.
+func (p *policy) readyAt(cost int64) time.Time {
+	missing := p.units(cost) - (p.remaining - p.inFlight)
+	at := p.resetAt
+	switch {
+	case missing <= 0:
+		return time.Time{}
+	case p.slots && p.inFlight > 0:
+		return unknown
+	case missing <= p.inFlight: // enough, if the report includes those in flight
+		return p.sentAt.Add(probeTimeout)
+	case p.inFlight > 0:
+		return later(at, p.sentAt.Add(probeTimeout))
+	case missing <= p.quota:
+		// A reset within a unit's share of the window is that of one unit, and
+		// others follow. Otherwise all return at once, as the window ends.
+		if unit := p.window / time.Duration(p.quota); p.reset <= unit+time.Second {
+			at = at.Add(time.Duration(missing-1) * unit)
+		}
+	}
+	return at
+}
+
+func (p *policy) units(cost int64) int64 {
+	if p.slots {
+		return 1
+	}
+	return cost
+}
+
+func (p *pacer) spend(c *call, now time.Time) {
+	p.sent++
+	c.number, c.policies, c.group.sentAt = p.sent, c.group.policies, now
+	for _, policy := range c.policies {
+		policy.inFlight += policy.units(c.op.cost)
+		policy.sentAt = now
+	}
+}
+
+// answered observes the response to c, nil if there is none, and holds the group.
+func (p *pacer) answered(c *call, response *http.Response, held time.Time) {
+	p.mu.Lock()
+	if response != nil && c.group != p.free {
+		p.observe(c, response)
+	}
+	c.group.held = later(c.group.held, held)
+	p.mu.Unlock()
+	p.end(c, false)
+}
+
+// end ends c's units in flight: slots when its body has ended, others before.
+func (p *pacer) end(c *call, slots bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, policy := range c.policies {
+		if policy.slots == slots {
+			policy.inFlight -= policy.units(c.op.cost)
+		}
+	}
+	p.changed.Broadcast()
+}
+
+// observe updates the policies of c's group. A failure without fields may come
+// from a proxy, and says nothing about them.
+func (p *pacer) observe(c *call, response *http.Response) {
+	reports := reportsOf(response.Header)
+	if len(reports) == 0 && response.StatusCode >= http.StatusBadRequest {
 		return
 	}
-	t.ended = true
-	delete(p.underWay, t)
-	for i := range t.parts {
-		t.parts[i].end()
+	policies := make([]*policy, 0, len(reports))
+	for name, r := range reports {
+		policy := p.policy(name, r.slots)
+		if r.slots { // as many as could run at once, ours included
+			r.remaining = min(r.remaining+policy.inFlight, max(r.quota, 1))
+		}
+		// Of requests that were in flight together, the lowest report is the latest.
+		if c.number > policy.reported || r.remaining <= policy.remaining || r.slots {
+			policy.report, policy.resetAt = r, time.Now().Add(r.reset)
+		}
+		policy.reported = p.sent
+		policies = append(policies, policy)
 	}
-	p.admit(p.now())
+	c.group.policies = policies
+}
+
+// policy returns the policy of this name. It may apply to several groups.
+func (p *pacer) policy(name string, slots bool) *policy {
+	for _, g := range p.groups {
+		for _, policy := range g.policies {
+			if policy.name == name && policy.slots == slots {
+				return policy
+			}
+		}
+	}
+	return &policy{name: name, report: report{slots: slots}}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

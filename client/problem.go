@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Types of problems that have a meaning of their own; all others are
-// "about:blank", whose meaning is the status code's.
+// Types of problems. All others are "about:blank": they mean no more than their
+// status.
 const (
 	ProblemQuotaExceeded  = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 	ProblemReducedService = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
@@ -20,22 +22,22 @@ const (
 // Problem is a failure that the API reports (RFC 9457). It is an error; find it
 // with errors.As.
 type Problem struct {
-	Status    int          `json:"status"` // the HTTP status
-	Type      string       `json:"type"`   // a URI; "about:blank" says no more than the status
+	Status    int          `json:"status"` // HTTP status
+	Type      string       `json:"type"`   // a URI
 	Title     string       `json:"title"`
-	Detail    string       `json:"detail"` // what happened this time, for people
+	Detail    string       `json:"detail"` // what happened this time, in words
 	Instance  string       `json:"instance"`
-	RequestID string       `json:"request_id"` // operators find the request by it
+	RequestID string       `json:"request_id"` // for the operator's logs
 	Errors    []FieldError `json:"errors"`     // with 422: every fault of the input
 
-	// ViolatedPolicies are the policies that refused, with 429.
+	// ViolatedPolicies are the policies that refused the request, with 429.
 	ViolatedPolicies []string `json:"violated-policies"`
 	// RetryAfter is how long to wait before the request would pass, with 429
-	// and 503; nil where that isn't known or waiting doesn't help.
+	// and 503; nil if that is unknown or the request can never pass.
 	RetryAfter *time.Duration `json:"-"`
-	// IdempotencyKey is the one under which the request was sent, "" if it had
-	// none. After a 5xx the request may have been done: to go on, send it again
-	// under the same key.
+	// IdempotencyKey is the one that the request was sent under, "" if none.
+	// After a 5xx the request may have been carried out: send it again under
+	// the same key.
 	IdempotencyKey string `json:"-"`
 }
 
@@ -47,7 +49,7 @@ type FieldError struct {
 	Message  string `json:"message"`  // for people: "must be at least 1"
 }
 
-// Error says what happened, with every fault and the request's id.
+// Error returns the status, the detail, every fault and the request id.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s", p.Status, p.Title)
@@ -66,15 +68,12 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// longestBody bounds what is read of an answer; a list's longest page is far
-// shorter.
-const longestBody = 64 << 20
+const (
+	maxBody    = 64 << 20 // bytes; the longest page of a list is far shorter
+	maxProblem = 1 << 20  // bytes
+)
 
-// longestProblem bounds what is read of a failure.
-const longestProblem = 1 << 20
-
-// content is the body of an answer, whose status must be 2xx: else the error
-// is a *Problem.
+// content returns the body of a response. Any status but 2xx is a *Problem.
 func content(response *http.Response, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
@@ -83,23 +82,23 @@ func content(response *http.Response, err error) ([]byte, error) {
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return nil, problemOf(response)
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, longestBody+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
 		return nil, &UnansweredError{IdempotencyKey: keyOf(response), Err: err}
 	}
-	if len(body) > longestBody {
-		return nil, errors.New("the answer is too long")
+	if len(body) > maxBody {
+		return nil, errors.New("response body is too long")
 	}
 	return body, nil
 }
 
-// nothing is content for answers without one.
+// nothing is content for responses without a body.
 func nothing(response *http.Response, err error) error {
 	_, err = content(response, err)
 	return err
 }
 
-// decode is content, decoded.
+// decode is content, decoded from JSON.
 func decode[T any](response *http.Response, err error) (*T, error) {
 	body, err := content(response, err)
 	if err != nil {
@@ -107,18 +106,18 @@ func decode[T any](response *http.Response, err error) (*T, error) {
 	}
 	value := new(T)
 	if err := json.Unmarshal(body, value); err != nil {
-		return nil, fmt.Errorf("the answer can't be read: %w", err)
+		return nil, fmt.Errorf("decode response: %w", err)
 	}
 	return value, nil
 }
 
-// problemOf reads a failure. Something in between, a proxy perhaps, may answer
-// in another form: then its status is the problem.
 func problemOf(response *http.Response) *Problem {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, longestProblem)) // what was read is all that is known
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxProblem)) // a truncated body is parsed as far as it goes
 	return parseProblem(response, body)
 }
 
+// parseProblem reads the body of a failed response. A proxy may answer in
+// another format; then only the status and the request id are known.
 func parseProblem(response *http.Response, body []byte) *Problem {
 	var shape struct {
 		Problem
@@ -137,28 +136,43 @@ func parseProblem(response *http.Response, body []byte) *Problem {
 	if problem.RequestID == "" {
 		problem.RequestID = response.Header.Get("X-Request-Id")
 	}
-	if shape.Seconds != nil && *shape.Seconds >= 0 && *shape.Seconds < never.Seconds() {
-		d := time.Duration(*shape.Seconds * float64(time.Second))
-		problem.RetryAfter = &d
-	} else if d, ok := retryAfter(response.Header, time.Now()); ok {
+	if s := shape.Seconds; s != nil && *s >= 0 && *s <= seconds(math.MaxInt64).Seconds() {
+		problem.RetryAfter = new(time.Duration(*s * float64(time.Second)))
+	} else if d := retryAfter(response.Header, time.Now()); d > 0 {
 		problem.RetryAfter = &d
 	}
 	return problem
 }
 
-// WaitError is a request that wasn't sent, since it would have waited for
-// longer than [WithLongestWait], or too many wait already.
+// WaitError reports a request that wasn't sent, or wasn't sent again, because it
+// would wait longer than [Options.MaxWait].
 type WaitError struct {
-	// RetryAfter is how long to wait until the request may be sent, at least.
+	// RetryAfter is when the request may be sent at the earliest; 0 if unknown.
 	RetryAfter time.Duration
-	// Policies are those that it waits for; none when it waits for others
-	// that came before it.
+	// Policies are the names of those that have too little left.
 	Policies []string
 }
 
-// Error says for how long to wait, and for what.
+func waitError(at, now time.Time, short []*policy) *WaitError {
+	e := &WaitError{}
+	if at != unknown {
+		e.RetryAfter = max(0, at.Sub(now))
+	}
+	for _, p := range short {
+		if p.name != "" {
+			e.Policies = append(e.Policies, p.name)
+		}
+	}
+	slices.Sort(e.Policies)
+	return e
+}
+
+// Error returns how long to wait, and for which policies.
 func (e *WaitError) Error() string {
-	text := fmt.Sprintf("not sent: the quota has room in %v at the earliest", e.RetryAfter.Round(time.Millisecond))
+	text := "not sent: waited too long for the quota"
+	if e.RetryAfter > 0 {
+		text = fmt.Sprintf("not sent: quota available in %v at the earliest", e.RetryAfter.Round(time.Millisecond))
+	}
 	if len(e.Policies) > 0 {
 		text += " (" + strings.Join(e.Policies, ", ") + ")"
 	}

@@ -2,65 +2,68 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 )
 
-// afterAnswer says whether a request is to be sent again, and notes in turn from
-// when on. A 429 was not done, so anything may be, as often as it takes; a 503
-// may have been, so only what does no harm when it is done twice; and a 409 that
-// tells when to come back is an order that is being placed under the same key.
-// Where that would be too late, the answer stands, and says when to come back.
-func (t *Transport) afterAnswer(request *http.Request, response *http.Response, turn *turn, ticket *ticket) bool {
-	after, told := retryAfter(response.Header, time.Now())
-	if !told {
-		return false // waiting doesn't help, or nobody knows
+// hashicorp/go-retryablehttp isn't used: its CheckRetry and Backoff don't see the
+// request, whose method and Idempotency-Key matter here, nor its deadline.
+
+// attempt is the next attempt of a request.
+type attempt struct {
+	again bool      // it does no harm
+	at    time.Time // not before
+	held  time.Time // until then the quota admits nothing; zero if not refused
+}
+
+// nextAttempt decides by the response to attempt n, or by the error if there is
+// no response. After 429 any request can be sent again: it wasn't carried out.
+// After 503 and errors it may have been, so it must be repeatable. A 409 with
+// Retry-After is an order whose first attempt is still being processed.
+func nextAttempt(request *http.Request, response *http.Response, err error, n int, now time.Time) attempt {
+	var after time.Duration
+	if err == nil {
+		after = retryAfter(response.Header, now)
 	}
-	switch response.StatusCode {
-	case http.StatusTooManyRequests:
-		problem := peekProblem(response)
-		if problem.RetryAfter != nil {
-			after = min(after, *problem.RetryAfter) // the same, not rounded
+	announced := after > 0
+	if announced {
+		after += rand.N(after/10 + minJitter)
+	} else {
+		after = backoff(n)
+	}
+	next := attempt{at: now.Add(after), again: repeatable(request)}
+	switch {
+	case err != nil, response.StatusCode == http.StatusServiceUnavailable:
+	case response.StatusCode == http.StatusTooManyRequests:
+		next.again = announced || !neverPasses(response)
+		if next.again {
+			next.held = next.at
 		}
-		t.pacer.refuse(ticket, problem.ViolatedPolicies, after)
-	case http.StatusServiceUnavailable, http.StatusConflict:
-		if turn.failures++; turn.failures >= t.attempts || !repeatable(request) {
-			return false
-		}
+	case response.StatusCode == http.StatusConflict:
+		next.again = next.again && announced
 	default:
-		return false
+		next.again = false
 	}
-	return t.mayWait(request, turn, after)
+	next.again = next.again && (request.Body == nil || request.Body == http.NoBody || request.GetBody != nil)
+	return next
 }
 
-// afterSilence is afterAnswer where no answer came: the request may have been
-// done. Nobody says when to come back, so each pause is up to twice as long.
-func (t *Transport) afterSilence(request *http.Request, turn *turn) bool {
-	turn.failures++
-	if turn.failures >= t.attempts || request.Context().Err() != nil || !repeatable(request) {
-		return false
-	}
-	most := min(firstBackoff<<min(turn.failures-1, 10), longestBackoff)
-	return t.mayWait(request, turn, most/2+rand.N(most/2))
+// neverPasses reports whether a 429 without Retry-After comes from the quota:
+// the request costs more than a policy's capacity.
+func neverPasses(response *http.Response) bool {
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxProblem)) // a truncated body is parsed as far as it goes
+	_ = response.Body.Close()                                        // nothing to do about an error
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	problem := parseProblem(response, body)
+	return len(problem.ViolatedPolicies) > 0 && problem.RetryAfter == nil
 }
 
-// The pauses after a failure of the network.
-const (
-	firstBackoff   = 200 * time.Millisecond
-	longestBackoff = 10 * time.Second
-)
-
-// mayWait notes when the next try may be, and says whether that is soon enough
-// and the body can be sent once more.
-func (t *Transport) mayWait(request *http.Request, turn *turn, after time.Duration) bool {
-	turn.notBefore = t.pacer.now() + max(after, leastPause)
-	hasBody := request.Body != nil && request.Body != http.NoBody
-	return turn.notBefore <= turn.deadline && (!hasBody || request.GetBody != nil)
-}
-
-// repeatable says whether it does no harm to do a request twice.
+// repeatable reports whether carrying out a request twice has the same effect
+// as once.
 func repeatable(request *http.Request) bool {
 	switch request.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -70,10 +73,45 @@ func repeatable(request *http.Request) bool {
 	}
 }
 
-// peekProblem reads a failure and leaves its body to be read again.
-func peekProblem(response *http.Response) *Problem {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, longestProblem)) // what was read is all that is known
-	_ = response.Body.Close()                                            // as above
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	return parseProblem(response, body)
+const (
+	minBackoff = 200 * time.Millisecond
+	maxBackoff = 10 * time.Second
+	// minJitter spreads clients that share a key. With less, one that is always
+	// a little later than another finds nothing left every time.
+	minJitter = 500 * time.Millisecond
+	// maxRefusals bounds the attempts of one request that is refused. Each lasts
+	// a second or more, so that MaxWait usually ends them sooner.
+	maxRefusals = 100
+)
+
+// backoff returns the delay after a failed attempt, counted from 1: it doubles
+// up to maxBackoff, and its second half is random.
+func backoff(attempt int) time.Duration {
+	d := min(minBackoff<<min(attempt-1, 10), maxBackoff)
+	return d/2 + rand.N(d/2)
+}
+
+// retryAfter reads Retry-After, which is in seconds or a date. It returns 0 if
+// the field is absent or malformed.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	text := header.Get("Retry-After")
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return seconds(n)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// sleep waits for d. The error is the context's.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,18 +13,26 @@ import (
 	"ratelimiter/client"
 )
 
-// script answers requests one after the other; nil is no answer.
+// script gives responses one after the other, the last one again and again. nil
+// is a cut connection.
 type script struct {
-	answers []func() *http.Response
-	got     []*http.Request
-	bodies  []string
+	responses []*response
+	requests  []*http.Request
+	bodies    []string
+	times     []time.Time
 }
 
+// response is a response of a script.
+type response struct {
+	status     int
+	retryAfter string // "" for no such field
+	body       any
+}
+
+var errCut = errors.New("connection cut")
+
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasPrefix(r.URL.Path, "/v1/me") {
-		return reply(http.StatusNotFound, nil, nil), nil
-	}
-	s.got = append(s.got, r)
+	s.requests, s.times = append(s.requests, r), append(s.times, time.Now())
 	if r.Body != nil {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -32,88 +40,171 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		s.bodies = append(s.bodies, string(body))
 	}
-	answer := s.answers[0]
-	if len(s.answers) > 1 {
-		s.answers = s.answers[1:]
+	next := s.responses[0]
+	if len(s.responses) > 1 {
+		s.responses = s.responses[1:]
 	}
-	if response := answer(); response != nil {
-		return response, nil
+	if next == nil {
+		return nil, errCut
 	}
-	return nil, errCut
+	header := http.Header{}
+	if next.retryAfter != "" {
+		header.Set("Retry-After", next.retryAfter)
+	}
+	return reply(next.status, header, next.body), nil
 }
 
-var errCut = errors.New("the connection was cut")
+// delays returns the times between attempts.
+func (s *script) delays() []time.Duration {
+	var delays []time.Duration
+	for i := 1; i < len(s.times); i++ {
+		delays = append(delays, s.times[i].Sub(s.times[i-1]))
+	}
+	return delays
+}
 
-func TestWhatIsSentAgain(t *testing.T) {
-	limited := func() *http.Response {
-		return reply(429, http.Header{"Retry-After": {"3"}}, map[string]any{"retry_after": 2.5, "violated-policies": []string{"p"}})
-	}
-	never := func() *http.Response { return reply(429, nil, map[string]any{"retry_after": nil}) }
-	down := func() *http.Response { return reply(503, http.Header{"Retry-After": {"2"}}, nil) }
-	atOnce := func() *http.Response { return reply(429, http.Header{"Retry-After": {"0"}}, nil) }
-	placing := func() *http.Response { return reply(409, http.Header{"Retry-After": {"1"}}, nil) }
-	conflict := func() *http.Response { return reply(409, nil, nil) }
-	far := func() *http.Response { return reply(503, http.Header{"Retry-After": {"3600"}}, nil) }
-	ok := func() *http.Response { return reply(200, nil, map[string]any{}) }
-	get := func(ctx context.Context, c *client.Client) error { _, err := c.ListProducts(ctx, nil); return err }
-	order := func(ctx context.Context, c *client.Client) error {
-		_, err := c.CreateOrder(ctx, nil, client.CreateOrder{Email: "a@example.com"})
-		return err
-	}
-	check := func(ctx context.Context, c *client.Client) error {
-		_, err := c.CheckLimit(ctx, client.CheckBody{Subject: "s", Plan: "free"})
-		return err
-	}
+// The requests of the tests below: one that is safe, one that has an
+// Idempotency-Key, and one that isn't repeatable.
+func get(ctx context.Context, c *client.Client) error { return send(ctx, c, 1) }
+
+func order(ctx context.Context, c *client.Client) error {
+	_, err := c.CreateOrder(ctx, nil, client.CreateOrder{Email: "a@example.com"})
+	return err
+}
+
+func check(ctx context.Context, c *client.Client) error {
+	_, err := c.CheckLimit(ctx, client.CheckBody{Subject: "s", Plan: "free"})
+	return err
+}
+
+func TestClient_Retries(t *testing.T) {
+	ok := &response{status: 200, body: map[string]any{}}
+	refused := &response{status: 429, retryAfter: "3", body: map[string]any{"violated-policies": []string{"p"}, "retry_after": 2.5}}
+	unexplained := &response{status: 429}
+	impossible := &response{status: 429, body: map[string]any{"violated-policies": []string{"p"}, "retry_after": nil}}
+	busy := &response{status: 503, retryAfter: "2"}
+	down := &response{status: 503}
 	for _, test := range []struct {
-		name    string
-		answers []func() *http.Response
-		call    func(context.Context, *client.Client) error
-		tries   int
-		took    time.Duration
-		status  int // of the problem at the end; 0: none
+		name      string
+		responses []*response
+		call      func(context.Context, *client.Client) error
+		want      []time.Duration // least delays between attempts; up to a tenth and half a second are added
+		status    int             // of the problem in the end; 0: success
 	}{
-		{name: "a refusal, after what the body says", answers: []func() *http.Response{limited, ok}, call: check, tries: 2, took: 2500 * time.Millisecond},
-		{name: "what never passes isn't", answers: []func() *http.Response{never, ok}, call: get, tries: 1, status: 429},
-		{name: "a refusal more often than there are attempts", answers: []func() *http.Response{limited, limited, limited, limited, ok}, call: check, tries: 5, took: 10 * time.Second},
-		{name: "a refusal until the longest wait", answers: []func() *http.Response{limited}, call: get, tries: 49, took: 2 * time.Minute, status: 429},
-		{name: "a refusal that says at once", answers: []func() *http.Response{atOnce, ok}, call: get, tries: 2, took: 100 * time.Millisecond},
-		{name: "503 as often as there are attempts", answers: []func() *http.Response{down}, call: get, tries: 3, took: 4 * time.Second, status: 503},
-		{name: "an order that is being placed", answers: []func() *http.Response{placing, ok}, call: order, tries: 2, took: time.Second},
-		{name: "a conflict that stays", answers: []func() *http.Response{conflict, ok}, call: order, tries: 1, status: 409},
-		{name: "503 of a read", answers: []func() *http.Response{down, ok}, call: get, tries: 2, took: 2 * time.Second},
-		{name: "503 of an order, by its key", answers: []func() *http.Response{down, limited, ok}, call: order, tries: 3, took: 4500 * time.Millisecond},
-		{name: "503 of what isn't safe", answers: []func() *http.Response{down, ok}, call: check, tries: 1, status: 503},
-		{name: "not after the longest wait", answers: []func() *http.Response{far, ok}, call: get, tries: 1, status: 503},
+		{"429/repeatable_or_not", []*response{refused, ok}, check, []time.Duration{3 * time.Second}, 0},
+		{"429/beyond_MaxAttempts", []*response{refused, refused, refused, refused, ok}, check, slices.Repeat([]time.Duration{3 * time.Second}, 4), 0},
+		{"429/without_Retry-After", []*response{unexplained, unexplained, unexplained, ok}, get, []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}, 0},
+		{"429/never_passes", []*response{impossible, ok}, get, nil, 429},
+		{"429/after_zero_seconds", []*response{{status: 429, retryAfter: "0"}, ok}, get, []time.Duration{100 * time.Millisecond}, 0},
+		{"429/after_MaxWait", []*response{{status: 429, retryAfter: "3600"}, ok}, get, nil, 429},
+		{"503/safe", []*response{busy, ok}, get, []time.Duration{2 * time.Second}, 0},
+		{"503/with_Idempotency-Key", []*response{busy, refused, ok}, order, []time.Duration{2 * time.Second, 3 * time.Second}, 0},
+		{"503/not_repeatable", []*response{busy, ok}, check, nil, 503},
+		{"503/up_to_MaxAttempts", []*response{busy}, get, []time.Duration{2 * time.Second, 2 * time.Second}, 503},
+		{"503/without_Retry-After", []*response{down, down, ok}, get, []time.Duration{100 * time.Millisecond, 200 * time.Millisecond}, 0},
+		{"503/after_a_date", []*response{{status: 503, retryAfter: "Sat, 01 Jan 2000 00:00:05 GMT"}, ok}, get, []time.Duration{5 * time.Second}, 0},
+		{"409/order_in_progress", []*response{{status: 409, retryAfter: "1"}, ok}, order, []time.Duration{time.Second}, 0},
+		{"409/conflict", []*response{{status: 409}, ok}, order, nil, 409},
+		{"500/never", []*response{{status: 500}, ok}, get, nil, 500},
+		{"cut/safe", []*response{nil, nil, ok}, get, []time.Duration{100 * time.Millisecond, 200 * time.Millisecond}, 0},
+		{"cut/with_Idempotency-Key", []*response{nil, ok}, order, []time.Duration{100 * time.Millisecond}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // it starts at midnight UTC, 2000-01-01
+				s := &script{responses: test.responses}
+				c := newClient(t, &client.Options{Base: s, MaxAttempts: 3, UserAgent: "shop/2"})
+				err := test.call(t.Context(), c)
+				problem, _ := errors.AsType[*client.Problem](err)
+				if (err != nil) != (test.status != 0) || problem != nil && problem.Status != test.status {
+					t.Errorf("error %v, want %d", err, test.status)
+				}
+				if got := s.delays(); !slices.EqualFunc(got, test.want, func(got, want time.Duration) bool {
+					return got >= want && got <= want+want/10+500*time.Millisecond
+				}) {
+					t.Errorf("delays %v, want %v", got, test.want)
+				}
+				s.checkAttempts(t)
+			})
+		})
+	}
+}
+
+// checkAttempts checks that all attempts are the same request.
+func (s *script) checkAttempts(t *testing.T) {
+	t.Helper()
+	first := s.requests[0]
+	for i, r := range s.requests {
+		if r.Header.Get("Authorization") != "Bearer key" || r.Header.Get("User-Agent") != "shop/2" {
+			t.Errorf("attempt %d has the header %v", i, r.Header)
+		}
+		key := r.Header.Get("Idempotency-Key")
+		if isOrder := r.URL.Path == "/v1/orders"; (key != "") != isOrder || key != first.Header.Get("Idempotency-Key") {
+			t.Errorf("attempt %d has the Idempotency-Key %q", i, key)
+		}
+	}
+	if len(s.bodies) > 0 && (len(s.bodies) != len(s.requests) || len(slices.Compact(slices.Clone(s.bodies))) != 1) {
+		t.Errorf("bodies %q", s.bodies)
+	}
+}
+
+// TestClient_Retries_refusalHoldsOthers is about a refusal of one request:
+// others don't try in vain until Retry-After.
+func TestClient_Retries_refusalHoldsOthers(t *testing.T) {
+	for name, refusal := range map[string]*response{
+		"by_the_quota": {status: 429, retryAfter: "5", body: map[string]any{"violated-policies": []string{"p"}}},
+		"by_a_proxy":   {status: 429, retryAfter: "5"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &script{answers: test.answers}
-				c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithMaxAttempts(3), client.WithUserAgent("shop/2"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				err = test.call(t.Context(), c)
-				var problem *client.Problem
-				if errors.As(err, &problem) != (test.status != 0) || problem != nil && problem.Status != test.status {
-					t.Errorf("error %v; want %d", err, test.status)
-				}
-				if took := time.Since(began); len(s.got) != test.tries || took != test.took {
-					t.Errorf("sent %d times in %v; want %d in %v", len(s.got), took, test.tries, test.took)
-				}
-				for i, r := range s.got {
-					if r.Header.Get("Authorization") != "Bearer key" || r.Header.Get("User-Agent") != "shop/2" {
-						t.Errorf("header %v", r.Header)
+				s := &script{responses: []*response{refusal}}
+				c := newClient(t, &client.Options{Base: s, MaxWait: time.Second})
+				var problems, waits int
+				for range 40 {
+					err := get(t.Context(), c)
+					if _, ok := errors.AsType[*client.Problem](err); ok {
+						problems++
 					}
-					key := r.Header.Get("Idempotency-Key")
-					if wanted := r.Method == http.MethodPost && r.URL.Path == "/v1/orders"; (key != "") != wanted || key != s.got[0].Header.Get("Idempotency-Key") {
-						t.Errorf("try %d of %s has the idempotency key %q", i, r.URL.Path, key)
+					if _, ok := errors.AsType[*client.WaitError](err); ok {
+						waits++
 					}
-					if r.Body != nil && s.bodies[i] != s.bodies[0] {
-						t.Errorf("try %d has the body %q; the first %q", i, s.bodies[i], s.bodies[0])
-					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				if problems != 1 || waits != 39 {
+					t.Errorf("%d sent, %d not sent in 4 s", problems, waits)
 				}
 			})
+		})
+	}
+}
+
+// TestClient_Retries_contextEnds is about a context that ends during a delay.
+func TestClient_Retries_contextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{responses: []*response{{status: 503, retryAfter: "60"}}}
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := get(ctx, newClient(t, &client.Options{Base: s})); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 7*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// TestClient_Retries_jitter is about clients that are refused at the same time.
+func TestClient_Retries_jitter(t *testing.T) {
+	for _, after := range []string{"", "2"} {
+		synctest.Test(t, func(t *testing.T) {
+			var delays []time.Duration
+			for range 3 {
+				s := &script{responses: []*response{{status: 429, retryAfter: after}, {status: 200, body: map[string]any{}}}}
+				if err := get(t.Context(), newClient(t, &client.Options{Base: s})); err != nil {
+					t.Fatal(err)
+				}
+				delays = append(delays, s.delays()...)
+			}
+			if delays[0] == delays[1] && delays[1] == delays[2] {
+				t.Errorf("Retry-After %q: all delays are %v", after, delays[0])
+			}
 		})
 	}
 }

@@ -4,193 +4,216 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
+	"ratelimiter/client"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
 
-// server answers as the API does, with its engine and its header fields, after
-// a journey that takes time, and by a clock of its own. It runs in a bubble of
-// synctest, where time passes only when everybody waits.
-type server struct {
-	limiter  *ratelimit.Limiter
-	policies []ratelimit.Policy
-	// delay is how long a request travels, or its answer.
-	delay func() time.Duration
-	// work is how long a request takes, between them.
-	work func() time.Duration
-	// status is what a request is answered that was admitted.
-	status func() int
+// fakeServer answers as the API does, with its engine. It runs in a synctest
+// bubble.
+type fakeServer struct {
+	limiter *ratelimit.Limiter
+	delay   func() time.Duration // in each direction; none by default
+	work    func() time.Duration // of the handler; none by default
+	status  func() int           // of an admitted request; 200 by default
+	// nextUnit makes the parameter t the time until the next unit returns.
+	// Otherwise it is the time until the counter is full or its window ends.
+	nextUnit bool
 
 	mu       sync.Mutex
 	quota    *ratelimit.Quota
+	admitted []string // operations, in order
 	refused  int
-	admitted int
 	running  int
-	top      int // the most that ever ran at once
-	looks    int
+	most     int // running at once
 }
 
-// newServer counts by policies. fast is by how many millionths its clock runs
-// faster than the client's.
-func newServer(policies []ratelimit.Policy, fast int64) (*server, error) {
-	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "key", Owner: "owner"})
-	if err != nil {
-		return nil, err
-	}
-	base := time.Now()
-	now := func() time.Time {
-		passed := time.Since(base)
-		return base.Add(passed + passed/1_000_000*time.Duration(fast))
-	}
+func newFakeServer(t testing.TB, policies ...ratelimit.Policy) *fakeServer {
+	t.Helper()
 	none := func() time.Duration { return 0 }
-	return &server{
-		limiter: ratelimit.New(memory.New(), ratelimit.WithClock(now)), policies: policies, quota: quota,
-		delay: none, work: none, status: func() int { return http.StatusOK },
-	}, nil
+	s := &fakeServer{
+		limiter: ratelimit.New(memory.New(), ratelimit.WithClock(time.Now)),
+		delay:   none, work: none, status: func() int { return http.StatusOK },
+	}
+	s.set(t, policies...)
+	return s
 }
 
-// spend takes units as somebody else would.
-func (s *server) spend(ctx context.Context, units int) {
-	var reservation ratelimit.Reservation
-	for range units {
-		if s.limiter.Reserve(ctx, &reservation, s.quota, "products:read", 1) == nil { // what is refused isn't spent
-			_ = reservation.SettleUnits(ctx, ratelimit.Succeeded)
-			_ = reservation.Release(ctx) // the slot
-		}
-	}
-}
-
-// set changes the quota.
-func (s *server) set(policies ...ratelimit.Policy) error {
-	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "key", Owner: "owner"})
-	if err != nil {
-		return err
-	}
+// set replaces the quota.
+func (s *fakeServer) set(t testing.TB, policies ...ratelimit.Policy) {
+	t.Helper()
+	quota := newQuota(t, policies...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.quota, s.policies = quota, policies
-	return nil
+	s.quota = quota
 }
 
-func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !pause(r, s.delay()) {
-		return nil, r.Context().Err()
+func newQuota(t testing.TB, policies ...ratelimit.Policy) *ratelimit.Quota {
+	t.Helper()
+	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "key", Owner: "owner"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	response := s.answer(r)
-	if r.Context().Err() != nil || !pause(r, s.delay()) {
-		return nil, r.Context().Err()
+	return quota
+}
+
+func (s *fakeServer) client(t testing.TB, options client.Options) *client.Client {
+	t.Helper()
+	options.Base = s
+	return newClient(t, &options)
+}
+
+func newClient(t testing.TB, options *client.Options) *client.Client {
+	t.Helper()
+	c, err := client.New("http://api.test", "key", options)
+	if err != nil {
+		t.Fatal(err)
 	}
-	response.Request = r
+	return c
+}
+
+// operations are the groups and costs of what the fake server serves.
+var operations = map[string]struct {
+	group string
+	cost  int64
+}{
+	"GET /v1/products": {"products:read", 1},
+	"GET /v1/orders":   {"orders:read", 1},
+	"POST /v1/orders":  {"orders:write", 5},
+}
+
+// send sends a request of cost 1 or 5.
+func send(ctx context.Context, c *client.Client, cost int) error {
+	if cost == 5 {
+		_, err := c.CreateOrder(ctx, nil, client.CreateOrder{})
+		return err
+	}
+	_, err := c.ListProducts(ctx, nil)
+	return err
+}
+
+func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := wait(r.Context(), s.delay()); err != nil {
+		return nil, err
+	}
+	response := s.respond(r)
+	if err := wait(r.Context(), s.delay()); err != nil {
+		return nil, err
+	}
 	return response, nil
 }
 
-// pause waits; false when the caller hangs up.
-func pause(r *http.Request, d time.Duration) bool {
+func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
-		return true
-	case <-r.Context().Done():
-		return false
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-func (s *server) answer(r *http.Request) *http.Response {
+func (s *fakeServer) respond(r *http.Request) *http.Response {
 	s.mu.Lock()
-	quota, policies := s.quota, s.policies
+	quota := s.quota
 	s.mu.Unlock()
-	switch r.URL.Path {
-	case "/v1/me":
-		return reply(http.StatusOK, nil, map[string]any{"quota": policies})
-	case "/v1/me/limits":
-		s.count(&s.looks, 1)
-		return s.limits(r, quota)
-	case "/v1/products":
-		return s.limited(r, quota, "products:read", 1)
-	case "/v1/orders":
-		return s.limited(r, quota, "orders:write", 5)
-	default:
-		return reply(http.StatusNotFound, nil, nil)
-	}
-}
-
-func (s *server) limits(r *http.Request, quota *ratelimit.Quota) *http.Response {
-	decision, err := s.limiter.PeekAll(r.Context(), quota)
-	if err != nil {
-		return reply(http.StatusInternalServerError, nil, nil)
-	}
-	data := []map[string]any{}
-	for _, st := range decision.Statuses() {
-		data = append(data, map[string]any{
-			"policy": st.Policy.Name, "algorithm": st.Policy.Algorithm, "limit": st.Limit, "remaining": st.Remaining,
-			"reset_after": st.ResetAfter.Seconds(), "retry_after": st.RetryAfter.Seconds(), "mode": st.Policy.Mode, "charge": st.Policy.Charge,
-		})
-	}
-	return reply(http.StatusOK, nil, map[string]any{"data": data})
-}
-
-func (s *server) limited(r *http.Request, quota *ratelimit.Quota, group string, cost int64) *http.Response {
+	name := r.Method + " " + r.URL.Path
+	op := operations[name]
 	var reservation ratelimit.Reservation
-	if err := s.limiter.Reserve(r.Context(), &reservation, quota, group, cost); err != nil {
+	if err := s.limiter.Reserve(r.Context(), &reservation, quota, op.group, op.cost); err != nil {
 		return reply(http.StatusInternalServerError, nil, nil)
 	}
 	decision := &reservation.Decision
 	header := http.Header{}
-	if field := quota.PolicyField(group); field != "" {
+	if field := quota.PolicyField(op.group); field != "" {
 		header.Set("RateLimit-Policy", field)
+		header.Set("RateLimit", s.limitField(r.Context(), decision))
 	}
 	if !decision.Allowed {
-		s.count(&s.refused, 1)
-		header.Set("RateLimit", string(decision.AppendField(nil)))
-		body := map[string]any{"status": 429, "title": "Too Many Requests", "violated-policies": decision.Violated(), "retry_after": nil}
-		if after, ever := decision.RetryAfter(); ever {
-			header.Set("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(after, 7), 10))
-			body["retry_after"] = after.Seconds()
-		}
-		return reply(http.StatusTooManyRequests, header, body)
+		s.locked(func() { s.refused++ })
+		return refusal(header, decision)
 	}
-	s.count(&s.admitted, 1)
-	s.count(&s.running, 1)
-	defer s.count(&s.running, -1)
+	s.locked(func() {
+		s.admitted = append(s.admitted, name)
+		s.running++
+		s.most = max(s.most, s.running)
+	})
+	defer s.locked(func() { s.running-- })
 	_ = reservation.Wait(r.Context())
-	pause(r, s.work())
+	_ = wait(r.Context(), s.work())
 	status := s.status()
 	outcome := ratelimit.Succeeded
-	if status >= 500 {
+	if status >= 400 {
 		outcome = ratelimit.Failed
-	} else if status >= 400 {
-		outcome = ratelimit.Rejected
 	}
 	_ = reservation.SettleUnits(r.Context(), outcome)
-	if field := decision.AppendField(nil); len(field) > 0 {
-		header.Set("RateLimit", string(field))
-	}
-	_ = reservation.Release(r.Context())
-	if status >= 400 {
-		return reply(status, header, map[string]any{"status": status, "title": http.StatusText(status)})
-	}
+	_ = reservation.Release(r.Context()) // the slot
 	return reply(status, header, map[string]any{"data": []any{}, "id": "x"})
 }
 
-func (s *server) count(what *int, by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*what += by
-	s.top = max(s.top, s.running)
+func refusal(header http.Header, decision *ratelimit.Decision) *http.Response {
+	body := map[string]any{"violated-policies": decision.Violated(), "retry_after": nil}
+	if after, ever := decision.RetryAfter(); ever {
+		header.Set("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(after, 7), 10))
+		body["retry_after"] = after.Seconds()
+	}
+	return reply(http.StatusTooManyRequests, header, body)
 }
 
+func (s *fakeServer) locked(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+// limitField returns the RateLimit field.
+func (s *fakeServer) limitField(ctx context.Context, decision *ratelimit.Decision) string {
+	var items []string
+	for _, st := range decision.Statuses() {
+		item := fmt.Sprintf("%q;r=%d", st.Policy.Name, st.Remaining)
+		if reset := st.ResetAfter; st.Policy.Algorithm != ratelimit.Concurrency {
+			if s.nextUnit && st.Remaining < st.Limit && st.Policy.Algorithm != ratelimit.Calendar {
+				reset = s.untilNextUnit(ctx, st)
+			}
+			item += fmt.Sprintf(";t=%d", (reset+time.Second-1)/time.Second)
+		}
+		items = append(items, item)
+	}
+	return strings.Join(items, ", ")
+}
+
+// untilNextUnit returns when a policy would admit one unit more than remains.
+func (s *fakeServer) untilNextUnit(ctx context.Context, st ratelimit.Status) time.Duration {
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{st.Policy.Policy}, ratelimit.Subjects{Key: "key", Owner: "owner"})
+	if err != nil {
+		panic(err) // the policy is part of a valid quota
+	}
+	var reservation ratelimit.Reservation
+	if s.limiter.Reserve(ctx, &reservation, quota, st.Policy.Group, st.Remaining+1) != nil || reservation.Decision.Allowed {
+		return st.ResetAfter
+	}
+	after, _ := reservation.Decision.RetryAfter()
+	return after
+}
+
+// reply returns a response with a JSON body.
 func reply(status int, header http.Header, body any) *http.Response {
+	header = header.Clone()
 	if header == nil {
 		header = http.Header{}
 	}
 	data, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // the bodies above are maps of what JSON has
+		panic(err) // the tests' bodies are valid JSON
 	}
 	header.Set("Content-Type", "application/json")
 	if status >= 400 {
@@ -199,5 +222,17 @@ func reply(status int, header http.Header, body any) *http.Response {
 	return &http.Response{
 		StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(data)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(data)),
+	}
+}
+
+// randomUpTo returns a function that returns random durations; it is safe for
+// concurrent use.
+func randomUpTo(seed uint64, most time.Duration) func() time.Duration {
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(seed, 1))
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return time.Duration(random.Int64N(int64(most) + 1))
 	}
 }

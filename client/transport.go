@@ -8,210 +8,164 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Transport is an http.RoundTripper that sends the requests of one key at the
-// speed that the key's quota allows. It is safe for concurrent use; clients of
-// one key in a process should share one, by [WithTransport].
+// Transport is an http.RoundTripper that adds the API key, sends requests at the
+// pace that the quota allows, and retries them. [New] uses one; create your own
+// to call the API with another http.Client. It is safe for concurrent use.
 type Transport struct {
-	server *url.URL
-	key    string
-	settings
-	pacer    *pacer
-	learning chan struct{} // of capacity 1: who reads the policies
-	triedAt  instant       // when they were last read; guarded by learning and the pacer's lock
+	server  *url.URL
+	key     string
+	options Options
+	pacer   *pacer
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-// NewTransport returns a transport for the API at baseURL. The error says what
-// is wrong with baseURL or the key.
-func NewTransport(baseURL, key string, options ...Option) (*Transport, error) {
+// NewTransport returns a transport for the API at baseURL. Options may be nil.
+// The error reports a malformed baseURL or a missing key.
+func NewTransport(baseURL, key string, options *Options) (*Transport, error) {
 	server, err := url.Parse(baseURL)
 	if err != nil {
 		return nil, err
 	}
 	if (server.Scheme != "http" && server.Scheme != "https") || server.Host == "" {
-		return nil, fmt.Errorf("the base URL %q isn't one of http or https", baseURL)
+		return nil, fmt.Errorf("base URL %q is not an absolute http or https URL", baseURL)
 	}
 	if key == "" {
-		return nil, errors.New("no API key")
+		return nil, errors.New("API key is empty")
 	}
-	t := &Transport{server: server, key: key, settings: newSettings(options), learning: make(chan struct{}, 1)}
-	t.pacer = newPacer(t.longestWait, t.longestQueue)
-	return t, nil
+	return &Transport{server: server, key: key, options: options.withDefaults(), pacer: newPacer()}, nil
 }
 
-// RoundTrip sends the request when the quota has room for it, with the key,
-// and again when that does no harm: after a refusal, after 503, and when no
-// answer came. The error is a *WaitError when that would take too long, an
-// *UnansweredError when the request was sent and what became of it isn't known,
-// or the context's.
+// RoundTrip sends the request when the quota has room for it, and retries it
+// as the package comment describes. The error is a *WaitError if the request
+// would wait too long, an *UnansweredError if it may have been carried out, or
+// the context's.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := t.paced(request)
+	response, err := t.roundTrip(request)
 	if err != nil && request.Body != nil {
-		_ = request.Body.Close() // as the interface asks, also when nothing was sent
+		_ = request.Body.Close() // required of a RoundTripper, also if nothing was sent
 	}
 	return response, err
 }
 
-func (t *Transport) paced(request *http.Request) (*http.Response, error) {
+func (t *Transport) roundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Scheme != t.server.Scheme || request.URL.Host != t.server.Host {
-		return nil, fmt.Errorf("the key is for %s, not for %s", t.server.Host, request.URL.Host)
+		return nil, fmt.Errorf("the API key is for %s, not for %s", t.server.Host, request.URL.Host)
 	}
-	op := operationOf(request.Method, t.below(request.URL.Path))
+	op := operationOf(request.Method, t.below(request.URL))
 	request = t.prepare(request, op)
-	turn := t.pacer.arrive(op)
-	for {
-		response, err := t.try(request, turn)
-		switch {
-		case response == nil:
-			if !turn.again {
-				return nil, turn.failed(request, err)
+	ctx := request.Context()
+	deadline := time.Now().Add(t.options.MaxWait)
+	c := t.pacer.newCall(op, deadline)
+	failures := 0 // attempts that may have been carried out
+	for n := 1; ; n++ {
+		if err := t.pacer.acquire(ctx, c); err != nil {
+			return nil, failure(request, err, failures > 0)
+		}
+		response, err := t.send(request, c, n)
+		now := time.Now()
+		next := nextAttempt(request, response, err, n, now)
+		t.pacer.answered(c, response, next.held)
+		if next.held.IsZero() {
+			failures++
+		}
+		if !next.again || failures >= t.options.MaxAttempts || n >= maxRefusals || next.at.After(deadline) {
+			if err != nil {
+				return nil, failure(request, err, true)
 			}
-		case !turn.again:
 			response.Request = request
 			return response, nil
-		default:
-			_ = response.Body.Close() // nobody reads it
 		}
-		if request, err = rewound(request); err != nil {
-			return nil, turn.failed(request, err)
+		if response != nil {
+			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxProblem)) // to reuse the connection
+			_ = response.Body.Close()                                             // nothing to do about an error
+		}
+		if err := sleep(ctx, next.at.Sub(now)); err != nil {
+			return nil, failure(request, err, failures > 0)
 		}
 	}
 }
 
-// try waits until the request may be sent, and sends it once. Whether it is to
-// be tried again stands in turn then.
-func (t *Transport) try(request *http.Request, turn *turn) (*http.Response, error) {
-	ctx := request.Context()
-	turn.again = false
-	if turn.op.cost > 0 {
-		if err := t.learn(ctx); err != nil {
-			return nil, err
-		}
-	}
-	ticket, err := t.pacer.acquire(ctx, turn, t.lookAgain)
-	if err != nil {
-		return nil, err
-	}
-	response, err := t.send(request, ticket)
-	if err != nil {
-		t.pacer.answered(ticket, nil)
-		t.pacer.ended(ticket)
-		turn.unanswered = true
-		turn.again = t.afterSilence(request, turn)
-		return nil, err
-	}
-	if t.pacer.answered(ticket, response) {
-		t.forget()
-	}
-	turn.again = t.afterAnswer(request, response, turn, ticket)
-	if turn.again && response.StatusCode != http.StatusTooManyRequests { // it may have been done
-		turn.unanswered = true
-	}
-	return response, nil
+// below returns the escaped path without that of the base URL.
+func (t *Transport) below(u *url.URL) string {
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(u.EscapedPath(), strings.TrimSuffix(t.server.EscapedPath(), "/")), "/")
 }
 
-// below is the path without that of the base URL.
-func (t *Transport) below(path string) string {
-	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, strings.TrimSuffix(t.server.Path, "/")), "/")
-}
+const idempotencyKey = "Idempotency-Key"
 
-// prepare copies the request, which must not be changed, and adds the key, and
-// for an order an Idempotency-Key: it stays the same over all tries, so that
-// none makes a second order.
+// prepare copies the request, which a RoundTripper must not change, and adds
+// the user agent. An order gets an Idempotency-Key, the same for all attempts,
+// so that it is placed once.
 func (t *Transport) prepare(request *http.Request, op *operation) *http.Request {
 	request = request.Clone(request.Context())
 	if request.Header.Get("User-Agent") == "" {
-		request.Header.Set("User-Agent", t.userAgent)
+		request.Header.Set("User-Agent", t.options.UserAgent)
 	}
-	if op.method == http.MethodPost && op.path == "/v1/orders" && request.Header.Get(idempotencyKey) == "" {
+	if op.method == http.MethodPost && op.pattern == "/v1/orders" && request.Header.Get(idempotencyKey) == "" {
 		request.Header.Set(idempotencyKey, rand.Text())
 	}
 	return request
 }
 
-const idempotencyKey = "Idempotency-Key"
-
-// send sends once. The answer's body frees the ticket's slots when it has ended,
-// and is cut off after the time-out, unless it is a stream of events.
-func (t *Transport) send(request *http.Request, ticket *ticket) (*http.Response, error) {
+// send makes attempt n. Its timeout and its slots end with the response's body.
+// A stream of events has no timeout.
+func (t *Transport) send(request *http.Request, c *call, n int) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
-	ended := func() {
-		if ticket != nil {
-			t.pacer.ended(ticket)
-		}
-	}
-	timer := time.AfterFunc(t.timeout, func() {
+	ended := sync.OnceFunc(func() { t.pacer.end(c, true) })
+	timer := time.AfterFunc(t.options.Timeout, func() {
 		cancel(errTimeout)
-		ended() // also when nobody closes the body
+		ended() // also if nobody closes the body
 	})
-	request = request.Clone(ctx)
-	request.Header.Set("Authorization", "Bearer "+t.key)
-	response, err := t.base.RoundTrip(request)
-	if err != nil {
+	end := func() {
 		timer.Stop()
+		cancel(nil)
+		ended()
+	}
+	response, err := t.sendOnce(request.Clone(ctx), n)
+	if err != nil {
 		if errors.Is(context.Cause(ctx), errTimeout) {
 			err = errTimeout
 		}
-		cancel(nil)
+		end()
 		return nil, err
 	}
 	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") || response.StatusCode == http.StatusSwitchingProtocols {
 		timer.Stop()
 	}
-	response.Body = watch(response.Body, func() {
-		timer.Stop()
-		cancel(nil)
-		ended()
-	})
+	response.Body = watch(response.Body, end)
 	return response, nil
 }
 
-var errTimeout = errors.New("no answer within the time-out")
-
-// rewound is the request with its body from the start.
-func rewound(request *http.Request) (*http.Request, error) {
-	if request.Body == nil || request.Body == http.NoBody {
-		return request, nil
+func (t *Transport) sendOnce(request *http.Request, n int) (*http.Response, error) {
+	request.Header.Set("Authorization", "Bearer "+t.key)
+	if n > 1 && request.GetBody != nil { // the body has been read
+		body, err := request.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		request.Body = body
 	}
-	body, err := request.GetBody()
-	if err != nil {
-		return nil, err
-	}
-	request = request.Clone(request.Context())
-	request.Body = body
-	return request, nil
+	return t.options.Base.RoundTrip(request)
 }
 
-// forget makes the next request read the policies anew.
-func (t *Transport) forget() {
-	t.pacer.mu.Lock()
-	defer t.pacer.mu.Unlock()
-	t.pacer.learned, t.triedAt = false, 0
-}
+var errTimeout = fmt.Errorf("no response within the timeout: %w", os.ErrDeadlineExceeded)
 
-// lookAgain is look for those who wait: where it shows other policies than are
-// known, they are read too. That it failed is seen by who sends next.
-func (t *Transport) lookAgain(ctx context.Context) {
-	if changed, err := t.look(ctx); err == nil && changed {
-		t.forget()
-		_ = t.learn(ctx)
-	}
-}
-
-// watched is a body that tells when it has ended: read to its end, failed, or closed.
+// watched is a body that calls end when it has been read, has failed, or is
+// closed.
 type watched struct {
 	io.ReadCloser
-	ended func()
+	end func()
 }
 
-// watch wraps a body. That of a 101 is the connection, and stays writable.
-func watch(body io.ReadCloser, ended func()) io.ReadCloser {
-	w := &watched{ReadCloser: body, ended: ended}
+// watch wraps a body. The body of a 101 is the connection and stays writable.
+func watch(body io.ReadCloser, end func()) io.ReadCloser {
+	w := &watched{ReadCloser: body, end: end}
 	if writer, ok := body.(io.Writer); ok {
 		return struct {
 			*watched
@@ -224,13 +178,13 @@ func watch(body io.ReadCloser, ended func()) io.ReadCloser {
 func (w *watched) Read(into []byte) (int, error) {
 	n, err := w.ReadCloser.Read(into)
 	if err != nil {
-		w.ended()
+		w.end()
 	}
 	return n, err
 }
 
 func (w *watched) Close() error {
 	err := w.ReadCloser.Close()
-	w.ended()
+	w.end()
 	return err
 }

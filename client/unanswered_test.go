@@ -11,194 +11,127 @@ import (
 	"time"
 
 	"ratelimiter/client"
-	"ratelimiter/ratelimit"
 )
 
-func cut() *http.Response { return nil }
-
-func orderOf(key *string) func(context.Context, *client.Client) error {
-	return func(ctx context.Context, c *client.Client) error {
-		_, err := c.CreateOrder(ctx, &client.CreateOrderParams{IdempotencyKey: key}, client.CreateOrder{Email: "a@example.com"})
-		return err
-	}
-}
-
-func TestWhatHadNoAnswerIsSentAgainWhereThatDoesNoHarm(t *testing.T) {
-	ok := func() *http.Response { return reply(200, nil, map[string]any{}) }
-	get := func(ctx context.Context, c *client.Client) error { return send(ctx, c, 1) }
-	check := func(ctx context.Context, c *client.Client) error {
-		_, err := c.CheckLimit(ctx, client.CheckBody{Subject: "s", Plan: "free"})
-		return err
-	}
+func TestUnansweredError(t *testing.T) {
+	busy := &response{status: 503, retryAfter: "2"}
 	for _, test := range []struct {
-		name    string
-		answers []func() *http.Response
-		call    func(context.Context, *client.Client) error
-		tries   int
-		fails   bool
-		keyed   bool
+		name      string
+		responses []*response
+		call      func(context.Context, *client.Client) error
+		timeout   time.Duration // of the caller's context
+		attempts  int
 	}{
-		{name: "a read", answers: []func() *http.Response{cut, cut, ok}, call: get, tries: 3},
-		{name: "an order", answers: []func() *http.Response{cut, cut, ok}, call: orderOf(nil), tries: 3, keyed: true},
-		{name: "an order of the caller's key", answers: []func() *http.Response{cut, ok}, call: orderOf(new("mine")), tries: 2, keyed: true},
-		{name: "as often as there are attempts", answers: []func() *http.Response{cut}, call: orderOf(nil), tries: 3, fails: true, keyed: true},
-		{name: "what isn't safe", answers: []func() *http.Response{cut, ok}, call: check, tries: 1, fails: true},
+		{"all_attempts_cut", []*response{nil}, order, time.Hour, 3},
+		{"not_repeatable", []*response{nil}, check, time.Hour, 1},
+		{"caller_gives_up_after_cut", []*response{nil}, order, 50 * time.Millisecond, 1},
+		{"caller_gives_up_after_503", []*response{busy}, order, 50 * time.Millisecond, 1},
+		{"caller_gives_up_after_409", []*response{{status: 409, retryAfter: "2"}}, order, 50 * time.Millisecond, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &script{answers: test.answers}
-				c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithMaxAttempts(3))
-				if err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				err = test.call(t.Context(), c)
-				if took := time.Since(began); len(s.got) != test.tries || test.tries > 1 && took < 100*time.Millisecond || took > time.Second {
-					t.Errorf("sent %d times in %v; want %d, with a pause between", len(s.got), took, test.tries)
-				}
-				key := s.got[0].Header.Get("Idempotency-Key")
-				if (key != "") != test.keyed {
-					t.Errorf("the key is %q", key)
-				}
-				for i, r := range s.got {
-					if r.Header.Get("Idempotency-Key") != key || len(s.bodies) > 0 && s.bodies[i] != s.bodies[0] {
-						t.Errorf("try %d is not the first once more", i)
-					}
-				}
-				var silence *client.UnansweredError
-				if errors.As(err, &silence) != test.fails || (err != nil) != test.fails {
-					t.Fatalf("error %v", err)
-				}
-				if test.fails && (silence.IdempotencyKey != key || !errors.Is(err, errCut) || !strings.Contains(err.Error(), key)) {
-					t.Errorf("%v tells the key %q; want %q", err, silence.IdempotencyKey, key)
-				}
-			})
-		})
-	}
-}
-
-// broken is an answer whose body breaks off.
-type broken struct{ io.Reader }
-
-func (broken) Close() error { return nil }
-
-// TestWhoeverMustGoOnIsToldTheKey is of failures after which an order may have
-// been placed.
-func TestWhoeverMustGoOnIsToldTheKey(t *testing.T) {
-	half := func() *http.Response {
-		response := reply(201, nil, nil)
-		response.Body = broken{io.MultiReader(strings.NewReader(`{"id":`), failing{})}
-		return response
-	}
-	internal := func() *http.Response { return reply(500, nil, map[string]any{"title": "x"}) }
-	busy := func() *http.Response { return reply(503, http.Header{"Retry-After": {"2"}}, nil) }
-	for name, answers := range map[string][]func() *http.Response{
-		"the server is busy, and the caller gives up": {busy}, "the caller gives up between the tries": {cut}, "the answer breaks off": {half}, "then the server fails": {cut, internal},
-		"then it would have to wait too long": {cut, func() *http.Response {
-			return reply(429, http.Header{"Retry-After": {"100"}}, nil)
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := &script{answers: answers}
-				c, err := client.New("http://api.test", "key", client.WithBase(s))
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				if len(answers) == 1 {
-					ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-				}
+				s := &script{responses: test.responses}
+				c := newClient(t, &client.Options{Base: s, MaxAttempts: 3})
+				ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
 				defer cancel()
-				err = orderOf(nil)(ctx, c)
-				var silence *client.UnansweredError
-				var problem *client.Problem
-				var told string
-				switch {
-				case errors.As(err, &silence):
-					told = silence.IdempotencyKey
-				case errors.As(err, &problem):
-					told = problem.IdempotencyKey
+				err := test.call(ctx, c)
+				unanswered, ok := errors.AsType[*client.UnansweredError](err)
+				if !ok || len(s.requests) != test.attempts {
+					t.Fatalf("%v after %d attempts, want %d", err, len(s.requests), test.attempts)
 				}
-				if want := s.got[0].Header.Get("Idempotency-Key"); told != want || want == "" {
-					t.Errorf("%v tells %q; the key is %q", err, told, want)
+				if !errors.Is(err, errCut) && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("cause of %v is missing", err)
+				}
+				key := s.requests[0].Header.Get("Idempotency-Key")
+				if unanswered.IdempotencyKey != key || !strings.Contains(err.Error(), key) {
+					t.Errorf("%v has the key %q, want %q", err, unanswered.IdempotencyKey, key)
 				}
 			})
 		})
 	}
 }
 
-type failing struct{}
-
-func (failing) Read([]byte) (int, error) { return 0, errCut }
-
-// refusing refuses one path as somebody else's spending would.
-type refusing struct {
-	http.RoundTripper
-	refused int
-	body    map[string]any
-}
-
-func (r *refusing) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.URL.Path != "/v1/products" {
-		return r.RoundTripper.RoundTrip(request)
-	}
-	r.refused++
-	return reply(429, http.Header{"Retry-After": {"5"}}, r.body), nil
-}
-
-func TestWhoeverIsToldOfARefusalKeepsAllOthersFromIt(t *testing.T) {
-	for name, body := range map[string]map[string]any{
-		"a policy that is known": {"violated-policies": []string{"p"}}, "one that isn't": {"violated-policies": []string{"q"}}, "none": nil,
+// TestUnansweredError_notDone is about requests that can't have been carried out.
+func TestUnansweredError_notDone(t *testing.T) {
+	for name, responses := range map[string][]*response{
+		"refused": {{status: 429, retryAfter: "2"}}, "not_sent": {nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := newServer([]ratelimit.Policy{{Name: "p", Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "1s"}}, 0)
-				if err != nil {
-					t.Fatal(err)
+				c := newClient(t, &client.Options{Base: &script{responses: responses}})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if name == "not_sent" {
+					cancel()
 				}
-				base := &refusing{RoundTripper: s, body: body}
-				c, err := client.New("http://api.test", "key", client.WithBase(base), client.WithMaxAttempts(1), client.WithLongestWait(time.Second))
-				if err != nil {
-					t.Fatal(err)
-				}
-				failures := map[int]int{}
-				for range 40 {
-					err := send(t.Context(), c, 1)
-					var problem *client.Problem
-					var wait *client.WaitError
-					switch {
-					case errors.As(err, &problem):
-						failures[problem.Status]++
-					case errors.As(err, &wait):
-						failures[0]++
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				if base.refused != 1 || failures[429] != 1 || failures[0] != 39 {
-					t.Errorf("sent %d times, and told %v; want once, and to wait from then on", base.refused, failures)
+				err := order(ctx, c)
+				if _, ok := errors.AsType[*client.UnansweredError](err); ok || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+					t.Errorf("error %v", err)
 				}
 			})
 		})
 	}
 }
 
-func TestWhatIsRefusedAtOnceIsNotSentAtOnce(t *testing.T) {
-	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+func TestUnansweredError_Timeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer(t)
+		s.work = func() time.Duration { return time.Hour }
+		began := time.Now()
+		err := order(t.Context(), s.client(t, client.Options{Timeout: 7 * time.Second, MaxAttempts: 1}))
+		unanswered, ok := errors.AsType[*client.UnansweredError](err)
+		if !ok || !unanswered.Timeout() || time.Since(began) != 7*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v looks like the caller's deadline", err)
+		}
+	})
+}
+
+// truncated sends half a response.
+type truncated struct{ requests []*http.Request }
+
+func (s *truncated) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.requests = append(s.requests, r)
+	response := reply(http.StatusCreated, nil, nil)
+	response.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"id":`), failingReader{}))
+	return response, nil
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errCut }
+
+// TestIdempotencyKey_inErrors is about other errors after which an order may have
+// been placed.
+func TestIdempotencyKey_inErrors(t *testing.T) {
+	t.Run("truncated_response", func(t *testing.T) {
+		s := &truncated{}
+		err := order(t.Context(), newClient(t, &client.Options{Base: s}))
+		unanswered, ok := errors.AsType[*client.UnansweredError](err)
+		if !ok || unanswered.IdempotencyKey != s.requests[0].Header.Get("Idempotency-Key") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("500_after_cut", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &script{answers: []func() *http.Response{func() *http.Response { return reply(status, http.Header{"Retry-After": {"0"}}, nil) }}}
-			c, err := client.New("http://api.test", "key", client.WithBase(s), client.WithMaxAttempts(1000))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			if _, err := c.Livez(ctx); err == nil {
-				t.Error("it succeeded")
-			}
-			if n := len(s.got); n < 2 || n > 21 {
-				t.Errorf("%d: sent %d times in 2 s", status, n)
+			s := &script{responses: []*response{nil, {status: 500}}}
+			err := order(t.Context(), newClient(t, &client.Options{Base: s}))
+			problem, ok := errors.AsType[*client.Problem](err)
+			if !ok || problem.IdempotencyKey != s.requests[0].Header.Get("Idempotency-Key") {
+				t.Errorf("error %v", err)
 			}
 		})
-	}
+	})
+	t.Run("chosen_by_caller", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{responses: []*response{nil}}
+			_, err := newClient(t, &client.Options{Base: s}).CreateOrder(t.Context(), &client.CreateOrderParams{IdempotencyKey: new("mine")}, client.CreateOrder{})
+			unanswered, ok := errors.AsType[*client.UnansweredError](err)
+			if !ok || unanswered.IdempotencyKey != "mine" || s.requests[4].Header.Get("Idempotency-Key") != "mine" {
+				t.Errorf("error %v", err)
+			}
+		})
+	})
 }

@@ -17,14 +17,14 @@ const docTemplate = `{
     "paths": {
         "/livez": {
             "get": {
-                "description": "Answers as long as the process runs. If it doesn't, restart the process.",
+                "description": "Responds while the process runs. If it does not respond, restart the process.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "health"
                 ],
-                "summary": "Is the process alive?",
+                "summary": "Check liveness",
                 "operationId": "livez",
                 "responses": {
                     "200": {
@@ -38,14 +38,14 @@ const docTemplate = `{
         },
         "/readyz": {
             "get": {
-                "description": "503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.",
+                "description": "Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "health"
                 ],
-                "summary": "Is the service ready?",
+                "summary": "Check readiness",
                 "operationId": "readyz",
                 "responses": {
                     "200": {
@@ -57,7 +57,7 @@ const docTemplate = `{
                     "503": {
                         "description": "Service Unavailable",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -73,26 +73,20 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Who changed which key or plan, when, from where, and what was there before and after; newest first.",
+                "description": "Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "audit"
                 ],
-                "summary": "List the audit",
+                "summary": "List audit entries",
                 "operationId": "listAudit",
                 "parameters": [
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only what this key did, by its id; cli for the command line",
-                        "name": "actor",
-                        "in": "query"
-                    },
-                    {
-                        "maxLength": 200,
-                        "type": "string",
+                        "example": "key.revoke",
                         "description": "Only this action, such as key.revoke",
                         "name": "action",
                         "in": "query"
@@ -100,38 +94,48 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only changes of this key, by its id, or of this plan",
+                        "example": "3mBz8VqKt1Wd",
+                        "description": "Only changes by the key with this id; cli selects the command line",
+                        "name": "actor",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Only changes at or after this time",
+                        "name": "from",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Only changes of the key with this id, or of this plan",
                         "name": "target",
                         "in": "query"
                     },
                     {
                         "type": "string",
                         "format": "date-time",
-                        "description": "Not before this time",
-                        "name": "from",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Only changes before this time",
+                        "name": "to",
                         "in": "query"
                     },
                     {
                         "type": "string",
-                        "format": "date-time",
-                        "description": "Before this time",
-                        "name": "to",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -145,13 +149,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -167,7 +171,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Newest first, a page at a time.",
+                "description": "Keys, newest first.",
                 "produces": [
                     "application/json"
                 ],
@@ -180,15 +184,24 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only this owner's",
+                        "example": "own_5HqT1bZr8wYk",
+                        "description": "Only keys of this owner",
                         "name": "owner",
                         "in": "query"
                     },
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Only on this plan",
+                        "example": "free",
+                        "description": "Only keys on this plan",
                         "name": "plan",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "description": "Only keys whose name or owner contains this text, ignoring case, and the key with this id",
+                        "name": "q",
                         "in": "query"
                     },
                     {
@@ -198,31 +211,28 @@ const docTemplate = `{
                             "revoked"
                         ],
                         "type": "string",
-                        "description": "Only in this state",
+                        "x-enum-varnames": [
+                            "KeyActive",
+                            "KeyExpired",
+                            "KeyRevoked"
+                        ],
+                        "description": "Only keys with this status",
                         "name": "status",
                         "in": "query"
                     },
                     {
-                        "maxLength": 200,
                         "type": "string",
-                        "description": "Only with this in name or owner, whatever the case, or with this id",
-                        "name": "q",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -236,13 +246,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -256,7 +266,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.",
+                "description": "The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
                 ],
@@ -270,7 +280,7 @@ const docTemplate = `{
                 "operationId": "createKey",
                 "parameters": [
                     {
-                        "description": "What the key shall be; only its name is required",
+                        "description": "The key; only its name is required",
                         "name": "key",
                         "in": "body",
                         "required": true,
@@ -288,36 +298,36 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The key's version"
+                                "description": "Version of the key"
                             },
                             "Location": {
                                 "type": "string",
-                                "description": "Where the key is"
+                                "description": "Path of the key"
                             }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -333,7 +343,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One key with its quota: the policies that hold for it now, from its plan and its overrides.",
+                "description": "A key with its quota: the policies that apply to it now, from its plan and its overrides.",
                 "produces": [
                     "application/json"
                 ],
@@ -345,7 +355,8 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
@@ -360,14 +371,14 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The key's version"
+                                "description": "Version of the key"
                             }
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -381,7 +392,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.",
+                "description": "A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
                 ],
@@ -396,19 +407,20 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Change only this version, as an ETag told it",
+                        "description": "Change only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     },
                     {
-                        "description": "What to change",
+                        "description": "Changes",
                         "name": "patch",
                         "in": "body",
                         "required": true,
@@ -426,50 +438,50 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The key's version"
+                                "description": "Version of the key"
                             }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
-                        "description": "It is the last admin key",
+                        "description": "The key is the last admin key",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -485,19 +497,20 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What is left of every policy of the key. Looking costs nothing.",
+                "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "keys"
                 ],
-                "summary": "See where a key stands",
+                "summary": "Get the state of a key's limits",
                 "operationId": "getKeyLimits",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
@@ -513,7 +526,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -529,19 +542,20 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What a key was refused, as it sees it at /v1/me/refusals.",
+                "description": "The refusals of a key, as the key gets them from /v1/me/refusals.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "keys"
                 ],
-                "summary": "See why a key was refused",
+                "summary": "List the refusals of a key",
                 "operationId": "listKeyRefusals",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
@@ -549,24 +563,24 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "req_V1StGXR8Z5jdHi6B",
                         "description": "Only the request with this X-Request-Id",
                         "name": "request_id",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -580,19 +594,19 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -608,7 +622,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.",
+                "description": "Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
                 ],
@@ -623,13 +637,14 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
-                        "description": "Which policies",
+                        "description": "Policies",
                         "name": "reset",
                         "in": "body",
                         "schema": {
@@ -644,31 +659,31 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -684,7 +699,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.",
+                "description": "Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.",
                 "produces": [
                     "application/json"
                 ],
@@ -696,14 +711,15 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Revoke only this version, as an ETag told it",
+                        "description": "Revoke only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     }
@@ -717,26 +733,26 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The key's version"
+                                "description": "Version of the key"
                             }
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
-                        "description": "It is the last admin key",
+                        "description": "The key is the last admin key",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -752,7 +768,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.",
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
                 ],
@@ -767,19 +783,20 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Rotate only this version, as an ETag told it",
+                        "description": "Rotate only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     },
                     {
-                        "description": "How long the old key works on",
+                        "description": "Grace period",
                         "name": "rotate",
                         "in": "body",
                         "schema": {
@@ -796,54 +813,54 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The new key's version"
+                                "description": "Version of the new key"
                             },
                             "Location": {
                                 "type": "string",
-                                "description": "Where the new key is"
+                                "description": "Path of the new key"
                             }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
-                        "description": "The key has ended, or was rotated already",
+                        "description": "The key has ended or was already rotated",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -859,7 +876,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.",
+                "description": "Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.",
                 "consumes": [
                     "application/json"
                 ],
@@ -869,23 +886,24 @@ const docTemplate = `{
                 "tags": [
                     "keys"
                 ],
-                "summary": "Try a quota on what a key sent",
+                "summary": "Simulate a quota",
                 "operationId": "simulateKey",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
-                        "description": "The policies, and when",
+                        "description": "Policies and range of time",
                         "name": "simulation",
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.simulation"
+                            "$ref": "#/definitions/handlers.simulationRequest"
                         }
                     }
                 ],
@@ -899,31 +917,31 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -939,36 +957,23 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What a key has used, as it sees it at /v1/me/usage.",
+                "description": "The usage of a key, as the key gets it from /v1/me/usage.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "keys"
                 ],
-                "summary": "See what a key used",
+                "summary": "Get the usage of a key",
                 "operationId": "getKeyUsage",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The key's id",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
                         "name": "id",
                         "in": "path",
                         "required": true
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
                     },
                     {
                         "enum": [
@@ -978,8 +983,21 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
-                        "description": "How wide the buckets are",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
+                        "description": "Width of the buckets",
                         "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Start of the range; by default a day before to",
+                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -992,8 +1010,16 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Count as refused what this policy refused, or would have in shadow mode",
+                        "description": "Count only requests that this policy refused, or would have refused in shadow mode, as refused",
                         "name": "policy",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "End of the range, excluded; by default now",
+                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1007,19 +1033,19 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1035,14 +1061,14 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.",
+                "description": "The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "limiter"
                 ],
-                "summary": "See the limiter's mode",
+                "summary": "Get the enforcement mode",
                 "operationId": "getLimiter",
                 "responses": {
                     "200": {
@@ -1062,7 +1088,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.",
+                "description": "In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1072,11 +1098,11 @@ const docTemplate = `{
                 "tags": [
                     "limiter"
                 ],
-                "summary": "Switch all limits off, or on again",
+                "summary": "Set the enforcement mode",
                 "operationId": "putLimiter",
                 "parameters": [
                     {
-                        "description": "What the mode shall be",
+                        "description": "Enforcement mode",
                         "name": "limiter",
                         "in": "body",
                         "required": true,
@@ -1095,25 +1121,25 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1129,7 +1155,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Every plan with its policies, by name, a page at a time.",
+                "description": "Plans with their policies, by name.",
                 "produces": [
                     "application/json"
                 ],
@@ -1140,19 +1166,18 @@ const docTemplate = `{
                 "operationId": "listPlans",
                 "parameters": [
                     {
-                        "maximum": 100,
-                        "minimum": 1,
-                        "type": "integer",
-                        "format": "int64",
-                        "default": 20,
-                        "description": "Most items on the page",
-                        "name": "limit",
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Maximum number of items",
+                        "name": "limit",
                         "in": "query"
                     }
                 ],
@@ -1166,13 +1191,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1188,7 +1213,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One plan with its policies.",
+                "description": "A plan with its policies.",
                 "produces": [
                     "application/json"
                 ],
@@ -1200,7 +1225,8 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The plan's name",
+                        "example": "free",
+                        "description": "Plan name",
                         "name": "name",
                         "in": "path",
                         "required": true
@@ -1215,14 +1241,14 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The plan's version"
+                                "description": "Version of the plan"
                             }
                         }
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1236,7 +1262,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.",
+                "description": "A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1250,17 +1276,16 @@ const docTemplate = `{
                 "operationId": "putPlan",
                 "parameters": [
                     {
-                        "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$",
                         "type": "string",
-                        "x-example": "free",
-                        "description": "The plan's name",
+                        "example": "free",
+                        "description": "Plan name",
                         "name": "name",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Replace only this version, as an ETag told it",
+                        "description": "Replace only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     },
@@ -1269,12 +1294,12 @@ const docTemplate = `{
                             "*"
                         ],
                         "type": "string",
-                        "description": "Create only: never replace",
+                        "description": "Create only; never replace",
                         "name": "If-None-Match",
                         "in": "header"
                     },
                     {
-                        "description": "What the plan shall be",
+                        "description": "The plan",
                         "name": "plan",
                         "in": "body",
                         "required": true,
@@ -1285,61 +1310,61 @@ const docTemplate = `{
                 ],
                 "responses": {
                     "200": {
-                        "description": "It was replaced",
+                        "description": "The plan was replaced",
                         "schema": {
                             "$ref": "#/definitions/handlers.Plan"
                         },
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The plan's version"
+                                "description": "Version of the plan"
                             }
                         }
                     },
                     "201": {
-                        "description": "It was created",
+                        "description": "The plan was created",
                         "schema": {
                             "$ref": "#/definitions/handlers.Plan"
                         },
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The plan's version"
+                                "description": "Version of the plan"
                             },
                             "Location": {
                                 "type": "string",
-                                "description": "Where the plan is"
+                                "description": "Path of the plan"
                             }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1353,7 +1378,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Only a plan that no key uses can be deleted.",
+                "description": "Only a plan without keys can be deleted.",
                 "produces": [
                     "application/json"
                 ],
@@ -1365,14 +1390,15 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The plan's name",
+                        "example": "free",
+                        "description": "Plan name",
                         "name": "name",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Delete only this version, as an ETag told it",
+                        "description": "Delete only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     }
@@ -1384,19 +1410,19 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
                         "description": "Keys use the plan",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1409,7 +1435,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.",
+                "description": "Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1423,7 +1449,7 @@ const docTemplate = `{
                 "operationId": "checkLimit",
                 "parameters": [
                     {
-                        "description": "What to count",
+                        "description": "Subject, plan and cost",
                         "name": "check",
                         "in": "body",
                         "required": true,
@@ -1449,7 +1475,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "Ends a reservation at what the work really cost, and gives the rest back.",
+                "description": "Ends a reservation with its actual cost and returns the rest.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1460,7 +1486,7 @@ const docTemplate = `{
                 "operationId": "commitLimit",
                 "parameters": [
                     {
-                        "description": "Which reservation, and its cost",
+                        "description": "Reservation and actual cost",
                         "name": "commit",
                         "in": "body",
                         "required": true,
@@ -1486,7 +1512,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "Gives all of a reservation back, once.",
+                "description": "Ends a reservation and returns all of its units.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1497,7 +1523,7 @@ const docTemplate = `{
                 "operationId": "releaseLimit",
                 "parameters": [
                     {
-                        "description": "Which reservation",
+                        "description": "Reservation",
                         "name": "release",
                         "in": "body",
                         "required": true,
@@ -1523,7 +1549,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.",
+                "description": "Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1537,7 +1563,7 @@ const docTemplate = `{
                 "operationId": "reserveLimit",
                 "parameters": [
                     {
-                        "description": "What to count",
+                        "description": "Subject, plan and cost",
                         "name": "check",
                         "in": "body",
                         "required": true,
@@ -1566,14 +1592,14 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What the key of this request is and may do, and its quota. Costs nothing.",
+                "description": "The key of the request with its scopes and its quota.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "me"
                 ],
-                "summary": "See my key",
+                "summary": "Get your key",
                 "operationId": "getMe",
                 "responses": {
                     "200": {
@@ -1584,7 +1610,7 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "The key's version"
+                                "description": "Version of the key"
                             }
                         }
                     }
@@ -1601,14 +1627,14 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What is left of every policy of the key. Looking costs nothing.",
+                "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "me"
                 ],
-                "summary": "See where I stand",
+                "summary": "Get the state of your limits",
                 "operationId": "getMyLimits",
                 "responses": {
                     "200": {
@@ -1630,37 +1656,37 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.",
+                "description": "Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "me"
                 ],
-                "summary": "See why I was refused",
+                "summary": "List your refusals",
                 "operationId": "listMyRefusals",
                 "parameters": [
                     {
                         "maxLength": 200,
                         "type": "string",
+                        "example": "req_V1StGXR8Z5jdHi6B",
                         "description": "Only the request with this X-Request-Id",
                         "name": "request_id",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
                         "in": "query"
                     },
                     {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
                         "in": "query"
                     }
                 ],
@@ -1674,13 +1700,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1696,7 +1722,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.",
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1706,17 +1732,17 @@ const docTemplate = `{
                 "tags": [
                     "me"
                 ],
-                "summary": "Rotate my key",
+                "summary": "Rotate your key",
                 "operationId": "rotateMe",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "Rotate only this version, as an ETag told it",
+                        "description": "Rotate only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     },
                     {
-                        "description": "How long this key works on",
+                        "description": "Grace period",
                         "name": "rotate",
                         "in": "body",
                         "schema": {
@@ -1729,42 +1755,48 @@ const docTemplate = `{
                         "description": "Created",
                         "schema": {
                             "$ref": "#/definitions/handlers.OwnKeyWithSecret"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Version of the new key"
+                            }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
-                        "description": "The key was rotated already",
+                        "description": "The key was already rotated",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1780,30 +1812,16 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.",
+                "description": "The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "me"
                 ],
-                "summary": "See my usage",
+                "summary": "Get your usage",
                 "operationId": "getMyUsage",
                 "parameters": [
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "From this time; a day before to if left out",
-                        "name": "from",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "format": "date-time",
-                        "description": "Until before this time; now if left out",
-                        "name": "to",
-                        "in": "query"
-                    },
                     {
                         "enum": [
                             "minute",
@@ -1812,8 +1830,21 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
-                        "description": "How wide the buckets are",
+                        "x-enum-varnames": [
+                            "BucketMinute",
+                            "BucketHour",
+                            "BucketDay"
+                        ],
+                        "description": "Width of the buckets",
                         "name": "bucket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "Start of the range; by default a day before to",
+                        "name": "from",
                         "in": "query"
                     },
                     {
@@ -1826,8 +1857,16 @@ const docTemplate = `{
                     {
                         "maxLength": 200,
                         "type": "string",
-                        "description": "Count as refused what this policy refused, or would have in shadow mode",
+                        "description": "Count only requests that this policy refused, or would have refused in shadow mode, as refused",
                         "name": "policy",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "format": "date-time",
+                        "example": "2026-01-15T09:30:00Z",
+                        "description": "End of the range, excluded; by default now",
+                        "name": "to",
                         "in": "query"
                     }
                 ],
@@ -1841,13 +1880,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1863,7 +1902,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The orders of the key's owner, newest first, a page at a time.",
+                "description": "The orders of the key's owner, newest first.",
                 "produces": [
                     "application/json"
                 ],
@@ -1874,24 +1913,23 @@ const docTemplate = `{
                 "operationId": "listOrders",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Entity tags of answers that you have",
+                        "description": "ETags of earlier responses",
                         "name": "If-None-Match",
                         "in": "header"
                     }
@@ -1905,12 +1943,12 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                                "description": "Entity tag of the content, for If-None-Match"
                             }
                         }
                     },
                     "304": {
-                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "description": "Not modified",
                         "headers": {
                             "ETag": {
                                 "type": "string",
@@ -1921,13 +1959,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -1941,7 +1979,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Stores the order as pending, at today's prices. It is processed afterwards.\n\nWith an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.",
+                "description": "Stores the order as pending, at the current prices. It is processed asynchronously.\n\nWith an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1957,14 +1995,13 @@ const docTemplate = `{
                     {
                         "maxLength": 255,
                         "minLength": 1,
-                        "pattern": "^[!-~]*$",
                         "type": "string",
-                        "description": "A text of your own for this order, such as a UUID: sent again with the same order within 24 hours, it gets the first answer once more.",
+                        "description": "Unique key of the order, chosen by the client, such as a UUID. Within 24\nhours, a request with the same key and order gets the first response.",
                         "name": "Idempotency-Key",
                         "in": "header"
                     },
                     {
-                        "description": "What to order",
+                        "description": "The order",
                         "name": "order",
                         "in": "body",
                         "required": true,
@@ -1982,53 +2019,53 @@ const docTemplate = `{
                         "headers": {
                             "Idempotency-Replayed": {
                                 "type": "string",
-                                "description": "true: this is the answer to an earlier request with the same key, and nothing was ordered again"
+                                "description": "true: the response to an earlier request with the same key; no second order was placed"
                             },
                             "Location": {
                                 "type": "string",
-                                "description": "Where the order is"
+                                "description": "Path of the order"
                             }
                         }
                     },
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "409": {
-                        "description": "Another request with this Idempotency-Key is being carried out: ask again after Retry-After.",
+                        "description": "A request with this Idempotency-Key is in progress. Retry after the time in Retry-After.",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         },
                         "headers": {
                             "Retry-After": {
                                 "type": "integer",
-                                "description": "Seconds to wait"
+                                "description": "Seconds after which to retry"
                             }
                         }
                     },
                     "413": {
                         "description": "Request Entity Too Large",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "415": {
                         "description": "Unsupported Media Type",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         },
                         "headers": {
                             "Idempotency-Replayed": {
                                 "type": "string",
-                                "description": "true: this is the answer to an earlier request with the same key"
+                                "description": "true: the response to an earlier request with the same key"
                             }
                         }
                     }
@@ -2045,7 +2082,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One order of the key's owner. Somebody else's is not found.",
+                "description": "An order of the key's owner. Orders of other owners are not found.",
                 "produces": [
                     "application/json"
                 ],
@@ -2057,14 +2094,15 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The order's id",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Entity tags of answers that you have",
+                        "description": "ETags of earlier responses",
                         "name": "If-None-Match",
                         "in": "header"
                     }
@@ -2078,12 +2116,12 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                                "description": "Entity tag of the content, for If-None-Match"
                             }
                         }
                     },
                     "304": {
-                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "description": "Not modified",
                         "headers": {
                             "ETag": {
                                 "type": "string",
@@ -2094,7 +2132,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2110,26 +2148,27 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.",
+                "description": "The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.",
                 "produces": [
                     "application/pdf"
                 ],
                 "tags": [
                     "orders"
                 ],
-                "summary": "Get an order's invoice",
+                "summary": "Get the invoice of an order",
                 "operationId": "getInvoice",
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The order's id",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "The ETag of the invoice that the caller has",
+                        "description": "ETags of earlier responses",
                         "name": "If-None-Match",
                         "in": "header"
                     }
@@ -2147,23 +2186,23 @@ const docTemplate = `{
                             },
                             "ETag": {
                                 "type": "string",
-                                "description": "The same as long as the invoice is"
+                                "description": "Entity tag of the invoice"
                             }
                         }
                     },
                     "304": {
-                        "description": "The caller has this invoice already"
+                        "description": "Not modified"
                     },
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "503": {
                         "description": "Service Unavailable",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2179,7 +2218,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The shop's products, in a stable order, a page at a time.",
+                "description": "The products of the shop, in a stable order.",
                 "produces": [
                     "application/json"
                 ],
@@ -2190,24 +2229,23 @@ const docTemplate = `{
                 "operationId": "listProducts",
                 "parameters": [
                     {
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
                         "maximum": 100,
                         "minimum": 1,
                         "type": "integer",
-                        "format": "int64",
                         "default": 20,
-                        "description": "Most items on the page",
+                        "description": "Maximum number of items",
                         "name": "limit",
                         "in": "query"
                     },
                     {
                         "type": "string",
-                        "description": "Where the page starts: next_cursor of the page before",
-                        "name": "cursor",
-                        "in": "query"
-                    },
-                    {
-                        "type": "string",
-                        "description": "Entity tags of answers that you have",
+                        "description": "ETags of earlier responses",
                         "name": "If-None-Match",
                         "in": "header"
                     }
@@ -2221,12 +2259,12 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                                "description": "Entity tag of the content, for If-None-Match"
                             }
                         }
                     },
                     "304": {
-                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "description": "Not modified",
                         "headers": {
                             "ETag": {
                                 "type": "string",
@@ -2237,13 +2275,13 @@ const docTemplate = `{
                     "400": {
                         "description": "Bad Request",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "422": {
                         "description": "Unprocessable Entity",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2259,7 +2297,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "One product, with the stock that can be ordered now.",
+                "description": "A product with the stock that can be ordered now.",
                 "produces": [
                     "application/json"
                 ],
@@ -2271,14 +2309,15 @@ const docTemplate = `{
                 "parameters": [
                     {
                         "type": "string",
-                        "description": "The product's id",
+                        "example": "prd_0y5apuf8zs",
+                        "description": "Product id",
                         "name": "id",
                         "in": "path",
                         "required": true
                     },
                     {
                         "type": "string",
-                        "description": "Entity tags of answers that you have",
+                        "description": "ETags of earlier responses",
                         "name": "If-None-Match",
                         "in": "header"
                     }
@@ -2292,12 +2331,12 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
+                                "description": "Entity tag of the content, for If-None-Match"
                             }
                         }
                     },
                     "304": {
-                        "description": "You have it: it is as one of the tags in If-None-Match says.",
+                        "description": "Not modified",
                         "headers": {
                             "ETag": {
                                 "type": "string",
@@ -2308,7 +2347,7 @@ const docTemplate = `{
                     "404": {
                         "description": "Not Found",
                         "schema": {
-                            "$ref": "#/definitions/models.Problem"
+                            "$ref": "#/definitions/middleware.Problem"
                         }
                     }
                 }
@@ -2320,22 +2359,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the key was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "until when it works; null: for good",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
-                    "description": "names the key; it is the middle part of its text too",
+                    "description": "id, which is also the middle part of the key's text",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
-                    "description": "where it may be used; empty: anywhere",
+                    "description": "networks that may use the key; empty: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -2345,41 +2384,41 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
-                    "description": "when it was last used, to the minute or so; null: never",
+                    "description": "when the key was last used, within about a minute; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
-                    "description": "labels, for the operator's own use",
+                    "description": "labels, for operators",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
-                    "description": "policies of its own, laid over the plan's by name",
+                    "description": "policies that replace the plan's policies of the same name, or are added",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
                     }
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it",
+                    "description": "owner, which groups keys; orders belong to the owner",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2390,7 +2429,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
-                    "description": "whether it works",
+                    "description": "state of the key",
                     "enum": [
                         "active",
                         "expired",
@@ -2404,12 +2443,12 @@ const docTemplate = `{
                     "example": "active"
                 },
                 "subject": {
-                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "description": "subject whose counters are spent; a rotated key keeps its predecessor's",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "version": {
-                    "description": "raised by operators' writes; it is the ETag",
+                    "description": "increases with every change by operators; it is the ETag",
                     "type": "integer",
                     "minimum": 1,
                     "example": 1
@@ -2420,7 +2459,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "one entry for each policy",
+                    "description": "one entry per policy",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
@@ -2432,12 +2471,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "expires_at": {
-                    "description": "from then on the plan counts again; null: never",
+                    "description": "when the plan applies again; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "description": "what holds in place of the plan's policy of this name",
+                    "description": "replaces the plan's policy of this name",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Policy"
@@ -2445,7 +2484,7 @@ const docTemplate = `{
                     ]
                 },
                 "reason": {
-                    "description": "why, for whoever looks later",
+                    "description": "reason, for operators",
                     "type": "string",
                     "example": "Launch week"
                 }
@@ -2455,22 +2494,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the key was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "until when it works; null: for good",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
-                    "description": "names the key; it is the middle part of its text too",
+                    "description": "id, which is also the middle part of the key's text",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
-                    "description": "where it may be used; empty: anywhere",
+                    "description": "networks that may use the key; empty: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -2480,48 +2519,48 @@ const docTemplate = `{
                     ]
                 },
                 "last_used_at": {
-                    "description": "when it was last used, to the minute or so; null: never",
+                    "description": "when the key was last used, within about a minute; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
-                    "description": "labels, for the operator's own use",
+                    "description": "labels, for operators",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
-                    "description": "policies of its own, laid over the plan's by name",
+                    "description": "policies that replace the plan's policies of the same name, or are added",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
                     }
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it",
+                    "description": "owner, which groups keys; orders belong to the owner",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
-                    "description": "the policies that hold now",
+                    "description": "policies that apply now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2532,7 +2571,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
-                    "description": "whether it works",
+                    "description": "state of the key",
                     "enum": [
                         "active",
                         "expired",
@@ -2546,12 +2585,12 @@ const docTemplate = `{
                     "example": "active"
                 },
                 "subject": {
-                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "description": "subject whose counters are spent; a rotated key keeps its predecessor's",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "version": {
-                    "description": "raised by operators' writes; it is the ETag",
+                    "description": "increases with every change by operators; it is the ETag",
                     "type": "integer",
                     "minimum": 1,
                     "example": 1
@@ -2562,22 +2601,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the key was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "until when it works; null: for good",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
-                    "description": "names the key; it is the middle part of its text too",
+                    "description": "id, which is also the middle part of the key's text",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
-                    "description": "where it may be used; empty: anywhere",
+                    "description": "networks that may use the key; empty: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -2587,46 +2626,46 @@ const docTemplate = `{
                     ]
                 },
                 "key": {
-                    "description": "shown this once",
+                    "description": "text of the key, shown only once",
                     "type": "string",
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "last_used_at": {
-                    "description": "when it was last used, to the minute or so; null: never",
+                    "description": "when the key was last used, within about a minute; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "metadata": {
-                    "description": "labels, for the operator's own use",
+                    "description": "labels, for operators",
                     "type": "object",
                     "additionalProperties": {
                         "type": "string"
                     }
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "overrides": {
-                    "description": "policies of its own, laid over the plan's by name",
+                    "description": "policies that replace the plan's policies of the same name, or are added",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.KeyOverride"
                     }
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it",
+                    "description": "owner, which groups keys; orders belong to the owner",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2637,7 +2676,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
-                    "description": "whether it works",
+                    "description": "state of the key",
                     "enum": [
                         "active",
                         "expired",
@@ -2651,12 +2690,12 @@ const docTemplate = `{
                     "example": "active"
                 },
                 "subject": {
-                    "description": "whose counters it spends; a rotated key keeps its predecessor's",
+                    "description": "subject whose counters are spent; a rotated key keeps its predecessor's",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "version": {
-                    "description": "raised by operators' writes; it is the ETag",
+                    "description": "increases with every change by operators; it is the ETag",
                     "type": "integer",
                     "minimum": 1,
                     "example": 1
@@ -2667,7 +2706,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "algorithm": {
-                    "description": "how it counts",
+                    "description": "algorithm that counts the units",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -2676,7 +2715,7 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "charge": {
-                    "description": "which requests it counts",
+                    "description": "outcomes that are charged",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -2685,13 +2724,13 @@ const docTemplate = `{
                     "example": "requests"
                 },
                 "limit": {
-                    "description": "the capacity, in units",
+                    "description": "capacity, in units",
                     "type": "integer",
                     "minimum": 1,
                     "example": 300
                 },
                 "mode": {
-                    "description": "whether it refuses",
+                    "description": "enforcement mode of the policy",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -2700,7 +2739,7 @@ const docTemplate = `{
                     "example": "enforce"
                 },
                 "policy": {
-                    "description": "the policy's name",
+                    "description": "name of the policy",
                     "type": "string",
                     "example": "minute"
                 },
@@ -2711,13 +2750,13 @@ const docTemplate = `{
                     "example": 299
                 },
                 "reset_after": {
-                    "description": "until it is full, or its window ends",
+                    "description": "time until the counter is full, or its window ends",
                     "type": "number",
                     "minimum": 0,
                     "example": 59.5
                 },
                 "retry_after": {
-                    "description": "until this cost, or one unit, would pass; null where it never can",
+                    "description": "time until the cost of this request, or one unit, would pass; null if it never can",
                     "type": "number",
                     "minimum": 0,
                     "example": 0
@@ -2728,12 +2767,12 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "changed_at": {
-                    "description": "when it was last changed; null: never",
+                    "description": "when the mode was last changed; null: never",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "mode": {
-                    "description": "with enforce each policy's own mode holds; with shadow none refuses",
+                    "description": "with enforce, the mode of each policy applies; with shadow, nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -2747,14 +2786,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Key"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2763,14 +2802,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Plan"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2779,14 +2818,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Refusal"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2795,14 +2834,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.AuditEntry"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2811,14 +2850,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Order"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2827,14 +2866,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "data": {
-                    "description": "the items of this page",
+                    "description": "items of this page",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Product"
                     }
                 },
                 "next_cursor": {
-                    "description": "where the next page starts; null on the last one",
+                    "description": "cursor of the next page; null on the last page",
                     "type": "string"
                 }
             }
@@ -2843,22 +2882,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the key was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
-                    "description": "names the key",
+                    "description": "id of the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
-                    "description": "where it may be used; empty: anywhere",
+                    "description": "networks that may use the key; empty: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -2868,29 +2907,29 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it",
+                    "description": "owner, which groups keys; orders belong to the owner",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "free"
                 },
                 "quota": {
-                    "description": "the policies that hold now",
+                    "description": "policies that apply now",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.QuotaPolicy"
                     }
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2901,7 +2940,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
-                    "description": "whether it works",
+                    "description": "state of the key",
                     "enum": [
                         "active"
                     ],
@@ -2913,7 +2952,7 @@ const docTemplate = `{
                     "example": "active"
                 },
                 "subject": {
-                    "description": "whose counters it spends",
+                    "description": "subject whose counters are spent",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 }
@@ -2923,22 +2962,22 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the key was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "expires_at": {
-                    "description": "null: never",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "id": {
-                    "description": "names the key",
+                    "description": "id of the key",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
-                    "description": "where it may be used; empty: anywhere",
+                    "description": "networks that may use the key; empty: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -2948,27 +2987,27 @@ const docTemplate = `{
                     ]
                 },
                 "key": {
-                    "description": "shown this once",
+                    "description": "text of the key, shown only once",
                     "type": "string",
                     "example": "rl_live_9Kx2mV4tQaLp_…"
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "example": "Checkout service"
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it",
+                    "description": "owner, which groups keys; orders belong to the owner",
                     "type": "string",
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -2979,7 +3018,7 @@ const docTemplate = `{
                     ]
                 },
                 "status": {
-                    "description": "whether it works",
+                    "description": "state of the key",
                     "enum": [
                         "active"
                     ],
@@ -2991,7 +3030,7 @@ const docTemplate = `{
                     "example": "active"
                 },
                 "subject": {
-                    "description": "whose counters it spends",
+                    "description": "subject whose counters are spent",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 }
@@ -3001,34 +3040,34 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was made",
+                    "description": "when the plan was created",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "description": {
-                    "description": "what it is for",
+                    "description": "purpose of the plan",
                     "type": "string",
                     "example": "For trying things out."
                 },
                 "name": {
-                    "description": "names the plan",
+                    "description": "name of the plan",
                     "type": "string",
                     "example": "free"
                 },
                 "policies": {
-                    "description": "what keys on it may do",
+                    "description": "policies of the keys on the plan",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
                 },
                 "updated_at": {
-                    "description": "when it was last changed",
+                    "description": "when the plan was last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "version": {
-                    "description": "raised by each change; it is the ETag",
+                    "description": "increases with every change; it is the ETag",
                     "type": "integer",
                     "minimum": 1,
                     "example": 1
@@ -3044,7 +3083,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "How units are counted.",
+                    "description": "Algorithm that counts the units.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -3053,19 +3092,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "description": "Day on which a calendar month begins; the last day of shorter months.\nDefaults to 1.",
                     "type": "integer",
                     "maximum": 31,
                     "minimum": 1
                 },
                 "burst": {
-                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "description": "Capacity of a token_bucket, in units. Defaults to the limit.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1
                 },
                 "charge": {
-                    "description": "Which outcomes cost; by default requests, for calendar successes.",
+                    "description": "Outcomes that are charged. Defaults to successes for calendar, to\nrequests for the other algorithms.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -3073,27 +3112,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Only routes of this group count; by default all do.",
+                    "description": "Route group that the policy applies to. Defaults to all routes.",
                     "type": "string",
                     "minLength": 1
                 },
                 "hold": {
-                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
+                    "description": "Time after which a concurrency slot expires unless it is renewed.\nDefaults to 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
+                    "description": "Units allowed per period. For concurrency, the number of requests that\nmay run at once. At most 10,000 for sliding_log.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
+                    "description": "Longest time that a leaky_bucket queues a request. Defaults to 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Whether the policy refuses; by default enforce.",
+                    "description": "Whether requests over the limit are refused. Defaults to enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -3101,7 +3140,7 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "The policy's name in its list, and with the subject its counter's.",
+                    "description": "Name of the policy, unique in its list. It also identifies the counter.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
@@ -3121,7 +3160,7 @@ const docTemplate = `{
                     "example": "plan"
                 },
                 "per": {
-                    "description": "Whose counter is spent; by default the key's.",
+                    "description": "Subject whose counter is spent. Defaults to key.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -3129,12 +3168,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
+                    "description": "Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms\nto 366d. For calendar: day, week or month. Not allowed for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
+                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -3142,7 +3181,7 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "description": "IANA time zone of a calendar period. Defaults to UTC.",
                     "type": "string",
                     "minLength": 1
                 }
@@ -3152,19 +3191,19 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "at": {
-                    "description": "when it was refused",
+                    "description": "when the request was refused",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "limits": {
-                    "description": "as they stood then; a shadow with a retry_after other than 0 would have refused",
+                    "description": "state of the policies at that time; a shadow policy with a retry_after other than 0 would have refused",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "request_id": {
-                    "description": "the X-Request-Id of the answer",
+                    "description": "X-Request-Id of the response",
                     "type": "string",
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
@@ -3174,7 +3213,7 @@ const docTemplate = `{
                     "example": "POST /v1/orders"
                 },
                 "violated_policies": {
-                    "description": "those that refused; empty where only shadow policies would have",
+                    "description": "policies that refused; empty if only shadow policies would have",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3189,7 +3228,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "by_policy": {
-                    "description": "how many each refuses, or would in shadow mode; one request can be refused by several",
+                    "description": "refusals by policy, including shadow policies; several policies can refuse one request",
                     "type": "object",
                     "minimum": 0,
                     "additionalProperties": {
@@ -3198,30 +3237,30 @@ const docTemplate = `{
                     }
                 },
                 "first_refusal_at": {
-                    "description": "when the first would have been refused, to the second; null: none",
+                    "description": "when the first request would have been refused, to the second; null: none",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "requests": {
-                    "description": "in all, those included that were refused when they were sent",
+                    "description": "all requests, including those that were refused",
                     "type": "integer",
                     "minimum": 0,
                     "example": 10432
                 },
                 "resolution": {
-                    "description": "how exactly it is known when a request came",
+                    "description": "resolution of the recorded usage",
                     "type": "string",
                     "example": "1s"
                 },
                 "timeline": {
-                    "description": "the buckets with requests, oldest first",
+                    "description": "buckets with requests, oldest first",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.SimulatedUsage"
                     }
                 },
                 "would_refuse": {
-                    "description": "how many of them would have been refused",
+                    "description": "requests that would have been refused",
                     "type": "integer",
                     "minimum": 0,
                     "example": 312
@@ -3232,7 +3271,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "bucket": {
-                    "description": "how wide each bucket is",
+                    "description": "width of the buckets",
                     "enum": [
                         "minute",
                         "hour",
@@ -3246,7 +3285,7 @@ const docTemplate = `{
                     "example": "hour"
                 },
                 "data": {
-                    "description": "oldest first; buckets without requests are left out",
+                    "description": "buckets with requests, oldest first",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Usage"
@@ -3263,27 +3302,27 @@ const docTemplate = `{
                     "example": true
                 },
                 "limits": {
-                    "description": "where each policy stands now",
+                    "description": "state of each policy after the decision",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "retry_after": {
-                    "description": "until this cost would pass; null where it never can",
+                    "description": "time until this cost would pass; null if it never can",
                     "type": "number",
                     "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
-                    "description": "those that refuse",
+                    "description": "policies that refused",
                     "type": "array",
                     "items": {
                         "type": "string"
                     }
                 },
                 "wait": {
-                    "description": "how long to queue first, by leaky_bucket policies",
+                    "description": "delay before the request should run, required by leaky_bucket policies",
                     "type": "number",
                     "minimum": 0,
                     "example": 0
@@ -3306,14 +3345,14 @@ const docTemplate = `{
                     "example": 1
                 },
                 "plan": {
-                    "description": "whose policies decide",
+                    "description": "plan whose policies decide",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
                     "example": "free"
                 },
                 "subject": {
-                    "description": "whatever is counted for",
+                    "description": "subject whose counters are spent",
                     "type": "string",
                     "maxLength": 128,
                     "minLength": 1,
@@ -3329,14 +3368,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "cost": {
-                    "description": "what the work really cost: at most what was reserved",
+                    "description": "actual cost, at most the reserved cost",
                     "type": "integer",
                     "maximum": 1000000,
                     "minimum": 0,
                     "example": 1
                 },
                 "reservation": {
-                    "description": "which one, as POST /v1/limits/reserve told it",
+                    "description": "id from POST /v1/limits/reserve",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3351,14 +3390,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "product_id": {
-                    "description": "which product",
+                    "description": "id of the product",
                     "type": "string",
                     "maxLength": 64,
                     "minLength": 1,
                     "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
-                    "description": "how many of it",
+                    "description": "number of units",
                     "type": "integer",
                     "maximum": 10000,
                     "minimum": 1,
@@ -3373,21 +3412,21 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "until when it works; null: for good",
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
-                    "description": "where it may be used: networks and addresses; by default anywhere",
+                    "description": "networks and addresses that may use the key; by default all",
                     "type": "array",
                     "items": {
                         "type": "string"
                     }
                 },
                 "metadata": {
-                    "description": "labels, for the operator's own use",
+                    "description": "labels, for operators",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -3395,33 +3434,33 @@ const docTemplate = `{
                     }
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
-                    "description": "policies of its own, laid over the plan's by name",
+                    "description": "policies that replace the plan's policies of the same name, or are added",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.writeOverride"
                     }
                 },
                 "owner": {
-                    "description": "groups keys; orders belong to it; by default a new one",
+                    "description": "owner, which groups keys; orders belong to the owner; by default a new one",
                     "type": "string",
                     "maxLength": 100,
                     "minLength": 1
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "default": "free",
                     "example": "free"
                 },
                 "scopes": {
-                    "description": "what it may do; by default products:read, orders:read and orders:write",
+                    "description": "scopes that the key holds; by default products:read, orders:read and orders:write",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.Scope"
@@ -3442,21 +3481,21 @@ const docTemplate = `{
             ],
             "properties": {
                 "email": {
-                    "description": "where the confirmation goes",
+                    "description": "address for the confirmation",
                     "type": "string",
                     "format": "email",
                     "maxLength": 254,
                     "example": "a@example.com"
                 },
                 "items": {
-                    "description": "what to order",
+                    "description": "items to order",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.createItem"
                     }
                 },
                 "payment_token": {
-                    "description": "the payment provider's; in dev mode tok_ok pays",
+                    "description": "token of the payment provider; in dev mode tok_ok pays",
                     "type": "string",
                     "maxLength": 255,
                     "minLength": 1,
@@ -3468,7 +3507,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "status": {
-                    "description": "always ok: what is not ok is told as a problem",
+                    "description": "always ok; failures are problems",
                     "type": "string",
                     "example": "ok"
                 }
@@ -3478,12 +3517,14 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "expires_at": {
+                    "description": "when the key expires; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "ip_allow": {
+                    "description": "networks and addresses that may use the key; empty or null: all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3494,7 +3535,7 @@ const docTemplate = `{
                     ]
                 },
                 "metadata": {
-                    "description": "labels, for the operator's own use; null removes one",
+                    "description": "labels, for operators; null removes a label",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -3503,37 +3544,37 @@ const docTemplate = `{
                     "x-nullable": true
                 },
                 "name": {
-                    "description": "what operators call it",
+                    "description": "name, for operators",
                     "type": "string",
                     "maxLength": 200,
                     "minLength": 1,
                     "example": "Checkout service"
                 },
                 "overrides": {
-                    "description": "policies of its own; null: none",
+                    "description": "policies that replace the plan's policies of the same name, or are added; null: none",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.writeOverride"
+                        "type": "object"
                     },
                     "x-nullable": true
                 },
                 "owner": {
-                    "description": "another one: needs the scope admin",
+                    "description": "owner; to change it requires the scope admin",
                     "type": "string",
                     "maxLength": 100,
                     "minLength": 1,
                     "example": "own_5HqT1bZr8wYk"
                 },
                 "plan": {
-                    "description": "whose policies it has",
+                    "description": "plan whose policies apply",
                     "type": "string",
                     "example": "pro"
                 },
                 "scopes": {
-                    "description": "what it may do",
+                    "description": "scopes that the key holds",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/models.Scope"
+                        "type": "string"
                     },
                     "example": [
                         "products:read"
@@ -3548,7 +3589,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "mode": {
-                    "description": "with shadow nothing is refused",
+                    "description": "with enforce, the mode of each policy applies; with shadow, nothing is refused",
                     "type": "string",
                     "enum": [
                         "enforce",
@@ -3565,12 +3606,13 @@ const docTemplate = `{
             ],
             "properties": {
                 "description": {
+                    "description": "purpose of the plan",
                     "type": "string",
                     "maxLength": 500,
                     "example": "For trying things out."
                 },
                 "policies": {
-                    "description": "what keys on it may do; an empty list limits nothing",
+                    "description": "policies of the keys on the plan; an empty list limits nothing",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
@@ -3585,7 +3627,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "reservation": {
-                    "description": "which one, as POST /v1/limits/reserve told it",
+                    "description": "id from POST /v1/limits/reserve",
                     "type": "string",
                     "minLength": 1,
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
@@ -3601,37 +3643,37 @@ const docTemplate = `{
                     "example": true
                 },
                 "expires_at": {
-                    "description": "until then; null when refused",
+                    "description": "when the reservation expires; null if refused",
                     "type": "string",
                     "example": "2026-01-15T09:31:00Z"
                 },
                 "limits": {
-                    "description": "where each policy stands now",
+                    "description": "state of each policy after the decision",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/handlers.Limit"
                     }
                 },
                 "reservation": {
-                    "description": "to commit or release; null when refused",
+                    "description": "id of the reservation; null if refused",
                     "type": "string",
                     "example": "rsv_4clhascy3od6dwbazzhk43y66r"
                 },
                 "retry_after": {
-                    "description": "until this cost would pass; null where it never can",
+                    "description": "time until this cost would pass; null if it never can",
                     "type": "number",
                     "minimum": 0,
                     "example": 0
                 },
                 "violated_policies": {
-                    "description": "those that refuse",
+                    "description": "policies that refused",
                     "type": "array",
                     "items": {
                         "type": "string"
                     }
                 },
                 "wait": {
-                    "description": "how long to queue first, by leaky_bucket policies",
+                    "description": "delay before the request should run, required by leaky_bucket policies",
                     "type": "number",
                     "minimum": 0,
                     "example": 0
@@ -3642,7 +3684,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "policies": {
-                    "description": "those of which policies; by default of all",
+                    "description": "names of the policies; by default all",
                     "type": "array",
                     "items": {
                         "type": "string"
@@ -3657,34 +3699,34 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "grace": {
-                    "description": "how long the old key works on: 0s to 7d",
+                    "description": "how long the old key keeps working, from 0s to 7d",
                     "type": "string",
                     "default": "24h",
                     "example": "24h"
                 }
             }
         },
-        "handlers.simulation": {
+        "handlers.simulationRequest": {
             "type": "object",
             "required": [
                 "policies"
             ],
             "properties": {
                 "from": {
-                    "description": "from when on; a day before to if left out",
+                    "description": "start of the range; by default a day before to",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
                 },
                 "policies": {
-                    "description": "the quota to try",
+                    "description": "quota to simulate",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
                 },
                 "to": {
-                    "description": "until when; now if left out",
+                    "description": "end of the range; by default now",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true
@@ -3698,14 +3740,14 @@ const docTemplate = `{
             ],
             "properties": {
                 "expires_at": {
-                    "description": "from then on the plan counts again; null: never",
+                    "description": "when the plan applies again; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
                 },
                 "policy": {
-                    "description": "what holds in place of the plan's policy of this name",
+                    "description": "replaces the plan's policy of this name",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Policy"
@@ -3713,72 +3755,23 @@ const docTemplate = `{
                     ]
                 },
                 "reason": {
-                    "description": "why, for whoever looks later",
+                    "description": "reason, for operators",
                     "type": "string",
                     "maxLength": 500,
                     "example": "Launch week"
                 }
             }
         },
-        "models.AuditEntry": {
-            "type": "object",
-            "properties": {
-                "action": {
-                    "description": "what was done, noun.verb",
-                    "type": "string",
-                    "example": "key.revoke"
-                },
-                "actor": {
-                    "description": "the id of the key that acted; cli for the command line",
-                    "type": "string",
-                    "example": "3mBz8VqKt1Wd"
-                },
-                "after": {
-                    "description": "what it became; null when it is gone",
-                    "type": "object",
-                    "x-nullable": true
-                },
-                "at": {
-                    "description": "when it happened",
-                    "type": "string",
-                    "example": "2026-01-15T09:30:00Z"
-                },
-                "before": {
-                    "description": "what it was; null when it wasn't there",
-                    "type": "object",
-                    "x-nullable": true
-                },
-                "id": {
-                    "description": "names the entry; rising with time",
-                    "type": "string",
-                    "example": "4711"
-                },
-                "ip": {
-                    "description": "from which address; null: not over the network",
-                    "type": "string",
-                    "example": "203.0.113.7"
-                },
-                "request_id": {
-                    "description": "the request that did it; null: not over the network",
-                    "type": "string",
-                    "example": "req_V1StGXR8Z5jdHi6B"
-                },
-                "target": {
-                    "description": "the key's id, or the plan's name",
-                    "type": "string",
-                    "example": "9Kx2mV4tQaLp"
-                }
-            }
-        },
-        "models.FieldError": {
+        "middleware.FieldError": {
             "type": "object",
             "properties": {
                 "code": {
-                    "description": "stable, for programs",
+                    "description": "stable code, for programs",
                     "type": "string",
                     "example": "min"
                 },
                 "location": {
+                    "description": "part of the request",
                     "type": "string",
                     "enum": [
                         "body",
@@ -3789,13 +3782,110 @@ const docTemplate = `{
                     "example": "body"
                 },
                 "message": {
+                    "description": "message, for people",
                     "type": "string",
                     "example": "must be at least 1"
                 },
                 "pointer": {
-                    "description": "JSON pointer in a body; the parameter's name elsewhere",
+                    "description": "place in that part: a JSON pointer (RFC 6901) in a body, otherwise the name of the parameter",
                     "type": "string",
                     "example": "/items/0/quantity"
+                }
+            }
+        },
+        "middleware.Problem": {
+            "type": "object",
+            "properties": {
+                "detail": {
+                    "description": "explanation of this occurrence",
+                    "type": "string",
+                    "example": "The resource does not exist, or belongs to another owner."
+                },
+                "errors": {
+                    "description": "all faults of the input, at most 100",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/middleware.FieldError"
+                    }
+                },
+                "instance": {
+                    "description": "path of the request",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "/v1/products"
+                },
+                "request_id": {
+                    "description": "the X-Request-Id",
+                    "type": "string",
+                    "example": "req_4CLHASCY3OD6DWBAZZHK43Y66R"
+                },
+                "status": {
+                    "description": "HTTP status",
+                    "type": "integer",
+                    "maximum": 599,
+                    "minimum": 400,
+                    "example": 404
+                },
+                "title": {
+                    "description": "short description of the kind",
+                    "type": "string",
+                    "example": "Not Found"
+                },
+                "type": {
+                    "description": "kind of the problem; about:blank: nothing beyond the status",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "about:blank"
+                }
+            }
+        },
+        "models.AuditEntry": {
+            "type": "object",
+            "properties": {
+                "action": {
+                    "description": "action, as noun.verb",
+                    "type": "string",
+                    "example": "key.revoke"
+                },
+                "actor": {
+                    "description": "id of the key that made the change; cli for the command line",
+                    "type": "string",
+                    "example": "3mBz8VqKt1Wd"
+                },
+                "after": {
+                    "description": "state after the change; null if it was deleted",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "at": {
+                    "description": "when the change was made",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "before": {
+                    "description": "state before the change; null if it did not exist",
+                    "type": "object",
+                    "x-nullable": true
+                },
+                "id": {
+                    "description": "id, which increases with time",
+                    "type": "string",
+                    "example": "4711"
+                },
+                "ip": {
+                    "description": "address of the client; null if the change was not made over HTTP",
+                    "type": "string",
+                    "example": "203.0.113.7"
+                },
+                "request_id": {
+                    "description": "id of the request; null if the change was not made over HTTP",
+                    "type": "string",
+                    "example": "req_V1StGXR8Z5jdHi6B"
+                },
+                "target": {
+                    "description": "id of the key, or name of the plan",
+                    "type": "string",
+                    "example": "9Kx2mV4tQaLp"
                 }
             }
         },
@@ -3816,13 +3906,13 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "amount": {
-                    "description": "in minor units",
+                    "description": "amount in minor units",
                     "type": "integer",
                     "minimum": 0,
                     "example": 1999
                 },
                 "currency": {
-                    "description": "ISO 4217, three capital letters",
+                    "description": "currency code (ISO 4217)",
                     "type": "string",
                     "example": "EUR"
                 }
@@ -3832,33 +3922,33 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "created_at": {
-                    "description": "when it was placed",
+                    "description": "when the order was placed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 },
                 "email": {
-                    "description": "where the confirmation goes",
+                    "description": "address for the confirmation",
                     "type": "string",
                     "example": "a@example.com"
                 },
                 "id": {
-                    "description": "names the order",
+                    "description": "id of the order",
                     "type": "string",
                     "example": "ord_5HqT1bZr8w"
                 },
                 "items": {
-                    "description": "what was bought",
+                    "description": "ordered items",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.OrderItem"
                     }
                 },
                 "reason": {
-                    "description": "why it was cancelled, such as payment_declined; null before",
+                    "description": "why the order was cancelled, such as payment_declined; otherwise null",
                     "type": "string"
                 },
                 "status": {
-                    "description": "how far it has come",
+                    "description": "state of the order",
                     "enum": [
                         "pending",
                         "confirmed",
@@ -3872,7 +3962,7 @@ const docTemplate = `{
                     "example": "pending"
                 },
                 "total": {
-                    "description": "over all items",
+                    "description": "sum over all items",
                     "allOf": [
                         {
                             "$ref": "#/definitions/models.Money"
@@ -3880,7 +3970,7 @@ const docTemplate = `{
                     ]
                 },
                 "updated_at": {
-                    "description": "when it last changed",
+                    "description": "when the order last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -3890,18 +3980,18 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "product_id": {
-                    "description": "which product",
+                    "description": "id of the product",
                     "type": "string",
                     "example": "prd_0y5apuf8zs"
                 },
                 "quantity": {
-                    "description": "how many of it",
+                    "description": "number of units",
                     "type": "integer",
                     "minimum": 1,
                     "example": 2
                 },
                 "unit_price": {
-                    "description": "of one, when it was ordered",
+                    "description": "price of one unit when the order was placed",
                     "allOf": [
                         {
                             "$ref": "#/definitions/models.Money"
@@ -3934,62 +4024,26 @@ const docTemplate = `{
                 "OriginOverride"
             ]
         },
-        "models.Problem": {
-            "type": "object",
-            "properties": {
-                "detail": {
-                    "type": "string",
-                    "example": "1 fault in the request: see errors."
-                },
-                "errors": {
-                    "description": "on 422: every fault at once",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/models.FieldError"
-                    }
-                },
-                "instance": {
-                    "type": "string",
-                    "example": "/v1/orders"
-                },
-                "request_id": {
-                    "type": "string",
-                    "example": "req_V1StGXR8Z5jdHi6B"
-                },
-                "status": {
-                    "type": "integer",
-                    "example": 422
-                },
-                "title": {
-                    "type": "string",
-                    "example": "Unprocessable Content"
-                },
-                "type": {
-                    "type": "string",
-                    "example": "about:blank"
-                }
-            }
-        },
         "models.Product": {
             "type": "object",
             "properties": {
                 "description": {
-                    "description": "what it is like",
+                    "description": "description of the product",
                     "type": "string",
                     "example": "Porcelain, 80 ml, with saucers."
                 },
                 "id": {
-                    "description": "names the product",
+                    "description": "id of the product",
                     "type": "string",
                     "example": "prd_0y5apuf8zs"
                 },
                 "name": {
-                    "description": "what it is called",
+                    "description": "name of the product",
                     "type": "string",
                     "example": "Espresso cups, set of two"
                 },
                 "price": {
-                    "description": "of one",
+                    "description": "price of one unit",
                     "allOf": [
                         {
                             "$ref": "#/definitions/models.Money"
@@ -3997,7 +4051,7 @@ const docTemplate = `{
                     ]
                 },
                 "sku": {
-                    "description": "the shop's own number for it",
+                    "description": "stock keeping unit",
                     "type": "string",
                     "example": "CUP-ESP-2"
                 },
@@ -4008,7 +4062,7 @@ const docTemplate = `{
                     "example": 1000
                 },
                 "updated_at": {
-                    "description": "when it last changed",
+                    "description": "when the product last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }
@@ -4045,7 +4099,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "requests": {
-                    "description": "how many came",
+                    "description": "replayed requests",
                     "type": "integer",
                     "minimum": 0,
                     "example": 120
@@ -4056,7 +4110,7 @@ const docTemplate = `{
                     "example": "2026-01-15T09:00:00Z"
                 },
                 "would_refuse": {
-                    "description": "how many of them would have been refused",
+                    "description": "requests that would have been refused",
                     "type": "integer",
                     "minimum": 0,
                     "example": 12
@@ -4067,7 +4121,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "allowed": {
-                    "description": "those that passed",
+                    "description": "requests that were allowed",
                     "type": "integer",
                     "minimum": 0,
                     "example": 100
@@ -4079,13 +4133,13 @@ const docTemplate = `{
                     "example": 140
                 },
                 "refused": {
-                    "description": "those that got 429",
+                    "description": "requests that got 429",
                     "type": "integer",
                     "minimum": 0,
                     "example": 20
                 },
                 "requests": {
-                    "description": "allowed and refused",
+                    "description": "allowed and refused requests",
                     "type": "integer",
                     "minimum": 0,
                     "example": 120
@@ -4173,7 +4227,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "algorithm": {
-                    "description": "How units are counted.",
+                    "description": "Algorithm that counts the units.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Algorithm"
@@ -4182,19 +4236,19 @@ const docTemplate = `{
                     "example": "sliding_window"
                 },
                 "anchor_day": {
-                    "description": "The day of the month on which a calendar month begins; in shorter months\nit is their last day; by default 1.",
+                    "description": "Day on which a calendar month begins; the last day of shorter months.\nDefaults to 1.",
                     "type": "integer",
                     "maximum": 31,
                     "minimum": 1
                 },
                 "burst": {
-                    "description": "The capacity of a token_bucket, in units; by default the limit.",
+                    "description": "Capacity of a token_bucket, in units. Defaults to the limit.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1
                 },
                 "charge": {
-                    "description": "Which outcomes cost; by default requests, for calendar successes.",
+                    "description": "Outcomes that are charged. Defaults to successes for calendar, to\nrequests for the other algorithms.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Charge"
@@ -4202,27 +4256,27 @@ const docTemplate = `{
                     ]
                 },
                 "group": {
-                    "description": "Only routes of this group count; by default all do.",
+                    "description": "Route group that the policy applies to. Defaults to all routes.",
                     "type": "string",
                     "minLength": 1
                 },
                 "hold": {
-                    "description": "How long a holder of a concurrency slot lives unless it is renewed; by\ndefault 60s.",
+                    "description": "Time after which a concurrency slot expires unless it is renewed.\nDefaults to 60s.",
                     "type": "string"
                 },
                 "limit": {
-                    "description": "How many units a period allows; for concurrency, how many requests may\nrun at once; for sliding_log at most 10,000.",
+                    "description": "Units allowed per period. For concurrency, the number of requests that\nmay run at once. At most 10,000 for sliding_log.",
                     "type": "integer",
                     "maximum": 1000000000000,
                     "minimum": 1,
                     "example": 300
                 },
                 "max_wait": {
-                    "description": "The longest queueing of a leaky_bucket; by default 1s.",
+                    "description": "Longest time that a leaky_bucket queues a request. Defaults to 1s.",
                     "type": "string"
                 },
                 "mode": {
-                    "description": "Whether the policy refuses; by default enforce.",
+                    "description": "Whether requests over the limit are refused. Defaults to enforce.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Mode"
@@ -4230,14 +4284,14 @@ const docTemplate = `{
                     ]
                 },
                 "name": {
-                    "description": "The policy's name in its list, and with the subject its counter's.",
+                    "description": "Name of the policy, unique in its list. It also identifies the counter.",
                     "type": "string",
                     "maxLength": 32,
                     "minLength": 1,
                     "example": "minute"
                 },
                 "per": {
-                    "description": "Whose counter is spent; by default the key's.",
+                    "description": "Subject whose counter is spent. Defaults to key.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Per"
@@ -4245,12 +4299,12 @@ const docTemplate = `{
                     ]
                 },
                 "period": {
-                    "description": "The time that the limit refers to, from 1ms to 366d; day, week or month\nfor calendar; none for concurrency.",
+                    "description": "Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms\nto 366d. For calendar: day, week or month. Not allowed for concurrency.",
                     "type": "string",
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter; by default auto.\n\nA store of one process has no use for it.",
+                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -4258,7 +4312,7 @@ const docTemplate = `{
                     ]
                 },
                 "time_zone": {
-                    "description": "The IANA time zone of a calendar period; by default UTC.",
+                    "description": "IANA time zone of a calendar period. Defaults to UTC.",
                     "type": "string",
                     "minLength": 1
                 }
@@ -4292,19 +4346,19 @@ const docTemplate = `{
     },
     "tags": [
         {
-            "description": "What the shop sells.",
+            "description": "The products of the shop.",
             "name": "products"
         },
         {
-            "description": "What was bought, and how far it has come. Orders belong to the owner of the key.",
+            "description": "Orders and their state. An order belongs to the owner of the key that placed it.",
             "name": "orders"
         },
         {
-            "description": "The engine as a service, for what you protect yourself.",
+            "description": "The rate limiter as a service, for resources of your own.",
             "name": "limits"
         },
         {
-            "description": "What my key may do, and where it stands. Costs nothing, up to 50 times a second.",
+            "description": "Your key, its limits and its usage. These requests cost nothing, up to 50 per second.",
             "name": "me"
         },
         {
@@ -4312,19 +4366,19 @@ const docTemplate = `{
             "name": "keys"
         },
         {
-            "description": "Named lists of policies, for operators: what the keys on a plan may do.",
+            "description": "Plans, which are named lists of policies, for operators.",
             "name": "plans"
         },
         {
-            "description": "One switch for all limits, for operators.",
+            "description": "The global enforcement mode, for operators.",
             "name": "limiter"
         },
         {
-            "description": "Who changed what, for operators.",
+            "description": "The audit of all changes, for operators.",
             "name": "audit"
         },
         {
-            "description": "Whether the server runs and can serve.",
+            "description": "Liveness and readiness of the server.",
             "name": "health"
         }
     ]
@@ -4337,7 +4391,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop whose API limits what each key may do, and says where the key stands in every answer.\n\n**Get a key** from whoever runs the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) one is printed at the start, and stands in `.data/dev-keys.json`.\n\n**Send it** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing. Each operation's cost stands below; `GET /v1/me/limits` looks for nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). A 422 lists every fault at once: its place, a stable code, and a sentence. Every answer has an `X-Request-Id`, which also stands in the server's log.\n\n**Codes of faults**: of presence `required`, `unknown`, `null`, `duplicate`; of form `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; of size `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; of meaning `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may come.\n\n**Values**: times are RFC 3339 in UTC; durations in answers are seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A body is JSON of at most 64 KiB, without unknown fields; unknown query parameters are ignored.\n\n**Lists** come in pages: send `next_cursor` as `cursor`, or follow `Link`; on the last page it is null.\n\n**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key` of your own. After a 429, 503 or a 409 with `Retry-After`, wait as long as that says.\n\n**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has. `If-Match` lets a change of a key or plan pass only if nobody has made another one since.\n\n**Pay in dev mode** with the token `tok_ok`. Orders stay pending: nothing processes them yet.\n\nIn Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.",
+	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the remaining units of each and the time until it resets. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457). A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB without unknown fields. Unknown query parameters are ignored.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

@@ -46,16 +46,12 @@ func TestAuth_malformed_credentials(t *testing.T) {
 		{"too long", "/v1/products", "too long", []string{"X-API-Key", strings.Repeat("x", 129)}},
 		{"in the query", "/v1/products?api_key=" + key, "URL", []string{"X-API-Key", key}},
 		{"in the query, encoded", "/v1/products?k=" + strings.ReplaceAll(key, "_", "%5f"), "URL", nil},
-		{"in an invalid query", "/v1/products?a;b=" + key, "properly encoded", nil},
+		{"in an invalid query", "/v1/products?a;b=" + key, "URL", nil},
 		{"in the path", "/v1/products/" + key, "URL", []string{"X-API-Key", key}},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			response := app.Get(test.path, test.header...)
-			if strings.Contains(test.path, ";") {
-				response.Want(http.StatusBadRequest)
-				return
-			}
 			response.Want(http.StatusUnauthorized)
 			var problem middleware.Problem
 			response.JSON(&problem)

@@ -16,9 +16,9 @@ import (
 	"ratelimiter/models"
 )
 
-// cutter stands before the server, and cuts as many connections as cuts says
-// after the server has answered, so that the caller gets nothing of it.
-func cutter(t *testing.T, base string, cuts *atomic.Int64) *httptest.Server {
+// cuttingProxy is a proxy that cuts the connection of as many POST requests as
+// cuts says, after the server has responded.
+func cuttingProxy(t *testing.T, base string, cuts *atomic.Int64) *httptest.Server {
 	t.Helper()
 	target, err := url.Parse(base)
 	if err != nil {
@@ -38,47 +38,47 @@ func cutter(t *testing.T, base string, cuts *atomic.Int64) *httptest.Server {
 	return server
 }
 
-func TestAnOrderWhoseAnswerIsLostIsPlacedOnce(t *testing.T) {
+func TestClient_LostResponse_orderPlacedOnce(t *testing.T) {
 	for name, test := range map[string]struct {
-		cuts   int64
-		orders int // calls until one has an answer
+		cuts  int64
+		calls int // until one has a response
 	}{
-		"the transport sends it again":           {cuts: 2, orders: 1},
-		"the caller goes on with the key it got": {cuts: 3, orders: 2},
+		"retried_by_client": {cuts: 2, calls: 1},
+		"retried_by_caller": {cuts: 3, calls: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := newApp(t)
 			var cuts atomic.Int64
 			cuts.Store(test.cuts)
-			base := &http.Transport{DisableKeepAlives: true} // on a kept connection it would send an order again itself
+			base := &http.Transport{DisableKeepAlives: true} // it would retry on a reused connection itself
 			key := app.key(models.NewKey{Plan: "internal", Owner: "o"})
-			c, err := client.New(cutter(t, app.Base(), &cuts).URL, key, client.WithMaxAttempts(3), client.WithBase(base))
+			c, err := client.New(cuttingProxy(t, app.Base(), &cuts).URL, key, &client.Options{MaxAttempts: 3, Base: base})
 			if err != nil {
 				t.Fatal(err)
 			}
 			params := &client.CreateOrderParams{}
 			for call := 1; ; call++ {
-				order, err := c.CreateOrder(t.Context(), params, placed)
-				var silence *client.UnansweredError
-				if errors.As(err, &silence) && silence.IdempotencyKey != "" && call < test.orders {
-					params.IdempotencyKey = &silence.IdempotencyKey
+				placed, err := c.CreateOrder(t.Context(), params, oneProduct)
+				var unanswered *client.UnansweredError
+				if errors.As(err, &unanswered) && unanswered.IdempotencyKey != "" && call < test.calls {
+					params.IdempotencyKey = &unanswered.IdempotencyKey
 					continue
 				}
-				if err != nil || order.ID == "" || call != test.orders {
+				if err != nil || placed.ID == "" || call != test.calls {
 					t.Fatalf("call %d: %v", call, err)
 				}
 				break
 			}
 			if left, n := cuts.Load(), app.ordersOf("o"); left >= 0 || n != 1 {
-				t.Errorf("%d orders; want one (%d cuts were left)", n, left)
+				t.Errorf("%d orders placed, %d connections not cut", n, left+1)
 			}
 		})
 	}
 }
 
-func TestAPatchTellsAbsentAndNullAndAValueApart(t *testing.T) {
+func TestClient_Patch(t *testing.T) {
 	app := newApp(t)
-	c, err := client.New(app.Base(), app.key(models.NewKey{Admin: true}))
+	c, err := client.New(app.Base(), app.key(models.NewKey{Admin: true}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestAPatchTellsAbsentAndNullAndAValueApart(t *testing.T) {
 		expires *time.Time
 	}{
 		{name: "absent", patch: client.KeyPatch{Name: new("other")}, expires: &soon},
-		{name: "a value", patch: client.KeyPatch{ExpiresAt: nullable.NewNullableWithValue(later)}, expires: &later},
+		{name: "value", patch: client.KeyPatch{ExpiresAt: nullable.NewNullableWithValue(later)}, expires: &later},
 		{name: "null", patch: client.KeyPatch{ExpiresAt: nullable.NewNullNullable[time.Time]()}},
 	} {
 		got, err := c.PatchKey(t.Context(), key.ID, nil, step.patch)
@@ -102,10 +102,10 @@ func TestAPatchTellsAbsentAndNullAndAValueApart(t *testing.T) {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		if (got.ExpiresAt == nil) != (step.expires == nil) || step.expires != nil && !got.ExpiresAt.Equal(*step.expires) {
-			t.Errorf("%s: expires at %v; want %v", step.name, got.ExpiresAt, step.expires)
+			t.Errorf("%s: expires at %v, want %v", step.name, got.ExpiresAt, step.expires)
 		}
 		if got.Name != "other" || len(got.Metadata) != 2 {
-			t.Errorf("%s: what the patch doesn't name is %q and %v", step.name, got.Name, got.Metadata)
+			t.Errorf("%s: the patch changed the name to %q or the metadata to %v", step.name, got.Name, got.Metadata)
 		}
 	}
 }

@@ -49,7 +49,8 @@ var mayImport = map[string][]string{
 	"migrations":                {},
 	"docs":                      {},
 	"scripts/goclient":          {},
-	"scripts/openapi":           {"internal/server", "handlers", "middleware", "models", "ratelimit"},
+	"scripts/plainenglish":      {},
+	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
 }
 
 // unrestricted packages may import any package of this module.

@@ -29,13 +29,13 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 
 // List handles GET /v1/admin/audit.
 //
-//	@Summary		List the audit
-//	@Description	Who changed which key or plan, when, from where, and what was there before and after; newest first.
+//	@Summary		List audit entries
+//	@Description	Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //	@Tags			audit
 //	@ID				listAudit
 //	@Produce		json
-//	@Param			filter	query	auditFilter	false	"Which entries"
-//	@Param			page	query	page	false	"Which page"
+//	@Param			filter	query	auditFilter	false	"Filter"
+//	@Param			page	query	page	false	"Page"
 //	@Success		200		{object}	List[models.AuditEntry]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -49,19 +49,19 @@ func (h *Audit) List(c *gin.Context) {
 	}
 }
 
-// listAudit is what GET /v1/admin/audit takes.
+// listAudit is the input of GET /v1/admin/audit.
 type listAudit struct {
-	Page   page
 	Filter auditFilter
+	Page   page
 }
 
-// auditFilter says which entries are asked for.
+// auditFilter selects audit entries.
 type auditFilter struct {
-	Actor  string        `form:"actor" maxLength:"200"`                        // Only what this key did, by its id; cli for the command line
-	Action string        `form:"action" maxLength:"200"`                       // Only this action, such as key.revoke
-	Target string        `form:"target" maxLength:"200"`                       // Only changes of this key, by its id, or of this plan
-	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time"` // Not before this time
-	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time"`   // Before this time
+	Actor  string        `form:"actor" maxLength:"200" example:"3mBz8VqKt1Wd"`                                // Only changes by the key with this id; cli selects the command line
+	Action string        `form:"action" maxLength:"200" example:"key.revoke"`                                 // Only this action, such as key.revoke
+	Target string        `form:"target" maxLength:"200" example:"9Kx2mV4tQaLp"`                               // Only changes of the key with this id, or of this plan
+	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"` // Only changes at or after this time
+	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"`   // Only changes before this time
 }
 
 func (l *listAudit) filter() models.AuditFilter {

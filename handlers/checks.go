@@ -11,17 +11,17 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// CheckService decides for subjects of callers' own.
+// CheckService decides on subjects that callers define.
 type CheckService interface {
-	// Check takes the cost for good, all or nothing. An invalid check is an error
-	// of models.KindInvalid.
+	// Check takes the cost permanently, from all policies or none. An invalid
+	// check is an error of models.KindInvalid.
 	Check(ctx context.Context, check models.Check) (ratelimit.Decision, error)
-	// Reserve takes the cost and returns the id by which it can be given back
-	// until expiresAt; "" when refused.
+	// Reserve takes the cost and returns the id of the reservation, which can be
+	// committed or released until expiresAt; "" if it is refused.
 	Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error)
 	// Commit settles at actual, or returns models.ErrNotFound.
 	Commit(ctx context.Context, owner, id string, actual int64) error
-	// Release gives everything back, or returns models.ErrNotFound.
+	// Release returns all units, or returns models.ErrNotFound.
 	Release(ctx context.Context, owner, id string) error
 }
 
@@ -33,17 +33,17 @@ type Checks struct {
 // NewChecks returns the handlers of /v1/limits.
 func NewChecks(checks CheckService) *Checks { return &Checks{checks: checks} }
 
-// check is what POST /v1/limits/check and /v1/limits/reserve take.
+// check is the input of POST /v1/limits/check and /v1/limits/reserve.
 type check struct {
 	Body checkBody `body:"required"`
 }
 
-// checkBody is what to take, and from whose counters.
+// checkBody is a check of the limits of a subject.
 //
 // It is the body of POST /v1/limits/check and /v1/limits/reserve.
 type checkBody struct {
-	Subject string `json:"subject" validate:"required" minLength:"1" maxLength:"128" example:"tenant-42"` // whatever is counted for
-	Plan    string `json:"plan" validate:"required" minLength:"1" maxLength:"32" example:"free"`          // whose policies decide
+	Subject string `json:"subject" validate:"required" minLength:"1" maxLength:"128" example:"tenant-42"` // subject whose counters are spent
+	Plan    string `json:"plan" validate:"required" minLength:"1" maxLength:"32" example:"free"`          // plan whose policies decide
 	Cost    int64  `json:"cost" minimum:"0" maximum:"1000000" default:"1" example:"1"`                    // units to take; 0 peeks
 }
 
@@ -51,13 +51,13 @@ func (b *checkBody) toModel(c *gin.Context) models.Check {
 	return models.Check{Owner: keyOf(c).Owner, Subject: b.Subject, Plan: b.Plan, Cost: b.Cost}
 }
 
-// checkAnswer is a decision about a check. Times are in seconds.
+// checkAnswer is the decision on a check. Times are in seconds.
 type checkAnswer struct {
 	Allowed          bool     `json:"allowed" example:"true"`              // whether the cost was taken
-	Limits           []Limit  `json:"limits"`                              // where each policy stands now
-	ViolatedPolicies []string `json:"violated_policies"`                   // those that refuse
-	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"0"` // until this cost would pass; null where it never can
-	Wait             float64  `json:"wait" minimum:"0" example:"0"`        // how long to queue first, by leaky_bucket policies
+	Limits           []Limit  `json:"limits"`                              // state of each policy after the decision
+	ViolatedPolicies []string `json:"violated_policies"`                   // policies that refused
+	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"0"` // time until this cost would pass; null if it never can
+	Wait             float64  `json:"wait" minimum:"0" example:"0"`        // delay before the request should run, required by leaky_bucket policies
 }
 
 func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
@@ -80,12 +80,12 @@ func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 // Check handles POST /v1/limits/check.
 //
 //	@Summary		Check a limit
-//	@Description	Decides by the plan's policies for a subject of yours, and takes the cost when it is allowed: the engine as a service. The counters belong to your owner, the plan and the subject, and never touch a key's. A plan with a concurrency policy is refused, for nothing would free the slot: reserve instead.
+//	@Description	Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
 //	@Tags			limits
 //	@ID				checkLimit
 //	@Accept			json
 //	@Produce		json
-//	@Param			check	body		checkBody	true	"What to count"
+//	@Param			check	body		checkBody	true	"Subject, plan and cost"
 //	@Success		200		{object}	checkAnswer	"The decision, whether allowed or not"
 //	@Security		BearerAuth
 //	@Router			/v1/limits/check [post]
@@ -96,22 +96,22 @@ func (h *Checks) Check(c *gin.Context) {
 	}
 }
 
-// reserveAnswer is a decision about a reservation.
+// reserveAnswer is the decision on a reservation. Times are in seconds.
 type reserveAnswer struct {
 	checkAnswer
-	Reservation *string    `json:"reservation" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // to commit or release; null when refused
-	ExpiresAt   *time.Time `json:"expires_at" example:"2026-01-15T09:31:00Z"`            // until then; null when refused
+	Reservation *string    `json:"reservation" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id of the reservation; null if refused
+	ExpiresAt   *time.Time `json:"expires_at" example:"2026-01-15T09:31:00Z"`            // when the reservation expires; null if refused
 }
 
 // Reserve handles POST /v1/limits/reserve.
 //
 //	@Summary		Reserve units
-//	@Description	A check whose cost can be given back: commit it at what the work really cost, or release it. A reservation that is forgotten stays spent when it expires, and frees its concurrency slots.
+//	@Description	Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.
 //	@Tags			limits
 //	@ID				reserveLimit
 //	@Accept			json
 //	@Produce		json
-//	@Param			check	body		checkBody		true	"What to count"
+//	@Param			check	body		checkBody		true	"Subject, plan and cost"
 //	@Success		200		{object}	reserveAnswer	"The decision, whether allowed or not"
 //	@Security		BearerAuth
 //	@Router			/v1/limits/reserve [post]
@@ -131,27 +131,27 @@ func newReserveAnswer(d *ratelimit.Decision, id string, expiresAt time.Time) res
 	return shown
 }
 
-// commit is what POST /v1/limits/commit takes.
+// commit is the input of POST /v1/limits/commit.
 type commit struct {
 	Body commitBody `body:"required"`
 }
 
-// commitBody says what the work of a reservation really cost.
+// commitBody is the actual cost of a reservation.
 //
 // It is the body of POST /v1/limits/commit.
 type commitBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
-	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id from POST /v1/limits/reserve
+	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // actual cost, at most the reserved cost
 }
 
 // Commit handles POST /v1/limits/commit.
 //
 //	@Summary		Commit a reservation
-//	@Description	Ends a reservation at what the work really cost, and gives the rest back.
+//	@Description	Ends a reservation with its actual cost and returns the rest.
 //	@Tags			limits
 //	@ID				commitLimit
 //	@Accept			json
-//	@Param			commit	body	commitBody	true	"Which reservation, and its cost"
+//	@Param			commit	body	commitBody	true	"Reservation and actual cost"
 //	@Success		204
 //	@Failure		404
 //	@Security		BearerAuth
@@ -162,26 +162,26 @@ func (h *Checks) Commit(c *gin.Context) {
 	}
 }
 
-// release is what POST /v1/limits/release takes.
+// release is the input of POST /v1/limits/release.
 type release struct {
 	Body releaseBody `body:"required"`
 }
 
-// releaseBody names the reservation to give back.
+// releaseBody is the reservation to release.
 //
 // It is the body of POST /v1/limits/release.
 type releaseBody struct {
-	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
+	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id from POST /v1/limits/reserve
 }
 
 // Release handles POST /v1/limits/release.
 //
 //	@Summary		Release a reservation
-//	@Description	Gives all of a reservation back, once.
+//	@Description	Ends a reservation and returns all of its units.
 //	@Tags			limits
 //	@ID				releaseLimit
 //	@Accept			json
-//	@Param			release	body	releaseBody	true	"Which reservation"
+//	@Param			release	body	releaseBody	true	"Reservation"
 //	@Success		204
 //	@Failure		404
 //	@Security		BearerAuth

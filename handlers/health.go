@@ -32,10 +32,10 @@ type healthStatus struct {
 	Status string `json:"status" example:"ok"` // always ok; failures are problems
 }
 
-// Live handles GET /livez: the process runs and can answer.
+// Live handles GET /livez: the process is running.
 //
-//	@Summary		Is the process alive?
-//	@Description	Answers as long as the process runs. If it doesn't, restart the process.
+//	@Summary		Check liveness
+//	@Description	Responds while the process runs. If it does not respond, restart the process.
 //	@Tags			health
 //	@ID				livez
 //	@Produce		json
@@ -43,10 +43,10 @@ type healthStatus struct {
 //	@Router			/livez [get]
 func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Status: "ok"}) }
 
-// Ready handles GET /readyz: send requests here, or elsewhere.
+// Ready handles GET /readyz: the service can handle requests.
 //
-//	@Summary		Is the service ready?
-//	@Description	503 while the database can't be reached, while a migration is pending, and from the begin of a shutdown.
+//	@Summary		Check readiness
+//	@Description	Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
 //	@Tags			health
 //	@ID				readyz
 //	@Produce		json

@@ -40,20 +40,19 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 	return &Invoices{invoices: invoices, cpu: cpu}
 }
 
-// Get handles GET /v1/orders/{id}/invoice. It
-// reads from the database before it occupies a worker, and responds after it.
+// Get handles GET /v1/orders/{id}/invoice. It reads from the database before it occupies a worker, and responds after it.
 //
-//	@Summary		Get an order's invoice
-//	@Description	The invoice as a PDF, in every state of the order: marked unpaid until the order is confirmed, and cancelled when it is. It is drawn when it is asked for: when more are asked for than can be drawn, some get a 503 that says when to come back, and costs nothing.
+//	@Summary		Get the invoice of an order
+//	@Description	The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
 //	@Tags			orders
 //	@ID				getInvoice
 //	@Produce		application/pdf
-//	@Param			id				path		string	true	"The order's id"
-//	@Param			If-None-Match	header		string	false	"The ETag of the invoice that the caller has"
+//	@Param			id				path		string	true	"Order id"	example(ord_5HqT1bZr8w)
+//	@Param			If-None-Match	header		string	false	"ETags of earlier responses"
 //	@Success		200				{file}		file	"The invoice"
-//	@Header			200				{string}	ETag				"The same as long as the invoice is"
+//	@Header			200				{string}	ETag				"Entity tag of the invoice"
 //	@Header			200				{string}	Content-Disposition	"attachment, with a file name"
-//	@Success		304				"The caller has this invoice already"
+//	@Success		304				"Not modified"
 //	@Failure		404				{object}	middleware.Problem
 //	@Failure		503				{object}	middleware.Problem
 //	@Security		BearerAuth

@@ -12,68 +12,52 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// makeKey is what POST /v1/admin/keys takes.
+// makeKey is the input of POST /v1/admin/keys.
 type makeKey struct {
 	Body createKey `body:"required"`
 }
 
-// createKey is what a new key shall be; only its name is required.
+// createKey is a key to create. Only its name is required.
 //
 // It is the body of POST /v1/admin/keys.
 type createKey struct {
-	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"` // what operators call it
-	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                  // whose policies it has
-	Scopes    []models.Scope           `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read,orders:read"`                                               // what it may do; by default products:read, orders:read and orders:write
-	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // groups keys; orders belong to it; by default a new one
-	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // until when it works; null: for good
-	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // where it may be used: networks and addresses; by default anywhere
-	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for the operator's own use
-	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies of its own, laid over the plan's by name
+	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"` // name, for operators
+	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                  // plan whose policies apply
+	Scopes    []models.Scope           `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read,orders:read"`                                               // scopes that the key holds; by default products:read, orders:read and orders:write
+	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // owner, which groups keys; orders belong to the owner; by default a new one
+	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // when the key expires; null: never
+	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // networks and addresses that may use the key; by default all
+	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for operators
+	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies that replace the plan's policies of the same name, or are added
 }
 
-// writeOverride is a policy of a key's own: it replaces the plan's of that name, or
-// adds one.
+// writeOverride is a policy of one key. It replaces the plan's policy of the same
+// name, or adds one.
 type writeOverride struct {
-	Policy    policy        `json:"policy" validate:"required"`                                                                                // what holds in place of the plan's policy of this name
-	ExpiresAt *binding.Time `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
-	Reason    string        `json:"reason" maxLength:"500" example:"Launch week"`                                                              // why, for whoever looks later
+	Policy    policy        `json:"policy" validate:"required"`                                                                                // replaces the plan's policy of this name
+	ExpiresAt *binding.Time `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // when the plan applies again; null: never
+	Reason    string        `json:"reason" maxLength:"500" example:"Launch week"`                                                              // reason, for operators
 }
 
-// changeKey is what PATCH /v1/admin/keys/{id} takes.
+// changeKey is the input of PATCH /v1/admin/keys/{id}.
 type changeKey struct {
 	ID      string   `uri:"id"`
 	IfMatch ifMatch  `header:"If-Match"`
-	Body    patchKey `body:"required"`
+	Body    keyPatch `body:"required"`
 }
 
-// patchKey is the body of PATCH /v1/admin/keys/{id}, a JSON merge patch:
-// keyPatch says what swag can't read here.
-type patchKey struct {
-	Name      binding.Optional[string]              `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank"`
-	Plan      binding.Optional[string]              `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" minItems:"1" uniqueItems:"true"`
-	Owner     binding.Optional[string]              `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`
-	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at"`
-	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" maxItems:"100"`
-	Metadata  binding.Optional[*map[string]*string] `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500"`
-	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" maxItems:"16"`
-}
-
-// keyPatch is what a JSON merge patch (RFC 7396) may change of a key.
-// What it doesn't name stays; null takes a value away; lists are replaced
-// whole.
+// keyPatch is a JSON merge patch (RFC 7396) of a key. Absent fields stay
+// unchanged, null removes a value, and lists are replaced as a whole.
 type keyPatch struct {
-	Name      string             `json:"name" minLength:"1" maxLength:"200" pattern:"\\S" example:"Checkout service"`  // what operators call it
-	Plan      string             `json:"plan" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                      // whose policies it has
-	Scopes    []models.Scope     `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read"`               // what it may do
-	Owner     string             `json:"owner" minLength:"1" maxLength:"100" pattern:"\\S" example:"own_5HqT1bZr8wYk"` // another one: needs the scope admin
-	ExpiresAt string             `json:"expires_at" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`
-	IPAllow   []string           `json:"ip_allow" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`
-	Metadata  map[string]*string `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for the operator's own use; null removes one
-	Overrides []writeOverride    `json:"overrides" maxItems:"16" extensions:"x-nullable"`                                                                               // policies of its own; null: none
+	Name      binding.Optional[string]              `json:"name" swaggertype:"string" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`                                 // name, for operators
+	Plan      binding.Optional[string]              `json:"plan" swaggertype:"string" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                                                                              // plan whose policies apply
+	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" swaggertype:"array,string" minItems:"1" uniqueItems:"true" example:"products:read"`                                                                 // scopes that the key holds
+	Owner     binding.Optional[string]              `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"`                                // owner; to change it requires the scope admin
+	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                                                 // when the key expires; null: never
+	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" swaggertype:"array,string" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`                                                       // networks and addresses that may use the key; empty or null: all
+	Metadata  binding.Optional[*map[string]*string] `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; null removes a label
+	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
 }
-
-var _ keyPatch // the description alone uses it
 
 // Validate checks scopes, expiry and overrides.
 func (k *createKey) Validate(faults *models.Faults) {
@@ -83,7 +67,7 @@ func (k *createKey) Validate(faults *models.Faults) {
 }
 
 // Validate checks scopes, expiry and overrides.
-func (k *patchKey) Validate(faults *models.Faults) {
+func (k *keyPatch) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes.Value)
 	validateExpiry(faults, k.ExpiresAt.Value, "expires_at")
 	validateOverrides(faults, orEmpty(k.Overrides.Value))
@@ -97,7 +81,7 @@ func (k *createKey) toModel() models.NewKey {
 }
 
 // apply applies the patch to a key.
-func (k *patchKey) apply(key *models.APIKey) {
+func (k *keyPatch) apply(key *models.APIKey) {
 	set(&key.Name, k.Name)
 	set(&key.Plan, k.Plan)
 	set(&key.Scopes, k.Scopes)
@@ -186,16 +170,16 @@ func validateOverrides(faults *models.Faults, overrides []writeOverride) {
 
 // listKeys is the input of GET /v1/admin/keys.
 type listKeys struct {
-	Page   page
 	Filter keyFilter
+	Page   page
 }
 
 // keyFilter selects keys.
 type keyFilter struct {
-	Owner  string           `form:"owner" maxLength:"200"`                 // Only this owner's
-	Plan   string           `form:"plan" maxLength:"200"`                  // Only on this plan
-	Status models.KeyStatus `form:"status" enums:"active,expired,revoked"` // Only in this state
-	Search string           `form:"q" maxLength:"200"`                     // Only with this in name or owner, whatever the case, or with this id
+	Owner  string           `form:"owner" maxLength:"200" example:"own_5HqT1bZr8wYk"` // Only keys of this owner
+	Plan   string           `form:"plan" maxLength:"200" example:"free"`              // Only keys on this plan
+	Status models.KeyStatus `form:"status" enums:"active,expired,revoked"`            // Only keys with this status
+	Search string           `form:"q" maxLength:"200"`                                // Only keys whose name or owner contains this text, ignoring case, and the key with this id
 }
 
 func (f *keyFilter) toModel() models.KeyFilter {

@@ -15,12 +15,12 @@ import (
 
 // Limits handles GET /v1/admin/keys/{id}/limits.
 //
-//	@Summary		See where a key stands
-//	@Description	What is left of every policy of the key. Looking costs nothing.
+//	@Summary		Get the state of a key's limits
+//	@Description	The state of every policy of the key. Nothing is charged.
 //	@Tags			keys
 //	@ID				getKeyLimits
 //	@Produce		json
-//	@Param			id	path		string	true	"The key's id"
+//	@Param			id	path		string	true	"Key id"	example(9Kx2mV4tQaLp)
 //	@Success		200	{object}	KeyLimits
 //	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
@@ -51,17 +51,17 @@ func limitsOf(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (
 	return showLimits(&decision), nil
 }
 
-// counterReset is what POST /v1/admin/keys/{id}/reset takes.
+// counterReset is the input of POST /v1/admin/keys/{id}/reset.
 type counterReset struct {
 	ID   string   `uri:"id"`
 	Body resetKey `body:"optional"`
 }
 
-// resetKey says which counters to make fresh.
+// resetKey is a reset of counters.
 //
 // It is the body of POST /v1/admin/keys/{id}/reset.
 type resetKey struct {
-	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // those of which policies; by default of all
+	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // names of the policies; by default all
 }
 
 // unknownPolicies checks that a quota has the named policies.
@@ -78,13 +78,13 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 // Reset handles POST /v1/admin/keys/{id}/reset.
 //
 //	@Summary		Reset a key's counters
-//	@Description	Makes the counters of the named policies fresh, as if nothing had been spent; without a body, of all. A policy per owner is reset for all keys of the owner. Needs every scope of the key too.
+//	@Description	Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //	@Tags			keys
 //	@ID				resetKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id		path	string		true	"The key's id"
-//	@Param			reset	body	resetKey	false	"Which policies"
+//	@Param			id		path	string		true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			reset	body	resetKey	false	"Policies"
 //	@Success		204
 //	@Failure		400	{object}	middleware.Problem
 //	@Failure		404	{object}	middleware.Problem

@@ -23,7 +23,7 @@ type KeyService interface {
 	Change(ctx context.Context, id string, condition models.Precondition, apply func(*models.APIKey)) (models.APIKey, error)
 	// Rotate creates a key's successor; the key itself expires after grace.
 	Rotate(ctx context.Context, id string, grace time.Duration, condition models.Precondition) (models.Rotation, error)
-	// Revoke ends a key for good.
+	// Revoke ends a key permanently.
 	Revoke(ctx context.Context, id string, condition models.Precondition) (models.APIKey, error)
 	// Reset audits a reset of counters, which reset performs.
 	Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error
@@ -59,15 +59,15 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 // Create handles POST /v1/admin/keys.
 //
 //	@Summary		Create a key
-//	@Description	The answer is the only place where the key is shown. Needs every scope that the key gets too, and admin to give it to another owner.
+//	@Description	The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //	@Tags			keys
 //	@ID				createKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			key	body		createKey	true	"What the key shall be; only its name is required"
+//	@Param			key	body		createKey	true	"The key; only its name is required"
 //	@Success		201	{object}	KeyWithSecret
-//	@Header			201	{string}	Location	"Where the key is"
-//	@Header			201	{string}	ETag		"The key's version"
+//	@Header			201	{string}	Location	"Path of the key"
+//	@Header			201	{string}	ETag		"Version of the key"
 //	@Failure		400	{object}	middleware.Problem
 //	@Failure		413	{object}	middleware.Problem
 //	@Failure		415	{object}	middleware.Problem
@@ -93,12 +93,12 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string, err error) {
 // List handles GET /v1/admin/keys.
 //
 //	@Summary		List keys
-//	@Description	Newest first, a page at a time.
+//	@Description	Keys, newest first.
 //	@Tags			keys
 //	@ID				listKeys
 //	@Produce		json
-//	@Param			filter	query	keyFilter	false	"Which keys"
-//	@Param			page	query	page	false	"Which page"
+//	@Param			filter	query	keyFilter	false	"Filter"
+//	@Param			page	query	page	false	"Page"
 //	@Success		200		{object}	List[Key]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -116,13 +116,13 @@ func (h *Keys) List(c *gin.Context) {
 // Get handles GET /v1/admin/keys/{id}.
 //
 //	@Summary		Get a key
-//	@Description	One key with its quota: the policies that hold for it now, from its plan and its overrides.
+//	@Description	A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //	@Tags			keys
 //	@ID				getKey
 //	@Produce		json
-//	@Param			id	path		string	true	"The key's id"
+//	@Param			id	path		string	true	"Key id"	example(9Kx2mV4tQaLp)
 //	@Success		200	{object}	KeyWithQuota
-//	@Header			200	{string}	ETag	"The key's version"
+//	@Header			200	{string}	ETag	"Version of the key"
 //	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -147,19 +147,19 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 // Patch handles PATCH /v1/admin/keys/{id}.
 //
 //	@Summary		Change a key
-//	@Description	A JSON merge patch (RFC 7396): what it doesn't name stays, null takes a value away, lists are replaced whole. In force when the answer leaves. Needs every scope that the key has before and after too, and admin to give it to another owner.
+//	@Description	A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //	@Tags			keys
 //	@ID				patchKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string			true	"The key's id"
-//	@Param			If-Match	header		string			false	"Change only this version, as an ETag told it"
-//	@Param			patch		body		keyPatch	true	"What to change"
+//	@Param			id			path		string			true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			If-Match	header		string			false	"Change only this version: the ETag of an earlier response"
+//	@Param			patch		body		keyPatch	true	"Changes"
 //	@Success		200			{object}	Key
-//	@Header			200			{string}	ETag	"The key's version"
+//	@Header			200			{string}	ETag	"Version of the key"
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
-//	@Failure		409			{object}	middleware.Problem	"It is the last admin key"
+//	@Failure		409			{object}	middleware.Problem	"The key is the last admin key"
 //	@Failure		412			{object}	middleware.Problem
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
@@ -188,16 +188,16 @@ type versionedKey struct {
 // Revoke handles POST /v1/admin/keys/{id}/revoke.
 //
 //	@Summary		Revoke a key
-//	@Description	Ends the key for good, when the answer leaves. Revoking it again changes nothing. Needs every scope of the key too.
+//	@Description	Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
 //	@Tags			keys
 //	@ID				revokeKey
 //	@Produce		json
-//	@Param			id			path		string	true	"The key's id"
-//	@Param			If-Match	header		string	false	"Revoke only this version, as an ETag told it"
+//	@Param			id			path		string	true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			If-Match	header		string	false	"Revoke only this version: the ETag of an earlier response"
 //	@Success		200			{object}	Key
-//	@Header			200			{string}	ETag	"The key's version"
+//	@Header			200			{string}	ETag	"Version of the key"
 //	@Failure		404			{object}	middleware.Problem
-//	@Failure		409			{object}	middleware.Problem	"It is the last admin key"
+//	@Failure		409			{object}	middleware.Problem	"The key is the last admin key"
 //	@Failure		412			{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth

@@ -8,42 +8,42 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Key is an API key as operators see it: all but its secret.
+// Key is an API key as operators see it, without its secret.
 type Key struct {
-	ID         string            `json:"id" example:"9Kx2mV4tQaLp"`                                    // names the key; it is the middle part of its text too
-	Name       string            `json:"name" example:"Checkout service"`                              // what operators call it
-	Plan       string            `json:"plan" example:"free"`                                          // whose policies it has
-	Scopes     []models.Scope    `json:"scopes" example:"products:read,orders:read"`                   // what it may do
-	Owner      string            `json:"owner" example:"own_5HqT1bZr8wYk"`                             // groups keys; orders belong to it
-	Subject    string            `json:"subject" example:"9Kx2mV4tQaLp"`                               // whose counters it spends; a rotated key keeps its predecessor's
-	Status     models.KeyStatus  `json:"status" enums:"active,expired,revoked" example:"active"`       // whether it works
-	IPAllow    []netip.Prefix    `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
-	Metadata   map[string]string `json:"metadata"`                                                     // labels, for the operator's own use
-	Overrides  []KeyOverride     `json:"overrides"`                                                    // policies of its own, laid over the plan's by name
-	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
-	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // until when it works; null: for good
-	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                  // when it was last used, to the minute or so; null: never
-	Version    int64             `json:"version" minimum:"1" example:"1"`                              // raised by operators' writes; it is the ETag
+	ID         string            `json:"id" example:"9Kx2mV4tQaLp"`                                    // id, which is also the middle part of the key's text
+	Name       string            `json:"name" example:"Checkout service"`                              // name, for operators
+	Plan       string            `json:"plan" example:"free"`                                          // plan whose policies apply
+	Scopes     []models.Scope    `json:"scopes" example:"products:read,orders:read"`                   // scopes that the key holds
+	Owner      string            `json:"owner" example:"own_5HqT1bZr8wYk"`                             // owner, which groups keys; orders belong to the owner
+	Subject    string            `json:"subject" example:"9Kx2mV4tQaLp"`                               // subject whose counters are spent; a rotated key keeps its predecessor's
+	Status     models.KeyStatus  `json:"status" enums:"active,expired,revoked" example:"active"`       // state of the key
+	IPAllow    []netip.Prefix    `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // networks that may use the key; empty: all
+	Metadata   map[string]string `json:"metadata"`                                                     // labels, for operators
+	Overrides  []KeyOverride     `json:"overrides"`                                                    // policies that replace the plan's policies of the same name, or are added
+	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when the key was created
+	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // when the key expires; null: never
+	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                  // when the key was last used, within about a minute; null: never
+	Version    int64             `json:"version" minimum:"1" example:"1"`                              // increases with every change by operators; it is the ETag
 }
 
-// KeyOverride is a policy of a key's own: it replaces the plan's of that name,
-// or adds one.
+// KeyOverride is a policy of one key. It replaces the plan's policy of the same
+// name, or adds one.
 type KeyOverride struct {
-	Policy    ratelimit.Policy `json:"policy"`                                    // what holds in place of the plan's policy of this name
-	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"` // from then on the plan counts again; null: never
-	Reason    string           `json:"reason" example:"Launch week"`              // why, for whoever looks later
+	Policy    ratelimit.Policy `json:"policy"`                                    // replaces the plan's policy of this name
+	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"` // when the plan applies again; null: never
+	Reason    string           `json:"reason" example:"Launch week"`              // reason, for operators
 }
 
-// KeyWithSecret is a new key with its text, which stands nowhere else.
+// KeyWithSecret is a new key with its text, which is shown only once.
 type KeyWithSecret struct {
-	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // shown this once
+	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // text of the key, shown only once
 	Key
 }
 
-// KeyWithQuota is a key with what holds for it now.
+// KeyWithQuota is a key with the policies that apply to it now.
 type KeyWithQuota struct {
 	Key
-	Quota []QuotaPolicy `json:"quota"` // the policies that hold now
+	Quota []QuotaPolicy `json:"quota"` // policies that apply now
 }
 
 // QuotaPolicy is one policy of a key's quota.
@@ -75,9 +75,9 @@ func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []Quot
 	return shown
 }
 
-// KeyLimits is where all policies of a key stand.
+// KeyLimits is the state of all policies of a key.
 type KeyLimits struct {
-	Data []Limit `json:"data"` // one entry for each policy
+	Data []Limit `json:"data"` // one entry per policy
 }
 
 func showLimits(decision *ratelimit.Decision) KeyLimits {

@@ -26,10 +26,10 @@ type Limiter struct {
 // NewLimiter returns the handlers of /v1/admin/limiter.
 func NewLimiter(mode ModeService) *Limiter { return &Limiter{mode: mode} }
 
-// LimiterMode says whether policies refuse, all over.
+// LimiterMode is the global enforcement mode.
 type LimiterMode struct {
-	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"` // with enforce each policy's own mode holds; with shadow none refuses
-	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // when it was last changed; null: never
+	Mode      string     `json:"mode" enums:"enforce,shadow" example:"enforce"` // with enforce, the mode of each policy applies; with shadow, nothing is refused
+	ChangedAt *time.Time `json:"changed_at" example:"2026-01-15T09:30:00Z"`     // when the mode was last changed; null: never
 }
 
 func writeMode(c *gin.Context, mode models.EnforcementMode, err error) {
@@ -38,8 +38,8 @@ func writeMode(c *gin.Context, mode models.EnforcementMode, err error) {
 
 // Get handles GET /v1/admin/limiter.
 //
-//	@Summary		See the limiter's mode
-//	@Description	Whether policies refuse: enforce lets each policy have its own mode; with shadow none refuses anything.
+//	@Summary		Get the enforcement mode
+//	@Description	The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //	@Tags			limiter
 //	@ID				getLimiter
 //	@Produce		json
@@ -54,27 +54,27 @@ func (h *Limiter) Get(c *gin.Context) {
 	}
 }
 
-// switchLimiter is what PUT /v1/admin/limiter takes.
+// switchLimiter is the input of PUT /v1/admin/limiter.
 type switchLimiter struct {
 	Body putLimiter `body:"required"`
 }
 
-// putLimiter is what the limiter's mode shall be.
+// putLimiter is the enforcement mode to set.
 //
 // It is the body of PUT /v1/admin/limiter.
 type putLimiter struct {
-	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // with shadow nothing is refused
+	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // with enforce, the mode of each policy applies; with shadow, nothing is refused
 }
 
 // Put handles PUT /v1/admin/limiter.
 //
-//	@Summary		Switch all limits off, or on again
-//	@Description	With shadow every policy of every plan and key counts what it would have refused, and refuses nothing, until the mode is enforce again; what was spent stays spent. It is in force on this instance when the answer leaves, and on every other within two seconds.
+//	@Summary		Set the enforcement mode
+//	@Description	In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //	@Tags			limiter
 //	@ID				putLimiter
 //	@Accept			json
 //	@Produce		json
-//	@Param			limiter	body		putLimiter	true	"What the mode shall be"
+//	@Param			limiter	body		putLimiter	true	"Enforcement mode"
 //	@Success		200		{object}	LimiterMode
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		413		{object}	middleware.Problem

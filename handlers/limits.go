@@ -6,16 +6,16 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// Limit is where one policy's counter stands. Times are in seconds.
+// Limit is the state of one policy's counter. Times are in seconds.
 type Limit struct {
-	Policy     string              `json:"policy" example:"minute"`                // the policy's name
-	Algorithm  ratelimit.Algorithm `json:"algorithm" example:"sliding_window"`     // how it counts
-	Limit      int64               `json:"limit" minimum:"1" example:"300"`        // the capacity, in units
+	Policy     string              `json:"policy" example:"minute"`                // name of the policy
+	Algorithm  ratelimit.Algorithm `json:"algorithm" example:"sliding_window"`     // algorithm that counts the units
+	Limit      int64               `json:"limit" minimum:"1" example:"300"`        // capacity, in units
 	Remaining  int64               `json:"remaining" minimum:"0" example:"299"`    // units that can be spent now
-	ResetAfter float64             `json:"reset_after" minimum:"0" example:"59.5"` // until it is full, or its window ends
-	RetryAfter *float64            `json:"retry_after" minimum:"0" example:"0"`    // until this cost, or one unit, would pass; null where it never can
-	Mode       ratelimit.Mode      `json:"mode" example:"enforce"`                 // whether it refuses
-	Charge     ratelimit.Charge    `json:"charge" example:"requests"`              // which requests it counts
+	ResetAfter float64             `json:"reset_after" minimum:"0" example:"59.5"` // time until the counter is full, or its window ends
+	RetryAfter *float64            `json:"retry_after" minimum:"0" example:"0"`    // time until the cost of this request, or one unit, would pass; null if it never can
+	Mode       ratelimit.Mode      `json:"mode" example:"enforce"`                 // enforcement mode of the policy
+	Charge     ratelimit.Charge    `json:"charge" example:"requests"`              // outcomes that are charged
 }
 
 func showStatuses(statuses []ratelimit.Status) []Limit {

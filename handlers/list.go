@@ -11,14 +11,14 @@ import (
 
 // List is one page of a list.
 type List[T any] struct {
-	Data       []T     `json:"data"`        // the items of this page
-	NextCursor *string `json:"next_cursor"` // where the next page starts; null on the last one
+	Data       []T     `json:"data"`        // items of this page
+	NextCursor *string `json:"next_cursor"` // cursor of the next page; null on the last page
 }
 
 // page selects a part of a list.
 type page struct {
-	Limit  int    `form:"limit" minimum:"1" maximum:"100" default:"20"` // Most items on the page
-	Cursor string `form:"cursor"`                                       // Where the page starts: next_cursor of the page before
+	Limit  int    `form:"limit" minimum:"1" maximum:"100" default:"20"` // Maximum number of items
+	Cursor string `form:"cursor"`                                       // Start of the page: next_cursor of the previous page
 
 	cursors *Cursors
 	list    string
@@ -39,17 +39,17 @@ func (p *page) Validate(faults *models.Faults) {
 	}
 }
 
-// writePage answers with a page, and with a Link to the next one.
+// respondPage responds with a page and a Link to the next one.
 func respondPage[T any](c *gin.Context, of page, got models.Page[T], err error) {
 	respondShown(c, of, got, err, func(item T) T { return item })
 }
 
-// writeTaggedPage is writePage with an entity tag: see answerTagged.
+// respondTaggedPage is respondPage with an entity tag; see respondTagged.
 func respondTaggedPage[T any](c *gin.Context, of page, got models.Page[T], err error) {
 	respondTagged(c, linkPage(c, of, got), err)
 }
 
-// writeShown is writePage for items that are shown in another shape.
+// respondShown is respondPage for items that are converted by show.
 func respondShown[T, S any](c *gin.Context, of page, got models.Page[T], err error, show func(T) S) {
 	shown := models.Page[S]{Data: make([]S, len(got.Data)), Next: got.Next}
 	for i := range got.Data {

@@ -19,31 +19,32 @@ type Me struct {
 // NewMe returns the handlers of /v1/me.
 func NewMe(keys KeyService, limiter KeyLimiter) *Me { return &Me{keys: keys, limiter: limiter} }
 
-// OwnKey is an API key as its caller sees it: without what operators keep about
-// it.
+// OwnKey is an API key as its user sees it, without the data that is for
+// operators.
 type OwnKey struct {
-	ID        string           `json:"id" example:"9Kx2mV4tQaLp"`                                    // names the key
-	Name      string           `json:"name" example:"Checkout service"`                              // what operators call it
-	Plan      string           `json:"plan" example:"free"`                                          // whose policies it has
-	Scopes    []models.Scope   `json:"scopes" example:"products:read,orders:read"`                   // what it may do
-	Owner     string           `json:"owner" example:"own_5HqT1bZr8wYk"`                             // groups keys; orders belong to it
-	Subject   string           `json:"subject" example:"9Kx2mV4tQaLp"`                               // whose counters it spends
-	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`                       // whether it works
-	IPAllow   []netip.Prefix   `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // where it may be used; empty: anywhere
-	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was made
-	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // null: never
+	ID        string           `json:"id" example:"9Kx2mV4tQaLp"`                                    // id of the key
+	Name      string           `json:"name" example:"Checkout service"`                              // name, for operators
+	Plan      string           `json:"plan" example:"free"`                                          // plan whose policies apply
+	Scopes    []models.Scope   `json:"scopes" example:"products:read,orders:read"`                   // scopes that the key holds
+	Owner     string           `json:"owner" example:"own_5HqT1bZr8wYk"`                             // owner, which groups keys; orders belong to the owner
+	Subject   string           `json:"subject" example:"9Kx2mV4tQaLp"`                               // subject whose counters are spent
+	Status    models.KeyStatus `json:"status" enums:"active" example:"active"`                       // state of the key
+	IPAllow   []netip.Prefix   `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // networks that may use the key; empty: all
+	CreatedAt time.Time        `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when the key was created
+	ExpiresAt *time.Time       `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // when the key expires; null: never
 }
 
-// OwnKeyWithQuota is one's own key with what holds for it now.
+// OwnKeyWithQuota is the key of the request with the policies that apply to it
+// now.
 type OwnKeyWithQuota struct {
 	OwnKey
-	Quota []QuotaPolicy `json:"quota"` // the policies that hold now
+	Quota []QuotaPolicy `json:"quota"` // policies that apply now
 }
 
-// OwnKeyWithSecret is one's own new key with its text, which stands nowhere
-// else.
+// OwnKeyWithSecret is the successor of the key of the request with its text,
+// which is shown only once.
 type OwnKeyWithSecret struct {
-	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // shown this once
+	Secret string `json:"key" example:"rl_live_9Kx2mV4tQaLp_…"` // text of the key, shown only once
 	OwnKey
 }
 
@@ -56,13 +57,13 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 
 // Get handles GET /v1/me.
 //
-//	@Summary		See my key
-//	@Description	What the key of this request is and may do, and its quota. Costs nothing.
+//	@Summary		Get your key
+//	@Description	The key of the request with its scopes and its quota.
 //	@Tags			me
 //	@ID				getMe
 //	@Produce		json
 //	@Success		200	{object}	OwnKeyWithQuota
-//	@Header			200	{string}	ETag	"The key's version"
+//	@Header			200	{string}	ETag	"Version of the key"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
@@ -75,8 +76,8 @@ func (h *Me) Get(c *gin.Context) {
 
 // Limits handles GET /v1/me/limits.
 //
-//	@Summary		See where I stand
-//	@Description	What is left of every policy of the key. Looking costs nothing.
+//	@Summary		Get the state of your limits
+//	@Description	The state of every policy of the key. Nothing is charged.
 //	@Tags			me
 //	@ID				getMyLimits
 //	@Produce		json
@@ -91,7 +92,7 @@ func (h *Me) Limits(c *gin.Context) {
 	}
 }
 
-// myRotation is what POST /v1/me/rotate takes.
+// myRotation is the input of POST /v1/me/rotate.
 type myRotation struct {
 	IfMatch ifMatch   `header:"If-Match"`
 	Body    rotateKey `body:"optional"`
@@ -99,17 +100,18 @@ type myRotation struct {
 
 // Rotate handles POST /v1/me/rotate.
 //
-//	@Summary		Rotate my key
-//	@Description	Makes a new key that is like this one in everything, its expiry and whose counters it spends included. This one works on for the grace period, and can't be rotated again. The answer is the only place where the new key is shown.
+//	@Summary		Rotate your key
+//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
 //	@Tags			me
 //	@ID				rotateMe
 //	@Accept			json
 //	@Produce		json
-//	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
-//	@Param			rotate		body		rotateKey	false	"How long this key works on"
+//	@Param			If-Match	header		string		false	"Rotate only this version: the ETag of an earlier response"
+//	@Param			rotate		body		rotateKey	false	"Grace period"
 //	@Success		201		{object}	OwnKeyWithSecret
+//	@Header			201		{string}	ETag	"Version of the new key"
 //	@Failure		400		{object}	middleware.Problem
-//	@Failure		409		{object}	middleware.Problem	"The key was rotated already"
+//	@Failure		409		{object}	middleware.Problem	"The key was already rotated"
 //	@Failure		412		{object}	middleware.Problem
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem

@@ -33,10 +33,10 @@ func NewOrders(orders OrderService, cursors *Cursors) *Orders {
 	return &Orders{orders: orders, cursors: cursors}
 }
 
-// placeOrder is what POST /v1/orders takes.
+// placeOrder is the input of POST /v1/orders.
 type placeOrder struct {
-	// A text of your own for this order, such as a UUID: sent again with the
-	// same order within 24 hours, it gets the first answer once more.
+	// Unique key of the order, chosen by the client, such as a UUID. Within 24
+	// hours, a request with the same key and order gets the first response.
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
 
 	Body createOrder `body:"required"`
@@ -44,43 +44,43 @@ type placeOrder struct {
 
 // createOrder is an order to place.
 //
-// It is the body of POST /v1/orders. An invoice of 200 lines is still a
-// document; 254 characters is the longest address that mail servers take (RFC
-// 5321, erratum 1690).
+// It is the body of POST /v1/orders. 200 items keep the invoice readable. 254
+// characters is the longest address that mail servers accept (RFC 5321, erratum
+// 1690).
 type createOrder struct {
-	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`                            // what to order
-	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // where the confirmation goes
-	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // the payment provider's; in dev mode tok_ok pays
+	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`                            // items to order
+	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // address for the confirmation
+	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // token of the payment provider; in dev mode tok_ok pays
 }
 
 // createItem is one line of an order.
 type createItem struct {
-	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"` // which product
-	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`                 // how many of it
+	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"` // id of the product
+	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`                 // number of units
 }
 
 // Create handles POST /v1/orders.
 //
 //	@Summary		Place an order
-//	@Description	Stores the order as pending, at today's prices. It is processed afterwards.
+//	@Description	Stores the order as pending, at the current prices. It is processed asynchronously.
 //	@Description
-//	@Description	With an Idempotency-Key it is safe to send the order again when its answer was lost: for 24 hours the same key and order give the first answer once more, and no second order.
+//	@Description	With an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.
 //	@Tags			orders
 //	@ID				createOrder
 //	@Accept			json
 //	@Produce		json
-//	@Param			request	header		placeOrder	false	"How"
-//	@Param			order	body		createOrder	true	"What to order"
+//	@Param			request	header		placeOrder	false	"Options"
+//	@Param			order	body		createOrder	true	"The order"
 //	@Success		201		{object}	models.Order
-//	@Header			201		{string}	Location	"Where the order is"
-//	@Header			201		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key, and nothing was ordered again"
+//	@Header			201		{string}	Location	"Path of the order"
+//	@Header			201		{string}	Idempotency-Replayed	"true: the response to an earlier request with the same key; no second order was placed"
 //	@Failure		400		{object}	middleware.Problem
-//	@Failure		409		{object}	middleware.Problem	"Another request with this Idempotency-Key is being carried out: ask again after Retry-After."
-//	@Header			409		{integer}	Retry-After	"Seconds to wait"
+//	@Failure		409		{object}	middleware.Problem	"A request with this Idempotency-Key is in progress. Retry after the time in Retry-After."
+//	@Header			409		{integer}	Retry-After	"Seconds after which to retry"
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Header			422		{string}	Idempotency-Replayed	"true: this is the answer to an earlier request with the same key"
+//	@Header			422		{string}	Idempotency-Replayed	"true: the response to an earlier request with the same key"
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]
@@ -113,15 +113,15 @@ func markReplayed(c *gin.Context, replayed bool) {
 // List handles GET /v1/orders.
 //
 //	@Summary		List orders
-//	@Description	The orders of the key's owner, newest first, a page at a time.
+//	@Description	The orders of the key's owner, newest first.
 //	@Tags			orders
 //	@ID				listOrders
 //	@Produce		json
-//	@Param			page	query		page	false	"Which page"
-//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
+//	@Param			page	query		page	false	"Page"
+//	@Param			If-None-Match	header	string	false	"ETags of earlier responses"
 //	@Success		200		{object}	List[models.Order]
-//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
-//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			200	{string}	ETag	"Entity tag of the content, for If-None-Match"
+//	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -138,15 +138,15 @@ func (h *Orders) List(c *gin.Context) {
 // Get handles GET /v1/orders/{id}.
 //
 //	@Summary		Get an order
-//	@Description	One order of the key's owner. Somebody else's is not found.
+//	@Description	An order of the key's owner. Orders of other owners are not found.
 //	@Tags			orders
 //	@ID				getOrder
 //	@Produce		json
-//	@Param			id	path		string	true	"The order's id"
-//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
+//	@Param			id	path		string	true	"Order id"	example(ord_5HqT1bZr8w)
+//	@Param			If-None-Match	header	string	false	"ETags of earlier responses"
 //	@Success		200	{object}	models.Order
-//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
-//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			200	{string}	ETag	"Entity tag of the content, for If-None-Match"
+//	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth

@@ -37,12 +37,12 @@ func NewPlans(plans PlanService, cursors *Cursors) *Plans {
 
 // Plan is a named list of policies.
 type Plan struct {
-	Name        string             `json:"name" example:"free"`                          // names the plan
-	Description string             `json:"description" example:"For trying things out."` // what it is for
-	Policies    []ratelimit.Policy `json:"policies"`                                     // what keys on it may do
-	Version     int64              `json:"version" minimum:"1" example:"1"`              // raised by each change; it is the ETag
-	CreatedAt   time.Time          `json:"created_at" example:"2026-01-15T09:30:00Z"`    // when it was made
-	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`    // when it was last changed
+	Name        string             `json:"name" example:"free"`                          // name of the plan
+	Description string             `json:"description" example:"For trying things out."` // purpose of the plan
+	Policies    []ratelimit.Policy `json:"policies"`                                     // policies of the keys on the plan
+	Version     int64              `json:"version" minimum:"1" example:"1"`              // increases with every change; it is the ETag
+	CreatedAt   time.Time          `json:"created_at" example:"2026-01-15T09:30:00Z"`    // when the plan was created
+	UpdatedAt   time.Time          `json:"updated_at" example:"2026-01-15T09:30:00Z"`    // when the plan was last changed
 }
 
 // ShowPlan returns a plan as operators see it.
@@ -53,20 +53,20 @@ func ShowPlan(plan models.Plan) Plan {
 	}
 }
 
-// replacePlan is what PUT /v1/admin/plans/{name} takes.
+// replacePlan is the input of PUT /v1/admin/plans/{name}.
 type replacePlan struct {
-	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"` // The plan's name
-	IfMatch     ifMatch     `header:"If-Match" swaggertype:"string"`                         // Replace only this version, as an ETag told it
-	IfNoneMatch ifNoneMatch `header:"If-None-Match" swaggertype:"string" enums:"*"`          // Create only: never replace
+	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	IfMatch     ifMatch     `header:"If-Match"`
+	IfNoneMatch ifNoneMatch `header:"If-None-Match" enums:"*"`
 	Body        putPlan     `body:"required"`
 }
 
-// putPlan is what a plan shall be.
+// putPlan is the wanted state of a plan.
 //
 // It is the body of PUT /v1/admin/plans/{name}.
 type putPlan struct {
-	Description string     `json:"description" maxLength:"500" example:"For trying things out."`
-	Policies    policyList `json:"policies" validate:"required" maxItems:"16"` // what keys on it may do; an empty list limits nothing
+	Description string     `json:"description" maxLength:"500" example:"For trying things out."` // purpose of the plan
+	Policies    policyList `json:"policies" validate:"required" maxItems:"16"`                   // policies of the keys on the plan; an empty list limits nothing
 }
 
 func (p *putPlan) toModel(name string) models.NewPlan {
@@ -76,17 +76,19 @@ func (p *putPlan) toModel(name string) models.NewPlan {
 // Put handles PUT /v1/admin/plans/{name}.
 //
 //	@Summary		Create or replace a plan
-//	@Description	A plan is a named list of policies. The change is in force for every key on the plan when the answer leaves; what was spent stays spent.
+//	@Description	A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //	@Tags			plans
 //	@ID				putPlan
 //	@Accept			json
 //	@Produce		json
-//	@Param			request		query		replacePlan	true	"Which plan"
-//	@Param			plan		body		putPlan	true	"What the plan shall be"
-//	@Success		200			{object}	Plan	"It was replaced"
-//	@Success		201			{object}	Plan	"It was created"
-//	@Header			all			{string}	ETag		"The plan's version"
-//	@Header			201			{string}	Location	"Where the plan is"
+//	@Param			name		path		string	true	"Plan name"	example(free)
+//	@Param			If-Match	header		string	false	"Replace only this version: the ETag of an earlier response"
+//	@Param			If-None-Match	header	string	false	"Create only; never replace"	enums(*)
+//	@Param			plan		body		putPlan	true	"The plan"
+//	@Success		200			{object}	Plan	"The plan was replaced"
+//	@Success		201			{object}	Plan	"The plan was created"
+//	@Header			all			{string}	ETag		"Version of the plan"
+//	@Header			201			{string}	Location	"Path of the plan"
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		412			{object}	middleware.Problem
 //	@Failure		413			{object}	middleware.Problem
@@ -112,11 +114,11 @@ func (h *Plans) Put(c *gin.Context) {
 // List handles GET /v1/admin/plans.
 //
 //	@Summary		List plans
-//	@Description	Every plan with its policies, by name, a page at a time.
+//	@Description	Plans with their policies, by name.
 //	@Tags			plans
 //	@ID				listPlans
 //	@Produce		json
-//	@Param			page	query	page	false	"Which page"
+//	@Param			page	query	page	false	"Page"
 //	@Success		200		{object}	List[Plan]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -138,13 +140,13 @@ type byName struct {
 // Get handles GET /v1/admin/plans/{name}.
 //
 //	@Summary		Get a plan
-//	@Description	One plan with its policies.
+//	@Description	A plan with its policies.
 //	@Tags			plans
 //	@ID				getPlan
 //	@Produce		json
-//	@Param			name	path		string	true	"The plan's name"
+//	@Param			name	path		string	true	"Plan name"	example(free)
 //	@Success		200		{object}	Plan
-//	@Header			200		{string}	ETag	"The plan's version"
+//	@Header			200		{string}	ETag	"Version of the plan"
 //	@Failure		404		{object}	middleware.Problem
 //	@Security		BearerAuth
 //	@Security		ApiKeyAuth
@@ -165,12 +167,12 @@ type versionedPlan struct {
 // Delete handles DELETE /v1/admin/plans/{name}.
 //
 //	@Summary		Delete a plan
-//	@Description	Only a plan that no key uses can be deleted.
+//	@Description	Only a plan without keys can be deleted.
 //	@Tags			plans
 //	@ID				deletePlan
 //	@Produce		json
-//	@Param			name		path	string	true	"The plan's name"
-//	@Param			If-Match	header	string	false	"Delete only this version, as an ETag told it"
+//	@Param			name		path	string	true	"Plan name"	example(free)
+//	@Param			If-Match	header	string	false	"Delete only this version: the ETag of an earlier response"
 //	@Success		204
 //	@Failure		404	{object}	middleware.Problem
 //	@Failure		409	{object}	middleware.Problem	"Keys use the plan"

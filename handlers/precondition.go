@@ -80,9 +80,9 @@ var (
 	jsonType   = []string{"application/json; charset=utf-8"}
 )
 
-// answerTagged answers 200 with a body and the entity tag of its content, or 304
-// to a caller that has just this, unless err says that there is none. It is for
-// GET and HEAD.
+// respondTagged responds to GET and HEAD with a body and the entity tag of its
+// content, with 304 if the client has this content, or fails the request with
+// err.
 func respondTagged(c *gin.Context, body any, err error) {
 	var content []byte
 	if err == nil {
@@ -136,8 +136,8 @@ func (m *ifNoneMatch) ParseLines(lines []string) (code, message string) {
 	return "", ""
 }
 
-// answerVersioned answers with a body whose entity tag is its version, unless err
-// says that there is none.
+// respondVersioned responds with a body whose entity tag is its version, or fails
+// the request with err.
 func respondVersioned(c *gin.Context, status int, version int64, body any, err error) {
 	if err == nil {
 		c.Header("ETag", etag(version))
@@ -145,9 +145,9 @@ func respondVersioned(c *gin.Context, status int, version int64, body any, err e
 	respond(c, status, body, err)
 }
 
-// answerSecret answers with a body that holds a key, just made: it is to be kept
-// nowhere on its way, and not compressed, for a size tells something about the
-// content.
+// respondSecret responds with a body that contains a new key. It must not be
+// stored by intermediaries, and not compressed, because the size of compressed
+// data leaks information about it.
 func respondSecret(c *gin.Context, version int64, body any, err error) {
 	c.Header("Cache-Control", "no-store")
 	if c.GetHeader("Accept-Encoding") != "" { // otherwise the field would be sent

@@ -31,15 +31,15 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 // List handles GET /v1/products.
 //
 //	@Summary		List products
-//	@Description	The shop's products, in a stable order, a page at a time.
+//	@Description	The products of the shop, in a stable order.
 //	@Tags			products
 //	@ID				listProducts
 //	@Produce		json
-//	@Param			page	query		page	false	"Which page"
-//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
+//	@Param			page	query		page	false	"Page"
+//	@Param			If-None-Match	header	string	false	"ETags of earlier responses"
 //	@Success		200		{object}	List[models.Product]
-//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
-//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			200	{string}	ETag	"Entity tag of the content, for If-None-Match"
+//	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -53,7 +53,7 @@ func (h *Products) List(c *gin.Context) {
 	}
 }
 
-// byID names one thing.
+// byID identifies a resource.
 type byID struct {
 	ID string `uri:"id"`
 }
@@ -61,15 +61,15 @@ type byID struct {
 // Get handles GET /v1/products/{id}.
 //
 //	@Summary		Get a product
-//	@Description	One product, with the stock that can be ordered now.
+//	@Description	A product with the stock that can be ordered now.
 //	@Tags			products
 //	@ID				getProduct
 //	@Produce		json
-//	@Param			id	path		string	true	"The product's id"
-//	@Param			If-None-Match	header	string	false	"Entity tags of answers that you have"
+//	@Param			id	path		string	true	"Product id"	example(prd_0y5apuf8zs)
+//	@Param			If-None-Match	header	string	false	"ETags of earlier responses"
 //	@Success		200	{object}	models.Product
-//	@Header			200	{string}	ETag	"Entity tag of this content: send it as If-None-Match, to get it again only when it has changed"
-//	@Success		304	"You have it: it is as one of the tags in If-None-Match says."
+//	@Header			200	{string}	ETag	"Entity tag of the content, for If-None-Match"
+//	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	middleware.Problem
 //	@Security		BearerAuth

@@ -10,14 +10,14 @@ import (
 	"ratelimiter/models"
 )
 
-// Refusal is a request that a policy refused, or in shadow mode would have,
-// with where the policies stood then.
+// Refusal is a request that a policy refused or, in shadow mode, would have
+// refused, with the state of the policies at that time.
 type Refusal struct {
-	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // the X-Request-Id of the answer
-	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when it was refused
+	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // X-Request-Id of the response
+	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when the request was refused
 	Route            string    `json:"route" example:"POST /v1/orders"`           // method and path pattern
-	ViolatedPolicies []string  `json:"violated_policies" example:"burst"`         // those that refused; empty where only shadow policies would have
-	Limits           []Limit   `json:"limits"`                                    // as they stood then; a shadow with a retry_after other than 0 would have refused
+	ViolatedPolicies []string  `json:"violated_policies" example:"burst"`         // policies that refused; empty if only shadow policies would have
+	Limits           []Limit   `json:"limits"`                                    // state of the policies at that time; a shadow policy with a retry_after other than 0 would have refused
 }
 
 func showRefusal(r models.Refusal) Refusal {
@@ -30,13 +30,13 @@ func showRefusal(r models.Refusal) Refusal {
 
 // MyRefusals handles GET /v1/me/refusals.
 //
-//	@Summary		See why I was refused
-//	@Description	Requests of this key that a policy refused, or in shadow mode would have, newest first: which policies, and where each stood then. The first five or so of a second are kept, for seven days; all of them are counted in the usage.
+//	@Summary		List your refusals
+//	@Description	Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.
 //	@Tags			me
 //	@ID				listMyRefusals
 //	@Produce		json
-//	@Param			filter	query	refusalFilter	false	"Which refusals"
-//	@Param			page	query	page	false	"Which page"
+//	@Param			filter	query	refusalFilter	false	"Filter"
+//	@Param			page	query	page	false	"Page"
 //	@Success		200			{object}	List[Refusal]
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
@@ -51,14 +51,15 @@ func (h *Usage) MyRefusals(c *gin.Context) {
 	}
 }
 
-// listRefusals says which refusals are asked for.
+// listRefusals is the input of GET /v1/me/refusals.
 type listRefusals struct {
-	Page   page
 	Filter refusalFilter
+	Page   page
 }
 
+// refusalFilter selects refusals.
 type refusalFilter struct {
-	RequestID string `form:"request_id" maxLength:"200"` // Only the request with this X-Request-Id
+	RequestID string `form:"request_id" maxLength:"200" example:"req_V1StGXR8Z5jdHi6B"` // Only the request with this X-Request-Id
 }
 
 func (l *listRefusals) toModel() models.RefusalQuery {
@@ -67,14 +68,14 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 
 // RefusalsOfKey handles GET /v1/admin/keys/{id}/refusals.
 //
-//	@Summary		See why a key was refused
-//	@Description	What a key was refused, as it sees it at /v1/me/refusals.
+//	@Summary		List the refusals of a key
+//	@Description	The refusals of a key, as the key gets them from /v1/me/refusals.
 //	@Tags			keys
 //	@ID				listKeyRefusals
 //	@Produce		json
-//	@Param			id			path		string	true	"The key's id"
-//	@Param			filter	query	refusalFilter	false	"Which refusals"
-//	@Param			page	query	page	false	"Which page"
+//	@Param			id			path		string	true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			filter	query	refusalFilter	false	"Filter"
+//	@Param			page	query	page	false	"Page"
 //	@Success		200			{object}	List[Refusal]
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
@@ -90,7 +91,7 @@ func (h *Usage) RefusalsOfKey(c *gin.Context) {
 	}
 }
 
-// refusalsOfKey is what GET /v1/admin/keys/{id}/refusals takes.
+// refusalsOfKey is the input of GET /v1/admin/keys/{id}/refusals.
 type refusalsOfKey struct {
 	ID       string `uri:"id"`
 	Refusals listRefusals

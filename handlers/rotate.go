@@ -11,19 +11,18 @@ import (
 	"ratelimiter/models"
 )
 
-// rotation is what a rotation of a named key takes.
+// rotation is the input of POST /v1/admin/keys/{id}/rotate.
 type rotation struct {
 	ID      string    `uri:"id"`
 	IfMatch ifMatch   `header:"If-Match"`
 	Body    rotateKey `body:"optional"`
 }
 
-// rotateKey says how a key is rotated.
+// rotateKey is the body of a rotation.
 //
-// It is the body of a rotation. By default a caller can change over within a
-// day.
+// By default a client has one day to switch to the new key.
 type rotateKey struct {
-	Grace grace `json:"grace" swaggertype:"string" pattern:"^[0-9]{1,9}(s|m|h|d)$" default:"24h" example:"24h"` // how long the old key works on: 0s to 7d
+	Grace grace `json:"grace" swaggertype:"string" pattern:"^[0-9]{1,9}(s|m|h|d)$" default:"24h" example:"24h"` // how long the old key keeps working, from 0s to 7d
 }
 
 // duration returns the grace period.
@@ -64,20 +63,20 @@ func ParseGrace(text string) (period time.Duration, message string) {
 // Rotate handles POST /v1/admin/keys/{id}/rotate.
 //
 //	@Summary		Rotate a key
-//	@Description	Makes a new key that is like the old one in everything, its expiry and whose counters it spends included, so that rotation never doubles a quota. The old key works on for the grace period, and never beyond its own expiry. A key can be rotated once; its successor can be next. The answer is the only place where the new key is shown. Needs every scope of the key too.
+//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //	@Tags			keys
 //	@ID				rotateKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string		true	"The key's id"
-//	@Param			If-Match	header		string		false	"Rotate only this version, as an ETag told it"
-//	@Param			rotate		body		rotateKey	false	"How long the old key works on"
+//	@Param			id			path		string		true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			If-Match	header		string		false	"Rotate only this version: the ETag of an earlier response"
+//	@Param			rotate		body		rotateKey	false	"Grace period"
 //	@Success		201			{object}	KeyWithSecret
-//	@Header			201			{string}	Location	"Where the new key is"
-//	@Header			201			{string}	ETag		"The new key's version"
+//	@Header			201			{string}	Location	"Path of the new key"
+//	@Header			201			{string}	ETag		"Version of the new key"
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
-//	@Failure		409			{object}	middleware.Problem	"The key has ended, or was rotated already"
+//	@Failure		409			{object}	middleware.Problem	"The key has ended or was already rotated"
 //	@Failure		412			{object}	middleware.Problem
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem

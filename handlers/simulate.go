@@ -11,19 +11,19 @@ import (
 	"ratelimiter/models"
 )
 
-// simulateKey is what POST /v1/admin/keys/{id}/simulate takes.
+// simulateKey is the input of POST /v1/admin/keys/{id}/simulate.
 type simulateKey struct {
-	ID   string     `uri:"id"`
-	Body simulation `body:"required"`
+	ID   string            `uri:"id"`
+	Body simulationRequest `body:"required"`
 }
 
-// simulation is a quota to try, and on what.
+// simulationRequest is a quota to simulate, and a range of time.
 //
 // It is the body of POST /v1/admin/keys/{id}/simulate.
-type simulation struct {
-	Policies policyList    `json:"policies" validate:"required" maxItems:"16"`                           // the quota to try
-	From     *binding.Time `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // from when on; a day before to if left out
-	To       *binding.Time `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // until when; now if left out
+type simulationRequest struct {
+	Policies policyList    `json:"policies" validate:"required" maxItems:"16"`                           // quota to simulate
+	From     *binding.Time `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // start of the range; by default a day before to
+	To       *binding.Time `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // end of the range; by default now
 
 	now time.Time
 }
@@ -36,7 +36,7 @@ const (
 )
 
 // Validate checks the range of time.
-func (s *simulation) Validate(faults *models.Faults) {
+func (s *simulationRequest) Validate(faults *models.Faults) {
 	switch from, to := s.timeRange(); {
 	case !from.Before(to):
 		faults.Add("range", "must be before to", "from")
@@ -47,18 +47,19 @@ func (s *simulation) Validate(faults *models.Faults) {
 	}
 }
 
-func (s *simulation) timeRange() (from, to time.Time) {
+func (s *simulationRequest) timeRange() (from, to time.Time) {
 	return timeRange(s.From.Std(), s.To.Std(), s.now)
 }
 
-// Simulation is what other policies would have done with what a key sent.
+// Simulation is the result of replaying the requests of a key against other
+// policies.
 type Simulation struct {
-	Requests       int64                   `json:"requests" minimum:"0" example:"10432"`                // in all, those included that were refused when they were sent
-	WouldRefuse    int64                   `json:"would_refuse" minimum:"0" example:"312"`              // how many of them would have been refused
-	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"`     // when the first would have been refused, to the second; null: none
-	ByPolicy       map[string]int64        `json:"by_policy" minimum:"0" exampleJSON:"{\"burst\":312}"` // how many each refuses, or would in shadow mode; one request can be refused by several
-	Timeline       []models.SimulatedUsage `json:"timeline"`                                            // the buckets with requests, oldest first
-	Resolution     string                  `json:"resolution" example:"1s"`                             // how exactly it is known when a request came
+	Requests       int64                   `json:"requests" minimum:"0" example:"10432"`                // all requests, including those that were refused
+	WouldRefuse    int64                   `json:"would_refuse" minimum:"0" example:"312"`              // requests that would have been refused
+	FirstRefusalAt *time.Time              `json:"first_refusal_at" example:"2026-01-15T09:30:00Z"`     // when the first request would have been refused, to the second; null: none
+	ByPolicy       map[string]int64        `json:"by_policy" minimum:"0" exampleJSON:"{\"burst\":312}"` // refusals by policy, including shadow policies; several policies can refuse one request
+	Timeline       []models.SimulatedUsage `json:"timeline"`                                            // buckets with requests, oldest first
+	Resolution     string                  `json:"resolution" example:"1s"`                             // resolution of the recorded usage
 }
 
 // resolution is the resolution of recorded usage.
@@ -66,14 +67,14 @@ const resolution = "1s"
 
 // Simulate handles POST /v1/admin/keys/{id}/simulate.
 //
-//	@Summary		Try a quota on what a key sent
-//	@Description	Replays what the key sent, by the second, against the policies given, with the same engine that decides requests: how many would have been refused, when first, and by which policy. What was refused then counts as sent, and as a success. Counters start fresh an hour before the range. Only this key's requests count, also for policies per owner. Concurrency can't be simulated, for it isn't recorded how long requests ran. At most 7 days and 2,000,000 requests at a time. Changes nothing.
+//	@Summary		Simulate a quota
+//	@Description	Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //	@Tags			keys
 //	@ID				simulateKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			id			path		string		true	"The key's id"
-//	@Param			simulation	body		simulation	true	"The policies, and when"
+//	@Param			id			path		string		true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			simulation	body		simulationRequest	true	"Policies and range of time"
 //	@Success		200			{object}	Simulation
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
@@ -84,7 +85,7 @@ const resolution = "1s"
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
-	if in, ok := bind(c, simulateKey{Body: simulation{now: time.Now()}}); ok {
+	if in, ok := bind(c, simulateKey{Body: simulationRequest{now: time.Now()}}); ok {
 		result, err := h.simulate(c.Request.Context(), in)
 		respond(c, http.StatusOK, Simulation{
 			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,

@@ -39,10 +39,10 @@ func NewUsage(usage UsageService, cursors *Cursors) *Usage {
 	return &Usage{usage: usage, cursors: cursors}
 }
 
-// UsageHistory is what a key has used, bucket by bucket.
+// UsageHistory is the usage of a key by bucket.
 type UsageHistory struct {
-	Bucket models.UsageBucket `json:"bucket" enums:"minute,hour,day" example:"hour"` // how wide each bucket is
-	Data   []models.Usage     `json:"data"`                                          // oldest first; buckets without requests are left out
+	Bucket models.UsageBucket `json:"bucket" enums:"minute,hour,day" example:"hour"` // width of the buckets
+	Data   []models.Usage     `json:"data"`                                          // buckets with requests, oldest first
 }
 
 // defaultRange is the default range of time.
@@ -52,13 +52,13 @@ const defaultRange = 24 * time.Hour
 // 83 days by hour, five years by day.
 const maxBuckets = 2_000
 
-// historyQuery says which part of a history is asked for.
+// historyQuery selects a part of a history.
 type historyQuery struct {
-	From   *binding.Time      `form:"from" swaggertype:"string" format:"date-time"`  // From this time; a day before to if left out
-	To     *binding.Time      `form:"to" swaggertype:"string" format:"date-time"`    // Until before this time; now if left out
-	Bucket models.UsageBucket `form:"bucket" enums:"minute,hour,day" default:"hour"` // How wide the buckets are
-	Group  string             `form:"group" maxLength:"200"`                         // Only routes of this group, such as orders:write
-	Policy string             `form:"policy" maxLength:"200"`                        // Count as refused what this policy refused, or would have in shadow mode
+	From   *binding.Time      `form:"from" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"` // Start of the range; by default a day before to
+	To     *binding.Time      `form:"to" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"`   // End of the range, excluded; by default now
+	Bucket models.UsageBucket `form:"bucket" enums:"minute,hour,day" default:"hour"`                               // Width of the buckets
+	Group  string             `form:"group" maxLength:"200"`                                                       // Only routes of this group, such as orders:write
+	Policy string             `form:"policy" maxLength:"200"`                                                      // Count only requests that this policy refused, or would have refused in shadow mode, as refused
 }
 
 // Validate checks the group and the range of time.
@@ -97,12 +97,12 @@ func timeRange(from, to *time.Time, now time.Time) (time.Time, time.Time) {
 
 // Mine handles GET /v1/me/usage.
 //
-//	@Summary		See my usage
-//	@Description	What the key of this request has used: requests, how many were allowed and refused, and the units that were charged. What happened three seconds ago is in it. Buckets begin at whole minutes, hours or days (UTC), and whole buckets are shown. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400, days for five years.
+//	@Summary		Get your usage
+//	@Description	The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.
 //	@Tags			me
 //	@ID				getMyUsage
 //	@Produce		json
-//	@Param			history	query	historyQuery	false	"Which part of the history"
+//	@Param			history	query	historyQuery	false	"Range, buckets and filter"
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
@@ -116,7 +116,7 @@ func (h *Usage) Mine(c *gin.Context) {
 	}
 }
 
-// historyOfKey is what GET /v1/admin/keys/{id}/usage takes.
+// historyOfKey is the input of GET /v1/admin/keys/{id}/usage.
 type historyOfKey struct {
 	ID    string `uri:"id"`
 	Query historyQuery
@@ -124,13 +124,13 @@ type historyOfKey struct {
 
 // OfKey handles GET /v1/admin/keys/{id}/usage.
 //
-//	@Summary		See what a key used
-//	@Description	What a key has used, as it sees it at /v1/me/usage.
+//	@Summary		Get the usage of a key
+//	@Description	The usage of a key, as the key gets it from /v1/me/usage.
 //	@Tags			keys
 //	@ID				getKeyUsage
 //	@Produce		json
-//	@Param			id		path		string	true	"The key's id"
-//	@Param			history	query	historyQuery	false	"Which part of the history"
+//	@Param			id		path		string	true	"Key id"	example(9Kx2mV4tQaLp)
+//	@Param			history	query	historyQuery	false	"Range, buckets and filter"
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		404		{object}	middleware.Problem

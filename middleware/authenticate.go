@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -77,11 +76,6 @@ func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented 
 
 // presentedIn returns the one key in a request.
 func presentedIn(r *http.Request) (string, error) {
-	if r.URL.RawQuery != "" {
-		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			return "", &httpError{http.StatusBadRequest, "The query string is not properly encoded."}
-		}
-	}
 	if (r.URL.RawQuery != "" || strings.Contains(r.URL.Path, "rl_")) && urlContainsKey(r.URL) {
 		return "", unauthorized("The URL contains an API key, which logs and histories may keep. Revoke the key and send the new one in a header.")
 	}

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -32,19 +33,39 @@ const gzipSuffix = "-gzip"
 // varyEncoding is shared by all responses and must not be changed.
 var varyEncoding = []string{"Accept-Encoding"}
 
-// varyBySize sets Vary on a response that is large enough to be compressed.
-// Smaller ones don't vary; a ninth header field would make the map grow, which
-// costs five allocations.
-func (s *requestState) varyBySize(first int) {
+// prepareEncoding sets the header fields that depend on compression, before the
+// header is sent; first is the length of the first write. A response that is
+// large enough to be compressed varies by encoding. A HEAD response, which has no
+// body to compress, gets the entity tag of the GET response. Smaller responses
+// don't vary; a ninth header field would make the map grow, which costs five
+// allocations.
+func (s *requestState) prepareEncoding(first int) {
 	if first < minCompressed || s.Written() {
 		return
 	}
-	switch header := s.Header(); {
+	header := s.Header()
+	switch {
 	case header["Vary"] == nil:
 		header["Vary"] = varyEncoding
 	case !slices.Contains(header["Vary"], varyEncoding[0]):
 		header["Vary"] = append(header["Vary"], varyEncoding[0])
 	}
+	if tag := header.Get("Etag"); s.headOfCompressed && tag != "" && isCompressible(header.Get("Content-Type")) {
+		header["Etag"] = []string{strings.TrimSuffix(tag, `"`) + gzipSuffix + `"`}
+	}
+}
+
+// acceptsGzip reports whether a request accepts gzip (RFC 9110, section 12.5.3).
+func acceptsGzip(header http.Header) bool {
+	for element := range strings.SplitSeq(strings.ToLower(strings.Join(header["Accept-Encoding"], ",")), ",") {
+		name, quality, _ := strings.Cut(strings.ReplaceAll(element, " ", ""), ";q=")
+		if name != "gzip" {
+			continue
+		}
+		q, err := strconv.ParseFloat(quality, 64)
+		return quality == "" || err == nil && q > 0
+	}
+	return false
 }
 
 // Compress compresses responses with gzip where that pays and the client accepts
@@ -62,9 +83,12 @@ func Compress(next http.Handler) http.Handler {
 	}
 	compressed := wrap(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if sent := withoutSuffix(r.Header); sent != nil {
-			w = &revalidation{ResponseWriter: w, sent: sent}
-		}
+		wire := wireWriters.Get().(*wireWriter)
+		wire.ResponseWriter, wire.sentTags = w, withoutSuffix(r.Header)
+		defer func() {
+			wire.ResponseWriter, wire.sentTags, wire.named = nil, nil, false
+			wireWriters.Put(wire)
+		}()
 		accepted := r.Header["Accept-Encoding"]
 		if len(accepted) > 1 { // one list over several lines (RFC 9110, section 5.3)
 			r.Header.Set("Accept-Encoding", strings.Join(accepted, ", "))
@@ -73,10 +97,10 @@ func Compress(next http.Handler) http.Handler {
 			if r.Header["If-None-Match"] != nil { // a 304 has no size to go by
 				w.Header()["Vary"] = varyEncoding
 			}
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(wire, r)
 			return
 		}
-		compressed(w, r)
+		compressed(wire, r)
 	})
 }
 
@@ -110,28 +134,3 @@ func withoutSuffix(header http.Header) (sent []string) {
 	}
 	return sent
 }
-
-// revalidation gives a 304 the tag of the compressed content if the client sent
-// that, so that caches know which stored response is still valid.
-type revalidation struct {
-	http.ResponseWriter
-	sent []string // the lines of If-None-Match
-}
-
-// WriteHeader sends the header.
-func (w *revalidation) WriteHeader(status int) {
-	header := w.Header()
-	if tag, quoted := strings.CutSuffix(header.Get("Etag"), `"`); quoted && status == http.StatusNotModified {
-		tag += gzipSuffix + `"`
-		if slices.ContainsFunc(w.sent, func(line string) bool { return strings.Contains(line, tag) }) {
-			header["Etag"] = []string{tag}
-		}
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Flush sends what is buffered.
-func (w *revalidation) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
-
-// Unwrap returns the wrapped writer, for http.ResponseController.
-func (w *revalidation) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -20,29 +20,42 @@ const (
 
 // Problem is the body of every error response (RFC 9457).
 type Problem struct {
-	Type      string       `json:"type" example:"about:blank"`
-	Title     string       `json:"title" example:"Unprocessable Content"`
-	Status    int          `json:"status" example:"422"`
-	Detail    string       `json:"detail" example:"1 fault in the request: see errors."`
-	Instance  string       `json:"instance" example:"/v1/orders"`
-	RequestID string       `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"`
-	Errors    []FieldError `json:"errors,omitempty"` // on 422: every fault at once
+	Type      string       `json:"type" format:"uri-reference" example:"about:blank"`                          // kind of the problem; about:blank: nothing beyond the status
+	Title     string       `json:"title" example:"Not Found"`                                                  // short description of the kind
+	Status    int          `json:"status" minimum:"400" maximum:"599" example:"404"`                           // HTTP status
+	Detail    string       `json:"detail" example:"The resource does not exist, or belongs to another owner."` // explanation of this occurrence
+	Instance  string       `json:"instance" format:"uri-reference" example:"/v1/products"`                     // path of the request
+	RequestID string       `json:"request_id" example:"req_4CLHASCY3OD6DWBAZZHK43Y66R"`                        // the X-Request-Id
+	Errors    []FieldError `json:"errors,omitempty" minItems:"1"`                                              // all faults of the input, at most 100
 }
 
 // QuotaProblem is the Problem of a 429. It also names the violated policies and
 // the time of a retry.
 type QuotaProblem struct {
 	Problem
-	ViolatedPolicies []string `json:"violated-policies" example:"burst"` // the draft's spelling
-	RetryAfter       *float64 `json:"retry_after" example:"0.4"`         // seconds; null if a retry can never succeed
+	ViolatedPolicies []string `json:"violated-policies" example:"burst"`      // policies that refused the request
+	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"1.25"` // seconds until this request would pass, without jitter; null if it never can
 }
 
 // FieldError is one fault of the input.
 type FieldError struct {
-	Location string `json:"location" enums:"body,query,path,header" example:"body"`
-	Pointer  string `json:"pointer" example:"/items/0/quantity"` // JSON pointer in a body; the parameter's name elsewhere
-	Code     string `json:"code" example:"min"`                  // stable, for programs
-	Message  string `json:"message" example:"must be at least 1"`
+	Location string `json:"location" enums:"body,query,path,header" example:"body"` // part of the request
+	Pointer  string `json:"pointer" example:"/items/0/quantity"`                    // place in that part: a JSON pointer (RFC 6901) in a body, otherwise the name of the parameter
+	Code     string `json:"code" example:"min"`                                     // stable code, for programs
+	Message  string `json:"message" example:"must be at least 1"`                   // message, for people
+}
+
+// pointer returns a JSON pointer for a body, and the parameter's name otherwise.
+func pointer(source models.Source, path []string) string {
+	if source != models.SourceBody {
+		return strings.Join(path, "/")
+	}
+	var b strings.Builder
+	for _, name := range path {
+		b.WriteByte('/')
+		_, _ = pointerEscapes.WriteString(&b, name) // a strings.Builder never fails
+	}
+	return b.String()
 }
 
 // pointerEscapes escapes names in JSON pointers (RFC 6901, section 3).
@@ -53,14 +66,7 @@ func fieldErrors(faults []models.Fault) []FieldError {
 	encoded := make([]FieldError, len(faults))
 	for i, f := range faults {
 		source := cmp.Or(f.Source, models.SourceBody)
-		pointer := strings.Join(f.Path, "/")
-		if source == models.SourceBody {
-			pointer = ""
-			for _, name := range f.Path {
-				pointer += "/" + pointerEscapes.Replace(name)
-			}
-		}
-		encoded[i] = FieldError{string(source), maskKeys(pointer), f.Code, maskKeys(f.Message)}
+		encoded[i] = FieldError{string(source), maskKeys(pointer(source, f.Path)), f.Code, maskKeys(f.Message)}
 	}
 	return encoded
 }

@@ -25,12 +25,13 @@ type requestState struct {
 	started time.Time
 	keys    map[any]any // of the gin.Context, kept to save its allocation
 
-	route       *models.Route
-	recorder    Recorder
-	fields      Fields
-	limited     bool // reservation is in use
-	settled     bool // reservation is settled and its header fields are set
-	reservation ratelimit.Reservation
+	route            *models.Route
+	recorder         Recorder
+	fields           Fields
+	headOfCompressed bool // a HEAD request whose GET response may be compressed
+	limited          bool // reservation is in use
+	settled          bool // reservation is settled and its header fields are set
+	reservation      ratelimit.Reservation
 }
 
 // retained is allocated once per request and never reused, because handlers may
@@ -78,6 +79,7 @@ func Begin() gin.HandlerFunc {
 		s.ResponseWriter = c.Writer
 		s.retained = &retained{request: models.Request{ID: requestID(c.Request.Header)}}
 		s.started = time.Now()
+		s.headOfCompressed = c.Request.Method == http.MethodHead && acceptsGzip(c.Request.Header)
 		s.keys[models.RequestKey], s.keys[stateKey] = &s.request, s
 		c.Keys, c.Writer = s.keys, s
 		s.requestIDField[0] = s.request.ID
@@ -114,14 +116,14 @@ func (s *requestState) WriteHeaderNow() {
 // Write sends the header, if it wasn't sent, and data.
 func (s *requestState) Write(data []byte) (int, error) {
 	s.settle()
-	s.varyBySize(len(data))
+	s.prepareEncoding(len(data))
 	return s.ResponseWriter.Write(data)
 }
 
 // WriteString is Write for a string.
 func (s *requestState) WriteString(text string) (int, error) {
 	s.settle()
-	s.varyBySize(len(text))
+	s.prepareEncoding(len(text))
 	return s.ResponseWriter.WriteString(text)
 }
 

@@ -1,4 +1,4 @@
--- Plans and API keys: what the limiter's cache reads.
+-- Plans and API keys, which the quota cache reads.
 -- +goose Up
 CREATE TABLE plans (
     name        text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,31}$'),

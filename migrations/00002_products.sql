@@ -1,4 +1,4 @@
--- The shop's products, with twelve to begin with.
+-- Products, with twelve samples.
 -- +goose Up
 CREATE TABLE products (
     id             text PRIMARY KEY,

@@ -1,6 +1,6 @@
--- Who changed what: one row a change, written in the change's own transaction
--- and never changed afterwards. The time leads the primary key, so that the
--- table can be partitioned by it, or old rows be removed in its order.
+-- The audit: one row per change, written in the transaction of the change and
+-- never updated. The time comes first in the primary key, so that the table can
+-- be partitioned by it and old rows can be deleted in its order.
 -- +goose Up
 CREATE TABLE audit_log (
     id         bigint GENERATED ALWAYS AS IDENTITY,

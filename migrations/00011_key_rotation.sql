@@ -1,5 +1,5 @@
--- A key that was rotated knows its successor: it can't be rotated again, or
--- whoever stole it could mint themselves a new one in its grace period.
+-- A rotated key records its successor and can't be rotated again. Otherwise a
+-- stolen key could create a new one in its grace period.
 -- +goose Up
 ALTER TABLE api_keys ADD COLUMN rotated_to text REFERENCES api_keys (id);
 

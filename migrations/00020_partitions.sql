@@ -1,5 +1,5 @@
--- What is kept for a time only: tables partitioned by time, whose old
--- partitions are dropped whole. A row here is all that a table needs to be kept.
+-- Tables partitioned by time, whose expired partitions are dropped. A row here
+-- registers a table.
 -- +goose Up
 CREATE TABLE partitioned_tables (
     name text PRIMARY KEY,
@@ -7,10 +7,9 @@ CREATE TABLE partitioned_tables (
     life interval NOT NULL                                       -- of a row, at least
 );
 
--- keep_partitions makes the partitions around a time (one span back, for what
--- comes late, and one ahead), drops those whose last row has had its life, and
--- returns what it dropped. It waits for nobody's lock for long: whoever calls
--- it, calls it again.
+-- keep_partitions creates the partitions around a time (one span back for late
+-- rows, and one ahead), drops the expired ones and returns their names. It gives
+-- up early on locks, because it is called again.
 -- +goose StatementBegin
 CREATE FUNCTION keep_partitions(around timestamptz) RETURNS SETOF text
 LANGUAGE plpgsql SET lock_timeout = '2s' SET timezone = 'UTC' AS $$

@@ -1,5 +1,5 @@
--- What each key has used: by second for what-if, and rolled up for history. The
--- roll-ups are written with the seconds, in one statement, so that they agree.
+-- Usage of each key: by second for simulations, and rolled up for history. One
+-- statement writes seconds and roll-ups, so that they agree.
 -- +goose Up
 CREATE TABLE usage_seconds (
     key_id    text NOT NULL,
@@ -27,7 +27,7 @@ CREATE TABLE usage_minutes (
 CREATE TABLE usage_hours (LIKE usage_minutes INCLUDING ALL) PARTITION BY RANGE (at);
 CREATE TABLE usage_days (LIKE usage_minutes INCLUDING ALL) PARTITION BY RANGE (at);
 
--- How often each policy has refused, or in shadow mode would have.
+-- Refusals by policy, including those of shadow policies.
 CREATE TABLE usage_policies (
     key_id  text NOT NULL,
     at      timestamptz NOT NULL, -- the minute
@@ -49,7 +49,7 @@ CREATE TABLE refusals (
     PRIMARY KEY (key_id, at, id)
 ) PARTITION BY RANGE (at);
 
--- The batches that were counted: one that is sent again is not counted again.
+-- The applied batches. A batch that is sent again is not applied again.
 CREATE TABLE usage_flushes (
     id uuid NOT NULL,
     at timestamptz NOT NULL,

@@ -1,9 +1,8 @@
--- The log of changes: what every instance reads to forget what is out of date,
--- and the switch that turns every policy to shadow.
+-- The change log, which every instance reads to invalidate its caches, and the
+-- global enforcement mode.
 --
--- Triggers write the log, not the services: so it stands in the changing
--- transaction whoever changes a row (API, command line, psql), and no new code
--- path can forget it. A row costs some 20 µs at a rate of a few a second.
+-- Triggers write the log in the changing transaction, so that every change is
+-- logged, also one made with psql. A row costs about 20 µs, at a few per second.
 -- +goose Up
 CREATE TABLE changes (
     -- Of the transaction that made the change, in the order in which they
@@ -43,9 +42,8 @@ $$;
 -- +goose StatementEnd
 
 CREATE TRIGGER log_change AFTER INSERT OR DELETE ON api_keys FOR EACH ROW EXECUTE FUNCTION log_change();
--- last_used_at is no change: it is written again and again, and decides
--- nothing. Naming what is left out, and not what counts, is safe for columns
--- that are yet to come.
+-- Updates of last_used_at are not logged: they are frequent and decide nothing.
+-- All other columns are compared, which includes columns added later.
 CREATE TRIGGER log_update AFTER UPDATE ON api_keys FOR EACH ROW
     WHEN (to_jsonb(OLD) - 'last_used_at' IS DISTINCT FROM to_jsonb(NEW) - 'last_used_at')
     EXECUTE FUNCTION log_change();

@@ -1,7 +1,6 @@
--- What became of requests that carried an Idempotency-Key. A row stands in the
--- transaction of the order that it is about, so that neither is there without
--- the other. It holds nothing of the order itself: an answer is made again from
--- the order, or is the list of faults, which repeats no value.
+-- Outcomes of requests with an Idempotency-Key. A row is written in the
+-- transaction of its order, so that neither exists without the other. It holds
+-- no response: that is rebuilt from the order, or from the list of faults.
 -- +goose Up
 CREATE TABLE idempotency_keys (
     owner      text NOT NULL,

@@ -1,8 +1,8 @@
--- What an order's products were called on the day: an invoice doesn't change when
--- a product is renamed.
+-- The names of an order's products when it was placed: an invoice doesn't change
+-- when a product is renamed.
 -- +goose Up
--- The default is for instances of the release before, which know nothing of names
--- and run on until they are replaced: an invoice then shows the product's id.
+-- The default is for instances of the previous release, which don't write names
+-- and run until they are replaced. Their invoices show the product's id.
 ALTER TABLE order_items ADD COLUMN sku text NOT NULL DEFAULT '', ADD COLUMN name text NOT NULL DEFAULT '';
 UPDATE order_items i SET sku = p.sku, name = p.name FROM products p WHERE p.id = i.product_id;
 

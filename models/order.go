@@ -30,15 +30,15 @@ func (s OrderStatus) CanBecome(next OrderStatus) bool {
 // Order is an order and its state. Prices and total are fixed when the order is
 // placed.
 type Order struct {
-	ID        string      `json:"id" example:"ord_5HqT1bZr8w"` // names the order
+	ID        string      `json:"id" example:"ord_5HqT1bZr8w"` // id of the order
 	Owner     string      `json:"-"`
-	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // how far it has come
-	Reason    *string     `json:"reason"`                                                       // why it was cancelled, such as payment_declined; null before
-	Items     []OrderItem `json:"items"`                                                        // what was bought
-	Total     Money       `json:"total" exampleJSON:"{\"amount\":3998,\"currency\":\"EUR\"}"`   // over all items
-	Email     string      `json:"email" example:"a@example.com"`                                // where the confirmation goes
-	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when it was placed
-	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when it last changed
+	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // state of the order
+	Reason    *string     `json:"reason"`                                                       // why the order was cancelled, such as payment_declined; otherwise null
+	Items     []OrderItem `json:"items"`                                                        // ordered items
+	Total     Money       `json:"total" exampleJSON:"{\"amount\":3998,\"currency\":\"EUR\"}"`   // sum over all items
+	Email     string      `json:"email" example:"a@example.com"`                                // address for the confirmation
+	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when the order was placed
+	UpdatedAt time.Time   `json:"updated_at" example:"2026-01-15T09:30:00Z"`                    // when the order last changed
 }
 
 // AsPlaced returns the order as it was when it was placed. Only status, reason
@@ -50,11 +50,11 @@ func (o Order) AsPlaced() Order {
 
 // OrderItem is one line of an order, at the price when the order was placed.
 type OrderItem struct {
-	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // which product
+	ProductID string `json:"product_id" example:"prd_0y5apuf8zs"` // id of the product
 	SKU       string `json:"-"`                                   // as of when the order was placed, for the invoice
 	Name      string `json:"-"`
-	Quantity  int64  `json:"quantity" minimum:"1" example:"2"` // how many of it
-	UnitPrice Money  `json:"unit_price"`                       // of one, when it was ordered
+	Quantity  int64  `json:"quantity" minimum:"1" example:"2"` // number of units
+	UnitPrice Money  `json:"unit_price"`                       // price of one unit when the order was placed
 }
 
 // NewOrder is an order to place. Its syntax has been checked; whether its

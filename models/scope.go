@@ -2,8 +2,8 @@ package models
 
 import "slices"
 
-// Scope names one thing that a key may do. A route's scope is also the group
-// by which a policy can be limited to some routes.
+// Scope is a permission of a key. It is also the policy group of the routes that
+// require it.
 type Scope string
 
 // The scopes that a key can hold. ScopeAdmin includes all the others.

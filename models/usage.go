@@ -44,9 +44,9 @@ func (b UsageBucket) Duration() time.Duration {
 // ended with a 5xx cost nothing.
 type Usage struct {
 	Start    time.Time `json:"start" example:"2026-01-15T09:00:00Z"` // when the bucket begins
-	Requests int64     `json:"requests" minimum:"0" example:"120"`   // allowed and refused
-	Allowed  int64     `json:"allowed" minimum:"0" example:"100"`    // those that passed
-	Refused  int64     `json:"refused" minimum:"0" example:"20"`     // those that got 429
+	Requests int64     `json:"requests" minimum:"0" example:"120"`   // allowed and refused requests
+	Allowed  int64     `json:"allowed" minimum:"0" example:"100"`    // requests that were allowed
+	Refused  int64     `json:"refused" minimum:"0" example:"20"`     // requests that got 429
 	Cost     int64     `json:"cost" minimum:"0" example:"140"`       // units charged
 }
 
@@ -81,6 +81,6 @@ type Simulation struct {
 // SimulatedUsage is one bucket of a simulation's timeline.
 type SimulatedUsage struct {
 	Start       time.Time `json:"start" example:"2026-01-15T09:00:00Z"`  // when the bucket begins
-	Requests    int64     `json:"requests" minimum:"0" example:"120"`    // how many came
-	WouldRefuse int64     `json:"would_refuse" minimum:"0" example:"12"` // how many of them would have been refused
+	Requests    int64     `json:"requests" minimum:"0" example:"120"`    // replayed requests
+	WouldRefuse int64     `json:"would_refuse" minimum:"0" example:"12"` // requests that would have been refused
 }

@@ -73,8 +73,8 @@ func successorOf(ctx context.Context, tx pgx.Tx, id string) (successor *string, 
 	return successor, err
 }
 
-// mayRotate refuses keys that have ended, and those that were rotated already:
-// whoever stole one could else mint a new one in its grace period.
+// checkRotatable rejects keys that have ended and keys that were rotated
+// already. Otherwise a stolen key could create a new one in its grace period.
 func checkRotatable(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
 	successor, err := successorOf(ctx, tx, key.ID)
 	if err != nil {

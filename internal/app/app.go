@@ -43,11 +43,13 @@ type App struct {
 	services   *services
 	api, ops   httpServer
 	failed     chan error // capacity 1: the first failure of a running component
+	out        io.Writer
+	greeting   string // of dev mode
 }
 
 // New returns a complete App that isn't started. The peppers of cfg are loaded.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{log: o.Log, failed: make(chan error, 1)}
+	a := &App{log: o.Log, out: o.Out, failed: make(chan error, 1)}
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
@@ -95,7 +97,11 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.log.Info("ready", "http", a.Addr().String(), "ops", a.OpsAddr().String())
-	return nil
+	if a.greeting == "" {
+		return nil
+	}
+	_, err := io.WriteString(a.out, a.greeting)
+	return err
 }
 
 // Stop reports the App as not ready and stops the components in reverse order:

@@ -160,8 +160,9 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	}
 	list = append(list, s.usage, retention.New(o.Log, s.jobs()...), s.cpu)
 	if o.Dev {
-		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) error {
-			return greet(ctx, cfg, s, o.Out, a.Addr())
+		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {
+			a.greeting, err = greeting(ctx, cfg, s, a.Addr())
+			return err
 		}})
 	}
 	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,14 +30,14 @@ type devKeys struct {
 	Admin string `json:"admin"`
 }
 
-// greet prints where the server is. In a database without keys it creates two,
-// prints them this once, and keeps them in devKeysFile.
-func greet(ctx context.Context, cfg *config.Config, s *services, out io.Writer, addr net.Addr) error {
+// greeting returns where the server is. In a database without keys it creates
+// two, shows them this once, and keeps them in devKeysFile.
+func greeting(ctx context.Context, cfg *config.Config, s *services, addr net.Addr) (string, error) {
 	base := "http://" + localAddress(addr)
 	file := filepath.Join(cfg.DataDir, devKeysFile)
 	created, err := createDevKeys(ctx, cfg, s, file)
 	if err != nil {
-		return fmt.Errorf("create the dev keys: %w", err)
+		return "", fmt.Errorf("create the dev keys: %w", err)
 	}
 	text := fmt.Sprintf("\nRateLimiter is ready.\n\n  API        %s/v1\n  Docs       %s/docs\n", base, base)
 	switch {
@@ -51,8 +50,7 @@ func greet(ctx context.Context, cfg *config.Config, s *services, out io.Writer, 
 			fmt.Sprintf("The keys are shown only this once and kept in %s. Try:\n\n", file) +
 			fmt.Sprintf("  curl -i -H 'Authorization: Bearer %s' %s/v1/products\n\n", created.Demo, base)
 	}
-	_, err = io.WriteString(out, text)
-	return err
+	return text, nil
 }
 
 // devKeysLock is the number, chosen at random, of the advisory lock that keeps

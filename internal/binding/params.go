@@ -38,7 +38,7 @@ func parseQuery(r *http.Request) (url.Values, error) {
 }
 
 // fill fills a struct's fields and then validates it. Its error is that of a
-// body that can't be parsed; everything else is added to the faults.
+// body that can't be parsed; other errors are added to the faults.
 func (p *params) fill(into reflect.Value) error {
 	for _, field := range shapeOf(into.Type()).inputs {
 		if err := p.field(field, into.Field(field.index)); err != nil {

@@ -42,6 +42,7 @@ type commands struct {
 		Apply plansApplyCommand `cmd:"" help:"Apply a file of plans and print the differences."`
 	} `cmd:"" help:"Manage plans: the policies of keys."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
+	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
 }
 
 // console is where a command prints: data and messages to out, logs to log.

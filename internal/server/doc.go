@@ -3,49 +3,49 @@
 //
 //	@title			RateLimiter API
 //	@version		1.0.0
-//	@description	A small shop whose API limits what each key may do, and says where the key stands in every answer.
+//	@description	A small shop with rate limits per API key. Every response reports the state of the limits.
 //	@description
-//	@description	**Get a key** from whoever runs the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) one is printed at the start, and stands in `.data/dev-keys.json`.
+//	@description	**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.
 //	@description
-//	@description	**Send it** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.
+//	@description	**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.
 //	@description
-//	@description	**Read the limits** in the response: `RateLimit-Policy` names the policies that apply, `RateLimit` says how much of each is left and when it resets. A refused request gets 429 and `Retry-After`; it costs nothing. Each operation's cost stands below; `GET /v1/me/limits` looks for nothing.
+//	@description	**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the remaining units of each and the time until it resets. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.
 //	@description
-//	@description	**Errors** are `application/problem+json` (RFC 9457). A 422 lists every fault at once: its place, a stable code, and a sentence. Every answer has an `X-Request-Id`, which also stands in the server's log.
+//	@description	**Errors** are `application/problem+json` (RFC 9457). A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.
 //	@description
-//	@description	**Codes of faults**: of presence `required`, `unknown`, `null`, `duplicate`; of form `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; of size `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; of meaning `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may come.
+//	@description	**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.
 //	@description
-//	@description	**Values**: times are RFC 3339 in UTC; durations in answers are seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A body is JSON of at most 64 KiB, without unknown fields; unknown query parameters are ignored.
+//	@description	**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB without unknown fields. Unknown query parameters are ignored.
 //	@description
-//	@description	**Lists** come in pages: send `next_cursor` as `cursor`, or follow `Link`; on the last page it is null.
+//	@description	**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.
 //	@description
-//	@description	**Send again** what was lost on its way: reading is safe, and so is placing an order with an `Idempotency-Key` of your own. After a 429, 503 or a 409 with `Retry-After`, wait as long as that says.
+//	@description	**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.
 //	@description
-//	@description	**Ask for what changed**: `If-None-Match` with an `ETag` that you have gives 304 while nothing has. `If-Match` lets a change of a key or plan pass only if nobody has made another one since.
+//	@description	**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.
 //	@description
-//	@description	**Pay in dev mode** with the token `tok_ok`. Orders stay pending: nothing processes them yet.
+//	@description	**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.
 //	@description
-//	@description	In Go, the package `ratelimiter/client` does all of this, and waits before the quota is used up.
+//	@description	The Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.
 //	@BasePath		/
 //
 //	@tag.name			products
-//	@tag.description	What the shop sells.
+//	@tag.description	The products of the shop.
 //	@tag.name			orders
-//	@tag.description	What was bought, and how far it has come. Orders belong to the owner of the key.
+//	@tag.description	Orders and their state. An order belongs to the owner of the key that placed it.
 //	@tag.name			limits
-//	@tag.description	The engine as a service, for what you protect yourself.
+//	@tag.description	The rate limiter as a service, for resources of your own.
 //	@tag.name			me
-//	@tag.description	What my key may do, and where it stands. Costs nothing, up to 50 times a second.
+//	@tag.description	Your key, its limits and its usage. These requests cost nothing, up to 50 per second.
 //	@tag.name			keys
 //	@tag.description	API keys, for operators.
 //	@tag.name			plans
-//	@tag.description	Named lists of policies, for operators: what the keys on a plan may do.
+//	@tag.description	Plans, which are named lists of policies, for operators.
 //	@tag.name			limiter
-//	@tag.description	One switch for all limits, for operators.
+//	@tag.description	The global enforcement mode, for operators.
 //	@tag.name			audit
-//	@tag.description	Who changed what, for operators.
+//	@tag.description	The audit of all changes, for operators.
 //	@tag.name			health
-//	@tag.description	Whether the server runs and can serve.
+//	@tag.description	Liveness and readiness of the server.
 //
 //	@securityDefinitions.apikey	BearerAuth
 //	@in							header

@@ -17,14 +17,15 @@ func load(spec []byte) (*openapi3.T, error) {
 	return openapi3.NewLoader().LoadFromData(spec)
 }
 
-// clientCode is the types, the requests and the typed methods. It changes doc.
+// clientCode returns the file with types, requests and typed methods. It
+// modifies doc.
 func clientCode(doc *openapi3.T) ([]byte, error) {
 	keepSuccesses(doc)
 	nulls := patchNulls(doc)
 	names := enumNames(doc)
 	eachSchema(doc, func(schema *openapi3.Schema) {
 		widen(schema)
-		if name, there := names[valuesOf(schema)]; there {
+		if name, ok := names[valuesOf(schema)]; ok {
 			if schema.Extensions == nil {
 				schema.Extensions = map[string]any{}
 			}
@@ -47,9 +48,9 @@ func clientCode(doc *openapi3.T) ([]byte, error) {
 	return tidy([]byte(code), nulls)
 }
 
-// keepSuccesses leaves out all answers but 2xx, and their header fields: every
-// failure is a *Problem, which is the same for all operations, and oapi-codegen
-// would write types for each of them anew.
+// keepSuccesses removes all responses but 2xx, and response header fields.
+// Every failure is a *Problem; oapi-codegen would generate types for the
+// failures of each operation.
 func keepSuccesses(doc *openapi3.T) {
 	doc.Components.Responses, doc.Components.Headers = nil, nil
 	eachOperation(doc, func(_, _ string, op *openapi3.Operation) {
@@ -63,7 +64,7 @@ func keepSuccesses(doc *openapi3.T) {
 	})
 }
 
-// eachOperation calls do with the operations in the order of their paths.
+// eachOperation calls do for every operation, sorted by path.
 func eachOperation(doc *openapi3.T, do func(method, path string, op *openapi3.Operation)) {
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths.Map())) {
 		item := doc.Paths.Value(path)

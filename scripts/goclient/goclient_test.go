@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// sample is a description with one operation of each kind; COST is where the
-// first one's extension stands.
+// sample is a description with one operation of each kind. COST is a placeholder
+// for the extension of the first one.
 const sample = `{
 	"openapi": "3.1.0", "info": {"title": "Shop", "version": "1"},
 	"paths": {
@@ -80,7 +80,7 @@ func sampleFiles(t *testing.T) map[string][]byte {
 	return files
 }
 
-func TestTheClientHasTypedMethodsAndFailuresAreNoTypes(t *testing.T) {
+func TestGenerate_typedMethods(t *testing.T) {
 	code := string(sampleFiles(t)["client.gen.go"])
 	for _, want := range []string{
 		"func (c *Client) GetThing(ctx context.Context, id string, edits ...RequestEdit) (*Thing, error) {",
@@ -91,12 +91,12 @@ func TestTheClientHasTypedMethodsAndFailuresAreNoTypes(t *testing.T) {
 		"SoldAt *time.Time `json:\"sold_at\"`", "Email  string     `json:\"email\"`",
 	} {
 		if !strings.Contains(code, want) {
-			t.Errorf("the code has no line %s", want)
+			t.Errorf("generated code lacks %s", want)
 		}
 	}
 	for _, unwanted := range []string{"type Problem ", "ClientInterface", "Headers struct", "RequestEditorFn", "(devel)"} {
 		if strings.Contains(code, unwanted) {
-			t.Errorf("the code has %q", unwanted)
+			t.Errorf("generated code has %q", unwanted)
 		}
 	}
 	if _, err := parser.ParseFile(token.NewFileSet(), "", code, 0); err != nil {
@@ -104,48 +104,48 @@ func TestTheClientHasTypedMethodsAndFailuresAreNoTypes(t *testing.T) {
 	}
 }
 
-func TestANullInAPatchIsToldFromWhatIsAbsent(t *testing.T) {
+func TestGenerate_nullablePatchFields(t *testing.T) {
 	code := string(sampleFiles(t)["client.gen.go"])
 	for _, want := range []string{
 		"SoldAt nullable.Nullable[time.Time] `json:\"sold_at,omitempty\"`", "*string ", "\"github.com/oapi-codegen/nullable\"",
 		"PatchThing(ctx context.Context, id string, params *PatchThingParams, body ThingPatch, edits ...RequestEdit) error {",
 	} {
 		if !strings.Contains(code, want) {
-			t.Errorf("the code has no %s", want)
+			t.Errorf("generated code lacks %s", want)
 		}
 	}
 }
 
-func TestNamesAreThoseOfTheDescription(t *testing.T) {
+func TestGenerate_names(t *testing.T) {
 	code := string(sampleFiles(t)["client.gen.go"])
 	for _, want := range []string{
 		"// ThingPatch is what may change.\ntype ThingPatch struct {", "State  *State ", "State *State `form:\"state",
 		"func newGetThingRequest(", "// It is gone.\n//\n// Really.\nfunc (c *Client) DeleteThing(",
 	} {
 		if !strings.Contains(code, want) {
-			t.Errorf("the code has no %s", want)
+			t.Errorf("generated code lacks %s", want)
 		}
 	}
 	for _, unwanted := range []string{"MergePatch", "JSONRequestBody", "ThingPatchState", "PatchThingParamsState", "func NewGetThing", "ThingPatch = "} {
 		if strings.Contains(code, unwanted) {
-			t.Errorf("the code has %q", unwanted)
+			t.Errorf("generated code has %q", unwanted)
 		}
 	}
 }
 
-func TestTheCostsAreTheDescriptions(t *testing.T) {
+func TestGenerate_costs(t *testing.T) {
 	table := string(sampleFiles(t)["costs.gen.go"])
-	want := `	{method: "GET", path: "/v1/things/{id}", group: "things:read", cost: 1},
-	{method: "PATCH", path: "/v1/things/{id}", group: "things:write", cost: 5},
-	{method: "DELETE", path: "/v1/things/{id}", group: "things:write", cost: 5},
-	{method: "GET", path: "/v1/things/{id}/picture", group: "", cost: 0},
+	want := `	{method: "GET", pattern: "/v1/things/*", group: "things:read", cost: 1},
+	{method: "PATCH", pattern: "/v1/things/*", group: "things:write", cost: 5},
+	{method: "DELETE", pattern: "/v1/things/*", group: "things:write", cost: 5},
+	{method: "GET", pattern: "/v1/things/*/picture", group: "", cost: 0},
 }`
 	if !strings.Contains(table, want) || strings.Contains(table, "livez") {
-		t.Errorf("table is\n%s\nwant\n%s", table, want)
+		t.Errorf("got\n%s\nwant\n%s", table, want)
 	}
 }
 
-func TestACostThatIsNotKnownIsAnErrorThatNamesTheOperation(t *testing.T) {
+func TestGenerate_unknownCost(t *testing.T) {
 	for _, bad := range []string{
 		"", `"x-ratelimit": 5,`, `"x-ratelimit": {"group": "things:read"},`, `"x-ratelimit": {"cost": 1.5},`,
 		`"x-ratelimit": {"cost": -1},`, `"x-ratelimit": {"cost": "1"},`, `"x-ratelimit": {"cost": 1, "group": 7},`,
@@ -157,20 +157,20 @@ func TestACostThatIsNotKnownIsAnErrorThatNamesTheOperation(t *testing.T) {
 	}
 }
 
-func TestTheCheckFindsWhatIsOutOfDate(t *testing.T) {
+func TestRun_check(t *testing.T) {
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "openapi.json")
 	if err := os.WriteFile(spec, []byte(strings.Replace(sample, "COST", goodCost, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := run(spec, dir, true); err == nil {
-		t.Error("files that are missing are taken for up to date")
+		t.Error("missing files pass the check")
 	}
 	if err := run(spec, dir, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := run(spec, dir, true); err != nil {
-		t.Errorf("what was just written is out of date: %v", err)
+		t.Errorf("new files fail the check: %v", err)
 	}
 	path := filepath.Join(dir, "client.gen.go")
 	content, err := os.ReadFile(path)
@@ -181,6 +181,6 @@ func TestTheCheckFindsWhatIsOutOfDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := run(spec, dir, true); err == nil || !strings.Contains(err.Error(), "client.gen.go is out of date") || strings.Contains(err.Error(), "costs") {
-		t.Errorf("after a change by hand: %v", err)
+		t.Errorf("check of an edited file: %v", err)
 	}
 }

@@ -1,10 +1,11 @@
-// Command goclient writes the Go client from the API's description.
+// Command goclient generates the Go client from the API's OpenAPI description.
 //
-// It reads docs/openapi.json, lets oapi-codegen write the types and the requests, puts typed methods on top of them by a
-// template of its own (typed.tmpl), and writes what each operation costs (the extension x-ratelimit) for the pacing.
+// It generates types and requests with oapi-codegen, typed methods with a
+// template (typed.tmpl), and the table of costs from the extension x-ratelimit,
+// which the client needs for pacing.
 //
 //	go run ./scripts/goclient          # write client/client.gen.go and client/costs.gen.go
-//	go run ./scripts/goclient -check   # fail when a committed file is out of date
+//	go run ./scripts/goclient -check   # fail if a generated file is out of date
 package main
 
 import (
@@ -17,9 +18,9 @@ import (
 )
 
 func main() {
-	spec := flag.String("spec", "docs/openapi.json", "the API's description, OpenAPI 3")
-	out := flag.String("out", "client", "folder of the generated files")
-	check := flag.Bool("check", false, "write nothing; fail when a file in out is out of date")
+	spec := flag.String("spec", "docs/openapi.json", "OpenAPI 3 description of the API")
+	out := flag.String("out", "client", "directory of the generated files")
+	check := flag.Bool("check", false, "write nothing; fail if a generated file is out of date")
 	flag.Parse()
 	if err := run(*spec, *out, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "goclient:", err)
@@ -27,7 +28,8 @@ func main() {
 	}
 }
 
-// run generates everything and then compares it with, or writes it to, the folder out.
+// run generates all files, and compares them with the directory out or writes
+// them to it.
 func run(spec, out string, check bool) error {
 	data, err := os.ReadFile(spec)
 	if err != nil {
@@ -48,7 +50,8 @@ func run(spec, out string, check bool) error {
 	return nil
 }
 
-// generate returns the generated files' contents by name. The same description always gives the same bytes.
+// generate returns the contents of the generated files by name. It is
+// deterministic.
 func generate(spec []byte) (map[string][]byte, error) {
 	doc, err := load(spec)
 	if err != nil {
@@ -65,17 +68,18 @@ func generate(spec []byte) (map[string][]byte, error) {
 	return map[string][]byte{"client.gen.go": code, "costs.gen.go": costs}, nil
 }
 
-// compare names every file in dir that is missing or differs.
+// compare returns an error that names every file that is missing in dir or
+// differs.
 func compare(files map[string][]byte, dir string) error {
-	var faults []error
+	var errs []error
 	for name, want := range files {
 		path := filepath.Join(dir, name)
 		got, err := os.ReadFile(path)
 		if err != nil {
-			faults = append(faults, err)
+			errs = append(errs, err)
 		} else if !bytes.Equal(got, want) {
-			faults = append(faults, fmt.Errorf("%s is out of date: run 'make generate'", path))
+			errs = append(errs, fmt.Errorf("%s is out of date: run 'make generate'", path))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }

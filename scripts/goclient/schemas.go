@@ -8,8 +8,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// eachSchema calls do with every schema of a body, and with those of parameters
-// that have fixed values; not with those that are such values' type by name.
+// eachSchema calls do for every schema in bodies, and for those of parameters
+// that are enums. Named enums are left out.
 func eachSchema(doc *openapi3.T, do func(*openapi3.Schema)) {
 	for _, schema := range doc.Components.Schemas {
 		if valuesOf(schema.Value) == "" {
@@ -30,8 +30,8 @@ func eachSchema(doc *openapi3.T, do func(*openapi3.Schema)) {
 	})
 }
 
-// eachInline calls do with a schema and all that stand in it, apart from those
-// that it refers to.
+// eachInline calls do for a schema and all schemas nested in it, references
+// excepted.
 func eachInline(ref *openapi3.SchemaRef, do func(*openapi3.Schema)) {
 	if ref == nil || ref.Value == nil || ref.Ref != "" {
 		return
@@ -50,13 +50,13 @@ func eachInline(ref *openapi3.SchemaRef, do func(*openapi3.Schema)) {
 	eachInline(schema.AdditionalProperties.Schema, do)
 }
 
-// widen gives numbers that have no format one that holds them all: limits go
-// up to 10¹², and seconds are fractional; oapi-codegen would take int and
-// float32. Texts but times become plain strings: oapi-codegen has types for some
-// formats that judge what the server has sent.
+// widen sets the format of numbers without one to int64 or double: limits go up
+// to 10¹² and seconds are fractional, but oapi-codegen defaults to int and
+// float32. It removes the formats of strings other than times: oapi-codegen has
+// types for some that reject values from the server.
 func widen(schema *openapi3.Schema) {
 	if schema.Type.Includes(openapi3.TypeString) && schema.Format != "date-time" {
-		schema.Format = "" // what an email address is, is for the server to say
+		schema.Format = ""
 	}
 	if schema.Format == "" && schema.Type != nil {
 		switch {
@@ -68,9 +68,9 @@ func widen(schema *openapi3.Schema) {
 	}
 }
 
-// enumNames are the types of fixed values that have a name, by their values: the
-// same values without a name are the same type, and oapi-codegen would make one
-// for each place where they stand.
+// enumNames returns the names of enum schemas by their values. Inline enums with
+// the same values get the named type; oapi-codegen would generate one for each
+// place of use.
 func enumNames(doc *openapi3.T) map[string]string {
 	names := map[string]string{}
 	for name, schema := range doc.Components.Schemas {
@@ -78,8 +78,8 @@ func enumNames(doc *openapi3.T) map[string]string {
 		if values == "" {
 			continue
 		}
-		if _, twice := names[values]; twice {
-			name = "" // nobody can say which
+		if _, ok := names[values]; ok {
+			name = "" // ambiguous
 		}
 		names[values] = name
 	}
@@ -91,7 +91,7 @@ func enumNames(doc *openapi3.T) map[string]string {
 	return names
 }
 
-// valuesOf are a schema's fixed values, "" if it has none.
+// valuesOf returns the values of an enum schema as one string, "" for others.
 func valuesOf(schema *openapi3.Schema) string {
 	var values []string
 	for _, value := range schema.Enum {
@@ -101,12 +101,12 @@ func valuesOf(schema *openapi3.Schema) string {
 	return strings.Join(values, ",")
 }
 
-// mergePatch is the type of bodies in which null says something that leaving out doesn't.
+// mergePatch is the media type of bodies in which null and absent differ.
 const mergePatch = "application/merge-patch+json"
 
-// patchNulls are the properties, by schema, that null takes away in a merge
-// patch. Where the same body may be sent as plain JSON, that is left, so that
-// there is one method.
+// patchNulls returns the nullable properties of merge patches by schema. If an
+// operation also accepts the body as plain JSON, it removes the merge patch, so
+// that one method is generated.
 func patchNulls(doc *openapi3.T) map[string][]string {
 	nulls := map[string][]string{}
 	eachOperation(doc, func(_, _ string, op *openapi3.Operation) {

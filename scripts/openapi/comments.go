@@ -1,43 +1,131 @@
 package main
 
 import (
-	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
-// What of a comment in the source is for readers of the API: its first paragraph, as a sentence that stands by itself.
-// What stands in further paragraphs is for readers of the source.
+// module is the start of the import paths of this module.
+const module = "ratelimiter/"
 
-// opening is how a type's comment begins: its name, and a verb that the description does without.
-var opening = regexp.MustCompile(`^\w+ (?:is|are|says|names|lists|tells) `)
-
-// docLink is a link to something in the source, such as [Reservation.Settle].
-var docLink = regexp.MustCompile(`\[[A-Za-z][\w.]*\]`)
-
-// typeDescription is what a type's comment says to readers of the API; "" for none. Error: the comment begins in another
-// way than "Name is", or links to the source.
-func typeDescription(doc, name string) (string, error) {
-	if doc == "" {
-		return "", nil
-	}
-	start := opening.FindString(doc)
-	if !strings.HasPrefix(start, name+" ") {
-		return "", fmt.Errorf("the comment %q: begin it with %q, or says, names, lists, tells", doc, name+" is")
-	}
-	return readable(strings.TrimPrefix(doc, start))
+// source is the part of a package's source that reflection can't see.
+type source struct {
+	comments  map[string]string // first paragraphs, by "Type" or "Type.Field"
+	constants map[string]enum   // string constants, by type
 }
 
-// readable is a text with a capital letter. Error: it links to the source.
-func readable(text string) (string, error) {
-	if link := docLink.FindString(text); link != "" {
-		return "", fmt.Errorf("the comment %q: readers of the API can't follow %s; tell it in a second paragraph", text, link)
-	}
-	return upperFirst(text), nil
+// enum is the constants of a type, in declaration order.
+type enum struct {
+	names  []string
+	values []any
 }
 
-// firstParagraph is the first paragraph of a comment, without its line breaks.
-func firstParagraph(comment string) string {
-	first, _, _ := strings.Cut(strings.TrimSpace(comment), "\n\n")
-	return strings.Join(strings.Fields(first), " ")
+// sources caches the sources of packages, by import path.
+type sources map[string]source
+
+// of returns the source of the package that declares t.
+func (s sources) of(t reflect.Type) (source, error) {
+	path := t.PkgPath()
+	if src, ok := s[path]; ok || path == "" { // "": a type of the language
+		return src, nil
+	}
+	src := source{map[string]string{}, map[string]enum{}}
+	names, err := filepath.Glob(filepath.Join(strings.TrimPrefix(path, module), "*.go"))
+	if err != nil {
+		return src, err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return src, err
+		}
+		for _, decl := range file.Decls {
+			src.add(decl)
+		}
+	}
+	s[path] = src
+	return src, nil
+}
+
+// add collects the comments and constants of a declaration.
+func (s source) add(decl ast.Decl) {
+	group, ok := decl.(*ast.GenDecl)
+	if !ok {
+		return
+	}
+	for _, spec := range group.Specs {
+		switch spec := spec.(type) {
+		case *ast.TypeSpec:
+			s.addType(spec, group.Doc)
+		case *ast.ValueSpec:
+			s.addConstants(spec)
+		}
+	}
+}
+
+func (s source) addType(spec *ast.TypeSpec, groupDoc *ast.CommentGroup) {
+	name := spec.Name.Name
+	s.comments[name] = firstParagraph(spec.Doc, groupDoc)
+	if body, ok := spec.Type.(*ast.StructType); ok {
+		for _, field := range body.Fields.List {
+			for _, ident := range field.Names {
+				s.comments[name+"."+ident.Name] = firstParagraph(field.Doc, field.Comment)
+			}
+		}
+	}
+}
+
+func (s source) addConstants(spec *ast.ValueSpec) {
+	typ, ok := spec.Type.(*ast.Ident)
+	if !ok {
+		return
+	}
+	all := s.constants[typ.Name]
+	for i, value := range spec.Values {
+		if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+			text, _ := strconv.Unquote(literal.Value) // never fails: the file was parsed
+			all.names, all.values = append(all.names, spec.Names[i].Name), append(all.values, text)
+		}
+	}
+	s.constants[typ.Name] = all
+}
+
+// identifierIs is the start of a doc comment that a description leaves out.
+var identifierIs = regexp.MustCompile(`^(\w+) (is|are|names) `)
+
+// description returns the description of a type or a field.
+func (s source) description(name string) string {
+	text := s.comments[name]
+	if start := identifierIs.FindStringSubmatch(text); start != nil && start[1] == name[strings.LastIndex(name, ".")+1:] {
+		text = text[len(start[0]):]
+	}
+	return upperFirst(text)
+}
+
+// firstParagraph returns the first paragraph of the first comment that isn't
+// empty, on one line. Further paragraphs are for readers of the source.
+func firstParagraph(comments ...*ast.CommentGroup) string {
+	for _, comment := range comments {
+		if text := strings.TrimSpace(comment.Text()); text != "" {
+			first, _, _ := strings.Cut(text, "\n\n")
+			return strings.Join(strings.Fields(first), " ")
+		}
+	}
+	return ""
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }

@@ -2,102 +2,104 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"go/ast"
+	"reflect"
+	"strconv"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// exampleTag is an example as JSON, where swag's tag example can't tell it: an object's.
-const exampleTag = "exampleJSON"
-
-// applyTags adds what swag leaves out of one property: its comment, the width of numbers, and the tags that swag doesn't
-// know. Of a list and of a map, pattern and what is said of lengths and values is about each item.
-func (t *goTypes) applyTags(schema *openapi3.Schema, field fieldInfo) (err error) {
-	if field.doc != "" {
-		if schema.Description, err = readable(field.doc); err != nil {
-			return err
+// applyTags adds the rules in a field's tags to its schema; they are those that
+// internal/binding enforces. Rules for values apply to the items of a list and
+// to the values of a map.
+func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
+	t := tags{StructTag: tag}
+	value := schema
+	t.number("minItems", func(n float64) { schema.MinItems = uint64(n) })
+	t.number("maxItems", func(n float64) { schema.MaxItems = new(uint64(n)) })
+	switch {
+	case schema.AdditionalProperties.Schema != nil:
+		value = schema.AdditionalProperties.Schema.Value
+		schema.MinProps, schema.MaxProps, schema.MinItems, schema.MaxItems = schema.MinItems, schema.MaxItems, 0, nil
+		t.names(schema)
+	case schema.Items != nil && schema.Items.Ref == "":
+		value = schema.Items.Value
+	}
+	t.number("minLength", func(n float64) { value.MinLength = uint64(n) })
+	t.number("maxLength", func(n float64) { value.MaxLength = new(uint64(n)) })
+	t.number("minimum", func(n float64) { value.Min = &n })
+	t.number("maximum", func(n float64) { value.Max = &n })
+	value.Pattern = tag.Get("pattern")
+	if format := tag.Get("format"); format != "" {
+		value.Format = format
+	}
+	if enums := tag.Get("enums"); enums != "" {
+		for text := range strings.SplitSeq(enums, ",") {
+			value.Enum = append(value.Enum, text)
 		}
 	}
-	k, known := t.kindOf(field)
-	value, kindOfValue := schema, &k
-	if schema.Items != nil && schema.Items.Ref == "" && k.items != nil {
-		value, kindOfValue = schema.Items.Value, k.items
+	schema.UniqueItems = tag.Get("uniqueItems") == "true"
+	if text, ok := tag.Lookup("default"); ok {
+		schema.Default = t.value("default", text, schema)
 	}
-	if known && value.Format == "" && !value.Type.IsEmpty() {
-		value.Format = kindOfValue.format
+	if text, ok := tag.Lookup("example"); ok {
+		schema.Examples = []any{t.value("example", text, schema)}
 	}
-	if pattern := field.tag.Get("pattern"); pattern != "" {
-		value.Pattern = pattern
+	if text, ok := tag.Lookup("exampleJSON"); ok {
+		schema.Examples = []any{t.json("exampleJSON", text)}
 	}
-	if rest := schema.AdditionalProperties.Schema; rest != nil && rest.Ref == "" {
-		if err := applyMembers(schema, rest.Value, field); err != nil {
-			return err
-		}
-	}
-	schema.UniqueItems = field.tag.Get("uniqueItems") == "true"
-	if text := field.tag.Get(exampleTag); text != "" {
-		var example any
-		if err := json.Unmarshal([]byte(text), &example); err != nil {
-			return fmt.Errorf("%s: %w", exampleTag, err)
-		}
-		schema.Examples = []any{example}
-	}
-	return applyItems(schema, field)
+	return errors.Join(t.faults...)
 }
 
-// applyMembers adds what the names and the values of a map may be. A pointer to a value may be null.
-func applyMembers(schema, value *openapi3.Schema, field fieldInfo) error {
-	schema.MaxLength = nil // swag says that of the map itself
-	names := &openapi3.Schema{}
-	for _, set := range []struct {
-		tag  string
-		into func(n int64)
-	}{
-		{"minName", func(n int64) { names.MinLength = uint64(n) }},
-		{"maxName", func(n int64) { names.MaxLength = new(uint64(n)) }},
-		{"maxLength", func(n int64) { value.MaxLength = new(uint64(n)) }},
-		{"minimum", func(n int64) { value.Min = new(float64(n)) }},
-	} {
-		n, err := intTag(field.tag, set.tag)
-		if err != nil {
-			return err
-		}
-		if n != nil {
-			set.into(*n)
-		}
+// tags reads tags and collects those that can't be read.
+type tags struct {
+	reflect.StructTag
+	faults []error
+}
+
+// number calls set with the number in a tag, if there is one.
+func (t *tags) number(name string, set func(float64)) {
+	text, ok := t.Lookup(name)
+	if !ok {
+		return
 	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.faults = append(t.faults, fmt.Errorf("%s: %w", name, err))
+	}
+	set(n)
+}
+
+// names adds the bounds of the names in a map.
+func (t *tags) names(schema *openapi3.Schema) {
+	names := &openapi3.Schema{}
+	t.number("minName", func(n float64) { names.MinLength = uint64(n) })
+	t.number("maxName", func(n float64) { names.MaxLength = new(uint64(n)) })
 	if names.MinLength > 0 || names.MaxLength != nil {
 		schema.PropertyNames = openapi3.NewSchemaRef("", names)
 	}
-	if table, ok := field.typ.(*ast.MapType); ok {
-		if _, pointer := table.Value.(*ast.StarExpr); pointer {
-			value.Type.With(openapi3.TypeNull)
-		}
-	}
-	return nil
 }
 
-// applyItems adds how many items a list, or members a map, may have.
-func applyItems(schema *openapi3.Schema, field fieldInfo) error {
-	least, err := intTag(field.tag, "minItems")
-	if err != nil {
-		return err
+// value parses a value of the schema: a string, a list of strings separated by
+// commas, or JSON.
+func (t *tags) value(name, text string, schema *openapi3.Schema) any {
+	switch {
+	case len(schema.AllOf) == 1:
+		return t.value(name, text, schema.AllOf[0].Value)
+	case schema.Type.Includes(openapi3.TypeArray):
+		return strings.Split(text, ",")
+	case schema.Type.Includes(openapi3.TypeString):
+		return text
+	default:
+		return t.json(name, text)
 	}
-	most, err := intTag(field.tag, "maxItems")
-	if err != nil {
-		return err
+}
+
+func (t *tags) json(name, text string) any {
+	if !json.Valid([]byte(text)) {
+		t.faults = append(t.faults, fmt.Errorf("%s: %q is not JSON", name, text))
 	}
-	from, to := &schema.MinItems, &schema.MaxItems
-	if schema.Type.Includes(openapi3.TypeObject) {
-		schema.MaxItems = nil // swag says that of a map too
-		from, to = &schema.MinProps, &schema.MaxProps
-	}
-	if least != nil {
-		*from = uint64(*least)
-	}
-	if most != nil {
-		*to = new(uint64(*most))
-	}
-	return nil
+	return json.RawMessage(text)
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi2"
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"ratelimiter/middleware"
+)
+
+// problem is an error response that operations share.
+type problem struct {
+	name        string // of the component
+	schema      string
+	description string
+	detail      string // of the example
+}
+
+// problems are the shared error responses, by status.
+var problems = map[int]problem{
+	400: {"BadRequest", "Problem", "The request is malformed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
+	401: {"Unauthorized", "Problem", "There is no API key, or it is not valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
+	403: {"Forbidden", "Problem", "The API key lacks the scope of this operation, or may not be used from this address.", "This requires the scope products:write, which the API key does not hold."},
+	404: {"NotFound", "Problem", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
+	406: {"NotAcceptable", "Problem", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
+	409: {"Conflict", "Problem", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
+	412: {"PreconditionFailed", "Problem", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
+	413: {"ContentTooLarge", "Problem", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
+	415: {"UnsupportedMediaType", "Problem", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
+	422: {"UnprocessableContent", "ValidationProblem", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
+	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", "The quota is used up for now."},
+	500: {"InternalServerError", "Problem", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
+	503: {"ServiceUnavailable", "Problem", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
+}
+
+// problemSchemas adds the schemas of errors. Only a 422 has the property errors,
+// so it gets a schema of its own.
+func (d *describer) problemSchemas() {
+	d.schemaOf(reflect.TypeFor[middleware.Problem](), false)
+	d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false)
+	base := d.components["Problem"].Value
+	invalid := *base
+	invalid.Description = "The body of a 422. It lists all faults of the input."
+	invalid.Properties = maps.Clone(base.Properties)
+	invalid.Required = append(slices.Clone(base.Required), "errors")
+	d.components["ValidationProblem"] = invalid.NewRef()
+	d.properties[&invalid] = slices.Clone(d.properties[base])
+	for _, name := range []string{"Problem", "QuotaProblem"} {
+		schema := d.components[name].Value
+		delete(schema.Properties, "errors")
+		d.properties[schema] = slices.DeleteFunc(d.properties[schema], func(p string) bool { return p == "errors" })
+	}
+}
+
+// problem returns the error response of a status: a reference to the shared one,
+// or a response with the description and the headers of the annotation.
+func (o *operation) problem(status int, annotated *openapi2.Response) *openapi3.ResponseRef {
+	shared, ok := problems[status]
+	if !ok {
+		o.fault("no shared problem has the status %d", status)
+		return &openapi3.ResponseRef{Value: openapi3.NewResponse()}
+	}
+	detail, description, path := shared.detail, shared.description, "/v1/products"
+	own := annotated.Description != "" && annotated.Description != http.StatusText(status) // which swag writes
+	if own {
+		detail, description = strings.TrimSuffix(annotated.Description, ".")+".", annotated.Description
+	}
+	inline := own || len(annotated.Headers) > 0 || o.route.Public
+	if inline {
+		path = o.examplePath()
+	}
+	response := &openapi3.Response{
+		Description: &description, Headers: o.headers(annotated),
+		Content: openapi3.Content{middleware.ProblemMediaType: {
+			Schema: openapi3.NewSchemaRef(schemaPrefix+shared.schema, o.components[shared.schema].Value), Example: problemExample(status, detail, path),
+		}},
+	}
+	o.addHeaders(response, "X-Request-Id")
+	if status != http.StatusUnauthorized && !o.route.Public {
+		o.addHeaders(response, limitHeaders...)
+	}
+	switch status {
+	case http.StatusUnauthorized:
+		o.addHeaders(response, "WWW-Authenticate")
+	case http.StatusTooManyRequests: // without it if waiting doesn't help
+		o.addHeaders(response, "Retry-After")
+	case http.StatusServiceUnavailable:
+		response.Headers["Retry-After"] = o.header("Retry-After", "Seconds after which to retry.", true)
+	}
+	if inline {
+		return &openapi3.ResponseRef{Value: response}
+	}
+	o.doc.Components.Responses[shared.name] = &openapi3.ResponseRef{Value: response}
+	return &openapi3.ResponseRef{Ref: "#/components/responses/" + shared.name, Value: response}
+}
+
+// examplePath returns the path of the operation with the examples of its
+// parameters.
+func (o *operation) examplePath() string {
+	path := o.path
+	for _, param := range o.op.Parameters {
+		path = strings.ReplaceAll(path, "{"+param.Value.Name+"}", fmt.Sprint(param.Value.Example))
+	}
+	return path
+}
+
+func problemExample(status int, detail, path string) any {
+	p := middleware.Problem{
+		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Detail: detail, Instance: path,
+		RequestID: "req_4CLHASCY3OD6DWBAZZHK43Y66R",
+	}
+	switch status {
+	case http.StatusUnprocessableEntity:
+		p.Instance = "/v1/orders"
+		p.Errors = []middleware.FieldError{{Location: "body", Pointer: "/items/0/quantity", Code: "min", Message: "must be at least 1"}}
+	case http.StatusTooManyRequests:
+		p.Type = middleware.ProblemQuotaExceeded
+		return middleware.QuotaProblem{Problem: p, ViolatedPolicies: []string{"burst"}, RetryAfter: new(1.25)}
+	}
+	return p
+}
