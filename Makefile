@@ -96,7 +96,7 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 
 .PHONY: bench-cpu
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
-	go run ./internal/testkit/cluster -- go test -run '^$$' -bench BesideInvoices -benchtime 1x -timeout 5m ./e2e
+	go run ./internal/testkit/cluster -- go test -run '^$$' -bench LatencyUnderInvoiceLoad -benchtime 1x -timeout 5m ./e2e
 
 .PHONY: clean
 clean: ## remove what was built, but not .data
