@@ -151,7 +151,7 @@ func TestKeys_list_filters(t *testing.T) {
 			t.Errorf("%s: got %s; want %s", query, got, want)
 		}
 	}
-	if got := faultsOf(admin.Get("/v1/admin/keys?status=dead&q=%00&plan=%ff&limit=x")); got != "limit:type plan:utf8 status:enum q:nul" {
+	if got := faultsOf(admin.Get("/v1/admin/keys?status=dead&q=%00&plan=%ff&limit=x")); got != "plan:utf8 status:enum q:nul limit:type" {
 		t.Errorf("got faults %s", got)
 	}
 	admin.Get("/v1/admin/keys/none").Want(http.StatusNotFound)

@@ -264,7 +264,7 @@ func TestUsage_faults(t *testing.T) {
 		}
 	}
 	query := "?limit=0&cursor=x&request_id=" + strings.Repeat("x", 201)
-	if got, want := faultsOf(caller.Get("/v1/me/refusals"+query)), "limit:min cursor:cursor request_id:max_length"; got != want {
+	if got, want := faultsOf(caller.Get("/v1/me/refusals"+query)), "request_id:max_length limit:min cursor:cursor"; got != want {
 		t.Errorf("%s: got %s; want %s", query, got, want)
 	}
 	hour := func(n int) string { return time.Now().Add(time.Duration(n) * time.Hour).UTC().Format(time.RFC3339) }
