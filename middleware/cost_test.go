@@ -45,7 +45,7 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	known := &testkit.OneKey{Quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), RenderErrors(), Authenticate(known, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.Use(Begin(nil), RenderErrors(), Authenticate(known, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
 	router.GET("/", answerProduct)
 	return router
 }
