@@ -4,38 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/apikeys"
+	"ratelimiter/internal/devdb"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/quota"
 	"ratelimiter/migrations"
 	"ratelimiter/models"
 )
 
-// database is a pool on the Postgres that was asked for, be it the private one.
+// stopTimeout bounds stopping the private Postgres. After that it is killed.
+const stopTimeout = 15 * time.Second
+
+// database is a connection pool, and the private Postgres that it uses, if any.
 type database struct {
 	*pgxpool.Pool
-	private *privatePostgres // nil with a DATABASE_URL
+	stopPrivate func(context.Context) error
 }
 
-// openDatabase connects to DATABASE_URL, or to the private Postgres, which get
-// provides: postgres.Start to own it, postgres.OwnOrAttach to use it briefly.
-func openDatabase(ctx context.Context, cfg *config, to *console,
-	get func(context.Context, postgres.Config) (*postgres.Server, error),
-) (*database, error) {
-	db, url := &database{}, cfg.databaseURL
-	options := []postgres.Option{postgres.WithApplicationName("ratelimiter")}
-	if url == "" {
-		private, err := startPrivate(ctx, postgres.Config{DataDir: cfg.dataDir, Log: to.log}, get)
-		if err != nil {
-			return nil, err
-		}
-		db.private, url = private, private.server.URL()
-		options = append(options, private.follow)
+// serverDatabase connects to DATABASE_URL, or to a private Postgres that it
+// starts and supervises.
+func serverDatabase(ctx context.Context, cfg *config, to *console) (*database, error) {
+	if cfg.databaseURL != "" {
+		return open(ctx, cfg.databaseURL, nil)
 	}
-	pool, err := postgres.Open(ctx, url, options...)
+	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.dataDir, Log: to.log})
+	if err := private.Start(ctx); err != nil {
+		return nil, err
+	}
+	return open(ctx, "postgres://?sslmode=disable", private.Stop, postgres.WithBeforeConnect(private.BeforeConnect))
+}
+
+// commandDatabase connects a short command to DATABASE_URL, or to the private
+// Postgres of a running server, or to one that it starts.
+func commandDatabase(ctx context.Context, cfg *config, to *console) (*database, error) {
+	if cfg.databaseURL != "" {
+		return open(ctx, cfg.databaseURL, nil)
+	}
+	server, err := devdb.OwnOrAttach(ctx, devdb.Config{DataDir: cfg.dataDir, Log: to.log})
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, server.URL(), server.Stop)
+}
+
+// open opens the pool. If that fails, it stops the private Postgres.
+func open(ctx context.Context, url string, stopPrivate func(context.Context) error, options ...postgres.Option) (*database, error) {
+	db := &database{stopPrivate: stopPrivate}
+	pool, err := postgres.Open(ctx, url, append(options, postgres.WithApplicationName("ratelimiter"))...)
 	if err != nil {
 		return nil, errors.Join(err, db.close())
 	}
@@ -43,21 +62,23 @@ func openDatabase(ctx context.Context, cfg *config, to *console,
 	return db, nil
 }
 
-// close ends the pool and, if it is ours, the private Postgres.
+// close closes the pool and stops the private Postgres.
 func (db *database) close() error {
 	if db.Pool != nil {
 		db.Pool.Close()
 	}
-	if db.private == nil {
+	if db.stopPrivate == nil {
 		return nil
 	}
-	return db.private.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return db.stopPrivate(ctx)
 }
 
 // withDatabase runs a short command on the database, brought up to date,
 // whatever runs already. In its context the command line acts.
 func withDatabase(ctx context.Context, cfg *config, to *console, do func(context.Context, *pgxpool.Pool) error) error {
-	db, err := openDatabase(ctx, cfg, to, postgres.OwnOrAttach)
+	db, err := commandDatabase(ctx, cfg, to)
 	if err != nil {
 		return err
 	}

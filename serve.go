@@ -60,7 +60,7 @@ func listen(ctx context.Context, cfg *config) (public, ops net.Listener, err err
 // the private Postgres last.
 func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, public, ops net.Listener) (err error) {
 	defer func() { _, _ = public.Close(), ops.Close() }() // a server that ran has closed its own
-	db, err := openDatabase(ctx, cfg, to, postgres.Start)
+	db, err := serverDatabase(ctx, cfg, to)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (s *serveCommand) serve(ctx context.Context, cfg *config, to *console, publ
 		return nil
 	}
 	run := &running{
-		opening: opening, ready: ready, log: to.log, private: db.private, audit: parts.audit, orders: parts.orders,
+		opening: opening, ready: ready, log: to.log, audit: parts.audit, orders: parts.orders,
 		servers: []served{{newServer(router, to), public}, {newOpsServer(ready, to), ops}},
 	}
 	return run.untilDone(ctx)
@@ -103,7 +103,6 @@ type running struct {
 	opening func(context.Context) error // what opens it to the public
 	ready   *readiness
 	log     *slog.Logger
-	private *privatePostgres // nil with a DATABASE_URL
 	audit   *audit.Log
 	orders  *shop.Orders
 	servers []served
@@ -127,9 +126,6 @@ func (r *running) untilDone(ctx context.Context) error {
 		r.audit.Keep(ctx, r.log)
 		return nil
 	})
-	if r.private != nil {
-		group.Go(func() error { r.private.supervise(ctx); return nil })
-	}
 	for _, s := range r.servers {
 		group.Go(func() error {
 			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

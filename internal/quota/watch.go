@@ -81,7 +81,7 @@ func (w *Watcher) Close() {
 }
 
 // run watches on one connection after the other.
-func (w *Watcher) run(ctx context.Context, listening *postgres.Listening) {
+func (w *Watcher) run(ctx context.Context, listening *postgres.Listener) {
 	for {
 		err := w.watch(ctx, listening)
 		listening.Close()
@@ -99,7 +99,7 @@ func (w *Watcher) run(ctx context.Context, listening *postgres.Listening) {
 
 // reconnect listens first and catches up then, so that nothing falls between
 // the two. It tries until that works; nil: ctx has ended.
-func (w *Watcher) reconnect(ctx context.Context) *postgres.Listening {
+func (w *Watcher) reconnect(ctx context.Context) *postgres.Listener {
 	for pause := minReconnectPause; ; pause = min(2*pause, maxReconnectPause) {
 		timer := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
@@ -121,7 +121,7 @@ func (w *Watcher) reconnect(ctx context.Context) *postgres.Listening {
 
 // watch reads the log whenever there is a reason to, until the connection
 // fails.
-func (w *Watcher) watch(ctx context.Context, listening *postgres.Listening) error {
+func (w *Watcher) watch(ctx context.Context, listening *postgres.Listener) error {
 	nextRead := time.Now().Add(pollEvery)
 	for {
 		payload, heard, err := listening.Wait(ctx, min(pingEvery, time.Until(nextRead)))
@@ -145,7 +145,7 @@ func (w *Watcher) watch(ctx context.Context, listening *postgres.Listening) erro
 }
 
 // read reads the log and puts in force what it says.
-func (w *Watcher) read(ctx context.Context, listening *postgres.Listening) error {
+func (w *Watcher) read(ctx context.Context, listening *postgres.Listener) error {
 	found, err := w.changes.read(ctx, listening.Conn())
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (w *Watcher) read(ctx context.Context, listening *postgres.Listening) error
 }
 
 // prune removes old changes from the log; what it doesn't come to waits.
-func (w *Watcher) prune(ctx context.Context, listening *postgres.Listening) error {
+func (w *Watcher) prune(ctx context.Context, listening *postgres.Listener) error {
 	more, err := prune(ctx, listening.Conn())
 	if w.nextPrune = time.Now().Add(pruneEvery); more {
 		w.nextPrune = time.Now().Add(pingEvery)
