@@ -118,7 +118,7 @@ func (s *Server) openFolder(ctx context.Context, patience time.Duration) (err er
 		return locked, err
 	})
 	if err != nil {
-		return fmt.Errorf("the Postgres of a killed server, pid %d, uses %s: %w", pid, s.path, err)
+		return fmt.Errorf("the Postgres of a killed server uses %s: stop it with \"kill -INT %d\": %w", s.path, pid, err)
 	}
 	// After a crash another process may have the pid, and Postgres would take that process for a
 	// Postgres.

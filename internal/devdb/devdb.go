@@ -1,7 +1,6 @@
 // Package devdb runs the private Postgres that is used when no DATABASE_URL is given: a child
-// process with its data in DATA_DIR. It finds, downloads or installs the programs, creates the data
-// folder, starts and stops the server, and restarts it when it dies. docs/private-postgres.md
-// describes the design.
+// process with its data in DATA_DIR. It finds or gets the programs, creates the data, starts, stops
+// and restarts the server. docs/private-postgres.md describes the design.
 package devdb
 
 import (
@@ -37,6 +36,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) { return start(ctx,
 // doesn't affect the Postgres of another process.
 func OwnOrAttach(ctx context.Context, cfg Config) (*Server, error) { return start(ctx, cfg, true) }
 
+// start is Start, or OwnOrAttach for a short-lived owner.
 func start(ctx context.Context, cfg Config, shortLived bool) (s *Server, err error) {
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ What was tried:
 
 // inspect returns the major version of the programs in dir if they are usable.
 func (f finder) inspect(ctx context.Context, dir string) (major int, err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version")
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version") //nolint:gosec // PG_BINDIR is meant to name programs
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: f.account}
 	out, err := cmd.Output()
 	if err != nil {
@@ -126,10 +126,10 @@ func pgConfig(ctx context.Context) ([]string, error) {
 	return strings.FieldsFunc(string(dir), func(r rune) bool { return r == '\n' }), err
 }
 
-// installed returns the usual folders that have a postgres.
+// installed returns the usual folders and those of the PATH that have a postgres.
 func (f finder) installed(context.Context) (dirs []string, _ error) {
-	for _, pattern := range usualFolders {
-		programs, _ := filepath.Glob(f.root + pattern + "/postgres") // the patterns are valid
+	for _, pattern := range append(usualFolders, filepath.SplitList(os.Getenv("PATH"))...) {
+		programs, _ := filepath.Glob(f.root + pattern + "/postgres") // no folder has an invalid name
 		for _, program := range programs {
 			dirs = append(dirs, filepath.Dir(program))
 		}
@@ -184,6 +184,7 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	request.Close = true // no other request follows
 	response, err := (&http.Client{Timeout: downloadTimeout}).Do(request)
 	if err != nil {
 		return nil, err

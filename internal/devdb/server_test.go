@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestStart_KeepsData(t *testing.T) {
@@ -133,67 +130,6 @@ func TestServer_command(t *testing.T) {
 	}
 }
 
-func TestServer_RoleIsNoSuperuser(t *testing.T) {
-	conn, err := pgx.Connect(t.Context(), mustStart(t, dataConfig(t)).URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	for _, statement := range []string{"COPY (SELECT 1) TO PROGRAM 'true'", "CREATE DATABASE another"} {
-		_, err = conn.Exec(t.Context(), statement)
-		if refusal, ok := errors.AsType[*pgconn.PgError](err); !ok || refusal.Code != "42501" {
-			t.Errorf("%s: %v, want insufficient_privilege", statement, err)
-		}
-	}
-}
-
-func TestConfig_CreateDB(t *testing.T) {
-	cfg := emptyConfig(t)
-	cfg.CreateDB = true
-	mustExec(t, mustStart(t, cfg).URL(), "CREATE DATABASE another")
-}
-
-func TestServer_AsksForPassword(t *testing.T) {
-	s := mustStart(t, dataConfig(t))
-	// Through a link, because a socket's path may be too long for a client.
-	short, err := os.MkdirTemp("", "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(short) })
-	link := filepath.Join(short, "s")
-	if err := os.Symlink(s.path, link); err != nil {
-		t.Fatal(err)
-	}
-	port := strconv.Itoa(int(s.port))
-	addresses := []string{
-		"@/" + database + "?host=" + url.QueryEscape(link) + "&port=" + port,
-		"@" + loopback + ":" + port + "/" + database,
-	}
-	for _, user := range []string{role, superuser} {
-		for _, address := range addresses {
-			for _, password := range []string{"", "wrong", s.password} {
-				conn, err := pgx.Connect(t.Context(), "postgres://"+user+":"+password+address)
-				if err == nil {
-					_ = conn.Close(t.Context())
-				}
-				if (err == nil) != (password == s.password) {
-					t.Errorf("%s%s with the password %q: %v", user, address, password, err)
-				}
-			}
-		}
-	}
-	rules, err := os.ReadFile(filepath.Join(s.path, "pg_hba.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(rules)) {
-		if !strings.HasSuffix(line, " scram-sha-256\n") {
-			t.Errorf("pg_hba.conf: %s", line)
-		}
-	}
-}
-
 func TestServer_Err(t *testing.T) {
 	s := mustStart(t, dataConfig(t))
 	if err := s.Err(); err != nil {
@@ -227,9 +163,9 @@ func TestServer_OutputHasNoQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = observer.Close(context.Background()) }()
-	err = poll(t.Context(), func() (bool, error) {
-		var active bool
-		err := observer.QueryRow(t.Context(), "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'").Scan(&active)
+	err = poll(t.Context(), func() (active bool, err error) {
+		const query = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+		err = observer.QueryRow(t.Context(), query).Scan(&active)
 		return active, err
 	})
 	if err != nil {

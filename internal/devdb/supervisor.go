@@ -12,8 +12,7 @@ import (
 	"ratelimiter/internal/postgres"
 )
 
-// The pause before a restart doubles up to maxRestartPause, so that a Postgres that can't start
-// isn't tried all the time.
+// The pause before a restart doubles, so that a Postgres that can't start isn't tried all the time.
 const minRestartPause, maxRestartPause = 100 * time.Millisecond, 10 * time.Second
 
 // Supervisor runs a private Postgres and restarts it when it dies. Connection pools follow it by
