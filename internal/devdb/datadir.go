@@ -99,26 +99,27 @@ func (s *Server) prepare(ctx context.Context, hasData bool) (err error) {
 
 // openFolder opens and locks the data folder. Postgres and its children inherit the lock with the
 // open folder: it is free once all of them have ended, however their server ended. A Postgres that
-// still runs after patience is stopped.
+// still runs after patience is stopped, at first by a fast shutdown.
 func (s *Server) openFolder(ctx context.Context, patience time.Duration) (err error) {
 	if s.folder, err = os.Open(s.path); err != nil {
 		return err
 	}
 	pid, pidFile := 0, filepath.Join(s.path, "postmaster.pid")
-	deadline, stopped := time.Now().Add(patience), false
+	signals, deadline := []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT}, time.Now().Add(patience)
 	err = poll(ctx, func() (bool, error) {
 		text, _ := os.ReadFile(pidFile)
 		pid = 0
 		_, _ = fmt.Sscan(string(text), &pid)
 		locked, err := tryLock(s.folder)
-		if !locked && pid > 0 && !stopped && time.Now().After(deadline) {
-			s.cfg.Log.Warn("stopping the Postgres of a killed server", "pid", pid)
-			stopped = syscall.Kill(pid, syscall.SIGINT) == nil
+		if !locked && pid > 0 && len(signals) > 0 && time.Now().After(deadline) {
+			s.cfg.Log.Warn("stopping the Postgres of a killed server", "pid", pid, "signal", signals[0])
+			_ = syscall.Kill(pid, signals[0])
+			signals, deadline = signals[1:], time.Now().Add(10*orphanPatience)
 		}
 		return locked, err
 	})
 	if err != nil {
-		return fmt.Errorf("the Postgres of a killed server uses %s: stop it with \"kill -INT %d\": %w", s.path, pid, err)
+		return fmt.Errorf("the Postgres of a killed server uses %s: stop it with \"kill -QUIT %d\": %w", s.path, pid, err)
 	}
 	// After a crash another process may have the pid, and Postgres would take that process for a
 	// Postgres.

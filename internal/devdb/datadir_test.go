@@ -113,7 +113,7 @@ func TestServer_openFolder(t *testing.T) {
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	mustSay(t, next.openFolder(ended, orphanPatience), fmt.Sprintf("kill -INT %d", s.child.Process.Pid), s.path)
+	mustSay(t, next.openFolder(ended, orphanPatience), fmt.Sprintf("kill -QUIT %d", s.child.Process.Pid), s.path)
 	_ = next.folder.Close()
 	mustExec(t, s.URL(), "SELECT 1")
 
