@@ -81,7 +81,7 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	if err != nil || others {
 		return err
 	}
-	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long. Without it nobody could manage keys by API. " +
+	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long. Without it nobody could manage keys by API. "+
 		"Create another one first.")
 }
 

@@ -147,7 +147,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	}
 	list = append(list,
 		&task{name: "database", start: func(ctx context.Context) error {
-			if err := postgres.CheckVersion(ctx, db); err != nil {
+			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
 			return postgres.Migrate(ctx, db, migrations.FS)
