@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net/netip"
 	"regexp"
 	"sync"
 	"testing"
@@ -63,7 +64,11 @@ func withCacheTTL(ttl time.Duration) appOption {
 }
 
 func withTrustedProxies(networks ...string) appOption {
-	return func(o *appOptions) { o.config.TrustedProxies = networks }
+	return func(o *appOptions) {
+		for _, network := range networks {
+			o.config.TrustedProxies = append(o.config.TrustedProxies, netip.MustParsePrefix(network))
+		}
+	}
 }
 
 func withOrigins(origins ...string) appOption {

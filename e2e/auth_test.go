@@ -110,8 +110,8 @@ func TestAuth_ignores_forwarded_for_of_untrusted_peers(t *testing.T) {
 // unknownKey returns a well-formed key that isn't in the database.
 func (a *testApp) unknownKey() string {
 	a.t.Helper()
-	key := a.key(models.NewKey{Name: "unknown"})
-	a.exec(`DELETE FROM api_keys WHERE name = 'unknown'`)
+	key := a.key(models.NewKey{})
+	a.exec(`DELETE FROM api_keys WHERE id = $1`, idOf(key))
 	return key
 }
 

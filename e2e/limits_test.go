@@ -239,7 +239,7 @@ func TestDeadline_blocked_query(t *testing.T) {
 	caller := app.caller("internal")
 	caller.Get("/v1/products").Want(http.StatusOK)
 	router := gin.New()
-	router.Use(middleware.Begin(), middleware.RenderErrors(), middleware.Deadline(50*time.Millisecond))
+	router.Use(middleware.Begin(nil), middleware.RenderErrors(), middleware.Deadline(50*time.Millisecond))
 	router.GET("/hang", func(c *gin.Context) {
 		_, err := app.db.Exec(c.Request.Context(), `SELECT pg_sleep(60)`)
 		middleware.Fail(c, postgres.Classify("hang", err))

@@ -73,7 +73,7 @@ func (a *testApp) renameTables() {
 func serveWithoutServices(t *testing.T) *testkit.Client {
 	t.Helper()
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
-	router, err := server.NewRouter(server.Handlers{
+	router := server.NewRouter(server.Handlers{
 		Me: handlers.NewMe(nil, nil), Checks: handlers.NewChecks(nil), Keys: handlers.NewKeys(nil, nil, nil, nil),
 	}, server.RouterConfig{
 		Log:      slog.New(slog.DiscardHandler),
@@ -81,9 +81,6 @@ func serveWithoutServices(t *testing.T) *testkit.Client {
 		Failures: middleware.NewFailureLimiter(newLimiter()),
 		Limiter:  newLimiter(), BuiltIn: newLimiter(), Fields: middleware.FieldsDraft11,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return testkit.Serve(t, router).As("any")
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +31,8 @@ const challenge = `Bearer realm="ratelimiter"`
 const maxKeyLength = 128
 
 // Authenticate resolves the key in Authorization or X-API-Key, and its quota.
-// Without a valid key the request fails with 401; from an address with too many
-// failures it fails with 429, unless the key is cached.
+// Without a valid key the request fails with 401, or with 429 from an address with
+// too many failures.
 func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		presented, err := presentedIn(c.Request)
@@ -54,8 +54,8 @@ func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 	}
 }
 
-// resolve resolves a key that isn't cached or not fresh. Keys from addresses with
-// too many failures are not looked up, unless a stale entry exists.
+// resolve resolves a key that isn't cached or not fresh. Lookups of uncached keys
+// from addresses with too many failures are slowed.
 func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented string, known bool) (*models.APIKey, *ratelimit.Quota, error) {
 	ctx, address := c.Request.Context(), clientAddress(c)
 	if !known {
@@ -77,16 +77,16 @@ func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented 
 // presentedIn returns the one key in a request.
 func presentedIn(r *http.Request) (string, error) {
 	if (r.URL.RawQuery != "" || strings.Contains(r.URL.Path, "rl_")) && urlContainsKey(r.URL) {
-		return "", unauthorized("The URL contains an API key, which logs and histories may keep. Revoke the key and send the new one in a header.")
+		return "", unauthorized("key_in_url", "The URL contains an API key, which logs and histories may keep. Revoke the key and send the new one in a header.")
 	}
-	bearer, own := r.Header["Authorization"], r.Header["X-Api-Key"]
+	bearer, own := withoutEmpty(r.Header["Authorization"]), withoutEmpty(r.Header["X-Api-Key"])
 	switch {
 	case len(bearer)+len(own) == 0:
-		return "", unauthorized("Send your API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
+		return "", unauthorized("key_missing", "Send your API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
 	case len(bearer) > 0 && len(own) > 0:
-		return "", unauthorized("Send the API key once: both Authorization and X-API-Key are present.")
+		return "", unauthorized("key_repeated", "Send the API key once: both Authorization and X-API-Key are present.")
 	case len(bearer)+len(own) > 1:
-		return "", unauthorized("Send the API key once: its header is repeated.")
+		return "", unauthorized("key_repeated", "Send the API key once: its header is repeated.")
 	}
 	var key string
 	if len(own) == 1 {
@@ -94,29 +94,27 @@ func presentedIn(r *http.Request) (string, error) {
 	} else {
 		scheme, rest, _ := strings.Cut(bearer[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", unauthorized("Authorization must be 'Bearer KEY'.")
+			return "", unauthorized("key_invalid", "Authorization must be 'Bearer KEY'.")
 		}
 		key = strings.TrimLeft(rest, " ")
 	}
 	switch {
 	case key == "":
-		return "", unauthorized("The API key is empty.")
+		return "", unauthorized("key_missing", "The API key is empty.")
 	case len(key) > maxKeyLength:
-		return "", unauthorized("The API key is too long.")
+		return "", unauthorized("key_invalid", "The API key is too long.")
 	}
 	return key, nil
 }
 
-func unauthorized(detail string) error {
-	return &httpError{http.StatusUnauthorized, detail}
+func unauthorized(code, detail string) error {
+	return &httpError{http.StatusUnauthorized, code, detail}
 }
 
-// clientAddress returns the caller's address, and the zero Addr if it is unknown.
-// X-Forwarded-For is used only if it comes from a trusted proxy.
-func clientAddress(c *gin.Context) netip.Addr {
-	addr, err := netip.ParseAddr(c.ClientIP())
-	if err != nil {
-		return netip.Addr{}
+// withoutEmpty returns the lines that aren't empty: an empty header is absent.
+func withoutEmpty(lines []string) []string {
+	if slices.Contains(lines, "") {
+		return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return line == "" })
 	}
-	return addr.Unmap()
+	return lines
 }

@@ -31,6 +31,7 @@ func BuiltInLimit(limiter *ratelimit.Limiter) gin.HandlerFunc {
 		}
 		if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
 			Fail(c, &limitedError{
+				code: "rate_limited", cost: 1,
 				detail:     "This route costs nothing but is limited to 50 requests a second.",
 				violated:   r.Decision.Violated(),
 				retryAfter: wait,

@@ -58,7 +58,7 @@ func BenchmarkCompress(b *testing.B) {
 	}{{"one", one}, {"twenty", twentyProducts()}} {
 		gin.SetMode(gin.ReleaseMode)
 		router := gin.New()
-		router.Use(Begin(), Headers())
+		router.Use(Begin(nil), Headers())
 		router.GET("/", func(c *gin.Context) { c.Data(http.StatusOK, "application/json; charset=utf-8", body.data) })
 		for name, handler := range map[string]http.Handler{"bare": router, "wrapped": Compress(router)} {
 			for _, accepted := range []string{"", "gzip"} {

@@ -18,7 +18,7 @@ func serveCompressed(t *testing.T, handler gin.HandlerFunc, header ...string) *h
 	t.Helper()
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), Headers(), RenderErrors())
+	router.Use(Begin(nil), Headers(), RenderErrors())
 	router.GET("/", handler)
 	server := httptest.NewServer(Compress(router))
 	t.Cleanup(server.Close)

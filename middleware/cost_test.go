@@ -45,7 +45,7 @@ func limitedRouter(tb testing.TB) *gin.Engine {
 	quotas := &testkit.OneKey{Quota: quota}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), RenderErrors(), Authenticate(quotas, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.Use(Begin(nil), RenderErrors(), Authenticate(quotas, NewFailureLimiter(ratelimit.New(memory.New()))), Limit(ratelimit.New(memory.New()), FieldsDraft11, &models.Route{Cost: 1}, nil))
 	router.GET("/", sendProduct)
 	return router
 }

@@ -6,8 +6,9 @@
 //	Recover       turns a panic into a 500
 //	RenderErrors  turns reported errors into problem+json
 //	Authenticate  resolves the API key and its quota
+//	AllowAddress  the key's IP allow-list
 //	Limit         one decision over the quota, with its header fields
-//	Require       the route's scope, the key's addresses
+//	Require       the route's scope
 //	Deadline      bounds how long the handler may wait
 //
 // Package ratelimit decides about quotas.

@@ -17,6 +17,13 @@ var failedAuthentications = []ratelimit.Policy{{
 	Name: "failed-authentications", Algorithm: ratelimit.SlidingWindow, Limit: 20, Period: ratelimit.Every(time.Minute),
 }}
 
+// slowedLookups limits the lookups of an address with too many failures. They
+// are slowed and not refused, so that a valid key is never locked out by others
+// behind the same address.
+var slowedLookups = []ratelimit.Policy{{
+	Name: "slowed-lookups", Algorithm: ratelimit.LeakyBucket, Limit: 5, Period: ratelimit.Every(time.Second), MaxWait: ratelimit.Every(2 * time.Second),
+}}
+
 // sitePrefix is the length of the IPv6 prefix that one caller is assumed to
 // hold: the smallest network that providers assign (RFC 6177).
 const sitePrefix = 64
@@ -24,7 +31,7 @@ const sitePrefix = 64
 // FailureLimiter limits failed authentications by address, in this instance's
 // memory.
 type FailureLimiter struct {
-	limiter *ratelimit.Limiter
+	limiter *ratelimit.Limiter     // of failures and of slowed lookups
 	lookups [stripes]chan struct{} // semaphores of running lookups, by hash of address
 }
 
@@ -47,20 +54,17 @@ func NewFailureLimiter(limiter *ratelimit.Limiter) *FailureLimiter {
 	return f
 }
 
-// Enter waits until the address may look up a key, and fails if it has too many
-// failures. The caller must call leave after the lookup. Errors: those of Check,
-// ctx's.
+// Enter waits until the address may look up a key: for one of its concurrent
+// lookups and, if it has too many failures, for a slowed lookup. The caller must
+// call leave after the lookup. Errors: too many waiting lookups, ctx's.
 func (f *FailureLimiter) Enter(ctx context.Context, address netip.Addr) (leave func(), err error) {
-	if err := f.Check(ctx, address); err != nil {
-		return nil, err
-	}
 	lookup := f.lookups[maphash.Comparable(stripeSeed, site(address))%stripes]
 	select {
 	case lookup <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := f.Check(ctx, address); err != nil {
+	if err := f.slow(ctx, address); err != nil {
 		<-lookup
 		return nil, err
 	}
@@ -69,22 +73,29 @@ func (f *FailureLimiter) Enter(ctx context.Context, address netip.Addr) (leave f
 
 var stripeSeed = maphash.MakeSeed()
 
-// Check fails if the address has too many failures.
-func (f *FailureLimiter) Check(ctx context.Context, address netip.Addr) error {
-	decision, err := f.limiter.Peek(ctx, quotaOf(address), "")
+// slow waits for a slowed lookup if the address has too many failures.
+func (f *FailureLimiter) slow(ctx context.Context, address netip.Addr) error {
+	failures, err := f.limiter.Peek(ctx, quotaOf(failedAuthentications, address), "")
 	if err != nil {
 		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
 	}
-	if status := decision.Statuses()[0]; status.Remaining == 0 {
-		return tooManyFailures(status.RetryAfter)
+	if failures.Statuses()[0].Remaining > 0 {
+		return nil
 	}
-	return nil
+	var r ratelimit.Reservation
+	if err := f.limiter.Reserve(ctx, &r, quotaOf(slowedLookups, address), "", 1); err != nil {
+		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
+	}
+	if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
+		return tooManyFailures(wait)
+	}
+	return r.Wait(ctx)
 }
 
 // Record counts one failure and fails if it was one too many.
 func (f *FailureLimiter) Record(ctx context.Context, address netip.Addr) error {
 	var r ratelimit.Reservation
-	if err := f.limiter.Reserve(ctx, &r, quotaOf(address), "", 1); err != nil {
+	if err := f.limiter.Reserve(ctx, &r, quotaOf(failedAuthentications, address), "", 1); err != nil {
 		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
 	}
 	if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
@@ -101,16 +112,17 @@ func site(address netip.Addr) netip.Addr {
 	return address
 }
 
-func quotaOf(address netip.Addr) *ratelimit.Quota {
-	quota, err := ratelimit.NewQuota(failedAuthentications, ratelimit.Subjects{Key: site(address).String()})
+func quotaOf(policies []ratelimit.Policy, address netip.Addr) *ratelimit.Quota {
+	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: site(address).String()})
 	if err != nil {
-		panic(err) // the policy above is a constant
+		panic(err) // the policies above are constants
 	}
 	return quota
 }
 
 func tooManyFailures(wait time.Duration) error {
 	return &limitedError{
+		code:       "too_many_failures",
 		detail:     "Too many failed authentications from this address.",
 		violated:   []string{failedAuthentications[0].Name},
 		retryAfter: wait,

@@ -32,12 +32,15 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 		}
 		s.limited = true
 		if !s.reservation.Decision.Allowed {
-			Fail(c, refusal(&s.reservation.Decision))
+			Fail(c, refusal(&s.reservation.Decision, route.Cost))
 			return
 		}
 		if wait := s.reservation.Decision.Wait; wait > maxQueueing {
 			_ = s.reservation.Release(ctx) // if it fails, the caller stays charged
-			Fail(c, &limitedError{"The queue is too long to wait in.", queues(&s.reservation.Decision), wait - maxQueueing})
+			Fail(c, &limitedError{
+				code: "rate_limited", detail: "The queue is too long to wait in.", cost: route.Cost,
+				violated: queues(&s.reservation.Decision), retryAfter: wait - maxQueueing,
+			})
 			return
 		}
 		if err := s.reservation.Wait(ctx); err != nil {
@@ -76,15 +79,37 @@ func queues(d *ratelimit.Decision) []string {
 	return names
 }
 
-// refusal returns the error of a refused decision.
-func refusal(d *ratelimit.Decision) error {
-	violated := d.Violated()
+// refusal returns the error of a decision that refused a request of this cost. It
+// describes the policy that takes longest to allow the request.
+func refusal(d *ratelimit.Decision, cost int64) error {
 	wait, ever := d.RetryAfter()
-	detail := "The quota is used up for now."
 	if !ever {
-		wait, detail = 0, "This request costs more than the capacity of the quota."
+		wait = 0
 	}
-	return &limitedError{detail, violated, wait}
+	return &limitedError{code: "rate_limited", detail: refusalDetail(d, cost), cost: cost, violated: d.Violated(), retryAfter: wait}
+}
+
+func refusalDetail(d *ratelimit.Decision, cost int64) string {
+	var worst *ratelimit.Status
+	statuses := d.Statuses()
+	for i := range statuses {
+		s := &statuses[i]
+		longer := worst == nil || s.RetryAfter == ratelimit.Never || worst.RetryAfter != ratelimit.Never && s.RetryAfter > worst.RetryAfter
+		if !s.Allowed && longer {
+			worst = s
+		}
+	}
+	if worst == nil {
+		return "Rate limit exceeded."
+	}
+	if worst.Policy.Algorithm == ratelimit.Concurrency {
+		cost = 1
+	}
+	detail := fmt.Sprintf("Rate limit exceeded: policy %q has %d of %d units left; this request costs %d.", worst.Policy.Name, worst.Remaining, worst.Limit, cost)
+	if worst.RetryAfter == ratelimit.Never {
+		return detail + " It can never pass."
+	}
+	return fmt.Sprintf("%s Retry in %d s.", detail, int64(roundUp(worst.RetryAfter, time.Second)/time.Second))
 }
 
 // settle settles the reservation by the request's outcome, once, before the

@@ -28,6 +28,7 @@ func Fail(c *gin.Context, err error) {
 // httpError is a failure that only HTTP knows.
 type httpError struct {
 	status int
+	code   string // of the problem
 	detail string
 }
 
@@ -37,16 +38,22 @@ func (e *httpError) Error() string { return e.detail }
 // HTTPStatus returns the status of the response.
 func (e *httpError) HTTPStatus() int { return e.status }
 
+// Code returns the code of the problem.
+func (e *httpError) Code() string { return e.code }
+
 // statusError is an error with an HTTP status, whose text may be sent to
 // clients: this package's, or one of the input.
 type statusError interface {
 	error
 	HTTPStatus() int
+	Code() string
 }
 
 // limitedError is a refusal by policies.
 type limitedError struct {
+	code       string // of the problem
 	detail     string
+	cost       int64         // units that the request would have cost
 	violated   []string      // names of the policies that refused
 	retryAfter time.Duration // 0: a retry can never succeed
 }
@@ -63,7 +70,7 @@ func RenderErrors() gin.HandlerFunc {
 			return
 		}
 		if status := c.Writer.Status(); len(c.Errors) == 0 && status >= http.StatusBadRequest {
-			Fail(c, &httpError{status, http.StatusText(status) + "."})
+			Fail(c, &httpError{status, statusCodes[status], http.StatusText(status) + "."})
 		}
 		if len(c.Errors) > 0 {
 			renderError(c)
@@ -71,9 +78,14 @@ func RenderErrors() gin.HandlerFunc {
 	}
 }
 
+// statusCodes are the codes of statuses that a handler set without an error.
+var statusCodes = map[int]string{
+	http.StatusNotFound: "not_found", http.StatusMethodNotAllowed: "method_not_allowed", http.StatusPreconditionFailed: "version_mismatch",
+}
+
 // NotFound handles unknown paths.
 func NotFound(c *gin.Context) {
-	Fail(c, &httpError{http.StatusNotFound, "Unknown path. The API is described at /docs."})
+	Fail(c, &httpError{http.StatusNotFound, "not_found", "Unknown path. The API is described at /docs."})
 }
 
 // MethodNotAllowed handles methods that a path doesn't support. Gin has set the
@@ -82,7 +94,7 @@ func MethodNotAllowed(c *gin.Context) {
 	allow := allowHeader(strings.Split(c.Writer.Header().Get("Allow"), ", "))
 	c.Header("Allow", allow)
 	Fail(c, &httpError{
-		http.StatusMethodNotAllowed,
+		http.StatusMethodNotAllowed, "method_not_allowed",
 		fmt.Sprintf("The method %s is not supported here. Supported: %s.", c.Request.Method, allow),
 	})
 }
@@ -106,6 +118,7 @@ const (
 type problem struct {
 	status     int
 	kind       string // the problem's type; empty: ProblemBlank
+	code       string // stable, documented
 	detail     string
 	fields     []FieldError
 	requestID  string        // of an earlier request that failed with these fields; empty: the present one
@@ -118,50 +131,50 @@ type problem struct {
 func problemFor(ctx context.Context, err error) problem {
 	if limited, ok := errors.AsType[*limitedError](err); ok {
 		return problem{
-			status: http.StatusTooManyRequests, kind: ProblemQuotaExceeded, detail: limited.detail,
+			status: http.StatusTooManyRequests, kind: ProblemQuotaExceeded, code: limited.code, detail: limited.detail,
 			retryAfter: limited.retryAfter, limited: limited,
 		}
 	}
 	if status, ok := errors.AsType[statusError](err); ok {
-		return problem{status: status.HTTPStatus(), detail: maskKeys(status.Error())}
+		return problem{status: status.HTTPStatus(), code: cmp.Or(status.Code(), "error"), detail: maskKeys(status.Error())}
 	}
 	domain, ok := errors.AsType[*models.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		// For the log, and for charging: the client caused it.
-		return problem{status: statusClientClosedRequest, detail: "The client closed the connection."}
+		return problem{status: statusClientClosedRequest, code: "client_closed_request", detail: "The client closed the connection."}
 	case ok:
 		return problemForKind(domain)
 	case errors.Is(err, context.DeadlineExceeded):
 		return problemForKind(models.ErrUnavailable)
 	default:
 		return problem{
-			status: http.StatusInternalServerError,
+			status: http.StatusInternalServerError, code: "internal_error",
 			detail: "An internal error occurred. The request id identifies it in the server's log.",
 		}
 	}
 }
 
-// kindStatuses are the statuses and the standard details of error kinds.
+// kindStatuses are the statuses, codes and standard details of error kinds.
 var kindStatuses = map[models.Kind]struct {
-	status int
-	detail string
+	status       int
+	code, detail string
 }{
-	models.KindNotFound:           {http.StatusNotFound, "The resource does not exist, or belongs to another owner."},
-	models.KindUnauthenticated:    {http.StatusUnauthorized, "The API key is not valid."},
-	models.KindForbidden:          {http.StatusForbidden, "The API key does not allow this."},
-	models.KindConflict:           {http.StatusConflict, "The current state of the resource does not allow this."},
-	models.KindPreconditionFailed: {http.StatusPreconditionFailed, "The resource has another version."},
-	models.KindInvalid:            {http.StatusUnprocessableEntity, ""},
-	models.KindUnavailable:        {http.StatusServiceUnavailable, "A required service is unavailable. Retry later."},
-	models.KindOverloaded:         {http.StatusServiceUnavailable, "The server is at capacity. Retry later."},
+	models.KindNotFound:           {http.StatusNotFound, "not_found", "The resource does not exist, or belongs to another owner."},
+	models.KindUnauthenticated:    {http.StatusUnauthorized, "key_invalid", "The API key is not valid."},
+	models.KindForbidden:          {http.StatusForbidden, "forbidden", "The API key does not allow this."},
+	models.KindConflict:           {http.StatusConflict, "conflict", "The current state of the resource does not allow this."},
+	models.KindPreconditionFailed: {http.StatusPreconditionFailed, "version_mismatch", "The resource has another version."},
+	models.KindInvalid:            {http.StatusUnprocessableEntity, "invalid_input", ""},
+	models.KindUnavailable:        {http.StatusServiceUnavailable, "unavailable", "A required service is unavailable. Retry later."},
+	models.KindOverloaded:         {http.StatusServiceUnavailable, "overloaded", "The server is at capacity. Retry later."},
 }
 
 // problemForKind maps a domain error to a problem.
 func problemForKind(err *models.Error) problem {
 	standard := kindStatuses[err.Kind]
 	p := problem{
-		status: standard.status, detail: maskKeys(cmp.Or(err.Message, standard.detail)), retryAfter: err.RetryAfter,
+		status: standard.status, code: cmp.Or(err.Code, standard.code), detail: maskKeys(cmp.Or(err.Message, standard.detail)), retryAfter: err.RetryAfter,
 		requestID: err.RequestID,
 	}
 	switch err.Kind {
@@ -180,7 +193,7 @@ func problemForKind(err *models.Error) problem {
 func renderError(c *gin.Context) {
 	p := problemFor(c.Request.Context(), c.Errors.Last().Err)
 	body := Problem{
-		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Detail: p.detail,
+		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Code: p.code, Detail: p.detail,
 		Instance:  maskKeys(c.Request.URL.EscapedPath()),
 		RequestID: cmp.Or(p.requestID, models.RequestFrom(c).ID), Errors: p.fields,
 	}
@@ -194,9 +207,9 @@ func renderError(c *gin.Context) {
 		writeProblem(c, p.status, body)
 		return
 	}
-	quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated}
+	quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated, Cost: p.limited.cost}
 	if p.retryAfter > 0 {
-		seconds := p.retryAfter.Seconds()
+		seconds := float64(roundUp(p.retryAfter, time.Millisecond).Milliseconds()) / 1000
 		quota.RetryAfter = &seconds
 	}
 	writeProblem(c, p.status, quota)
@@ -225,6 +238,9 @@ func writeProblem(c *gin.Context, status int, body any) {
 func setRetryAfter(c *gin.Context, d time.Duration) {
 	c.Header("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10))
 }
+
+// roundUp rounds d up to a multiple of unit.
+func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit * unit }
 
 // faultCount returns the detail of a 422.
 func faultCount(err *models.Error) string {

@@ -23,6 +23,7 @@ type Problem struct {
 	Type      string       `json:"type" format:"uri-reference" example:"about:blank"`                          // kind of the problem; about:blank: nothing beyond the status
 	Title     string       `json:"title" example:"Not Found"`                                                  // short description of the kind
 	Status    int          `json:"status" minimum:"400" maximum:"599" example:"404"`                           // HTTP status
+	Code      string       `json:"code" example:"invalid_input"`                                               // stable, for programs
 	Detail    string       `json:"detail" example:"The resource does not exist, or belongs to another owner."` // explanation of this occurrence
 	Instance  string       `json:"instance" format:"uri-reference" example:"/v1/products"`                     // path of the request
 	RequestID string       `json:"request_id" example:"req_4CLHASCY3OD6DWBAZZHK43Y66R"`                        // the X-Request-Id
@@ -33,6 +34,7 @@ type Problem struct {
 // the time of a retry.
 type QuotaProblem struct {
 	Problem
+	Cost             int64    `json:"cost" minimum:"0" example:"5"`           // units that the request would have cost
 	ViolatedPolicies []string `json:"violated-policies" example:"burst"`      // policies that refused the request
 	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"1.25"` // seconds until this request would pass, without jitter; null if it never can
 }

@@ -16,7 +16,7 @@ func newRouter(log *bytes.Buffer) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	logger := slog.New(slog.NewJSONHandler(log, nil))
 	router := gin.New()
-	router.Use(Begin(), Log(logger), Recover(logger), RenderErrors())
+	router.Use(Begin(nil), Log(logger), Recover(logger), RenderErrors())
 	return router
 }
 

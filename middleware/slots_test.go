@@ -27,7 +27,7 @@ func TestLimit_renews_slot_of_long_request(t *testing.T) {
 		}
 		limiter := ratelimit.New(memory.New())
 		router := gin.New()
-		router.Use(Begin(), RenderErrors(), Authenticate(&testkit.OneKey{Quota: quota}, NewFailureLimiter(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+		router.Use(Begin(nil), RenderErrors(), Authenticate(&testkit.OneKey{Quota: quota}, NewFailureLimiter(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
 		router.GET("/", func(c *gin.Context) {
 			time.Sleep(time.Minute)
 			c.Status(http.StatusNoContent)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -23,7 +24,12 @@ type requestState struct {
 	gin.ResponseWriter
 	*retained
 	started time.Time
-	keys    map[any]any // of the gin.Context, kept to save its allocation
+	proxies *Proxies
+
+	address      netip.Addr // of the caller, once addressKnown
+	addressKnown bool
+
+	keys map[any]any // of the gin.Context, kept to save its allocation
 
 	route            *models.Route
 	recorder         Recorder
@@ -73,12 +79,12 @@ var states = sync.Pool{New: func() any { return &requestState{keys: make(map[any
 // Begin opens a request: it accepts or generates the request id, stores the
 // request's state in the context and wraps the response writer. All other
 // middleware of this package needs it.
-func Begin() gin.HandlerFunc {
+func Begin(proxies *Proxies) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		s := states.Get().(*requestState)
 		s.ResponseWriter = c.Writer
 		s.retained = &retained{request: models.Request{ID: requestID(c.Request.Header)}}
-		s.started = time.Now()
+		s.started, s.proxies = time.Now(), proxies
 		s.headOfCompressed = c.Request.Method == http.MethodHead && acceptsGzip(c.Request.Header)
 		s.keys[models.RequestKey], s.keys[stateKey] = &s.request, s
 		c.Keys, c.Writer = s.keys, s
@@ -101,7 +107,7 @@ func Begin() gin.HandlerFunc {
 func (s *requestState) reset() {
 	clear(s.keys)
 	s.ResponseWriter, s.retained, s.route, s.recorder = nil, nil, nil, nil
-	s.limited, s.settled = false, false
+	s.limited, s.settled, s.addressKnown = false, false, false
 }
 
 // stateOf returns the state of the request that ctx, a *gin.Context, belongs to.

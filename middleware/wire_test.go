@@ -17,7 +17,7 @@ func tagged(t *testing.T, size int) *httptest.Server {
 	t.Helper()
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(Begin(), Headers(), RenderErrors())
+	router.Use(Begin(nil), Headers(), RenderErrors())
 	handler := func(c *gin.Context) {
 		c.Header("ETag", `"tag"`)
 		c.Header("RateLimit", `"a";r=1`)
@@ -26,7 +26,7 @@ func tagged(t *testing.T, size int) *httptest.Server {
 	}
 	router.GET("/", handler)
 	router.HEAD("/", handler)
-	router.GET("/denied", func(c *gin.Context) { Fail(c, &httpError{http.StatusUnauthorized, "no"}) })
+	router.GET("/denied", func(c *gin.Context) { Fail(c, &httpError{http.StatusUnauthorized, "key_invalid", "no"}) })
 	server := httptest.NewServer(Compress(router))
 	t.Cleanup(server.Close)
 	return server

@@ -36,6 +36,7 @@ var (
 // sent to clients.
 type Error struct {
 	Kind        Kind
+	Code        string        // stable, for programs; empty: the kind's own
 	Message     string        // a sentence for people; empty: the kind's standard one
 	RetryAfter  time.Duration // when a retry can succeed; 0: unknown
 	Faults      []Fault       // of KindInvalid, at most maxFaults
@@ -79,10 +80,14 @@ func (e *Error) summary() string {
 }
 
 // Conflict returns an error of a change that the current state doesn't allow.
-func Conflict(message string) error { return &Error{Kind: KindConflict, Message: message} }
+func Conflict(code, message string) error {
+	return &Error{Kind: KindConflict, Code: code, Message: message}
+}
 
 // Forbidden returns an error of a change that the actor isn't allowed to make.
-func Forbidden(message string) error { return &Error{Kind: KindForbidden, Message: message} }
+func Forbidden(code, message string) error {
+	return &Error{Kind: KindForbidden, Code: code, Message: message}
+}
 
 // IsError reports whether err is or wraps a domain error.
 func IsError(err error) bool {

@@ -39,18 +39,18 @@ func servers() ([]*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	limiter, guard := ratelimit.New(memory.New()), middleware.NewAddressGuard(ratelimit.New(memory.New()))
+	limiter, guard := ratelimit.New(memory.New()), middleware.NewFailureLimiter(ratelimit.New(memory.New()))
 	chain := []gin.HandlerFunc{
 		middleware.RenderErrors(), middleware.Authenticate(keys, guard), middleware.Limit(limiter, middleware.FieldsDraft11, &models.Route{Cost: 1}, nil),
 	}
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
-	full := append([]gin.HandlerFunc{middleware.Begin(), middleware.Headers(), middleware.Log(log), middleware.Recover(log)}, chain...)
+	full := append([]gin.HandlerFunc{middleware.Begin(nil), middleware.Headers(), middleware.Log(log), middleware.Recover(log)}, chain...)
 	rate := ulule.Rate{Period: time.Hour, Limit: highLimit}
 	byKey := func(c *gin.Context) string { return c.GetHeader("Authorization") }
 	handler := http.HandlerFunc(writeProduct)
 	return []*server{
 		{name: bareGin, baseline: bareGin, omits: "any limit", handler: router()},
-		{name: "this middleware", baseline: bareGin, handler: router(append([]gin.HandlerFunc{middleware.Begin()}, chain...)...)},
+		{name: "this middleware", baseline: bareGin, handler: router(append([]gin.HandlerFunc{middleware.Begin(nil)}, chain...)...)},
 		{name: "this middleware, log, recovery, security headers", baseline: bareGin, handler: router(full...)},
 		{
 			name: "ulule/limiter for Gin", baseline: bareGin, omits: "keys looked up, several policies",

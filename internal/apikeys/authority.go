@@ -32,11 +32,11 @@ func authorize(ctx context.Context, scopes []models.Scope, otherOwner bool) erro
 		}
 	}
 	if len(missing) > 0 {
-		return models.Forbidden(fmt.Sprintf("The key has, or would get, scopes that your API key doesn't hold: %s. "+
+		return models.Forbidden("scope_missing", fmt.Sprintf("The key has, or would get, scopes that your API key doesn't hold: %s. "+
 			"A key can only manage keys whose scopes it holds.", strings.Join(missing, ", ")))
 	}
 	if otherOwner && !request.Key.Has(models.ScopeAdmin) {
-		return models.Forbidden("Giving a key to another owner needs the scope admin. Leave owner out for a new owner, or name your own.")
+		return models.Forbidden("admin_required", "Giving a key to another owner needs the scope admin. Leave owner out for a new owner, or name your own.")
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func authorizeSecret(ctx context.Context, owner string) error {
 	if key == nil || key.Owner == owner || key.Has(models.ScopeAdmin) {
 		return nil
 	}
-	return models.Forbidden("Rotating a key of another owner needs the scope admin, because the response contains the new key.")
+	return models.Forbidden("admin_required", "Rotating a key of another owner needs the scope admin, because the response contains the new key.")
 }
 
 // actsFor reports whether the acting key belongs to owner.
@@ -81,7 +81,7 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	if err != nil || others {
 		return err
 	}
-	return models.Conflict("This is the last admin key that is valid for so long. Without it nobody could manage keys by API. " +
+	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long. Without it nobody could manage keys by API. "+
 		"Create another one first.")
 }
 

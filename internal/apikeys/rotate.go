@@ -63,7 +63,7 @@ func checkExpiryExtension(ctx context.Context, tx pgx.Tx, before, after models.A
 	if err != nil || successor == nil {
 		return err
 	}
-	return models.Conflict(fmt.Sprintf("This key was rotated and expires with its grace period. Change its successor %s instead.", *successor))
+	return models.Conflict("key_rotated", fmt.Sprintf("This key was rotated and expires with its grace period. Change its successor %s instead.", *successor))
 }
 
 // successorOf returns the id of the key that id was rotated to; nil: it was not
@@ -82,9 +82,9 @@ func checkRotatable(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
 	}
 	switch status := key.Status(time.Now()); {
 	case successor != nil:
-		return models.Conflict(fmt.Sprintf("This key was rotated already. Rotate its successor %s, or revoke that and create a new key.", *successor))
+		return models.Conflict("key_rotated", fmt.Sprintf("This key was rotated already. Rotate its successor %s, or revoke that and create a new key.", *successor))
 	case status != models.KeyActive:
-		return models.Conflict(fmt.Sprintf("This key is %s and can't be rotated. Create a new one.", status))
+		return models.Conflict("key_ended", fmt.Sprintf("This key is %s and can't be rotated. Create a new one.", status))
 	default:
 		return nil
 	}

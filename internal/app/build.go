@@ -100,7 +100,7 @@ type verifier struct{ *apikeys.Peppers }
 func (verifier) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
 
 // router returns the API.
-func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) (http.Handler, error) {
+func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	return server.NewRouter(server.Handlers{
 		Products: handlers.NewProducts(s.products, cursors),
@@ -147,7 +147,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	}
 	list = append(list,
 		&task{name: "database", start: func(ctx context.Context) error {
-			if err := postgres.CheckVersion(ctx, db); err != nil {
+			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
 			return postgres.Migrate(ctx, db, migrations.FS)

@@ -28,7 +28,7 @@ func negotiate(header http.Header, produces []string) error {
 		return nil
 	}
 	return &Error{
-		http.StatusNotAcceptable,
+		http.StatusNotAcceptable, "not_acceptable",
 		fmt.Sprintf("The response is %s, which the Accept header excludes.", strings.Join(produces, " or ")),
 	}
 }

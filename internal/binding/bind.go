@@ -54,6 +54,7 @@ func Bind[T any](c *gin.Context, in T, produces ...string) (T, error) {
 		return in, err
 	}
 	p := params{c: c, query: query}
+	p.rejectUnknown(reflect.TypeFor[T]())
 	if err := p.fill(reflect.ValueOf(&in).Elem()); err != nil {
 		return in, err
 	}

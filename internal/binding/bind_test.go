@@ -110,7 +110,7 @@ func TestBind_all_sources(t *testing.T) {
 }
 
 func TestBind_defaults(t *testing.T) {
-	in, err := bindEverything("/?unknown=1", "abc", `{"name":"mug"}`)
+	in, err := bindEverything("/", "abc", `{"name":"mug"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestBind_fault_messages(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"name":"mug","cuont":1}`:   `did you mean "count"?`,
 		`{"name":"mug","Count":1}`:   `did you mean "count"? Names are case-sensitive`,
-		`{"name":"mug","cnt":1}`:     "/cnt: is not a field here",
+		`{"name":"mug","cnt":1}`:     "/cnt: is not a known field",
 		`{"name":"mug","grde":"a"}`:  `did you mean "grade"?`,
 		`{"name":"m"}`:               "must have at least 2 characters",
 		`{"name":"a b"}`:             "must be one word",

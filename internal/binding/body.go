@@ -20,7 +20,7 @@ const (
 )
 
 var errTooLarge = &Error{
-	http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
+	http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("The body is larger than %d KiB.", maxBodyBytes>>10),
 }
 
 // body reads a JSON body into a field of the input. Error: a body that can't be
@@ -58,8 +58,8 @@ func readBody(c *gin.Context) ([]byte, error) {
 	if err := checkMediaType(c); err != nil {
 		return nil, err
 	}
-	if encoding := c.GetHeader("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &Error{http.StatusUnsupportedMediaType, "The body must not be compressed."}
+	if encoding := c.GetHeader("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, &Error{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must not be compressed."}
 	}
 	if c.Request.ContentLength > maxBodyBytes {
 		return nil, errTooLarge // without waiting for it
@@ -81,8 +81,8 @@ func checkMediaType(c *gin.Context) error {
 	mediaType, params, err := mime.ParseMediaType(strings.Join(c.Request.Header["Content-Type"], ", ")) // several lines are invalid
 	charset := strings.ToLower(params["charset"])
 	known := mediaType == JSON || mediaType == mergePatch && c.Request.Method == http.MethodPatch
-	if err != nil || !known || charset != "" && charset != "utf-8" {
-		return &Error{http.StatusUnsupportedMediaType, "The body must be application/json, in UTF-8."}
+	if err != nil || !known || charset != "" && charset != "utf-8" && charset != "utf8" {
+		return &Error{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be application/json, in UTF-8."}
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (d decoder) object(text jsontext.Value, into reflect.Value, path []string) 
 		at := child(path, name)
 		field, known := shape.members[name]
 		if !known {
-			d.fault(at, "unknown", unknownMessage(name, shape.names))
+			d.fault(at, "unknown", unknownMessage("field", name, shape.names))
 			continue
 		}
 		there[name] = true

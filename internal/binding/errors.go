@@ -6,6 +6,7 @@ import "net/http"
 // 415.
 type Error struct {
 	status int
+	code   string
 	detail string
 }
 
@@ -15,5 +16,10 @@ func (e *Error) Error() string { return e.detail }
 // HTTPStatus returns the status of the response.
 func (e *Error) HTTPStatus() int { return e.status }
 
+// Code returns the code of the problem.
+func (e *Error) Code() string { return e.code }
+
 // malformed returns the error of input that can't be parsed.
-func malformed(detail string) error { return &Error{http.StatusBadRequest, detail} }
+func malformed(detail string) error {
+	return &Error{http.StatusBadRequest, "malformed_request", detail}
+}

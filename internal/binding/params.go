@@ -1,10 +1,12 @@
 package binding
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"reflect"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -37,6 +39,35 @@ func parseQuery(r *http.Request) (url.Values, error) {
 	return values, nil
 }
 
+// rejectUnknown adds a fault for every query parameter that the input doesn't
+// have: a mistyped filter must not return everything.
+func (p *params) rejectUnknown(t reflect.Type) {
+	if len(p.query) == 0 {
+		return
+	}
+	known := queryNames(t)
+	for _, name := range slices.Sorted(maps.Keys(p.query)) {
+		if !slices.Contains(known, name) {
+			p.fault(models.SourceQuery, []string{name}, "unknown", unknownMessage("query parameter", name, known))
+		}
+	}
+}
+
+// queryNames returns the names of the query parameters of an input type.
+func queryNames(t reflect.Type) []string {
+	var names []string
+	for _, field := range shapeOf(t).inputs {
+		switch field.source {
+		case models.SourceQuery:
+			names = append(names, field.name)
+		case "":
+			names = append(names, queryNames(t.Field(field.index).Type)...)
+		default:
+		}
+	}
+	return names
+}
+
 // fill fills a struct's fields and then validates it. Its error is that of a
 // body that can't be parsed; other errors are added to the faults.
 func (p *params) fill(into reflect.Value) error {
@@ -55,8 +86,13 @@ func (p *params) field(field inputField, into reflect.Value) error {
 	case models.SourceBody:
 		return p.body(field, into)
 	case models.SourcePath:
-		// An invalid text identifies nothing, which is a 404 and no fault.
-		into.SetString(p.c.Param(field.name))
+		// The router has checked the encoding. A text that can't be stored
+		// identifies nothing, which is a 404 and no fault.
+		value, err := url.PathUnescape(p.c.Param(field.name))
+		if err != nil {
+			return malformed("The path is not properly encoded.")
+		}
+		into.SetString(value)
 		field.check(into, fault)
 	case models.SourceQuery:
 		value(field, p.query[field.name], into, fault)

@@ -5,21 +5,22 @@ import (
 	"strings"
 )
 
-// unknownMessage returns the message for an unknown field, with a suggestion.
-func unknownMessage(name string, known []string) string {
+// unknownMessage returns the message for an unknown field or parameter, with a
+// suggestion.
+func unknownMessage(kind, name string, known []string) string {
 	best, distance := "", maxTypos(name)+1
 	for _, candidate := range known {
 		if strings.EqualFold(candidate, name) {
-			return fmt.Sprintf("is not a field here: did you mean %q? Names are case-sensitive", candidate)
+			return fmt.Sprintf("is not a known %s: did you mean %q? Names are case-sensitive", kind, candidate)
 		}
 		if d := typos(strings.ToLower(name), candidate); d < distance {
 			best, distance = candidate, d
 		}
 	}
 	if best == "" {
-		return "is not a field here"
+		return "is not a known " + kind
 	}
-	return fmt.Sprintf("is not a field here: did you mean %q?", best)
+	return fmt.Sprintf("is not a known %s: did you mean %q?", kind, best)
 }
 
 // maxTypos is how many typos a recognizable name can have: one in three letters,

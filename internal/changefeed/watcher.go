@@ -80,7 +80,7 @@ func (w *Watcher) Stop(context.Context) error {
 
 // connect listens first and reads the log then, so that no change falls between
 // the two.
-func (w *Watcher) connect(ctx context.Context) (*postgres.Listening, error) {
+func (w *Watcher) connect(ctx context.Context) (*postgres.Listener, error) {
 	conn, err := postgres.Listen(ctx, w.db, channel)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (w *Watcher) connect(ctx context.Context) (*postgres.Listening, error) {
 }
 
 // run watches on one connection after another.
-func (w *Watcher) run(ctx context.Context, conn *postgres.Listening) {
+func (w *Watcher) run(ctx context.Context, conn *postgres.Listener) {
 	for {
 		err := w.watch(ctx, conn)
 		conn.Close()
@@ -110,7 +110,7 @@ func (w *Watcher) run(ctx context.Context, conn *postgres.Listening) {
 }
 
 // reconnect tries to connect until it succeeds. It returns nil when ctx ends.
-func (w *Watcher) reconnect(ctx context.Context) *postgres.Listening {
+func (w *Watcher) reconnect(ctx context.Context) *postgres.Listener {
 	for pause := minReconnectPause; ; pause = min(2*pause, maxReconnectPause) {
 		timer := time.NewTimer(pause/2 + rand.N(pause/2))
 		select {
@@ -129,7 +129,7 @@ func (w *Watcher) reconnect(ctx context.Context) *postgres.Listening {
 
 // watch reads the log when notified and at intervals, until the connection
 // fails.
-func (w *Watcher) watch(ctx context.Context, conn *postgres.Listening) error {
+func (w *Watcher) watch(ctx context.Context, conn *postgres.Listener) error {
 	nextRead := time.Now().Add(pollInterval)
 	for {
 		payload, notified, err := conn.Wait(ctx, min(pingInterval, time.Until(nextRead)))
@@ -150,7 +150,7 @@ func (w *Watcher) watch(ctx context.Context, conn *postgres.Listening) error {
 }
 
 // read reads the log and applies what it finds.
-func (w *Watcher) read(ctx context.Context, conn *postgres.Listening) error {
+func (w *Watcher) read(ctx context.Context, conn *postgres.Listener) error {
 	found, err := w.changes.read(ctx, conn.Conn())
 	if err != nil {
 		return err

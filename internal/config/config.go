@@ -39,7 +39,7 @@ type Config struct {
 	HTTPAddr       string
 	OpsAddr        string
 	DataDir        string
-	TrustedProxies []string
+	TrustedProxies []netip.Prefix
 	Origins        []string // whose pages may read responses; none: no CORS
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
@@ -152,18 +152,19 @@ func checkAddr(text string) error {
 	return nil
 }
 
-func parseNetworks(list string) ([]string, error) {
-	var networks []string
+func parseNetworks(list string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
 	var faults []error
 	for _, part := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if addr, err := netip.ParseAddr(part); err == nil {
-			part = netip.PrefixFrom(addr, addr.BitLen()).String()
+		network, err := netip.ParsePrefix(part)
+		if addr, addrErr := netip.ParseAddr(part); addrErr == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
-		if _, err := netip.ParsePrefix(part); err != nil {
+		if err != nil {
 			faults = append(faults, fmt.Errorf("%q must be a network, such as 10.0.0.0/8", part))
 			continue
 		}
-		networks = append(networks, part)
+		networks = append(networks, network)
 	}
 	return networks, errors.Join(faults...)
 }

@@ -1,118 +1,95 @@
-// Package devdb is the private Postgres that runs when no DATABASE_URL is given.
+// Package devdb runs the private Postgres that is used when no DATABASE_URL is given: a child
+// process with its data in DATA_DIR. It finds or gets the programs, creates the data, starts, stops
+// and restarts the server. docs/private-postgres.md describes the design.
 package devdb
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"log/slog"
+	"path/filepath"
+	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"ratelimiter/internal/postgres"
 )
 
-type (
-	// Config describes a private Postgres.
-	Config = postgres.Config
-	// Server is a running private Postgres.
-	Server = postgres.Server
-)
-
-// Start starts one; OwnOrAttach attaches to a running one.
-var (
-	Start       = postgres.Start
-	OwnOrAttach = postgres.OwnOrAttach
-)
-
-// Supervisor restarts.
-type Supervisor struct {
-	cfg    Config
-	server *Server
-	target atomic.Pointer[pgx.ConnConfig]
-	cancel context.CancelFunc
-	ended  sync.WaitGroup
+// Config configures a private Postgres.
+type Config struct {
+	// DataDir is the DATA_DIR: the data, the password and the owner's lock. It is created if
+	// missing, readable by the current user only.
+	DataDir string
+	// Log receives progress. It is required.
+	Log *slog.Logger
+	// Settings are additional server settings. They override the built-in ones.
+	Settings map[string]string
+	// CreateDB lets the role of a new data folder create databases, as tests need.
+	CreateDB bool
 }
 
-// NewSupervisor returns.
-func NewSupervisor(cfg Config) *Supervisor { return &Supervisor{cfg: cfg} }
+// Start claims DATA_DIR, finds or gets the programs of Postgres, creates the data folder if there is
+// none, and runs Postgres until it accepts connections. Errors name a way out. The error is an
+// *OwnedError if another process owns DATA_DIR. The caller must Stop the server.
+func Start(ctx context.Context, cfg Config) (*Server, error) { return start(ctx, cfg, false) }
 
-// Name returns.
-func (s *Supervisor) Name() string { return "private Postgres" }
+// OwnOrAttach provides the database of a short command: that of the server that runs on this
+// DATA_DIR, otherwise one that this process starts. The caller must Stop what it gets, which
+// doesn't affect the Postgres of another process.
+func OwnOrAttach(ctx context.Context, cfg Config) (*Server, error) { return start(ctx, cfg, true) }
 
-func (s *Supervisor) start(ctx context.Context) error {
-	server, err := Start(ctx, s.cfg)
+// start is Start, or OwnOrAttach for a short-lived owner.
+func start(ctx context.Context, cfg Config, shortLived bool) (s *Server, err error) {
+	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	s = &Server{cfg: cfg, shortLived: shortLived, done: make(chan struct{})}
+	if err := s.ownOrAttach(ctx); err != nil {
+		return nil, withAdvice(err)
+	}
+	if s.attached {
+		return s, nil
+	}
+	f := newFinder(cfg.Log, presentMajor(cfg.DataDir))
+	if f.account, err = chooseAccount(folderPath(cfg.DataDir, f.major)); err == nil {
+		s.bin, s.major, err = f.find(ctx)
+	}
+	if err == nil {
+		s.account, s.path = f.account, folderPath(cfg.DataDir, s.major)
+		err = withAdvice(s.serve(ctx, f.major > 0))
+	}
 	if err != nil {
-		return err
+		return nil, errors.Join(err, s.release())
 	}
-	target, err := pgx.ParseConfig(server.URL())
-	if err != nil {
-		return err
-	}
-	s.server = server
-	s.target.Store(target)
-	return nil
+	return s, nil
 }
 
-// Start starts.
-func (s *Supervisor) Start(ctx context.Context) error {
-	if err := s.start(ctx); err != nil {
-		return err
-	}
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.ended.Go(func() { s.supervise(ctx) })
-	return nil
+// advice maps the words of the system and of Postgres for a fault to the way out.
+var advice = map[string]string{
+	"no space left on device":         "the disk is full: free some space, or set DATA_DIR to a folder on another disk",
+	"read-only file system":           "the disk is read-only: set DATA_DIR to a folder on a writable disk",
+	"permission denied":               "this user may not use the folder: run as its owner, or set DATA_DIR to another folder",
+	`"postmaster.pid" already exists`: "a Postgres that was started by hand uses the data folder: stop it first",
 }
 
-func (s *Supervisor) supervise(ctx context.Context) {
+// withAdvice adds the way out to an error if there is one.
+func withAdvice(err error) error {
+	for fault, wayOut := range advice {
+		if err != nil && strings.Contains(strings.ToLower(err.Error()), fault) {
+			return fmt.Errorf("%w\n%s", err, wayOut)
+		}
+	}
+	return err
+}
+
+// poll calls try every 10 ms until it reports success or fails, or ctx ends.
+func poll(ctx context.Context, try func() (bool, error)) error {
 	for {
+		if done, err := try(); done || err != nil {
+			return err
+		}
 		select {
-		case <-s.server.Done():
 		case <-ctx.Done():
-			return
-		}
-		s.cfg.Log.Error("the private Postgres ended; starting it again", "error", s.server.Err())
-		_ = s.stop(ctx)
-		for s.server == nil {
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-				return
-			}
-			if err := s.start(ctx); err != nil {
-				s.cfg.Log.Error("the private Postgres does not start", "error", err)
-			}
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func (s *Supervisor) stop(ctx context.Context) error {
-	if s.server == nil {
-		return nil
-	}
-	err := s.server.Stop(ctx)
-	s.server = nil
-	if err != nil {
-		return fmt.Errorf("stop the private Postgres: %w", err)
-	}
-	return nil
-}
-
-// Stop stops.
-func (s *Supervisor) Stop(ctx context.Context) error {
-	s.cancel()
-	s.ended.Wait()
-	return s.stop(ctx)
-}
-
-// BeforeConnect fills in.
-func (s *Supervisor) BeforeConnect(_ context.Context, conn *pgx.ConnConfig) error {
-	now := s.target.Load()
-	if now == nil {
-		return errors.New("the private Postgres is not running")
-	}
-	conn.Host, conn.Port, conn.User, conn.Password, conn.Database = now.Host, now.Port, now.User, now.Password, now.Database
-	return nil
 }

@@ -64,6 +64,7 @@ func (o *openReservations) checkRoom(owner string, now time.Time) error {
 	if o.perOwner[owner] >= maxOpenPerOwner || len(o.byID) >= maxOpen {
 		return &models.Error{
 			Kind:    models.KindUnavailable,
+			Code:    "too_many_reservations",
 			Message: "Too many reservations are open. Commit or release some, or wait until they expire.",
 		}
 	}

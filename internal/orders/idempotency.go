@@ -30,7 +30,7 @@ const pruneBatch = 1_000
 const retryInFlight = time.Second
 
 var errInFlight = &models.Error{
-	Kind: models.KindConflict, RetryAfter: retryInFlight,
+	Kind: models.KindConflict, Code: "idempotency_in_progress", RetryAfter: retryInFlight,
 	Message: "Another request with this idempotency key is in progress. Retry to get its response.",
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // acquireDeadline bounds the wait for a free connection. The pool has no setting for it, but it
-// acquires under the context that its tracer returns, and queries under the caller's own.
+// acquires with the context that its tracer returns, and queries with the caller's context.
 type acquireDeadline time.Duration
 
 var (
@@ -17,10 +17,10 @@ var (
 	_ pgx.QueryTracer       = acquireDeadline(0)
 )
 
-// cancelKey finds the deadline's cancel function in a context.
+// cancelKey is the context key of the deadline's cancel function.
 type cancelKey struct{}
 
-// TraceAcquireStart begins the deadline.
+// TraceAcquireStart starts the deadline.
 func (d acquireDeadline) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(d))
 	return context.WithValue(ctx, cancelKey{}, cancel)
@@ -33,7 +33,7 @@ func (d acquireDeadline) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _
 	}
 }
 
-// TraceQueryStart does nothing: a connection's tracer must have it.
+// TraceQueryStart does nothing. A tracer of a connection must have it.
 func (d acquireDeadline) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return ctx
 }

@@ -10,29 +10,28 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Bounds of what a Listening does on the network, so that a connection that is silently gone is
-// noticed.
+// Network timeouts of a Listener, so that it notices a connection that is lost silently.
 const (
-	// listenTimeout bounds connecting and the LISTEN.
+	// listenTimeout bounds connecting and LISTEN.
 	listenTimeout = 2 * time.Second
-	// pingTimeout bounds the answer to a ping; a Postgres that takes longer counts as lost.
+	// pingTimeout bounds a ping. A Postgres that takes longer is treated as lost.
 	pingTimeout = time.Second
-	// goodbyeTimeout bounds an orderly end.
-	goodbyeTimeout = 500 * time.Millisecond
+	// closeTimeout bounds an orderly close.
+	closeTimeout = 500 * time.Millisecond
 )
 
-// Listening is a connection of its own that listens to one channel. It is for one goroutine.
+// Listener is a connection that listens to one channel. It is for use by one goroutine.
 //
-// It belongs to no pool: a pool that is exhausted, or whose connections hang, doesn't keep what is
-// said from being heard. Its owner makes it anew after an error, and then catches up from a table,
-// for what was said meanwhile is lost.
-type Listening struct {
+// It isn't part of a pool, so an exhausted pool doesn't delay notifications. After an error its
+// owner closes it, makes a new one, and reads what it missed from a table: notifications aren't
+// stored.
+type Listener struct {
 	conn *pgx.Conn
 }
 
-// Listen connects to where pool connects now and listens to channel, in two seconds at most. The
-// caller closes it.
-func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listening, error) {
+// Listen connects to the current address of pool and listens to channel. It takes two seconds at
+// most. The caller closes the Listener.
+func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
 	defer cancel()
 	cfg := pool.Config()
@@ -46,7 +45,7 @@ func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listening
 	if err != nil {
 		return nil, fmt.Errorf("listen to %s: %w", channel, err)
 	}
-	l := &Listening{conn}
+	l := &Listener{conn}
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("listen to %s: %w", channel, err)
@@ -54,9 +53,9 @@ func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listening
 	return l, nil
 }
 
-// Wait returns the payload of the next notification; heard is false when none came within d. After
-// an error the connection is of no use.
-func (l *Listening) Wait(ctx context.Context, d time.Duration) (payload string, heard bool, err error) {
+// Wait returns the payload of the next notification. ok is false if none arrived within d. After an
+// error the Listener is unusable.
+func (l *Listener) Wait(ctx context.Context, d time.Duration) (payload string, ok bool, err error) {
 	waiting, cancel := context.WithTimeout(ctx, max(d, time.Millisecond))
 	defer cancel()
 	n, err := l.conn.WaitForNotification(waiting)
@@ -64,14 +63,14 @@ func (l *Listening) Wait(ctx context.Context, d time.Duration) (payload string, 
 	case err == nil && n != nil:
 		return n.Payload, true, nil
 	case err == nil || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !l.conn.IsClosed():
-		return "", false, nil // a wait that ends by its time leaves the connection as it was
+		return "", false, nil // a timeout leaves the connection usable
 	default:
 		return "", false, fmt.Errorf("wait for a notification: %w", err)
 	}
 }
 
-// Ping asks Postgres for a sign of life: silence alone says nothing.
-func (l *Listening) Ping(ctx context.Context) error {
+// Ping checks that Postgres responds: a lost connection looks the same as one without notifications.
+func (l *Listener) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	if err := l.conn.Ping(ctx); err != nil {
@@ -80,13 +79,13 @@ func (l *Listening) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Conn is the connection, for queries between two waits: what is said meanwhile is kept for the
-// next one.
-func (l *Listening) Conn() *pgx.Conn { return l.conn }
+// Conn returns the connection, for queries between two calls of Wait. Notifications that arrive
+// during a query are kept for the next Wait.
+func (l *Listener) Conn() *pgx.Conn { return l.conn }
 
-// Close ends the connection.
-func (l *Listening) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+// Close closes the connection.
+func (l *Listener) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_ = l.conn.Close(ctx) // it is ended either way
+	_ = l.conn.Close(ctx) // it is closed even if this fails
 }

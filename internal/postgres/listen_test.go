@@ -16,7 +16,7 @@ import (
 )
 
 // listen listens to the channel "news" until the test ends.
-func listen(t *testing.T, pool *pgxpool.Pool) *postgres.Listening {
+func listen(t *testing.T, pool *pgxpool.Pool) *postgres.Listener {
 	t.Helper()
 	l, err := postgres.Listen(t.Context(), pool, "news")
 	if err != nil {
@@ -26,34 +26,36 @@ func listen(t *testing.T, pool *pgxpool.Pool) *postgres.Listening {
 	return l
 }
 
-func say(t *testing.T, pool *pgxpool.Pool, text string) {
+// notify sends a notification on the channel "news".
+func notify(t *testing.T, pool *pgxpool.Pool, text string) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), `SELECT pg_notify('news', $1)`, text); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestWhatIsSaidIsHeardInOrderAlsoWhatComesBesideAQuery(t *testing.T) {
+// Notifications that arrive during a query are kept.
+func TestListener_Wait_InOrder(t *testing.T) {
 	pool := open(t, testkit.DatabaseURL(t))
 	l := listen(t, pool)
-	if payload, heard, err := l.Wait(t.Context(), time.Millisecond); heard || err != nil {
-		t.Errorf("in silence there was %q, %v", payload, err)
+	if payload, ok, err := l.Wait(t.Context(), time.Millisecond); ok || err != nil {
+		t.Errorf("got %q, %v without a notification", payload, err)
 	}
 	for i := range 5 {
-		say(t, pool, strconv.Itoa(i))
+		notify(t, pool, strconv.Itoa(i))
 	}
 	if err := l.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
-		payload, heard, err := l.Wait(t.Context(), 5*time.Second)
-		if !heard || err != nil || payload != strconv.Itoa(i) {
-			t.Errorf("heard %q, %t, %v; want %d", payload, heard, err, i)
+		payload, ok, err := l.Wait(t.Context(), 5*time.Second)
+		if !ok || err != nil || payload != strconv.Itoa(i) {
+			t.Errorf("got %q, %t, %v; want %d", payload, ok, err, i)
 		}
 	}
 }
 
-func TestListenGoesWhereThePoolGoesNow(t *testing.T) {
+func TestListen_FollowsBeforeConnect(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	u, err := url.Parse(address)
 	if err != nil {
@@ -82,28 +84,28 @@ func TestListenGoesWhereThePoolGoesNow(t *testing.T) {
 	proxy.Hang()
 	began := time.Now()
 	if err := l.Ping(t.Context()); err == nil {
-		t.Error("it didn't go through the proxy")
+		t.Error("the connection didn't use the proxy")
 	}
 	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("that nobody answers was noticed after %s", took)
+		t.Errorf("the ping failed only after %s", took)
 	}
 	if _, _, err := l.Wait(t.Context(), time.Second); err == nil {
-		t.Error("a lost connection is waited on without an error")
+		t.Error("waiting on a lost connection has no error")
 	}
 }
 
-func TestAWaitEndsWithItsContextAndWithItsConnection(t *testing.T) {
+func TestListener_Wait_Ends(t *testing.T) {
 	pool := open(t, testkit.DatabaseURL(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := listen(t, pool).Wait(ctx, time.Minute); err == nil {
-		t.Error("the context has ended, and the wait has no error")
+		t.Error("the context ended, but Wait has no error")
 	}
 	l := listen(t, pool)
 	if _, err := pool.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, l.Conn().PgConn().PID()); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := l.Wait(t.Context(), 10*time.Second); err == nil {
-		t.Error("the connection was ended, and the wait has no error")
+		t.Error("the connection was terminated, but Wait has no error")
 	}
 }

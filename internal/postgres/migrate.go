@@ -16,28 +16,25 @@ import (
 )
 
 const (
-	// migrationLock is the advisory lock that instances which start at once take turns by.
+	// migrationLock is the advisory lock that serializes the migrations of several instances.
 	migrationLock int64 = 0x726c_6d69_6772_6174 // "rlmigrat"
-	// migrationLockPoll is the time between two tries at it. A waiting pg_advisory_lock would
-	// hold a snapshot, which CREATE INDEX CONCURRENTLY in the other instance would wait for.
+	// migrationLockPoll is the time between two attempts to take it. A blocking pg_advisory_lock
+	// would hold a snapshot that CREATE INDEX CONCURRENTLY in the other instance waits for.
 	migrationLockPoll = 50 * time.Millisecond
 
 	undefinedTable = "42P01" // SQLSTATE
 )
 
-// Migrate brings the database to the newest migration of the files (numbered *.sql at the root of
-// the file system, in goose's format). Any number of instances may do so at once: one works, the
-// others wait for it, as long as their contexts let them. Each migration is a transaction of its
-// own, so that one that fails leaves nothing behind but those before it.
+// Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
+// system, in goose's format). Instances may call it concurrently: one migrates, the others wait
+// until it has finished or their contexts end. Each migration is a transaction of its own: if one
+// fails, those before it stay applied.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	pending, err := Pending(ctx, pool, files)
 	if err != nil || !pending {
 		return err
 	}
-	db, err := migrationDB(ctx, pool)
-	if err != nil {
-		return err
-	}
+	db := migrationDB(pool)
 	defer func() { _ = db.Close() }()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -49,25 +46,23 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	return nil
 }
 
-// migrationDB returns one connection apart from the pool, without the pool's statement timeout,
-// that holds the migration lock as long as it is open. Taking the lock while connecting covers
-// what goose does without a session lock: looking for pending migrations and creating its table.
-func migrationDB(ctx context.Context, pool *pgxpool.Pool) (*sql.DB, error) {
-	poolConfig := pool.Config()
-	cfg := poolConfig.ConnConfig
-	if poolConfig.BeforeConnect != nil {
-		if err := poolConfig.BeforeConnect(ctx, cfg); err != nil {
-			return nil, fmt.Errorf("migrate: %w", err)
-		}
-	}
+// migrationDB returns a single connection outside the pool, without the pool's statement timeout,
+// that holds the migration lock while it is open. Taking the lock on connect also covers what goose
+// does outside its own session lock: it looks for pending migrations and creates its table.
+func migrationDB(pool *pgxpool.Pool) *sql.DB {
+	cfg := pool.Config().ConnConfig
 	cfg.RuntimeParams["statement_timeout"] = "0"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(takeMigrationLock))
+	options := []stdlib.OptionOpenDB{stdlib.OptionAfterConnect(takeMigrationLock)}
+	if before := pool.Config().BeforeConnect; before != nil {
+		options = append(options, stdlib.OptionBeforeConnect(before))
+	}
+	db := stdlib.OpenDB(*cfg, options...)
 	db.SetMaxOpenConns(1)
-	return db, nil
+	return db
 }
 
-// takeMigrationLock waits for the lock, which the session keeps until it ends.
+// takeMigrationLock waits for the lock, which the session holds until it ends.
 func takeMigrationLock(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		var taken bool
@@ -77,14 +72,16 @@ func takeMigrationLock(ctx context.Context, conn *pgx.Conn) error {
 		if taken {
 			return nil
 		}
-		if err := pause(ctx, migrationLockPoll); err != nil {
-			return fmt.Errorf("another instance is migrating: %w", err)
+		select {
+		case <-time.After(migrationLockPoll):
+		case <-ctx.Done():
+			return fmt.Errorf("another instance is migrating: %w", ctx.Err())
 		}
 	}
 }
 
-// Pending tells whether a migration of the files has not been applied. It takes no lock and
-// changes nothing: one query, so that a readiness probe can ask it each time.
+// Pending reports whether a migration of the files hasn't been applied. It is one query without
+// locks or changes, cheap enough for a readiness probe.
 func Pending(ctx context.Context, pool *pgxpool.Pool, files fs.FS) (bool, error) {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {

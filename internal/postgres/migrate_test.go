@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -17,7 +18,7 @@ import (
 	"ratelimiter/migrations"
 )
 
-// files makes migrations of the given statements, numbered from 1.
+// files returns migrations with the given statements, numbered from 1.
 func files(statements ...string) fstest.MapFS {
 	made := fstest.MapFS{"embed.go": {Data: []byte("package x")}}
 	for i, statement := range statements {
@@ -27,7 +28,7 @@ func files(statements ...string) fstest.MapFS {
 	return made
 }
 
-// blank makes a database without tables, and returns its address.
+// blank creates a database without tables and returns its address.
 func blank(t *testing.T) string {
 	t.Helper()
 	url := testkit.DatabaseURL(t)
@@ -40,7 +41,7 @@ func blank(t *testing.T) string {
 	return url
 }
 
-// count is the number that a query gives.
+// count returns the number that a query selects.
 func count(t *testing.T, pool *pgxpool.Pool, query string) (n int) {
 	t.Helper()
 	if err := pool.QueryRow(t.Context(), query).Scan(&n); err != nil {
@@ -49,7 +50,7 @@ func count(t *testing.T, pool *pgxpool.Pool, query string) (n int) {
 	return n
 }
 
-// pending asks for pending migrations.
+// pending reports whether migrations are pending.
 func pending(t *testing.T, pool *pgxpool.Pool, files fs.FS) bool {
 	t.Helper()
 	some, err := postgres.Pending(t.Context(), pool, files)
@@ -59,14 +60,14 @@ func pending(t *testing.T, pool *pgxpool.Pool, files fs.FS) bool {
 	return some
 }
 
-func TestMigrateAndPending(t *testing.T) {
+func TestMigrate_AppliesPending(t *testing.T) {
 	pool := open(t, blank(t))
 	first := files("CREATE TABLE a (n int)")
 	if !pending(t, pool, first) {
 		t.Error("nothing is pending in a blank database")
 	}
 	if tables := count(t, pool, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != 0 {
-		t.Errorf("asking made %d tables", tables)
+		t.Errorf("Pending created %d tables", tables)
 	}
 	for range 2 {
 		if err := postgres.Migrate(t.Context(), pool, first); err != nil {
@@ -87,13 +88,13 @@ func TestMigrateAndPending(t *testing.T) {
 		t.Errorf("the second migration ran %d times", n)
 	}
 	if pending(t, pool, first) {
-		t.Error("to an older program, a newer database looks as if something were pending")
+		t.Error("migrations are pending for an older program on a newer database")
 	}
 }
 
-// Neither of the statements can be run twice, and each pool is what another instance has. The
-// first takes so long that all others come meanwhile.
-func TestMigrateAtOnce(t *testing.T) {
+// Neither of the statements can run twice, and each pool is another instance's. The first takes so
+// long that the others arrive while it runs.
+func TestMigrate_Concurrently(t *testing.T) {
 	url := blank(t)
 	steps := files("SELECT pg_sleep(0.2); CREATE TABLE a (n int)", "INSERT INTO a VALUES (1)")
 	var instances sync.WaitGroup
@@ -111,7 +112,7 @@ func TestMigrateAtOnce(t *testing.T) {
 	}
 }
 
-func TestMigrateWaitsNoLongerThanItsContext(t *testing.T) {
+func TestMigrate_EndsWithContext(t *testing.T) {
 	url := blank(t)
 	pool := open(t, url)
 	holder, err := pool.Acquire(t.Context())
@@ -131,7 +132,7 @@ func TestMigrateWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-func TestFailingMigrationLeavesThoseBeforeIt(t *testing.T) {
+func TestMigrate_Failure(t *testing.T) {
 	pool := open(t, blank(t))
 	steps := files("CREATE TABLE a (n int)", "INSERT INTO a VALUES (1); SELECT 1/0")
 	err := postgres.Migrate(t.Context(), pool, steps)
@@ -142,18 +143,18 @@ func TestFailingMigrationLeavesThoseBeforeIt(t *testing.T) {
 		t.Errorf("the failed migration left %d rows", n)
 	}
 	if !pending(t, pool, steps) {
-		t.Error("the failed migration counts as applied")
+		t.Error("the failed migration is recorded as applied")
 	}
 }
 
-func TestMigrationMayTakeLongerThanAQuery(t *testing.T) {
+func TestMigrate_HasNoStatementTimeout(t *testing.T) {
 	pool := open(t, blank(t)+"&statement_timeout=20")
 	if err := postgres.Migrate(t.Context(), pool, files("SELECT pg_sleep(0.1)")); err != nil {
 		t.Errorf("migrate: %v", err)
 	}
 }
 
-func TestPendingNamesAFileWithoutANumber(t *testing.T) {
+func TestPending_FileWithoutNumber(t *testing.T) {
 	pool := open(t, blank(t))
 	_, err := postgres.Pending(t.Context(), pool, fstest.MapFS{"seed.sql": {}})
 	if err == nil || !strings.Contains(err.Error(), "seed.sql") {
@@ -161,8 +162,27 @@ func TestPendingNamesAFileWithoutANumber(t *testing.T) {
 	}
 }
 
-func TestOwnMigrations(t *testing.T) {
+func TestPending_ProductMigrations(t *testing.T) {
 	if pending(t, testkit.Database(t), migrations.FS) {
-		t.Error("a test's database has pending migrations")
+		t.Error("the database of a test has pending migrations")
+	}
+}
+
+// A private Postgres may listen elsewhere than the URL of the pool says.
+func TestMigrate_FollowsBeforeConnect(t *testing.T) {
+	target, err := pgx.ParseConfig(blank(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := postgres.NewPool("postgres://?sslmode=disable", postgres.WithBeforeConnect(func(_ context.Context, conn *pgx.ConnConfig) error {
+		conn.Host, conn.Port, conn.Database, conn.User, conn.Password = target.Host, target.Port, target.Database, target.User, target.Password
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := postgres.Migrate(t.Context(), pool, files("CREATE TABLE a (n int)")); err != nil {
+		t.Errorf("migrate: %v", err)
 	}
 }

@@ -1,3 +1,6 @@
+// Package postgres provides what the services share around the database: the connection pool,
+// transactions, migrations, LISTEN connections and the classification of errors. It knows no table
+// of the product.
 package postgres
 
 import (
@@ -11,23 +14,24 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"ratelimiter/internal/postgres/pgbin"
 )
 
-// The pool's bounds where no option and no parameter of the URL says otherwise.
+// MinMajor is the oldest supported major version of Postgres.
+const MinMajor = 14
+
+// Defaults of the pool. Parameters of the URL and options override them.
 const (
 	// defaultMaxConns fits several instances into Postgres's default of 100 connections.
 	defaultMaxConns = 16
-	// connectTimeout bounds one connection's making, the password exchange included.
+	// connectTimeout bounds opening one connection, including authentication.
 	connectTimeout = 5 * time.Second
-	// acquireTimeout bounds the wait for a free connection: longer, and the caller of the API is
-	// better served with a 503.
+	// acquireTimeout bounds the wait for a free connection: after that, a 503 serves the caller
+	// better.
 	acquireTimeout = 5 * time.Second
 	// statementTimeout bounds every statement, in the server.
 	statementTimeout = 15 * time.Second
-	// idleTransactionTimeout bounds how long an open transaction may do nothing: it holds back
-	// clean-up and every feed that is ordered by transaction.
+	// idleTransactionTimeout bounds how long an open transaction may be idle: it delays vacuum and
+	// every feed that is ordered by transaction.
 	idleTransactionTimeout = 15 * time.Second
 	// maxConnLifetime and its jitter let connections move to another server after a failover.
 	maxConnLifetime       = time.Hour
@@ -35,20 +39,20 @@ const (
 	maxConnIdleTime       = 10 * time.Minute
 )
 
-// Option changes one bound of the pool that Open makes.
+// Option changes a setting of a pool.
 type Option func(*pgxpool.Config)
 
-// WithMaxConns sets how many connections the pool has at most; at least 1.
+// WithMaxConns sets the maximum number of connections, at least 1.
 func WithMaxConns(n int32) Option {
 	return func(c *pgxpool.Config) { c.MaxConns = max(1, n) }
 }
 
-// WithApplicationName sets the name that pg_stat_activity shows; "ratelimiter" without it.
+// WithApplicationName sets the name shown in pg_stat_activity. The default is "ratelimiter".
 func WithApplicationName(name string) Option {
 	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = name }
 }
 
-// WithStatementTimeout sets the longest that a statement may take; 0 for no bound.
+// WithStatementTimeout sets the longest time that a statement may take; 0 means no limit.
 func WithStatementTimeout(d time.Duration) Option {
 	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = milliseconds(d) }
 }
@@ -59,42 +63,51 @@ func WithAcquireTimeout(d time.Duration) Option {
 	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = acquireDeadline(d) }
 }
 
-// WithBeforeConnect sets a function that completes the configuration of each new
-// connection.
-func WithBeforeConnect(complete func(context.Context, *pgx.ConnConfig) error) Option {
-	return func(c *pgxpool.Config) { c.BeforeConnect = complete }
+// WithBeforeConnect sets a function that completes the configuration of each new connection.
+func WithBeforeConnect(fn func(context.Context, *pgx.ConnConfig) error) Option {
+	return func(c *pgxpool.Config) { c.BeforeConnect = fn }
 }
 
-// NewPool returns a bounded pool without connecting. Parameters of the URL
-// (pool_max_conns, statement_timeout, application_name, connect_timeout)
-// override the defaults, and options override both. No error contains the
-// password. The caller closes the pool.
-func NewPool(url string, options ...Option) (*pgxpool.Pool, error) {
-	cfg, err := poolConfig(url, options)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
-	}
-	return pool, nil
-}
-
-// Open is NewPool followed by CheckVersion.
+// Open is NewPool followed by Check: a wrong URL, a server that is down and one that is too old are
+// errors here and not in the first request. The caller closes the pool.
 func Open(ctx context.Context, url string, options ...Option) (*pgxpool.Pool, error) {
 	pool, err := NewPool(url, options...)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckVersion(ctx, pool); err != nil {
+	if err := Check(ctx, pool); err != nil {
 		pool.Close()
 		return nil, err
 	}
 	return pool, nil
 }
 
-// poolConfig reads the URL and applies defaults and options.
+// NewPool returns a bounded pool that hasn't connected. Parameters of the URL (pool_max_conns,
+// statement_timeout, application_name, connect_timeout) override the defaults, and options override
+// both. No error contains the password. The caller closes the pool.
+func NewPool(url string, options ...Option) (*pgxpool.Pool, error) {
+	cfg, err := poolConfig(url, options)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg) // without a minimum of connections, it doesn't connect
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	return pool, nil
+}
+
+// Check connects once and rejects a server that is older than MinMajor.
+func Check(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	defer conn.Release()
+	return checkVersion(conn.Conn().PgConn().ParameterStatus("server_version"))
+}
+
+// poolConfig parses the URL and applies defaults and options.
 func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -109,7 +122,7 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
-	cfg.AfterConnect = readTimesInUTC
+	cfg.AfterConnect = scanTimesInUTC
 	for name, value := range map[string]string{
 		"application_name":                    "ratelimiter",
 		"statement_timeout":                   milliseconds(statementTimeout),
@@ -126,36 +139,25 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// readTimesInUTC makes a connection scan times in UTC, not in the zone of the machine: the API's
-// times are UTC, and the same everywhere.
-func readTimesInUTC(_ context.Context, conn *pgx.Conn) error {
+// scanTimesInUTC makes a connection scan times in UTC instead of the machine's time zone.
+func scanTimesInUTC(_ context.Context, conn *pgx.Conn) error {
 	types := conn.TypeMap()
 	types.RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
 	return nil
 }
 
-// milliseconds writes a duration as Postgres's settings take it.
+// milliseconds formats a duration for a setting of Postgres.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// CheckVersion connects, and fails if the server is older than Postgres 14.
-func CheckVersion(ctx context.Context, pool *pgxpool.Pool) error {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
-	}
-	defer conn.Release()
-	return supported(conn.Conn().PgConn().ParameterStatus("server_version"))
-}
-
-// supported refuses the version that a server reports, like "15.4 (Debian 15.4-1)", if too old.
-func supported(version string) error {
+// checkVersion rejects a server version, such as "15.4 (Debian 15.4-1)", that is older than MinMajor.
+func checkVersion(version string) error {
 	digits := version[:len(version)-len(strings.TrimLeft(version, "0123456789"))]
 	major, err := strconv.Atoi(digits)
 	if err != nil {
-		return errors.New("the database does not report its version: is it Postgres?")
+		return errors.New("the database doesn't report its version: is it Postgres?")
 	}
-	if major < pgbin.MinMajor {
-		return fmt.Errorf("the database is Postgres %s; this program needs %d or newer", version, pgbin.MinMajor)
+	if major < MinMajor {
+		return fmt.Errorf("the database is Postgres %s; this program needs %d or newer", version, MinMajor)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func open(t *testing.T, url string, options ...postgres.Option) *pgxpool.Pool {
 	return pool
 }
 
-// setting reads a server setting of the pool's connections.
+// setting returns a server setting of the pool's connections.
 func setting(t *testing.T, pool *pgxpool.Pool, name string) string {
 	t.Helper()
 	var value string
@@ -35,7 +35,7 @@ func setting(t *testing.T, pool *pgxpool.Pool, name string) string {
 	return value
 }
 
-func TestOpenBounds(t *testing.T) {
+func TestOpen_Settings(t *testing.T) {
 	url := testkit.DatabaseURL(t)
 	cases := map[string]struct {
 		url      string
@@ -46,11 +46,11 @@ func TestOpenBounds(t *testing.T) {
 		"defaults": {url, nil, map[string]string{
 			"application_name": "ratelimiter", "statement_timeout": "15s", "idle_in_transaction_session_timeout": "15s", "TimeZone": "UTC",
 		}, 16},
-		"the URL goes before defaults": {
+		"URL_overrides_defaults": {
 			url + "&pool_max_conns=3&statement_timeout=7000&application_name=url", nil,
 			map[string]string{"application_name": "url", "statement_timeout": "7s"}, 3,
 		},
-		"options go before the URL": {
+		"options_override_URL": {
 			url + "&pool_max_conns=3&statement_timeout=7000&application_name=url",
 			[]postgres.Option{
 				postgres.WithMaxConns(2), postgres.WithStatementTimeout(0), postgres.WithApplicationName("option"),
@@ -62,7 +62,7 @@ func TestOpenBounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pool := open(t, c.url, c.options...)
 			if conns := pool.Config().MaxConns; conns != c.conns {
-				t.Errorf("%d connections at most, want %d", conns, c.conns)
+				t.Errorf("at most %d connections, want %d", conns, c.conns)
 			}
 			for name, want := range c.settings {
 				if value := setting(t, pool, name); value != want {
@@ -73,12 +73,23 @@ func TestOpenBounds(t *testing.T) {
 	}
 }
 
-func TestOpenErrorsHideThePassword(t *testing.T) {
+func TestNewPool_DoesNotConnect(t *testing.T) {
+	pool, err := postgres.NewPool("postgres://127.0.0.1:1/none?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := postgres.Check(t.Context(), pool); !postgres.IsUnavailable(err) {
+		t.Errorf("check: %v, want an unavailable database", err)
+	}
+}
+
+func TestOpen_ErrorsHidePassword(t *testing.T) {
 	right := testkit.DatabaseURL(t)
 	cases := map[string]string{
-		"no URL":         "postgres://user:s3cret@host:port-that-is-none/db",
-		"nobody there":   "postgres://user:s3cret@127.0.0.1:1/db",
-		"wrong password": strings.Replace(right, "ratelimiter:", "ratelimiter:s3cret", 1),
+		"invalid_URL":    "postgres://user:s3cret@host:port-that-is-none/db",
+		"no_server":      "postgres://user:s3cret@127.0.0.1:1/db",
+		"wrong_password": strings.Replace(right, "ratelimiter:", "ratelimiter:s3cret", 1),
 	}
 	for name, url := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -90,8 +101,8 @@ func TestOpenErrorsHideThePassword(t *testing.T) {
 	}
 }
 
-// One query holds the only connection for longer than the other may wait for it.
-func TestAcquireDeadline(t *testing.T) {
+// One query uses the only connection for longer than the other may wait.
+func TestWithAcquireTimeout(t *testing.T) {
 	pool := open(t, testkit.DatabaseURL(t), postgres.WithMaxConns(1), postgres.WithAcquireTimeout(time.Second))
 	long := make(chan error)
 	go func() {
@@ -102,9 +113,9 @@ func TestAcquireDeadline(t *testing.T) {
 		runtime.Gosched()
 	}
 	if _, err := pool.Exec(t.Context(), "SELECT 1"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("with no connection free: %v, want context.DeadlineExceeded", err)
+		t.Errorf("without a free connection: %v, want context.DeadlineExceeded", err)
 	}
 	if err := <-long; err != nil {
-		t.Errorf("a query that takes longer than one may wait: %v", err)
+		t.Errorf("a query that takes longer than the acquire timeout: %v", err)
 	}
 }

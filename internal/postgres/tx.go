@@ -9,30 +9,30 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rollbackTimeout bounds a rollback, which runs even when the caller's context has ended.
+// rollbackTimeout bounds a rollback, which runs even if the caller's context has ended.
 const rollbackTimeout = 2 * time.Second
 
-// Beginner begins a transaction: a pool, a connection, or a transaction, in which it is a
-// savepoint.
+// Beginner begins a transaction. Pools and connections implement it, and so do transactions, which
+// begin a savepoint.
 type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// InTx runs fn in a transaction: committed when fn returns nil, rolled back when it returns an
-// error (which InTx returns as it is) or panics. An error of the commit itself may mean either
-// outcome when the connection was lost on the way.
+// InTx runs fn in a transaction, which is committed if fn returns nil and rolled back if fn panics
+// or returns an error. InTx returns fn's error unchanged. If the connection is lost during the
+// commit, its outcome is unknown.
 func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	// After a commit this does nothing. A context of its own spares the connection, which a
-	// cancelled rollback would close.
+	// After a commit this does nothing. A rollback with a cancelled context would close the
+	// connection.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 		defer cancel()
 		if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
-			_ = tx.Conn().Close(ctx) // in a state that nobody knows: not to be used again
+			_ = tx.Conn().Close(ctx) // its state is unknown: the pool must not reuse it
 		}
 	}()
 	if err := fn(tx); err != nil {

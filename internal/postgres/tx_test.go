@@ -12,7 +12,7 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// notes is a pool of one connection on a database with an empty table of that name.
+// notes returns a pool of one connection on a database with an empty table notes.
 func notes(t *testing.T) *pgxpool.Pool {
 	t.Helper()
 	pool := open(t, testkit.DatabaseURL(t), postgres.WithMaxConns(1))
@@ -30,7 +30,7 @@ func note(t *testing.T, tx pgx.Tx, text string) {
 	}
 }
 
-// written is all rows.
+// written returns the text of all rows.
 func written(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
 	var all string
@@ -70,12 +70,12 @@ func TestInTx(t *testing.T) {
 	}
 }
 
-func TestInTxRollsBackWhenItPanics(t *testing.T) {
+func TestInTx_Panic(t *testing.T) {
 	pool := notes(t)
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("the panic was swallowed")
+				t.Error("InTx recovered the panic")
 			}
 		}()
 		_ = postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
@@ -83,13 +83,13 @@ func TestInTxRollsBackWhenItPanics(t *testing.T) {
 			panic("a bug")
 		})
 	}()
-	if all := written(t, pool); all != "" { // which also finds the one connection free again
+	if all := written(t, pool); all != "" { // it also needs the only connection
 		t.Errorf("written: %q, want nothing", all)
 	}
 }
 
-// A caller that goes away must not cost a connection, nor may what it began be committed.
-func TestInTxAfterItsContextEnded(t *testing.T) {
+// The transaction of a cancelled caller is rolled back, and its connection returns to the pool.
+func TestInTx_ContextEnded(t *testing.T) {
 	pool := notes(t)
 	backend := func() (pid int) {
 		if err := pool.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
@@ -115,8 +115,8 @@ func TestInTxAfterItsContextEnded(t *testing.T) {
 	}
 }
 
-// A statement's error that the function swallows has already aborted the transaction.
-func TestInTxTellsThatNothingWasCommitted(t *testing.T) {
+// A failed statement aborts the transaction even if the function ignores the error.
+func TestInTx_IgnoredError(t *testing.T) {
 	pool := notes(t)
 	err := postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
 		note(t, tx, "lost")

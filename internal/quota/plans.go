@@ -115,7 +115,7 @@ func (p *Plans) Delete(ctx context.Context, name string, condition models.Precon
 			return nil, err
 		}
 		if keys > 0 {
-			return nil, models.Conflict(fmt.Sprintf("%d keys are on this plan, revoked and expired ones included. "+
+			return nil, models.Conflict("plan_in_use", fmt.Sprintf("%d keys are on this plan, revoked and expired ones included. "+
 				"Move them to another plan first.", keys))
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM plans WHERE name = $1`, name)

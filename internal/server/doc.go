@@ -11,11 +11,11 @@
 //	@description
 //	@description	**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the remaining units of each and the time until it resets. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.
 //	@description
-//	@description	**Errors** are `application/problem+json` (RFC 9457). A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.
+//	@description	**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.
 //	@description
 //	@description	**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.
 //	@description
-//	@description	**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB without unknown fields. Unknown query parameters are ignored.
+//	@description	**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.
 //	@description
 //	@description	**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.
 //	@description

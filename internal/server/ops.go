@@ -16,7 +16,7 @@ import (
 func NewOpsHandler(health *handlers.Health, log *slog.Logger) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
-	router.Use(middleware.Begin(), middleware.Recover(log), middleware.RenderErrors())
+	router.Use(middleware.Begin(middleware.NewProxies(nil, log)), middleware.Recover(log), middleware.RenderErrors())
 	router.NoRoute(middleware.NotFound)
 	router.GET("/livez", health.Live)
 	router.GET("/readyz", health.Ready)

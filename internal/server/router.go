@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -22,8 +23,8 @@ type RouterConfig struct {
 	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
 	Usage          middleware.Recorder
 	Fields         middleware.Fields
-	Origins        []string // whose pages may read responses; none: no CORS
-	TrustedProxies []string // networks whose X-Forwarded-For is trusted
+	Origins        []string       // whose pages may read responses; none: no CORS
+	TrustedProxies []netip.Prefix // networks whose X-Forwarded-For is trusted
 }
 
 // defaultTimeout bounds what a handler waits for. It is below the server's write
@@ -31,16 +32,15 @@ type RouterConfig struct {
 const defaultTimeout = 10 * time.Second
 
 // NewRouter returns the API: the routes of h with the middleware around them.
-func NewRouter(h Handlers, cfg RouterConfig) (http.Handler, error) {
+func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.HandleMethodNotAllowed = true
 	router.RedirectTrailingSlash = false
-	router.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	if err := router.SetTrustedProxies(cfg.TrustedProxies); err != nil {
-		return nil, err
-	}
-	router.Use(middleware.Begin(), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors())
+	// %2F is never a separator; binding decodes path values, once.
+	router.UseEscapedPath, router.UnescapePathValues = true, false
+	proxies := middleware.NewProxies(cfg.TrustedProxies, cfg.Log)
+	router.Use(middleware.Begin(proxies), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors())
 	if len(cfg.Origins) > 0 {
 		router.Use(middleware.CORS(cfg.Origins))
 	}
@@ -61,7 +61,7 @@ func NewRouter(h Handlers, cfg RouterConfig) (http.Handler, error) {
 	for path, supported := range methods {
 		router.OPTIONS(path, middleware.Options(supported...))
 	}
-	return middleware.Compress(router), nil
+	return middleware.Compress(router)
 }
 
 // chain returns a route's handlers, outermost first.
@@ -71,7 +71,7 @@ func (cfg *RouterConfig) chain(r Route, authenticate, builtIn gin.HandlerFunc) [
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{
-		authenticate, middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
+		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
 	}
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())

@@ -55,14 +55,10 @@ func routerConfig(tb testing.TB, limit int64) RouterConfig {
 func realRouter(tb testing.TB, limit int64) http.Handler {
 	tb.Helper()
 	cursors, cfg := handlers.NewCursors([]byte("secret")), routerConfig(tb, limit)
-	router, err := NewRouter(Handlers{
+	return NewRouter(Handlers{
 		Products: handlers.NewProducts(oneProduct{models.Product{ID: "p", Name: "n"}}, cursors),
 		Me:       handlers.NewMe(nil, cfg.Limiter),
 	}, cfg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return router
 }
 
 // discardWriter is a response writer without allocations.
@@ -91,7 +87,7 @@ func TestRouter_allocations(t *testing.T) {
 	}{
 		{"one product", "/v1/products/p", 1_000_000, 19},
 		{"a page of products", "/v1/products", 1_000_000, 21},
-		{"refused", "/v1/products/p", 1, 23},
+		{"refused", "/v1/products/p", 1, 27},
 		{"own key", "/v1/me", 1_000_000, 25},
 		{"own limits", "/v1/me/limits", 1_000_000, 25},
 		{"unknown path", "/nowhere", 1_000_000, 16},
@@ -117,7 +113,7 @@ func TestRouter_with_a_wrapped_writer(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	cfg := routerConfig(t, 1)
 	router := gin.New()
-	router.Use(middleware.Begin(), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors(),
+	router.Use(middleware.Begin(nil), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors(),
 		func(c *gin.Context) { c.Writer = wrappedWriter{c.Writer} })
 	route := Route{Method: http.MethodGet, Path: "/", Scope: models.ScopeProductsRead, Cost: 1, Handler: func(c *gin.Context) { c.String(http.StatusOK, "hello") }}
 	router.GET("/", cfg.chain(route, middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn))...)
@@ -153,7 +149,7 @@ func TestRoute_options(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := routerConfig(t, 1000)
 			router := gin.New()
-			router.Use(middleware.Begin(), middleware.RenderErrors())
+			router.Use(middleware.Begin(nil), middleware.RenderErrors())
 			test.route.Handler = handler
 			router.GET("/", cfg.chain(test.route, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
 			w := httptest.NewRecorder()
@@ -171,7 +167,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 	proceed := make(chan struct{})
 	cfg := routerConfig(t, 1000)
 	router := gin.New()
-	router.Use(middleware.Begin(), middleware.RenderErrors())
+	router.Use(middleware.Begin(nil), middleware.RenderErrors())
 	router.GET("/", cfg.chain(Route{Stream: true, Handler: func(c *gin.Context) {
 		_, _ = c.Writer.WriteString("first\n")
 		c.Writer.Flush()

@@ -9,47 +9,47 @@ import (
 	"syscall"
 	"time"
 
-	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/devdb"
 )
 
 const (
 	// ramDisk is Linux's file system in memory.
 	ramDisk = "/dev/shm"
 	// ramDiskSpace in bytes is what a run may need there: the cluster takes 50 MB, the log up to
-	// its max_wal_size, and each database that a running test has 8 MB. Containers often have
-	// 64 MB in all, which is too little.
+	// its max_wal_size, and each database of a running test 8 MB. Containers often have 64 MB in
+	// all, which is too little.
 	ramDiskSpace = 1 << 30
-	// folderPrefix is what the folders of test clusters are named by.
+	// folderPrefix begins the names of the folders of test clusters.
 	folderPrefix = "ratelimiter-test-"
-	// leftoverAge spares a folder whose cluster has not come to lock it yet.
+	// leftoverAge spares a folder that its cluster hasn't locked yet.
 	leftoverAge = time.Minute
-	// clusterStop bounds a cluster's end; past it the cluster is killed, as nothing in it lasts.
+	// clusterStop bounds stopping a cluster. After that it is killed: nothing in it is kept.
 	clusterStop = 10 * time.Second
 )
 
-// cluster is a private Postgres for tests: as fast as it can be, and nothing in it lasts.
+// cluster is a private Postgres for tests, with settings for speed and not for durability.
 type cluster struct {
-	server *postgres.Server
+	server *devdb.Server
 	folder string
 }
 
 // startCluster starts a cluster, in memory where there is room. The caller must stop it.
 func startCluster(ctx context.Context) (*cluster, error) {
 	parent := clusterParent()
-	removeLeftovers(ctx, parent)
+	removeLeftovers(parent)
 	folder, err := os.MkdirTemp(parent, folderPrefix)
 	if err != nil {
 		return nil, err
 	}
-	server, err := postgres.Start(ctx, postgres.Config{
+	server, err := devdb.Start(ctx, devdb.Config{
 		DataDir: folder, Log: slog.New(slog.DiscardHandler), CreateDB: true,
 		Settings: map[string]string{
 			"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 			"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "256MB",
-			"autovacuum": "off", // its visits would hold up the copying of databases
+			"autovacuum": "off", // it would delay the copying of databases
 			// In the data folder, so that it is removed with it even when the cluster was killed.
 			"dynamic_shared_memory_type": "mmap",
-			// Packages run side by side, and tests side by side in each of them.
+			// Packages run in parallel, and so do the tests in each of them.
 			"max_connections": "500",
 		},
 	})
@@ -59,15 +59,15 @@ func startCluster(ctx context.Context) (*cluster, error) {
 	return &cluster{server: server, folder: folder}, nil
 }
 
-// stop ends the cluster and removes all that it kept.
+// stop stops the cluster and removes its data.
 func (c *cluster) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterStop)
 	defer cancel()
 	return errors.Join(c.server.Stop(ctx), os.RemoveAll(c.folder))
 }
 
-// clusterParent is the folder for the cluster's own: the RAM disk if it is there, can be written
-// and has room, else the one for temporary files.
+// clusterParent returns the RAM disk if it exists, is writable and has room, otherwise the folder
+// for temporary files.
 func clusterParent() string {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(ramDisk, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < ramDiskSpace {
@@ -81,23 +81,24 @@ func clusterParent() string {
 	return ramDisk
 }
 
-// removeLeftovers removes the folders of clusters whose process was killed: they hold memory.
-// Their Postgres has ended with its process, or does so now.
-func removeLeftovers(ctx context.Context, parent string) {
-	folders, err := filepath.Glob(filepath.Join(parent, folderPrefix+"*"))
+// removeLeftovers removes the folders of clusters whose process was killed: they use memory. Their
+// Postgres ends with the process.
+func removeLeftovers(parent string) {
+	locks, err := filepath.Glob(filepath.Join(parent, folderPrefix+"*", "owner.lock"))
 	if err != nil {
 		return
 	}
-	for _, folder := range folders {
-		lock := filepath.Join(folder, "owner.lock")
+	for _, lock := range locks {
 		if info, err := os.Stat(lock); err != nil || time.Since(info.ModTime()) < leftoverAge {
 			continue
 		}
-		ownership, err := postgres.Own(ctx, folder)
+		file, err := os.Open(lock)
 		if err != nil {
-			continue // its process lives, or it is another user's
+			continue // another user's
 		}
-		_ = os.RemoveAll(folder)
-		_ = ownership.Release()
+		if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(filepath.Dir(lock))
+		} // otherwise its process is running
+		_ = file.Close()
 	}
 }

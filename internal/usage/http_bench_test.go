@@ -38,7 +38,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 		b.Run(run.name, func(b *testing.B) {
 			newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New()) }
 			router := gin.New()
-			router.Use(middleware.Begin(), middleware.RenderErrors(),
+			router.Use(middleware.Begin(nil), middleware.RenderErrors(),
 				middleware.Authenticate(&testkit.OneKey{Key: models.APIKey{ID: "9Kx2mV4tQaLp"}, Quota: quota}, middleware.NewFailureLimiter(newLimiter())),
 				middleware.Limit(newLimiter(), middleware.FieldsDraft11, read, run.usage))
 			router.GET("/", func(c *gin.Context) { c.Status(http.StatusNoContent) })

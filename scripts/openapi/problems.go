@@ -34,7 +34,7 @@ var problems = map[int]problem{
 	413: {"ContentTooLarge", "Problem", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
 	415: {"UnsupportedMediaType", "Problem", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
 	422: {"UnprocessableContent", "ValidationProblem", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
-	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", "The quota is used up for now."},
+	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", `Rate limit exceeded: policy "burst" has 2 of 20 units left; this request costs 5. Retry in 1 s.`},
 	500: {"InternalServerError", "Problem", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
 	503: {"ServiceUnavailable", "Problem", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
 }
@@ -110,9 +110,16 @@ func (o *operation) examplePath() string {
 	return path
 }
 
+// exampleCodes are the codes in the examples of problems, by status.
+var exampleCodes = map[int]string{
+	400: "malformed_request", 401: "key_invalid", 403: "scope_missing", 404: "not_found", 406: "not_acceptable", 409: "conflict",
+	412: "version_mismatch", 413: "body_too_large", 415: "unsupported_media_type", 422: "invalid_input", 429: "rate_limited",
+	500: "internal_error", 503: "unavailable",
+}
+
 func problemExample(status int, detail, path string) any {
 	p := middleware.Problem{
-		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Detail: detail, Instance: path,
+		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Code: exampleCodes[status], Detail: detail, Instance: path,
 		RequestID: "req_4CLHASCY3OD6DWBAZZHK43Y66R",
 	}
 	switch status {
@@ -121,7 +128,7 @@ func problemExample(status int, detail, path string) any {
 		p.Errors = []middleware.FieldError{{Location: "body", Pointer: "/items/0/quantity", Code: "min", Message: "must be at least 1"}}
 	case http.StatusTooManyRequests:
 		p.Type = middleware.ProblemQuotaExceeded
-		return middleware.QuotaProblem{Problem: p, ViolatedPolicies: []string{"burst"}, RetryAfter: new(1.25)}
+		return middleware.QuotaProblem{Problem: p, Cost: 5, ViolatedPolicies: []string{"burst"}, RetryAfter: new(0.25)}
 	}
 	return p
 }

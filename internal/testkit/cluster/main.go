@@ -1,5 +1,5 @@
-// Command cluster runs another command, usually go test, beside a private Postgres for tests, whose
-// address the command finds in TEST_DATABASE_URL. It passes signals on, and ends with the
+// Command cluster starts a private Postgres for tests and runs another command, usually go test,
+// with its address in TEST_DATABASE_URL. It forwards signals to the command and exits with the
 // command's exit code.
 //
 //	go run ./internal/testkit/cluster -- go test -race ./...
@@ -17,7 +17,7 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// failed and usage are exit codes of this command itself.
+// Exit codes of this command itself.
 const (
 	failed = 1
 	usage  = 2
@@ -40,7 +40,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run starts a cluster, runs the command beside it, and stops the cluster.
+// run starts a cluster, runs the command, and stops the cluster.
 func run(args []string) (code int, err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -53,10 +53,10 @@ func run(args []string) (code int, err error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// In a group of its own, the command and all that it started get each signal once: from here.
+	// In a process group of its own, the command and its children get each signal once: from here.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	endWithParent(cmd.SysProcAttr)
-	runtime.LockOSThread() // the parent that a signal for orphans means is this thread
+	setParentDeathSignal(cmd.SysProcAttr)
+	runtime.LockOSThread() // the signal is sent when this thread ends
 	if err := cmd.Start(); err != nil {
 		return failed, err
 	}
@@ -72,7 +72,7 @@ func run(args []string) (code int, err error) {
 	}
 }
 
-// exitCode is the command's, or, when a signal ended it, what a shell would make of that.
+// exitCode returns the command's exit code, or 128 plus the number of the signal that ended it.
 func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	if exit := new(exec.ExitError); !errors.As(err, &exit) {
 		return 0, err

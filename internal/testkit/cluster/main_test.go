@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestMain runs the command itself, when a test started this binary as the command.
+// TestMain runs the command if a test started this binary as the command.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "--" {
 		main()
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// command is this program with a shell script to run.
+// command returns this program with a shell script to run.
 func command(t *testing.T, script string) *exec.Cmd {
 	t.Helper()
 	binary, err := os.Executable()
@@ -50,7 +50,7 @@ func begin(t *testing.T, cmd *exec.Cmd) (line string) {
 	return strings.TrimSpace(line)
 }
 
-func TestExitCodeAndEnd(t *testing.T) {
+func TestRun_ExitCode(t *testing.T) {
 	cmd := command(t, `echo "$TEST_DATABASE_URL"; read wait; exit 7`)
 	input, err := cmd.StdinPipe()
 	if err != nil {
@@ -68,11 +68,11 @@ func TestExitCodeAndEnd(t *testing.T) {
 	}
 	if conn, err := pgx.Connect(t.Context(), url); err == nil {
 		_ = conn.Close(t.Context())
-		t.Error("the cluster runs on")
+		t.Error("the cluster still runs")
 	}
 }
 
-func TestSignalsArePassedOn(t *testing.T) {
+func TestRun_Signals(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
 		code   int
@@ -91,7 +91,8 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-func TestKilledRunLeavesNoPostgres(t *testing.T) {
+// The Postgres of a killed run ends.
+func TestRun_Killed(t *testing.T) {
 	cmd := command(t, `echo "$TEST_DATABASE_URL"; exec sleep 600`)
 	conn, err := pgx.Connect(t.Context(), begin(t, cmd))
 	if err != nil {
@@ -101,11 +102,11 @@ func TestKilledRunLeavesNoPostgres(t *testing.T) {
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	if _, err := conn.WaitForNotification(t.Context()); err == nil {
-		t.Error("a notification instead of the end")
+		t.Error("got a notification, want the end of the connection")
 	}
 }
 
-func TestCommandThatCannotRun(t *testing.T) {
+func TestRun_UnusableCommand(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

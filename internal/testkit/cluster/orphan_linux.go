@@ -2,5 +2,5 @@ package main
 
 import "syscall"
 
-// endWithParent has the kernel end the command when this process is killed.
-func endWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGTERM }
+// setParentDeathSignal has the kernel terminate the command when this process is killed.
+func setParentDeathSignal(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGTERM }

@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// endWithParent does nothing: only Linux has a signal for orphans.
-func endWithParent(*syscall.SysProcAttr) {}
+// setParentDeathSignal does nothing: only Linux has such a signal.
+func setParentDeathSignal(*syscall.SysProcAttr) {}

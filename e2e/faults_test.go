@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ratelimiter/internal/testkit"
+	"ratelimiter/middleware"
+	"ratelimiter/models"
+)
+
+// These tests cover bugs that were reported publicly for similar products.
+
+func TestForwardedFor_with_port_or_brackets(t *testing.T) {
+	app := newApp(t, withTrustedProxies("127.0.0.0/8"))
+	admin := app.admin()
+	key := createKey(t, admin, `{"name":"restricted","plan":"internal","ip_allow":["203.0.113.0/24","2001:db8::/32"]}`).Secret
+	for forwarded, want := range map[string]int{
+		"203.0.113.7":             http.StatusOK,
+		"203.0.113.7:51234":       http.StatusOK,
+		"[2001:db8::1]:443":       http.StatusOK,
+		"198.51.100.1:51234":      http.StatusForbidden,
+		"unknown":                 http.StatusForbidden,
+		"203.0.113.7, nonsense":   http.StatusForbidden,
+		"203.0.113.7, 127.0.0.9":  http.StatusOK,
+		"127.0.0.9, 198.51.100.1": http.StatusForbidden,
+	} {
+		if got := app.As(key).Get("/v1/products", "X-Forwarded-For", forwarded); got.Status != want {
+			t.Errorf("X-Forwarded-For: %s: got status %d; want %d", forwarded, got.Status, want)
+		}
+	}
+}
+
+// Requests from other addresses don't spend the quota of a stolen key.
+func TestAllowList_before_the_limit(t *testing.T) {
+	app := newApp(t, withTrustedProxies("127.0.0.0/8"))
+	app.plan("three", `[{"name":"three","algorithm":"fixed_window","limit":3,"period":"1h"}]`)
+	restricted := app.As(createKey(t, app.admin(), `{"name":"restricted","plan":"three","ip_allow":["203.0.113.0/24"]}`).Secret)
+	for range 10 {
+		got := restricted.Get("/v1/products", "X-Forwarded-For", "198.51.100.1").Want(http.StatusForbidden)
+		if code := problemOf(got).Code; code != "address_not_allowed" {
+			t.Errorf("got code %q; want address_not_allowed", code)
+		}
+	}
+	for range 3 {
+		restricted.Get("/v1/products", "X-Forwarded-For", "203.0.113.7").Want(http.StatusOK)
+	}
+	restricted.Get("/v1/products", "X-Forwarded-For", "203.0.113.7").Want(http.StatusTooManyRequests)
+}
+
+// problemOf decodes a problem.
+func problemOf(r *testkit.Response) (problem middleware.QuotaProblem) {
+	r.JSON(&problem)
+	return problem
+}
+
+// An encoded slash is never a separator, and values are decoded once.
+func TestPath_encoded_slash(t *testing.T) {
+	app := newApp(t)
+	caller := app.caller("internal")
+	var order models.Order
+	caller.Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&order)
+	caller.Get("/v1/orders/" + order.ID + "/invoice").Want(http.StatusOK)
+	caller.Get("/v1/orders/" + order.ID + "%2Finvoice").Want(http.StatusNotFound)
+	caller.Get("/v1/orders%2F" + order.ID).Want(http.StatusNotFound)
+	caller.Get("/v1/orders/" + strings.Replace(order.ID, "_", "%5F", 1)).Want(http.StatusOK)
+	caller.Get("/v1/orders/" + strings.Replace(order.ID, "_", "%255F", 1)).Want(http.StatusNotFound)
+	app.exec(`INSERT INTO products (id, sku, name, description, price_amount, price_currency, stock) VALUES ('a+b c/d', 'S', 'n', 'd', 1, 'EUR', 1)`)
+	caller.Get("/v1/products/a+b%20c%2Fd").Want(http.StatusOK)
+	caller.Get("/v1/products/a%2Bb%20c%2fd").Want(http.StatusOK)
+}
+
+// A mistyped filter must not return everything.
+func TestQuery_unknown_parameters(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	for path, want := range map[string]string{
+		"/v1/admin/keys?owners=acme":        `did you mean \"owner\"?`,
+		"/v1/admin/keys?Owner=acme":         "case-sensitive",
+		"/v1/products?page=2":               "is not a known query parameter",
+		"/v1/products/prd_0y5apuf8zs?x=1":   "is not a known query parameter",
+		"/v1/me?verbose=1":                  "is not a known query parameter",
+		"/v1/admin/audit?actor=cli&since=1": "is not a known query parameter",
+	} {
+		got := admin.Undescribed("an unknown parameter").Get(path).Want(http.StatusUnprocessableEntity)
+		if !strings.Contains(string(got.Body), want) || !strings.Contains(string(got.Body), `"location":"query"`) {
+			t.Errorf("%s: got %s; want %s", path, got.Body, want)
+		}
+	}
+	app.Get("/docs?x=1").Want(http.StatusOK) // not under /v1
+}
+
+func TestProblems_have_codes(t *testing.T) {
+	app := newApp(t)
+	app.plan("seven", `[{"name":"minute","algorithm":"fixed_window","limit":7,"period":"1m"}]`)
+	caller, admin := app.caller("seven"), app.admin()
+	caller.Post("/v1/orders", order1).Want(http.StatusCreated)
+	refused := problemOf(caller.Post("/v1/orders", order1).Want(http.StatusTooManyRequests))
+	if refused.Code != "rate_limited" || refused.Cost != 5 || !strings.HasPrefix(refused.Detail, `Rate limit exceeded: policy "minute" has 2 of 7 units left; this request costs 5. Retry in `) {
+		t.Errorf("429: got %+v", refused)
+	}
+	app.clock.Advance(1234567) // nanoseconds
+	if got := string(caller.Post("/v1/orders", order1).Body); !strings.Contains(got, `"retry_after":59.999`) {
+		t.Errorf("got %s; want retry_after in milliseconds", got)
+	}
+	for code, got := range map[string]*testkit.Response{
+		"key_missing":            app.Get("/v1/products"),
+		"key_invalid":            app.As("rl_live_wrong").Get("/v1/products"),
+		"key_in_url":             app.Undescribed("a key in the URL").Get("/v1/products?k=rl_live_x"),
+		"scope_missing":          caller.Get("/v1/admin/keys"),
+		"not_found":              admin.Get("/v1/admin/keys/none"),
+		"method_not_allowed":     app.Do(http.MethodDelete, "/docs", nil),
+		"malformed_request":      admin.Post("/v1/admin/keys", `{`),
+		"invalid_input":          admin.Post("/v1/admin/keys", `{}`),
+		"unsupported_media_type": admin.Do(http.MethodPost, "/v1/admin/keys", `{}`, "Content-Type", "text/plain"),
+		"not_acceptable":         admin.Get("/v1/products", "Accept", "image/png"),
+		"version_mismatch":       admin.Do(put, "/v1/admin/plans/seven", minutePlan(1), "If-Match", `"99"`),
+		"plan_in_use":            admin.Do(del, "/v1/admin/plans/seven", nil),
+	} {
+		if problem := problemOf(got); problem.Code != code || got.Status < 400 {
+			t.Errorf("status %d: got code %q; want %q", got.Status, problem.Code, code)
+		}
+	}
+}
+
+// Variants of header fields that clients of other servers send are accepted.
+func TestHeaders_tolerated(t *testing.T) {
+	app := newApp(t, withOrigins("https://shop.example"))
+	key := app.key(models.NewKey{Plan: "internal"})
+	caller := app.As(key)
+	caller.Do(http.MethodPost, "/v1/orders", order1, "Content-Type", "application/json; charset=utf8").Want(http.StatusCreated)
+	caller.Do(http.MethodPost, "/v1/orders", order1, "Content-Encoding", "Identity").Want(http.StatusCreated)
+	app.Get("/v1/products", "Authorization", "", "X-API-Key", key).Want(http.StatusOK)
+	app.Get("/v1/products", "Authorization", "Bearer "+key, "X-API-Key", "").Want(http.StatusOK)
+	preflight := app.Do(http.MethodOptions, "/v1/products", nil, "Origin", "https://shop.example",
+		"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,traceparent,tracestate").Want(http.StatusNoContent)
+	if preflight.Header.Get("Access-Control-Allow-Origin") == "" {
+		t.Errorf("preflight: got header %v", preflight.Header)
+	}
+}
+
+// A key is never locked out by others that fail from the same address.
+func TestFailures_do_not_lock_out_a_valid_key(t *testing.T) {
+	app := newApp(t)
+	valid := app.caller("internal") // not cached yet
+	for range 25 {
+		app.As(app.unknownKey()).Get("/v1/products")
+	}
+	if got := app.As(app.unknownKey()).Get("/v1/products"); got.Status != http.StatusTooManyRequests || problemOf(got).Code != "too_many_failures" {
+		t.Errorf("unknown key after 25 failures: got %d %s", got.Status, got.Body)
+	}
+	app.clock.Advance(time.Second)
+	valid.Get("/v1/products").Want(http.StatusOK)
+}
