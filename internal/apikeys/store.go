@@ -51,6 +51,9 @@ func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIK
 	if err := checkMetadata(spec.Metadata); err != nil {
 		return models.APIKey{}, "", err
 	}
+	if err := checkExpiries(models.APIKey{}, models.APIKey{ExpiresAt: spec.ExpiresAt, Overrides: spec.Overrides}, time.Now()); err != nil {
+		return models.APIKey{}, "", err
+	}
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
