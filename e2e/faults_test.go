@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,5 +242,16 @@ func TestUsage_covers_the_subject(t *testing.T) {
 		if simulation.Requests != 3 {
 			t.Errorf("simulation of %s: %d requests; want 3", id, simulation.Requests)
 		}
+	}
+}
+
+// A wrong pepper is found at start, not by refusing every key.
+func TestServe_with_a_wrong_pepper(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir, "KEY_PEPPER=v1:the first secret for tests")
+	server.end(syscall.SIGTERM)
+	code, _, stderr := outcome(t, []string{"DATA_DIR=" + dir, "KEY_PEPPER=v1:the second secret for tests", "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve")
+	if code != 1 || !strings.Contains(stderr, "KEY_PEPPER: v1 is not the pepper") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
