@@ -54,7 +54,7 @@ func TestCORS_disabled(t *testing.T) {
 
 func TestCORS_listed_origin(t *testing.T) {
 	app := newApp(t, withOrigins(listedOrigin, "http://localhost:3000"))
-	const headers = "Authorization, X-API-Key, Content-Type, Accept, If-Match, If-None-Match, Idempotency-Key, X-Request-Id"
+	const headers = "Authorization, X-API-Key, Content-Type, Accept, If-Match, If-None-Match, Idempotency-Key, X-Request-Id, traceparent, tracestate"
 	const exposed = "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, ETag, Link, Location, Allow, WWW-Authenticate, Content-Disposition, Idempotency-Replayed"
 	for _, requested := range []string{"authorization,content-type,idempotency-key", "Idempotency-Key, Authorization", ""} {
 		response := preflight(app.Client, "/v1/orders", listedOrigin, "Access-Control-Request-Headers", requested).Want(http.StatusNoContent)

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"ratelimiter/handlers"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
@@ -153,4 +156,94 @@ func TestFailures_do_not_lock_out_a_valid_key(t *testing.T) {
 	}
 	app.clock.Advance(time.Second)
 	valid.Get("/v1/products").Want(http.StatusOK)
+}
+
+// Validation applies only to changed values: the stored representation is always
+// accepted.
+func TestPatch_with_the_stored_representation(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	soon := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	key := createKey(t, admin, `{"name":"k","expires_at":"`+soon+`","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":1,"period":"1m"},"expires_at":"`+soon+`","reason":"r"}]}`)
+	app.exec(`UPDATE api_keys SET expires_at = now() - interval '1 hour',
+		overrides = jsonb_set(overrides, '{0,expires_at}', '"2026-01-15T09:30:00Z"') WHERE id = $1`, key.ID)
+	var stored handlers.KeyWithQuota
+	admin.Get("/v1/admin/keys/" + key.ID).Want(http.StatusOK).JSON(&stored)
+	patch := map[string]any{
+		"name": "renamed", "plan": stored.Plan, "scopes": stored.Scopes, "owner": stored.Owner, "expires_at": stored.ExpiresAt,
+		"ip_allow": stored.IPAllow, "metadata": stored.Metadata, "overrides": stored.Overrides,
+	}
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, patch).Want(http.StatusOK)
+
+	past := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
+	got := admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, `{"expires_at":"`+past+`","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":2,"period":"1m"},"expires_at":"`+past+`"}]}`)
+	if faults := faultsOf(got); faults != "/expires_at:past /overrides/0/expires_at:past" {
+		t.Errorf("got faults %s; want those of the new times", faults)
+	}
+}
+
+func TestKeys_last_admin_key_stays_usable(t *testing.T) {
+	app := newApp(t)
+	text := app.key(models.NewKey{Admin: true})
+	admin, path := app.As(text), "/v1/admin/keys/"+idOf(text)
+	patch := func(networks string) *testkit.Response {
+		return admin.Do(http.MethodPatch, path, `{"ip_allow":[`+networks+`]}`)
+	}
+	if got := patch(`"203.0.113.0/24"`).Want(http.StatusConflict); problemOf(got).Code != "last_admin_key" {
+		t.Errorf("got %s; want last_admin_key", got.Body)
+	}
+	patch(`"127.0.0.0/8"`).Want(http.StatusOK) // the caller's own address
+	patch(`"203.0.113.0/24"`).Want(http.StatusConflict)
+	unusable := app.key(models.NewKey{Admin: true, IPAllow: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
+	patch(`"203.0.113.0/24"`).Want(http.StatusConflict) // the other admin key isn't usable from this address
+	app.exec(`UPDATE api_keys SET ip_allow = '{127.0.0.1/32}' WHERE id = $1`, idOf(unusable))
+	patch(`"203.0.113.0/24"`).Want(http.StatusOK)
+}
+
+// Usage, refusals and simulations of a rotated key include its predecessors.
+func TestUsage_covers_the_subject(t *testing.T) {
+	app := newApp(t)
+	app.plan("two", `[{"name":"two","algorithm":"fixed_window","limit":2,"period":"1h"}]`)
+	first := app.key(models.NewKey{Plan: "two"})
+	app.As(first).Get("/v1/products").Want(http.StatusOK)
+	admin := app.admin()
+	var second handlers.KeyWithSecret
+	admin.Post("/v1/admin/keys/"+idOf(first)+"/rotate", nil).Want(http.StatusCreated).JSON(&second)
+	app.As(second.Secret).Get("/v1/products").Want(http.StatusOK)
+	app.As(first).Get("/v1/products").Want(http.StatusTooManyRequests)
+	if err := app.app.FlushUsage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{idOf(first), second.ID} {
+		var history handlers.UsageHistory
+		admin.Get("/v1/admin/keys/" + id + "/usage").Want(http.StatusOK).JSON(&history)
+		var requests, refused int64
+		for _, bucket := range history.Data {
+			requests, refused = requests+bucket.Requests, refused+bucket.Refused
+		}
+		if requests != 3 || refused != 1 {
+			t.Errorf("usage of %s: got %d requests, %d refused; want 3 and 1", id, requests, refused)
+		}
+		var refusals handlers.List[handlers.Refusal]
+		admin.Get("/v1/admin/keys/" + id + "/refusals").Want(http.StatusOK).JSON(&refusals)
+		if len(refusals.Data) != 1 {
+			t.Errorf("refusals of %s: got %d; want 1", id, len(refusals.Data))
+		}
+		var simulation handlers.Simulation
+		admin.Post("/v1/admin/keys/"+id+"/simulate", `{"policies":[]}`).Want(http.StatusOK).JSON(&simulation)
+		if simulation.Requests != 3 {
+			t.Errorf("simulation of %s: got %d requests; want 3", id, simulation.Requests)
+		}
+	}
+}
+
+// A wrong pepper is detected at start.
+func TestServe_with_a_wrong_pepper(t *testing.T) {
+	dir := t.TempDir()
+	server := serveProcess(t, "DATA_DIR="+dir, "KEY_PEPPER=v1:the first secret for tests")
+	server.end(syscall.SIGTERM)
+	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + dir, "KEY_PEPPER=v1:the second secret for tests", "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve")
+	if code != 1 || !strings.Contains(stderr, "KEY_PEPPER: v1 is not the pepper") {
+		t.Errorf("got exit code %d: %s", code, stderr)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"time"
 
 	"ratelimiter/internal/binding"
 	"ratelimiter/models"
@@ -59,17 +58,15 @@ type keyPatch struct {
 	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
 }
 
-// Validate checks scopes, expiry and overrides.
+// Validate checks scopes and overrides.
 func (k *createKey) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes)
-	validateExpiry(faults, k.ExpiresAt, "expires_at")
 	validateOverrides(faults, k.Overrides)
 }
 
-// Validate checks scopes, expiry and overrides.
+// Validate checks scopes and overrides.
 func (k *keyPatch) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes.Value)
-	validateExpiry(faults, k.ExpiresAt.Value, "expires_at")
 	validateOverrides(faults, orEmpty(k.Overrides.Value))
 }
 
@@ -150,12 +147,6 @@ func validateScopes(faults *models.Faults, scopes []models.Scope) {
 	}
 }
 
-func validateExpiry(faults *models.Faults, expiry *binding.Time, path ...string) {
-	if expiry != nil && !time.Time(*expiry).After(time.Now()) {
-		faults.Add("past", "must be in the future; to end a key now, revoke it", path...)
-	}
-}
-
 func validateOverrides(faults *models.Faults, overrides []writeOverride) {
 	names := map[string]bool{}
 	for i, o := range overrides {
@@ -164,7 +155,6 @@ func validateOverrides(faults *models.Faults, overrides []writeOverride) {
 			faults.Add("duplicate", "must be unique among the overrides", "overrides", at, "policy", "name")
 		}
 		names[o.Policy.Name] = true
-		validateExpiry(faults, o.ExpiresAt, "overrides", at, "expires_at")
 	}
 }
 

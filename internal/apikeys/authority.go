@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,13 +62,14 @@ func actsFor(ctx context.Context, owner string) bool {
 // keys. Otherwise two that are revoked at once could each rely on the other.
 const adminsLock = 7_203_385_912
 
-// keepAnAdmin rejects a change by API that would remove the last full admin key:
-// revoking it, removing its scope or shortening its life, unless another one
-// lasts at least as long. Errors: KindConflict; the database's.
+// keepAnAdmin rejects a change by API that would remove the last full admin key
+// that the caller's address can use: revoking it, removing its scope, shortening
+// its life or fencing it in, unless another one lasts at least as long. Errors:
+// KindConflict; the database's.
 func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
-	now := time.Now()
-	was := adminUntil(before, now)
-	if models.RequestFrom(ctx).Key == nil || !was.After(now) || !adminUntil(after, now).Before(was) {
+	now, request := time.Now(), models.RequestFrom(ctx)
+	was := adminUntil(before, request.Address, now)
+	if request.Key == nil || !was.After(now) || !adminUntil(after, request.Address, now).Before(was) {
 		return nil
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(adminsLock)); err != nil {
@@ -76,22 +78,32 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	var others bool
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM api_keys
-		WHERE id <> $1 AND $2 = ANY (scopes) AND revoked_at IS NULL AND COALESCE(expires_at, $3) >= $4)`,
-		before.ID, string(models.ScopeAdmin), forever, was).Scan(&others)
+		WHERE id <> $1 AND $2 = ANY (scopes) AND revoked_at IS NULL AND COALESCE(expires_at, $3) >= $4
+		  AND (ip_allow = '{}' OR $5::inet <<= ANY (ip_allow)))`,
+		before.ID, string(models.ScopeAdmin), forever, was, inet(request.Address)).Scan(&others)
 	if err != nil || others {
 		return err
 	}
-	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long. Without it nobody could manage keys by API. "+
-		"Create another one first.")
+	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long and from your address. Without it nobody could "+
+		"manage keys by API. Create another one first.")
 }
 
 // forever is later than any key expires.
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// adminUntil returns when a full admin key ends, and now for any other key.
-func adminUntil(key models.APIKey, now time.Time) time.Time {
+// inet returns an address for Postgres; nil for an unknown one.
+func inet(address netip.Addr) *netip.Addr {
+	if !address.IsValid() {
+		return nil
+	}
+	return &address
+}
+
+// adminUntil returns when a full admin key that address may use ends, and now for
+// any other key.
+func adminUntil(key models.APIKey, address netip.Addr, now time.Time) time.Time {
 	switch {
-	case key.RevokedAt != nil || !slices.Contains(key.Scopes, models.ScopeAdmin):
+	case key.RevokedAt != nil || !slices.Contains(key.Scopes, models.ScopeAdmin) || !key.AllowsAddress(address):
 		return now
 	case key.ExpiresAt == nil:
 		return forever

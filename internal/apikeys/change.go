@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,6 +48,9 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 		}
 		if key = before; reflect.DeepEqual(before, after) {
 			return nil, nil
+		}
+		if err := checkExpiries(before, after, time.Now()); err != nil {
+			return nil, err
 		}
 		if err := checkExpiryExtension(ctx, tx, before, after); err != nil {
 			return nil, err

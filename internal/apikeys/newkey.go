@@ -3,6 +3,10 @@ package apikeys
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
 
 	"ratelimiter/models"
 )
@@ -35,6 +39,23 @@ func setDefaults(n *models.NewKey) {
 	if n.Overrides == nil {
 		n.Overrides = []models.Override{}
 	}
+}
+
+// checkExpiries rejects expiry times in the past, of the key and of overrides,
+// unless before has them already: sending back what is stored is no fault.
+func checkExpiries(before, after models.APIKey, now time.Time) error {
+	var faults models.Faults
+	check := func(expiry *time.Time, stored bool, path ...string) {
+		if expiry != nil && !stored && !expiry.After(now) {
+			faults.Add("past", "must be in the future; to end a key now, revoke it", path...)
+		}
+	}
+	check(after.ExpiresAt, before.ExpiresAt != nil && after.ExpiresAt != nil && before.ExpiresAt.Equal(*after.ExpiresAt), "expires_at")
+	for i, o := range after.Overrides {
+		stored := slices.ContainsFunc(before.Overrides, func(b models.Override) bool { return reflect.DeepEqual(b, o) })
+		check(o.ExpiresAt, stored, "overrides", strconv.Itoa(i), "expires_at")
+	}
+	return faults.Err()
 }
 
 // maxMetadata is the largest number of metadata entries of a key. A merge patch

@@ -51,6 +51,9 @@ func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIK
 	if err := checkMetadata(spec.Metadata); err != nil {
 		return models.APIKey{}, "", err
 	}
+	if err := checkExpiries(models.APIKey{}, models.APIKey{ExpiresAt: spec.ExpiresAt, Overrides: spec.Overrides}, time.Now()); err != nil {
+		return models.APIKey{}, "", err
+	}
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
@@ -77,7 +80,10 @@ func (s *Store) insert(ctx context.Context, tx pgx.Tx, spec models.NewKey, subje
 		VALUES ($1, $2, $3, $4, COALESCE(NULLIF($5, ''), $1), $6, $7, $8, $9, $10, $11, $12)
 		RETURNING `+columns,
 		id, spec.Name, spec.Plan, spec.Owner, subject, spec.Scopes, spec.ExpiresAt, spec.IPAllow, spec.Metadata, spec.Overrides, mac, version)
-	return key, text, err
+	if err != nil {
+		return models.APIKey{}, "", err
+	}
+	return key, text, recordCanary(ctx, tx, s.peppers, version)
 }
 
 // List returns up to limit keys that match filter, newest first, starting after

@@ -128,7 +128,7 @@ func newPool(cfg *config.Config, o Options) (*pgxpool.Pool, *devdb.Supervisor, e
 		return db, nil, err
 	}
 	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.DataDir, Log: o.Log})
-	db, err := postgres.NewPool("postgres:///?sslmode=disable", postgres.WithBeforeConnect(private.BeforeConnect))
+	db, err := postgres.NewPool("postgres://?sslmode=disable", postgres.WithBeforeConnect(private.BeforeConnect))
 	return db, private, err
 }
 

@@ -41,6 +41,7 @@ type services struct {
 	planCache *quota.PlanCache
 	plans     *quota.Plans
 	keys      *apikeys.Store
+	verifier  *apikeys.Verifier
 	limits    *limits.Service
 	usage     *usage.Service
 	audit     *audit.Log
@@ -68,7 +69,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		return ratelimit.New(memory.New(), ratelimit.WithClock(o.Now))
 	}
 	s := &services{
-		db: db, publisher: changefeed.NewPublisher(db, o.Log),
+		db: db, verifier: apikeys.NewVerifier(quotaDB, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		limiter: newLimiter(), builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
@@ -79,7 +80,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	// The mode applies its own changes, so that others only have to be notified.
 	s.mode = quota.NewEnforcementMode(db, changefeed.NewInvalidator(s.publisher))
 	var err error
-	if s.resolver, err = quota.NewResolver(quotaDB, verifier{cfg.Peppers}, s.mode, cacheConfig); err != nil {
+	if s.resolver, err = quota.NewResolver(quotaDB, s.verifier, s.mode, cacheConfig); err != nil {
 		return nil, err
 	}
 	if s.planCache, err = quota.NewPlanCache(quotaDB, s.mode, cacheConfig); err != nil {
@@ -92,12 +93,6 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache)
 	return s, nil
 }
-
-// verifier adapts apikeys to quota.KeyVerifier.
-type verifier struct{ *apikeys.Peppers }
-
-// ParseID returns the id in a presented key.
-func (verifier) ParseID(presented string) (string, error) { return apikeys.ParseID(presented) }
 
 // router returns the API.
 func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
@@ -150,7 +145,10 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
-			return postgres.Migrate(ctx, db, migrations.FS)
+			if err := postgres.Migrate(ctx, db, migrations.FS); err != nil {
+				return err
+			}
+			return s.verifier.Check(ctx)
 		}, stop: func(context.Context) error { db.Close(); return nil }},
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},

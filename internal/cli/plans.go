@@ -9,13 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	yaml "go.yaml.in/yaml/v4"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/changefeed"
@@ -138,16 +138,45 @@ func readPlanFile(path string) ([]models.NewPlan, error) {
 	return nil, errors.Join(lines...)
 }
 
-// fromYAML converts one YAML document to JSON.
+// fromYAML converts one YAML 1.2 document to JSON. Merge keys are resolved.
 func fromYAML(text []byte) ([]byte, error) {
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("is empty")
+		}
 		return nil, err
 	}
-	if len(file.Docs) > 1 {
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("contains several documents: put all plans into one list")
 	}
-	return yaml.YAMLToJSON(bytes.TrimSpace(text))
+	normalizeScalars(&document)
+	var value any
+	if err := document.Decode(&value); err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+// leadingZero matches an integer that is decimal in YAML 1.2, and that the
+// decoder reads as octal, as in YAML 1.1.
+var leadingZero = regexp.MustCompile(`^([-+]?)0+([0-9]+)$`)
+
+// normalizeScalars makes the decoder read integers with leading zeros as decimal,
+// and dates as strings.
+func normalizeScalars(node *yaml.Node) {
+	if node.Kind == yaml.ScalarNode {
+		switch node.ShortTag() {
+		case "!!int":
+			node.Value = leadingZero.ReplaceAllString(node.Value, "$1$2")
+		case "!!timestamp":
+			node.Tag = "!!str"
+		}
+	}
+	for _, child := range node.Content {
+		normalizeScalars(child)
+	}
 }
 
 // planChanges are the differences between a file and the database.

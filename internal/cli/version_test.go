@@ -33,7 +33,7 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%s: %+v, %v", out.Bytes(), got, err)
 	}
 	out.Reset()
-	if code := Run(t.Context(), []string{"version", "--licenses"}, &out, t.Output()); code != 0 || !strings.Contains(out.String(), "Noto Sans   2.004    OFL-1.1") {
+	if code := Run(t.Context(), []string{"version", "--licenses"}, &out, t.Output()); code != 0 || !strings.Contains(out.String(), "Noto Sans       2.004    OFL-1.1") {
 		t.Errorf("exit code %d: %s", code, &out)
 	}
 }

@@ -22,14 +22,18 @@ func (s *Service) Exists(ctx context.Context, keyID string) error {
 	return postgres.Classify("read key", err)
 }
 
+// ofSubject selects the rows of all keys that share the counters of key $1: a
+// rotated key has the history of its predecessors.
+const ofSubject = `key_id = ANY (ARRAY(SELECT id FROM api_keys WHERE subject = (SELECT subject FROM api_keys WHERE id = $1)))`
+
 // Parts of the queries of Usage: the selection from a roll-up, and the refusals of
 // one policy.
 const (
-	historyOf = ` WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
+	historyOf = ` WHERE ` + ofSubject + ` AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
 
 	policyHistory = `
 	SELECT date_bin($6::interval, at, '2000-01-01T00:00:00Z') AS start, sum(refused) AS refused
-	FROM usage_policies WHERE key_id = $1 AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
+	FROM usage_policies WHERE ` + ofSubject + ` AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
 )
 
 // rollUps maps bucket widths to tables.
@@ -81,7 +85,7 @@ func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQu
 	}
 	rows, err := s.db.Query(ctx, `
 		SELECT id, request_id, at, route, violated, limits FROM refusals
-		WHERE key_id = $1 AND (at, id) < ($2::timestamptz, $3) AND ($4 = '' OR request_id = $4)
+		WHERE `+ofSubject+` AND (at, id) < ($2::timestamptz, $3) AND ($4 = '' OR request_id = $4)
 		ORDER BY at DESC, id DESC LIMIT $5`, keyID, before, beforeID, q.RequestID, q.Limit+1)
 	if err != nil {
 		return models.Page[models.Refusal]{}, postgres.Classify("read refusals", err)

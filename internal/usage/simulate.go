@@ -89,7 +89,7 @@ func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Tim
 	var requests int64
 	err := s.db.QueryRow(ctx, `
 		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM usage_seconds
-		WHERE key_id = $1 AND at >= $2 AND at < $3`, keyID, from.Add(-warmUp), to).Scan(&requests)
+		WHERE `+ofSubject+` AND at >= $2 AND at < $3`, keyID, from.Add(-warmUp), to).Scan(&requests)
 	if err != nil {
 		return postgres.Classify("read usage", err)
 	}
@@ -139,7 +139,7 @@ func selected(i, n, all int64) bool { return selectedBefore(i+1, n, all) > selec
 func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time) ([]second, error) {
 	rows, err := s.db.Query(ctx, `
 		SELECT at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_seconds
-		WHERE key_id = $1 AND at >= $2 AND at < $3 ORDER BY at, route_group, unit`, keyID, from, to)
+		WHERE `+ofSubject+` AND at >= $2 AND at < $3 ORDER BY at, route_group, unit`, keyID, from, to)
 	if err != nil {
 		return nil, postgres.Classify("read usage", err)
 	}
