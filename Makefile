@@ -18,7 +18,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/ratelimiter, without debug information
-	go build -trimpath -ldflags '-s -w -X ratelimiter/internal/cli.version=$(VERSION)' -o bin/ratelimiter .
+	go build -trimpath -tags nomsgpack -ldflags '-s -w -X ratelimiter/internal/cli.version=$(VERSION)' -o bin/ratelimiter .
 
 .PHONY: run
 run: build ## serve in dev mode; starts a private Postgres when DATABASE_URL is not set

@@ -191,7 +191,7 @@ func TestPlansApply_invalid_file(t *testing.T) {
 		{"group.yml", "plans: [{name: good, policies: [{name: a, algorithm: fixed_window, limit: 1, period: 1m, group: nowhere}]}]", "/plans/0/policies/0/group"},
 		{"twice.yaml", "plans: []\nplans: []\n", "already defined"},
 		{"documents.yaml", "plans: []\n---\nplans: []\n", "several documents"},
-		{"empty.yaml", "", "must not be null"},
+		{"empty.yaml", "", "is empty"},
 		{"none.json", `{"plans":[]}`, "at least 1 item"},
 		{"broken.json", `{"plans":[`, "ends too early"},
 	} {

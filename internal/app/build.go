@@ -69,7 +69,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		return ratelimit.New(memory.New(), ratelimit.WithClock(o.Now))
 	}
 	s := &services{
-		db: db, verifier: apikeys.NewVerifier(quotaDB, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
+		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		limiter: newLimiter(), builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
