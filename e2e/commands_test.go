@@ -24,7 +24,7 @@ type commandLine struct {
 // run runs a command and returns its output. It must exit with code.
 func (c commandLine) run(code int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
-	c.t.Setenv("KEY_PEPPER", "a pepper for tests only")
+	c.t.Setenv("KEY_PEPPER", testPepper)
 	c.t.Setenv("DATABASE_URL", c.database)
 	var out, log bytes.Buffer
 	if got := cli.Run(c.t.Context(), args, &out, &log); got != code {
@@ -191,7 +191,7 @@ func TestPlansApply_invalid_file(t *testing.T) {
 		{"group.yml", "plans: [{name: good, policies: [{name: a, algorithm: fixed_window, limit: 1, period: 1m, group: nowhere}]}]", "/plans/0/policies/0/group"},
 		{"twice.yaml", "plans: []\nplans: []\n", "already defined"},
 		{"documents.yaml", "plans: []\n---\nplans: []\n", "several documents"},
-		{"empty.yaml", "", "must not be null"},
+		{"empty.yaml", "", "is empty"},
 		{"none.json", `{"plans":[]}`, "at least 1 item"},
 		{"broken.json", `{"plans":[`, "ends too early"},
 	} {
