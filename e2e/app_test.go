@@ -79,6 +79,9 @@ func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.config.Headers = fields }
 }
 
+// testPepper is the pepper of all servers that share a database.
+const testPepper = "a pepper for tests only"
+
 func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	a := &testApp{t: t, clock: newTestClock(), log: &safeBuffer{}}
@@ -96,7 +99,7 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.db.Close)
-	if o.config.Peppers, err = apikeys.ParsePeppers("v1:a pepper for tests only"); err != nil {
+	if o.config.Peppers, err = apikeys.ParsePeppers(testPepper); err != nil {
 		t.Fatal(err)
 	}
 	none := changefeed.NoCaches{}

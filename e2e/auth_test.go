@@ -202,7 +202,7 @@ func TestFailureLimiter_bounds_lookups_of_burst(t *testing.T) {
 	unlock()
 	calls.Wait()
 	const inFlight, slowed = 4, 11
-	if n := counter.queries.Load(); n < 20 || n > 20+inFlight+slowed {
+	if n := counter.lookups.Load(); n < 20 || n > 20+inFlight+slowed {
 		t.Fatalf("got %d lookups; want 20 to %d", n, 20+inFlight+slowed)
 	}
 }

@@ -24,7 +24,7 @@ type commandLine struct {
 // run runs a command and returns its output. It must exit with code.
 func (c commandLine) run(code int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
-	c.t.Setenv("KEY_PEPPER", "a pepper for tests only")
+	c.t.Setenv("KEY_PEPPER", testPepper)
 	c.t.Setenv("DATABASE_URL", c.database)
 	var out, log bytes.Buffer
 	if got := cli.Run(c.t.Context(), args, &out, &log); got != code {

@@ -96,14 +96,14 @@ func TestKeys_create_faults(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`: "/name:required",
 		`{"name":null,"plan":null,"scopes":null,"owner":null,"expires_at":null,"ip_allow":null,"metadata":null,"overrides":null}`: "/name:null /plan:null /scopes:null /owner:null /ip_allow:null /metadata:null /overrides:null",
-		`{"name":" ","plan":"","scopes":[],"owner":""}`:                                    "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
-		`{"name":"x","plan":"none"}`:                                                       "/plan:unknown",
-		`{"name":"x","scopes":["admin","no","admin"],"expires_at":"2020-01-01T00:00:00Z"}`: "/scopes/1:enum /scopes/2:duplicate",
-		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                        "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
-		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7,"expires_at":"2020-01-01T00:00:00Z"}]}`:                          "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate",
-		`{"name":"x","expires_at":"2020-01-01T00:00:00Z","overrides":[` + strings.Replace(override, `{"policy"`, `{"expires_at":"2020-01-01T00:00:00Z","policy"`, 1) + `]}`: "/expires_at:past /overrides/0/expires_at:past",
-		`{"name":"x","id":"me","subject":"other","version":7}`: "/id:unknown /subject:unknown /version:unknown",
-		`{"name":"a\u0000b","owner":"` + strings.Repeat("o", 101) + `","metadata":{"":"x","` + strings.Repeat("n", 65) + `":"","v":"` + strings.Repeat("v", 501) + `"}}`: "/name:nul /owner:max_length /metadata/:min_name /metadata/" + strings.Repeat("n", 65) + ":max_name /metadata/v:max_length",
+		`{"name":" ","plan":"","scopes":[],"owner":""}`: "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
+		`{"name":"x","plan":"none"}`:                    "/plan:unknown",
+		`{"name":"x","scopes":["admin","no","admin"]}`:  "/scopes/1:enum /scopes/2:duplicate",
+		`{"name":"x","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past",
+		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                                    "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
+		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7}]}`:                                                                          "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate",
+		`{"name":"x","id":"me","subject":"other","version":7}`:                                                                                                                          "/id:unknown /subject:unknown /version:unknown",
+		`{"name":"a\u0000b","owner":"` + strings.Repeat("o", 101) + `","metadata":{"":"x","` + strings.Repeat("n", 65) + `":"","v":"` + strings.Repeat("v", 501) + `"}}`:                "/name:nul /owner:max_length /metadata/:min_name /metadata/" + strings.Repeat("n", 65) + ":max_name /metadata/v:max_length",
 	} {
 		if got := faultsOf(admin.Post("/v1/admin/keys", body)); got != want {
 			t.Errorf("%s:\n got faults %s\n       want %s", body, got, want)

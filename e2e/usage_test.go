@@ -123,7 +123,7 @@ func TestUsage(t *testing.T) {
 func TestUsage_flushed_on_shutdown(t *testing.T) {
 	address := testkit.DatabaseURL(t)
 	dir := t.TempDir()
-	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for tests only")
+	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER="+testPepper)
 	app := newApp(t, onDatabase(address))
 	keys := []string{readDevKeys(t, dir).Demo, readDevKeys(t, dir).Admin}
 	var mu sync.Mutex
@@ -286,7 +286,7 @@ func TestUsage_faults(t *testing.T) {
 // A SIGKILL loses only the usage that isn't flushed yet, about one second.
 func TestUsage_killed_server_keeps_visible(t *testing.T) {
 	address, dir := testkit.DatabaseURL(t), t.TempDir()
-	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER=a pepper for tests only")
+	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER="+testPepper)
 	key := readDevKeys(t, dir).Admin // its plan has no limits
 	const first = 200
 	for range first {
