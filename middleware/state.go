@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -116,6 +117,10 @@ func stateOf(ctx context.Context) *requestState { return ctx.Value(stateKey).(*r
 // WriteHeaderNow settles the reservation and sends the header.
 func (s *requestState) WriteHeaderNow() {
 	s.settle()
+	if s.headOfCompressed {
+		length, _ := strconv.Atoi(s.Header().Get("Content-Length")) // 0 if it isn't known
+		s.prepareEncoding(length)
+	}
 	s.ResponseWriter.WriteHeaderNow()
 }
 
