@@ -17,90 +17,21 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Defines values for Algorithm.
-const (
-	Calendar      Algorithm = "calendar"
-	Concurrency   Algorithm = "concurrency"
-	FixedWindow   Algorithm = "fixed_window"
-	LeakyBucket   Algorithm = "leaky_bucket"
-	SlidingLog    Algorithm = "sliding_log"
-	SlidingWindow Algorithm = "sliding_window"
-	TokenBucket   Algorithm = "token_bucket"
-)
-
-// Valid indicates whether the value is a known member of the Algorithm enum.
-func (e Algorithm) Valid() bool {
-	switch e {
-	case Calendar:
-		return true
-	case Concurrency:
-		return true
-	case FixedWindow:
-		return true
-	case LeakyBucket:
-		return true
-	case SlidingLog:
-		return true
-	case SlidingWindow:
-		return true
-	case TokenBucket:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for Charge.
-const (
-	Requests  Charge = "requests"
-	Successes Charge = "successes"
-)
-
-// Valid indicates whether the value is a known member of the Charge enum.
-func (e Charge) Valid() bool {
-	switch e {
-	case Requests:
-		return true
-	case Successes:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for KeyStatus.
 const (
-	KeyActive  KeyStatus = "active"
-	KeyExpired KeyStatus = "expired"
-	KeyRevoked KeyStatus = "revoked"
+	KeyStatusActive  KeyStatus = "active"
+	KeyStatusExpired KeyStatus = "expired"
+	KeyStatusRevoked KeyStatus = "revoked"
 )
 
 // Valid indicates whether the value is a known member of the KeyStatus enum.
 func (e KeyStatus) Valid() bool {
 	switch e {
-	case KeyActive:
+	case KeyStatusActive:
 		return true
-	case KeyExpired:
+	case KeyStatusExpired:
 		return true
-	case KeyRevoked:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for Mode.
-const (
-	Enforce Mode = "enforce"
-	Shadow  Mode = "shadow"
-)
-
-// Valid indicates whether the value is a known member of the Mode enum.
-func (e Mode) Valid() bool {
-	switch e {
-	case Enforce:
-		return true
-	case Shadow:
+	case KeyStatusRevoked:
 		return true
 	default:
 		return false
@@ -109,55 +40,145 @@ func (e Mode) Valid() bool {
 
 // Defines values for OrderStatus.
 const (
-	OrderCancelled OrderStatus = "cancelled"
-	OrderConfirmed OrderStatus = "confirmed"
-	OrderPending   OrderStatus = "pending"
+	OrderStatusCancelled OrderStatus = "cancelled"
+	OrderStatusConfirmed OrderStatus = "confirmed"
+	OrderStatusPending   OrderStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the OrderStatus enum.
 func (e OrderStatus) Valid() bool {
 	switch e {
-	case OrderCancelled:
+	case OrderStatusCancelled:
 		return true
-	case OrderConfirmed:
+	case OrderStatusConfirmed:
 		return true
-	case OrderPending:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for Origin.
-const (
-	OriginOverride Origin = "override"
-	OriginPlan     Origin = "plan"
-)
-
-// Valid indicates whether the value is a known member of the Origin enum.
-func (e Origin) Valid() bool {
-	switch e {
-	case OriginOverride:
-		return true
-	case OriginPlan:
+	case OrderStatusPending:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for Per.
+// Defines values for PolicyAlgorithm.
 const (
-	PerKey   Per = "key"
-	PerOwner Per = "owner"
+	PolicyAlgorithmCalendar      PolicyAlgorithm = "calendar"
+	PolicyAlgorithmConcurrency   PolicyAlgorithm = "concurrency"
+	PolicyAlgorithmFixedWindow   PolicyAlgorithm = "fixed_window"
+	PolicyAlgorithmLeakyBucket   PolicyAlgorithm = "leaky_bucket"
+	PolicyAlgorithmSlidingLog    PolicyAlgorithm = "sliding_log"
+	PolicyAlgorithmSlidingWindow PolicyAlgorithm = "sliding_window"
+	PolicyAlgorithmTokenBucket   PolicyAlgorithm = "token_bucket"
 )
 
-// Valid indicates whether the value is a known member of the Per enum.
-func (e Per) Valid() bool {
+// Valid indicates whether the value is a known member of the PolicyAlgorithm enum.
+func (e PolicyAlgorithm) Valid() bool {
 	switch e {
-	case PerKey:
+	case PolicyAlgorithmCalendar:
 		return true
-	case PerOwner:
+	case PolicyAlgorithmConcurrency:
+		return true
+	case PolicyAlgorithmFixedWindow:
+		return true
+	case PolicyAlgorithmLeakyBucket:
+		return true
+	case PolicyAlgorithmSlidingLog:
+		return true
+	case PolicyAlgorithmSlidingWindow:
+		return true
+	case PolicyAlgorithmTokenBucket:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyCharge.
+const (
+	PolicyChargeRequests  PolicyCharge = "requests"
+	PolicyChargeSuccesses PolicyCharge = "successes"
+)
+
+// Valid indicates whether the value is a known member of the PolicyCharge enum.
+func (e PolicyCharge) Valid() bool {
+	switch e {
+	case PolicyChargeRequests:
+		return true
+	case PolicyChargeSuccesses:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyMode.
+const (
+	PolicyModeEnforce PolicyMode = "enforce"
+	PolicyModeShadow  PolicyMode = "shadow"
+)
+
+// Valid indicates whether the value is a known member of the PolicyMode enum.
+func (e PolicyMode) Valid() bool {
+	switch e {
+	case PolicyModeEnforce:
+		return true
+	case PolicyModeShadow:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyOrigin.
+const (
+	PolicyOriginOverride PolicyOrigin = "override"
+	PolicyOriginPlan     PolicyOrigin = "plan"
+)
+
+// Valid indicates whether the value is a known member of the PolicyOrigin enum.
+func (e PolicyOrigin) Valid() bool {
+	switch e {
+	case PolicyOriginOverride:
+		return true
+	case PolicyOriginPlan:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyPer.
+const (
+	PolicyPerKey   PolicyPer = "key"
+	PolicyPerOwner PolicyPer = "owner"
+)
+
+// Valid indicates whether the value is a known member of the PolicyPer enum.
+func (e PolicyPer) Valid() bool {
+	switch e {
+	case PolicyPerKey:
+		return true
+	case PolicyPerOwner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicySharing.
+const (
+	PolicySharingAuto   PolicySharing = "auto"
+	PolicySharingExact  PolicySharing = "exact"
+	PolicySharingLeased PolicySharing = "leased"
+)
+
+// Valid indicates whether the value is a known member of the PolicySharing enum.
+func (e PolicySharing) Valid() bool {
+	switch e {
+	case PolicySharingAuto:
+		return true
+	case PolicySharingExact:
+		return true
+	case PolicySharingLeased:
 		return true
 	default:
 		return false
@@ -206,42 +227,21 @@ func (e Scope) Valid() bool {
 	}
 }
 
-// Defines values for Sharing.
-const (
-	SharingAuto   Sharing = "auto"
-	SharingExact  Sharing = "exact"
-	SharingLeased Sharing = "leased"
-)
-
-// Valid indicates whether the value is a known member of the Sharing enum.
-func (e Sharing) Valid() bool {
-	switch e {
-	case SharingAuto:
-		return true
-	case SharingExact:
-		return true
-	case SharingLeased:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for UsageBucket.
 const (
-	BucketDay    UsageBucket = "day"
-	BucketHour   UsageBucket = "hour"
-	BucketMinute UsageBucket = "minute"
+	UsageBucketDay    UsageBucket = "day"
+	UsageBucketHour   UsageBucket = "hour"
+	UsageBucketMinute UsageBucket = "minute"
 )
 
 // Valid indicates whether the value is a known member of the UsageBucket enum.
 func (e UsageBucket) Valid() bool {
 	switch e {
-	case BucketDay:
+	case UsageBucketDay:
 		return true
-	case BucketHour:
+	case UsageBucketHour:
 		return true
-	case BucketMinute:
+	case UsageBucketMinute:
 		return true
 	default:
 		return false
@@ -250,21 +250,18 @@ func (e UsageBucket) Valid() bool {
 
 // Defines values for PutPlanParamsIfNoneMatch.
 const (
-	Asterisk PutPlanParamsIfNoneMatch = "*"
+	PutPlanParamsIfNoneMatchAsterisk PutPlanParamsIfNoneMatch = "*"
 )
 
 // Valid indicates whether the value is a known member of the PutPlanParamsIfNoneMatch enum.
 func (e PutPlanParamsIfNoneMatch) Valid() bool {
 	switch e {
-	case Asterisk:
+	case PutPlanParamsIfNoneMatchAsterisk:
 		return true
 	default:
 		return false
 	}
 }
-
-// Algorithm A rate limiting algorithm.
-type Algorithm string
 
 // AuditEntry One recorded change, with the state before and after it, without secrets.
 type AuditEntry struct {
@@ -319,11 +316,26 @@ type AuditEntryList struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Charge The outcomes of a request that are charged.
-type Charge string
+// CheckLimitRequest A check of the limits of a subject.
+type CheckLimitRequest struct {
+	// Cost Units to take; 0 peeks
+	//
+	// Examples: 1
+	Cost *int64 `json:"cost,omitempty"`
 
-// CheckAnswer The decision on a check. Times are in seconds.
-type CheckAnswer struct {
+	// Plan Plan whose policies decide
+	//
+	// Examples: free
+	Plan string `json:"plan"`
+
+	// Subject Subject whose counters are spent
+	//
+	// Examples: tenant-42
+	Subject string `json:"subject"`
+}
+
+// CheckLimitResponse The decision on a check. Times are in seconds.
+type CheckLimitResponse struct {
 	// Allowed Whether the cost was taken
 	//
 	// Examples: true
@@ -346,26 +358,8 @@ type CheckAnswer struct {
 	Wait float64 `json:"wait"`
 }
 
-// CheckBody A check of the limits of a subject.
-type CheckBody struct {
-	// Cost Units to take; 0 peeks
-	//
-	// Examples: 1
-	Cost *int64 `json:"cost,omitempty"`
-
-	// Plan Plan whose policies decide
-	//
-	// Examples: free
-	Plan string `json:"plan"`
-
-	// Subject Subject whose counters are spent
-	//
-	// Examples: tenant-42
-	Subject string `json:"subject"`
-}
-
-// CommitBody The actual cost of a reservation.
-type CommitBody struct {
+// CommitLimitRequest The actual cost of a reservation.
+type CommitLimitRequest struct {
 	// Cost Actual cost, at most the reserved cost
 	//
 	// Examples: 1
@@ -377,21 +371,8 @@ type CommitBody struct {
 	Reservation string `json:"reservation"`
 }
 
-// CreateItem One line of an order.
-type CreateItem struct {
-	// ProductID Id of the product
-	//
-	// Examples: prd_0y5apuf8zs
-	ProductID string `json:"product_id"`
-
-	// Quantity Number of units
-	//
-	// Examples: 2
-	Quantity int64 `json:"quantity"`
-}
-
-// CreateKey A key to create. Only its name is required.
-type CreateKey struct {
+// CreateKeyRequest A key to create. Only its name is required.
+type CreateKeyRequest struct {
 	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
@@ -411,7 +392,7 @@ type CreateKey struct {
 	Name string `json:"name"`
 
 	// Overrides Policies that replace the plan's policies of the same name, or are added
-	Overrides *[]WriteOverride `json:"overrides,omitempty"`
+	Overrides *[]KeyOverrideRequest `json:"overrides,omitempty"`
 
 	// Owner Owner, which groups keys; orders belong to the owner; by default a new one
 	Owner *string `json:"owner,omitempty"`
@@ -427,15 +408,15 @@ type CreateKey struct {
 	Scopes *[]Scope `json:"scopes,omitempty"`
 }
 
-// CreateOrder An order to place.
-type CreateOrder struct {
+// CreateOrderRequest An order to place.
+type CreateOrderRequest struct {
 	// Email Address for the confirmation
 	//
 	// Examples: a@example.com
 	Email string `json:"email"`
 
 	// Items Items to order
-	Items []CreateItem `json:"items"`
+	Items []OrderItemRequest `json:"items"`
 
 	// PaymentToken Token of the payment provider; in dev mode tok_ok pays
 	//
@@ -551,45 +532,20 @@ type KeyOverride struct {
 	Reason string `json:"reason"`
 }
 
-// KeyPatch A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole.
-type KeyPatch struct {
-	// ExpiresAt When the key expires; null: never
+// KeyOverrideRequest A policy of one key. It replaces the plan's policy of the same name, or adds one.
+type KeyOverrideRequest struct {
+	// ExpiresAt When the plan applies again; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
-	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// IPAllow Networks and addresses that may use the key; empty or null: all
+	// Policy Replaces the plan's policy of this name
+	Policy Policy `json:"policy"`
+
+	// Reason Reason, for operators
 	//
-	// Examples: ["203.0.113.0/24"]
-	IPAllow nullable.Nullable[[]string] `json:"ip_allow,omitempty"`
-
-	// Metadata Labels, for operators; null removes a label
-	//
-	// Examples: {"team":"checkout"}
-	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
-
-	// Name Name, for operators
-	//
-	// Examples: Checkout service
-	Name *string `json:"name,omitempty"`
-
-	// Overrides Policies that replace the plan's policies of the same name, or are added; null: none
-	Overrides nullable.Nullable[[]WriteOverride] `json:"overrides,omitempty"`
-
-	// Owner Owner; to change it requires the scope admin
-	//
-	// Examples: own_5HqT1bZr8wYk
-	Owner *string `json:"owner,omitempty"`
-
-	// Plan Plan whose policies apply
-	//
-	// Examples: pro
-	Plan *string `json:"plan,omitempty"`
-
-	// Scopes Scopes that the key holds
-	//
-	// Examples: ["products:read"]
-	Scopes *[]Scope `json:"scopes,omitempty"`
+	// Examples: Launch week
+	Reason *string `json:"reason,omitempty"`
 }
 
 // KeyStatus The state of a key.
@@ -746,12 +702,12 @@ type Limit struct {
 	// Algorithm Algorithm that counts the units
 	//
 	// Examples: sliding_window
-	Algorithm Algorithm `json:"algorithm"`
+	Algorithm PolicyAlgorithm `json:"algorithm"`
 
 	// Charge Outcomes that are charged
 	//
 	// Examples: requests
-	Charge Charge `json:"charge"`
+	Charge PolicyCharge `json:"charge"`
 
 	// Limit Capacity, in units
 	//
@@ -761,7 +717,7 @@ type Limit struct {
 	// Mode Enforcement mode of the policy
 	//
 	// Examples: enforce
-	Mode Mode `json:"mode"`
+	Mode PolicyMode `json:"mode"`
 
 	// Policy Name of the policy
 	//
@@ -794,11 +750,8 @@ type LimiterMode struct {
 	// Mode With enforce, the mode of each policy applies; with shadow, nothing is refused
 	//
 	// Examples: enforce
-	Mode Mode `json:"mode"`
+	Mode PolicyMode `json:"mode"`
 }
-
-// Mode The enforcement mode of a policy.
-type Mode string
 
 // Money An amount in the minor units of a currency: 1999 EUR is 19.99 €.
 type Money struct {
@@ -868,6 +821,19 @@ type OrderItem struct {
 	UnitPrice Money `json:"unit_price"`
 }
 
+// OrderItemRequest One line of an order.
+type OrderItemRequest struct {
+	// ProductID Id of the product
+	//
+	// Examples: prd_0y5apuf8zs
+	ProductID string `json:"product_id"`
+
+	// Quantity Number of units
+	//
+	// Examples: 2
+	Quantity int64 `json:"quantity"`
+}
+
 // OrderList One page of a list.
 type OrderList struct {
 	// Data Items of this page
@@ -879,9 +845,6 @@ type OrderList struct {
 
 // OrderStatus A state of an order.
 type OrderStatus string
-
-// Origin Where a policy of a quota comes from.
-type Origin string
 
 // OwnKeyWithQuota The key of the request with the policies that apply to it now.
 type OwnKeyWithQuota struct {
@@ -997,9 +960,6 @@ type OwnKeyWithSecret struct {
 	Subject string `json:"subject"`
 }
 
-// Per The kind of subject whose counter a policy spends.
-type Per string
-
 // Plan A named list of policies.
 type Plan struct {
 	// CreatedAt When the plan was created
@@ -1045,7 +1005,7 @@ type Policy struct {
 	// Algorithm Algorithm that counts the units.
 	//
 	// Examples: sliding_window
-	Algorithm Algorithm `json:"algorithm"`
+	Algorithm PolicyAlgorithm `json:"algorithm"`
 
 	// AnchorDay Day on which a calendar month begins; the last day of shorter months. Defaults to 1.
 	AnchorDay *int64 `json:"anchor_day,omitempty"`
@@ -1054,7 +1014,7 @@ type Policy struct {
 	Burst *int64 `json:"burst,omitempty"`
 
 	// Charge Outcomes that are charged. Defaults to successes for calendar, to requests for the other algorithms.
-	Charge *Charge `json:"charge,omitempty"`
+	Charge *PolicyCharge `json:"charge,omitempty"`
 
 	// Group Route group that the policy applies to. Defaults to all routes.
 	Group *string `json:"group,omitempty"`
@@ -1071,7 +1031,7 @@ type Policy struct {
 	MaxWait *string `json:"max_wait,omitempty"`
 
 	// Mode Whether requests over the limit are refused. Defaults to enforce.
-	Mode *Mode `json:"mode,omitempty"`
+	Mode *PolicyMode `json:"mode,omitempty"`
 
 	// Name Name of the policy, unique in its list. It also identifies the counter.
 	//
@@ -1079,7 +1039,7 @@ type Policy struct {
 	Name string `json:"name"`
 
 	// Per Subject whose counter is spent. Defaults to key.
-	Per *Per `json:"per,omitempty"`
+	Per *PolicyPer `json:"per,omitempty"`
 
 	// Period Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms to 366d. For calendar: day, week or month. Not allowed for concurrency.
 	//
@@ -1087,11 +1047,29 @@ type Policy struct {
 	Period *string `json:"period,omitempty"`
 
 	// Sharing How several instances share the counter. Defaults to auto.
-	Sharing *Sharing `json:"sharing,omitempty"`
+	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
 }
+
+// PolicyAlgorithm A rate limiting algorithm.
+type PolicyAlgorithm string
+
+// PolicyCharge The outcomes of a request that are charged.
+type PolicyCharge string
+
+// PolicyMode The enforcement mode of a policy.
+type PolicyMode string
+
+// PolicyOrigin Where a policy of a quota comes from.
+type PolicyOrigin string
+
+// PolicyPer The kind of subject whose counter a policy spends.
+type PolicyPer string
+
+// PolicySharing The way in which instances share a counter.
+type PolicySharing string
 
 // Product An article that the shop sells.
 type Product struct {
@@ -1138,16 +1116,16 @@ type ProductList struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// PutLimiter The enforcement mode to set.
-type PutLimiter struct {
+// PutLimiterRequest The enforcement mode to set.
+type PutLimiterRequest struct {
 	// Mode With enforce, the mode of each policy applies; with shadow, nothing is refused
 	//
 	// Examples: shadow
-	Mode Mode `json:"mode"`
+	Mode PolicyMode `json:"mode"`
 }
 
-// PutPlan The wanted state of a plan.
-type PutPlan struct {
+// PutPlanRequest The wanted state of a plan.
+type PutPlanRequest struct {
 	// Description Purpose of the plan
 	//
 	// Examples: For trying things out.
@@ -1162,7 +1140,7 @@ type QuotaPolicy struct {
 	// Algorithm Algorithm that counts the units.
 	//
 	// Examples: sliding_window
-	Algorithm Algorithm `json:"algorithm"`
+	Algorithm PolicyAlgorithm `json:"algorithm"`
 
 	// AnchorDay Day on which a calendar month begins; the last day of shorter months. Defaults to 1.
 	AnchorDay *int64 `json:"anchor_day,omitempty"`
@@ -1171,7 +1149,7 @@ type QuotaPolicy struct {
 	Burst *int64 `json:"burst,omitempty"`
 
 	// Charge Outcomes that are charged. Defaults to successes for calendar, to requests for the other algorithms.
-	Charge *Charge `json:"charge,omitempty"`
+	Charge *PolicyCharge `json:"charge,omitempty"`
 
 	// Group Route group that the policy applies to. Defaults to all routes.
 	Group *string `json:"group,omitempty"`
@@ -1188,7 +1166,7 @@ type QuotaPolicy struct {
 	MaxWait *string `json:"max_wait,omitempty"`
 
 	// Mode Whether requests over the limit are refused. Defaults to enforce.
-	Mode *Mode `json:"mode,omitempty"`
+	Mode *PolicyMode `json:"mode,omitempty"`
 
 	// Name Name of the policy, unique in its list. It also identifies the counter.
 	//
@@ -1198,10 +1176,10 @@ type QuotaPolicy struct {
 	// Origin Where the policy comes from
 	//
 	// Examples: plan
-	Origin Origin `json:"origin"`
+	Origin PolicyOrigin `json:"origin"`
 
 	// Per Subject whose counter is spent. Defaults to key.
-	Per *Per `json:"per,omitempty"`
+	Per *PolicyPer `json:"per,omitempty"`
 
 	// Period Time that the limit refers to: an integer with ms, s, m, h or d, from 1ms to 366d. For calendar: day, week or month. Not allowed for concurrency.
 	//
@@ -1209,7 +1187,7 @@ type QuotaPolicy struct {
 	Period *string `json:"period,omitempty"`
 
 	// Sharing How several instances share the counter. Defaults to auto.
-	Sharing *Sharing `json:"sharing,omitempty"`
+	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
@@ -1250,16 +1228,16 @@ type RefusalList struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// ReleaseBody The reservation to release.
-type ReleaseBody struct {
+// ReleaseLimitRequest The reservation to release.
+type ReleaseLimitRequest struct {
 	// Reservation Id from POST /v1/limits/reserve
 	//
 	// Examples: rsv_4clhascy3od6dwbazzhk43y66r
 	Reservation string `json:"reservation"`
 }
 
-// ReserveAnswer The decision on a reservation. Times are in seconds.
-type ReserveAnswer struct {
+// ReserveLimitResponse The decision on a reservation. Times are in seconds.
+type ReserveLimitResponse struct {
 	// Allowed Whether the cost was taken
 	//
 	// Examples: true
@@ -1292,16 +1270,16 @@ type ReserveAnswer struct {
 	Wait float64 `json:"wait"`
 }
 
-// ResetKey A reset of counters.
-type ResetKey struct {
+// ResetKeyRequest A reset of counters.
+type ResetKeyRequest struct {
 	// Policies Names of the policies; by default all
 	//
 	// Examples: ["burst"]
 	Policies *[]string `json:"policies,omitempty"`
 }
 
-// RotateKey The body of a rotation.
-type RotateKey struct {
+// RotateKeyRequest The body of a rotation.
+type RotateKeyRequest struct {
 	// Grace How long the old key keeps working, from 0s to 7d
 	//
 	// Examples: 24h
@@ -1311,8 +1289,17 @@ type RotateKey struct {
 // Scope A permission of a key. It is also the policy group of the routes that require it.
 type Scope string
 
-// Sharing The way in which instances share a counter.
-type Sharing string
+// SimulateKeyRequest A quota to simulate, and a range of time.
+type SimulateKeyRequest struct {
+	// From Start of the range; by default a day before to
+	From *time.Time `json:"from,omitempty"`
+
+	// Policies Quota to simulate
+	Policies []Policy `json:"policies"`
+
+	// To End of the range; by default now
+	To *time.Time `json:"to,omitempty"`
+}
 
 // SimulatedUsage One bucket of a simulation's timeline.
 type SimulatedUsage struct {
@@ -1363,16 +1350,45 @@ type Simulation struct {
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// SimulationRequest A quota to simulate, and a range of time.
-type SimulationRequest struct {
-	// From Start of the range; by default a day before to
-	From *time.Time `json:"from,omitempty"`
+// UpdateKeyRequest A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole.
+type UpdateKeyRequest struct {
+	// ExpiresAt When the key expires; null: never
+	//
+	// Examples: 2037-01-15T09:30:00Z
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
-	// Policies Quota to simulate
-	Policies []Policy `json:"policies"`
+	// IPAllow Networks and addresses that may use the key; empty or null: all
+	//
+	// Examples: ["203.0.113.0/24"]
+	IPAllow nullable.Nullable[[]string] `json:"ip_allow,omitempty"`
 
-	// To End of the range; by default now
-	To *time.Time `json:"to,omitempty"`
+	// Metadata Labels, for operators; null removes a label
+	//
+	// Examples: {"team":"checkout"}
+	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
+
+	// Name Name, for operators
+	//
+	// Examples: Checkout service
+	Name *string `json:"name,omitempty"`
+
+	// Overrides Policies that replace the plan's policies of the same name, or are added; null: none
+	Overrides nullable.Nullable[[]KeyOverrideRequest] `json:"overrides,omitempty"`
+
+	// Owner Owner; to change it requires the scope admin
+	//
+	// Examples: own_5HqT1bZr8wYk
+	Owner *string `json:"owner,omitempty"`
+
+	// Plan Plan whose policies apply
+	//
+	// Examples: pro
+	Plan *string `json:"plan,omitempty"`
+
+	// Scopes Scopes that the key holds
+	//
+	// Examples: ["products:read"]
+	Scopes *[]Scope `json:"scopes,omitempty"`
 }
 
 // Usage The usage of a key in one bucket. Refused requests and those that ended with a 5xx cost nothing.
@@ -1415,22 +1431,6 @@ type UsageHistory struct {
 
 	// Data Buckets with requests, oldest first
 	Data []Usage `json:"data"`
-}
-
-// WriteOverride A policy of one key. It replaces the plan's policy of the same name, or adds one.
-type WriteOverride struct {
-	// ExpiresAt When the plan applies again; null: never
-	//
-	// Examples: 2037-01-15T09:30:00Z
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-
-	// Policy Replaces the plan's policy of this name
-	Policy Policy `json:"policy"`
-
-	// Reason Reason, for operators
-	//
-	// Examples: Launch week
-	Reason *string `json:"reason,omitempty"`
 }
 
 // ListAuditParams defines parameters for ListAudit.
@@ -1478,8 +1478,8 @@ type ListKeysParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// PatchKeyParams defines parameters for PatchKey.
-type PatchKeyParams struct {
+// UpdateKeyParams defines parameters for UpdateKey.
+type UpdateKeyParams struct {
 	// IfMatch Change only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
@@ -1814,7 +1814,7 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys (the `CreateKey` operationId).
-func (c *Raw) CreateKey(ctx context.Context, body CreateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) CreateKey(ctx context.Context, body CreateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newCreateKeyRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -1845,7 +1845,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 	return c.Client.Do(req)
 }
 
-// PatchKeyWithBody Change a key
+// UpdateKeyWithBody Change a key
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
@@ -1853,9 +1853,9 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PATCH /v1/admin/keys/{id} (the `PatchKey` operationId).
-func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := newPatchKeyRequestWithBody(c.Server, id, params, contentType, body)
+// Corresponds with PATCH /v1/admin/keys/{id} (the `UpdateKey` operationId).
+func (c *Raw) UpdateKeyWithBody(ctx context.Context, id string, params *UpdateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newUpdateKeyRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1866,7 +1866,7 @@ func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyP
 	return c.Client.Do(req)
 }
 
-// PatchKey Change a key
+// UpdateKey Change a key
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
@@ -1874,9 +1874,9 @@ func (c *Raw) PatchKeyWithBody(ctx context.Context, id string, params *PatchKeyP
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PATCH /v1/admin/keys/{id} (the `PatchKey` operationId).
-func (c *Raw) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body KeyPatch, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := newPatchKeyRequest(c.Server, id, params, body)
+// Corresponds with PATCH /v1/admin/keys/{id} (the `UpdateKey` operationId).
+func (c *Raw) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams, body UpdateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newUpdateKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1955,7 +1955,7 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/reset (the `ResetKey` operationId).
-func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKey, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newResetKeyRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
@@ -2016,7 +2016,7 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/rotate (the `RotateKey` operationId).
-func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newRotateKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
@@ -2058,7 +2058,7 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/simulate (the `SimulateKey` operationId).
-func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulationRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newSimulateKeyRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
@@ -2138,7 +2138,7 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/admin/limiter (the `PutLimiter` operationId).
-func (c *Raw) PutLimiter(ctx context.Context, body PutLimiter, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newPutLimiterRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -2237,7 +2237,7 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/admin/plans/{name} (the `PutPlan` operationId).
-func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlan, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newPutPlanRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
@@ -2279,7 +2279,7 @@ func (c *Raw) CheckLimitWithBody(ctx context.Context, contentType string, body i
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/check (the `CheckLimit` operationId).
-func (c *Raw) CheckLimit(ctx context.Context, body CheckBody, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) CheckLimit(ctx context.Context, body CheckLimitRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newCheckLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -2321,7 +2321,7 @@ func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/commit (the `CommitLimit` operationId).
-func (c *Raw) CommitLimit(ctx context.Context, body CommitBody, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) CommitLimit(ctx context.Context, body CommitLimitRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newCommitLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -2363,7 +2363,7 @@ func (c *Raw) ReleaseLimitWithBody(ctx context.Context, contentType string, body
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/release (the `ReleaseLimit` operationId).
-func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseBody, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) ReleaseLimit(ctx context.Context, body ReleaseLimitRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newReleaseLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -2405,7 +2405,7 @@ func (c *Raw) ReserveLimitWithBody(ctx context.Context, contentType string, body
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/limits/reserve (the `ReserveLimit` operationId).
-func (c *Raw) ReserveLimit(ctx context.Context, body CheckBody, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) ReserveLimit(ctx context.Context, body CheckLimitRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newReserveLimitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -2504,7 +2504,7 @@ func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, cont
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/me/rotate (the `RotateMe` operationId).
-func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKey, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newRotateMeRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
@@ -2588,7 +2588,7 @@ func (c *Raw) CreateOrderWithBody(ctx context.Context, params *CreateOrderParams
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/orders (the `CreateOrder` operationId).
-func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrder, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrderRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newCreateOrderRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
@@ -2971,7 +2971,7 @@ func newListKeysRequest(server string, params *ListKeysParams) (*http.Request, e
 }
 
 // newCreateKeyRequest calls the generic CreateKey builder with application/json body
-func newCreateKeyRequest(server string, body CreateKey) (*http.Request, error) {
+func newCreateKeyRequest(server string, body CreateKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3044,19 +3044,19 @@ func newGetKeyRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
-// newPatchKeyRequest calls the generic PatchKey builder with application/json body
-func newPatchKeyRequest(server string, id string, params *PatchKeyParams, body KeyPatch) (*http.Request, error) {
+// newUpdateKeyRequest calls the generic UpdateKey builder with application/json body
+func newUpdateKeyRequest(server string, id string, params *UpdateKeyParams, body UpdateKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return newPatchKeyRequestWithBody(server, id, params, "application/json", bodyReader)
+	return newUpdateKeyRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
-// newPatchKeyRequestWithBody constructs an http.Request for the PatchKey method, with any body, and a specified content type
-func newPatchKeyRequestWithBody(server string, id string, params *PatchKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+// newUpdateKeyRequestWithBody constructs an http.Request for the UpdateKey method, with any body, and a specified content type
+func newUpdateKeyRequestWithBody(server string, id string, params *UpdateKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3226,7 +3226,7 @@ func newListKeyRefusalsRequest(server string, id string, params *ListKeyRefusals
 }
 
 // newResetKeyRequest calls the generic ResetKey builder with application/json body
-func newResetKeyRequest(server string, id string, body ResetKey) (*http.Request, error) {
+func newResetKeyRequest(server string, id string, body ResetKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3322,7 +3322,7 @@ func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*ht
 }
 
 // newRotateKeyRequest calls the generic RotateKey builder with application/json body
-func newRotateKeyRequest(server string, id string, params *RotateKeyParams, body RotateKey) (*http.Request, error) {
+func newRotateKeyRequest(server string, id string, params *RotateKeyParams, body RotateKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3384,7 +3384,7 @@ func newRotateKeyRequestWithBody(server string, id string, params *RotateKeyPara
 }
 
 // newSimulateKeyRequest calls the generic SimulateKey builder with application/json body
-func newSimulateKeyRequest(server string, id string, body SimulationRequest) (*http.Request, error) {
+func newSimulateKeyRequest(server string, id string, body SimulateKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3567,7 +3567,7 @@ func newGetLimiterRequest(server string) (*http.Request, error) {
 }
 
 // newPutLimiterRequest calls the generic PutLimiter builder with application/json body
-func newPutLimiterRequest(server string, body PutLimiter) (*http.Request, error) {
+func newPutLimiterRequest(server string, body PutLimiterRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3756,7 +3756,7 @@ func newGetPlanRequest(server string, name string) (*http.Request, error) {
 }
 
 // newPutPlanRequest calls the generic PutPlan builder with application/json body
-func newPutPlanRequest(server string, name string, params *PutPlanParams, body PutPlan) (*http.Request, error) {
+func newPutPlanRequest(server string, name string, params *PutPlanParams, body PutPlanRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3829,7 +3829,7 @@ func newPutPlanRequestWithBody(server string, name string, params *PutPlanParams
 }
 
 // newCheckLimitRequest calls the generic CheckLimit builder with application/json body
-func newCheckLimitRequest(server string, body CheckBody) (*http.Request, error) {
+func newCheckLimitRequest(server string, body CheckLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3869,7 +3869,7 @@ func newCheckLimitRequestWithBody(server string, contentType string, body io.Rea
 }
 
 // newCommitLimitRequest calls the generic CommitLimit builder with application/json body
-func newCommitLimitRequest(server string, body CommitBody) (*http.Request, error) {
+func newCommitLimitRequest(server string, body CommitLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3909,7 +3909,7 @@ func newCommitLimitRequestWithBody(server string, contentType string, body io.Re
 }
 
 // newReleaseLimitRequest calls the generic ReleaseLimit builder with application/json body
-func newReleaseLimitRequest(server string, body ReleaseBody) (*http.Request, error) {
+func newReleaseLimitRequest(server string, body ReleaseLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -3949,7 +3949,7 @@ func newReleaseLimitRequestWithBody(server string, contentType string, body io.R
 }
 
 // newReserveLimitRequest calls the generic ReserveLimit builder with application/json body
-func newReserveLimitRequest(server string, body CheckBody) (*http.Request, error) {
+func newReserveLimitRequest(server string, body CheckLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -4121,7 +4121,7 @@ func newListMyRefusalsRequest(server string, params *ListMyRefusalsParams) (*htt
 }
 
 // newRotateMeRequest calls the generic RotateMe builder with application/json body
-func newRotateMeRequest(server string, params *RotateMeParams, body RotateKey) (*http.Request, error) {
+func newRotateMeRequest(server string, params *RotateMeParams, body RotateKeyRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -4359,7 +4359,7 @@ func newListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 }
 
 // newCreateOrderRequest calls the generic CreateOrder builder with application/json body
-func newCreateOrderRequest(server string, params *CreateOrderParams, body CreateOrder) (*http.Request, error) {
+func newCreateOrderRequest(server string, params *CreateOrderParams, body CreateOrderRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -4700,7 +4700,7 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) CreateKey(ctx context.Context, body CreateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
+func (c *Client) CreateKey(ctx context.Context, body CreateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
 }
@@ -4715,13 +4715,13 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 	return decode[KeyWithQuota](response, err)
 }
 
-// PatchKey: Change a key (PATCH /v1/admin/keys/{id})
+// UpdateKey: Change a key (PATCH /v1/admin/keys/{id})
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) PatchKey(ctx context.Context, id string, params *PatchKeyParams, body KeyPatch, edits ...RequestEdit) (*Key, error) {
-	response, err := c.Raw.PatchKey(ctx, id, params, body, edits...)
+func (c *Client) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams, body UpdateKeyRequest, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.UpdateKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
 }
 
@@ -4750,7 +4750,7 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) ResetKey(ctx context.Context, id string, body ResetKey, edits ...RequestEdit) error {
+func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyRequest, edits ...RequestEdit) error {
 	response, err := c.Raw.ResetKey(ctx, id, body, edits...)
 	return nothing(response, err)
 }
@@ -4770,7 +4770,7 @@ func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyPara
 // Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKey, edits ...RequestEdit) (*KeyWithSecret, error) {
+func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.RotateKey(ctx, id, params, body, edits...)
 	return decode[KeyWithSecret](response, err)
 }
@@ -4780,7 +4780,7 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
 // **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) SimulateKey(ctx context.Context, id string, body SimulationRequest, edits ...RequestEdit) (*Simulation, error) {
+func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
 }
@@ -4810,7 +4810,7 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
-func (c *Client) PutLimiter(ctx context.Context, body PutLimiter, edits ...RequestEdit) (*LimiterMode, error) {
+func (c *Client) PutLimiter(ctx context.Context, body PutLimiterRequest, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.PutLimiter(ctx, body, edits...)
 	return decode[LimiterMode](response, err)
 }
@@ -4850,7 +4850,7 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
 // **Scope:** `admin:plans` · **Cost:** 0
-func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlan, edits ...RequestEdit) (*Plan, error) {
+func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)
 }
@@ -4860,9 +4860,9 @@ func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams
 // Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
 //
 // **Scope:** `limits:check` · **Cost:** 0
-func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*CheckAnswer, error) {
+func (c *Client) CheckLimit(ctx context.Context, body CheckLimitRequest, edits ...RequestEdit) (*CheckLimitResponse, error) {
 	response, err := c.Raw.CheckLimit(ctx, body, edits...)
-	return decode[CheckAnswer](response, err)
+	return decode[CheckLimitResponse](response, err)
 }
 
 // CommitLimit: Commit a reservation (POST /v1/limits/commit)
@@ -4870,7 +4870,7 @@ func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...Reques
 // Ends a reservation with its actual cost and returns the rest.
 //
 // **Scope:** `limits:check` · **Cost:** 0
-func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...RequestEdit) error {
+func (c *Client) CommitLimit(ctx context.Context, body CommitLimitRequest, edits ...RequestEdit) error {
 	response, err := c.Raw.CommitLimit(ctx, body, edits...)
 	return nothing(response, err)
 }
@@ -4880,7 +4880,7 @@ func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...Requ
 // Ends a reservation and returns all of its units.
 //
 // **Scope:** `limits:check` · **Cost:** 0
-func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseBody, edits ...RequestEdit) error {
+func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseLimitRequest, edits ...RequestEdit) error {
 	response, err := c.Raw.ReleaseLimit(ctx, body, edits...)
 	return nothing(response, err)
 }
@@ -4890,9 +4890,9 @@ func (c *Client) ReleaseLimit(ctx context.Context, body ReleaseBody, edits ...Re
 // Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.
 //
 // **Scope:** `limits:check` · **Cost:** 0
-func (c *Client) ReserveLimit(ctx context.Context, body CheckBody, edits ...RequestEdit) (*ReserveAnswer, error) {
+func (c *Client) ReserveLimit(ctx context.Context, body CheckLimitRequest, edits ...RequestEdit) (*ReserveLimitResponse, error) {
 	response, err := c.Raw.ReserveLimit(ctx, body, edits...)
-	return decode[ReserveAnswer](response, err)
+	return decode[ReserveLimitResponse](response, err)
 }
 
 // GetMe: Get your key (GET /v1/me)
@@ -4930,7 +4930,7 @@ func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParam
 // Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
-func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKey, edits ...RequestEdit) (*OwnKeyWithSecret, error) {
+func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKeyRequest, edits ...RequestEdit) (*OwnKeyWithSecret, error) {
 	response, err := c.Raw.RotateMe(ctx, params, body, edits...)
 	return decode[OwnKeyWithSecret](response, err)
 }
@@ -4962,7 +4962,7 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits
 // With an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.
 //
 // **Scope:** `orders:write` · **Cost:** 5
-func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrder, edits ...RequestEdit) (*Order, error) {
+func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, body CreateOrderRequest, edits ...RequestEdit) (*Order, error) {
 	response, err := c.Raw.CreateOrder(ctx, params, body, edits...)
 	return decode[Order](response, err)
 }

@@ -5,7 +5,7 @@
 //	products, err := c.ListProducts(ctx, nil)
 //
 // Every operation of the API is a method. Fields of merge patches, such as
-// [KeyPatch], for which null and absent differ have the type nullable.Nullable.
+// [UpdateKeyRequest], for which null and absent differ have the type nullable.Nullable.
 // A failure that the API reports is a [*Problem].
 //
 // # Pacing

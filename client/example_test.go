@@ -44,7 +44,7 @@ func ExampleProblem() {
 		return
 	}
 
-	_, err = c.CreateOrder(context.Background(), nil, client.CreateOrder{Email: "nobody"})
+	_, err = c.CreateOrder(context.Background(), nil, client.CreateOrderRequest{Email: "nobody"})
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		fmt.Println(problem.Status, problem.RequestID)
 		for _, fault := range problem.Errors {

@@ -68,12 +68,12 @@ func (s *script) delays() []time.Duration {
 func get(ctx context.Context, c *client.Client) error { return send(ctx, c, 1) }
 
 func order(ctx context.Context, c *client.Client) error {
-	_, err := c.CreateOrder(ctx, nil, client.CreateOrder{Email: "a@example.com"})
+	_, err := c.CreateOrder(ctx, nil, client.CreateOrderRequest{Email: "a@example.com"})
 	return err
 }
 
 func check(ctx context.Context, c *client.Client) error {
-	_, err := c.CheckLimit(ctx, client.CheckBody{Subject: "s", Plan: "free"})
+	_, err := c.CheckLimit(ctx, client.CheckLimitRequest{Subject: "s", Plan: "free"})
 	return err
 }
 

@@ -95,7 +95,7 @@ var operations = map[string]struct {
 // send sends a request of cost 1 or 5.
 func send(ctx context.Context, c *client.Client, cost int) error {
 	if cost == 5 {
-		_, err := c.CreateOrder(ctx, nil, client.CreateOrder{})
+		_, err := c.CreateOrder(ctx, nil, client.CreateOrderRequest{})
 		return err
 	}
 	_, err := c.ListProducts(ctx, nil)

@@ -127,7 +127,7 @@ func TestIdempotencyKey_inErrors(t *testing.T) {
 	t.Run("chosen_by_caller", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &script{responses: []*response{nil}}
-			_, err := newClient(t, &client.Options{Base: s}).CreateOrder(t.Context(), &client.CreateOrderParams{IdempotencyKey: new("mine")}, client.CreateOrder{})
+			_, err := newClient(t, &client.Options{Base: s}).CreateOrder(t.Context(), &client.CreateOrderParams{IdempotencyKey: new("mine")}, client.CreateOrderRequest{})
 			unanswered, ok := errors.AsType[*client.UnansweredError](err)
 			if !ok || unanswered.IdempotencyKey != "mine" || s.requests[4].Header.Get("Idempotency-Key") != "mine" {
 				t.Errorf("error %v", err)

@@ -285,7 +285,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.createKey"
+                            "$ref": "#/definitions/handlers.createKeyRequest"
                         }
                     }
                 ],
@@ -403,7 +403,7 @@ const docTemplate = `{
                     "keys"
                 ],
                 "summary": "Change a key",
-                "operationId": "patchKey",
+                "operationId": "updateKey",
                 "parameters": [
                     {
                         "type": "string",
@@ -425,7 +425,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.keyPatch"
+                            "$ref": "#/definitions/handlers.updateKeyRequest"
                         }
                     }
                 ],
@@ -648,7 +648,7 @@ const docTemplate = `{
                         "name": "reset",
                         "in": "body",
                         "schema": {
-                            "$ref": "#/definitions/handlers.resetKey"
+                            "$ref": "#/definitions/handlers.resetKeyRequest"
                         }
                     }
                 ],
@@ -800,7 +800,7 @@ const docTemplate = `{
                         "name": "rotate",
                         "in": "body",
                         "schema": {
-                            "$ref": "#/definitions/handlers.rotateKey"
+                            "$ref": "#/definitions/handlers.rotateKeyRequest"
                         }
                     }
                 ],
@@ -903,7 +903,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.simulationRequest"
+                            "$ref": "#/definitions/handlers.simulateKeyRequest"
                         }
                     }
                 ],
@@ -1107,7 +1107,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.putLimiter"
+                            "$ref": "#/definitions/handlers.putLimiterRequest"
                         }
                     }
                 ],
@@ -1304,7 +1304,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.putPlan"
+                            "$ref": "#/definitions/handlers.putPlanRequest"
                         }
                     }
                 ],
@@ -1454,7 +1454,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.checkBody"
+                            "$ref": "#/definitions/handlers.checkLimitRequest"
                         }
                     }
                 ],
@@ -1462,7 +1462,7 @@ const docTemplate = `{
                     "200": {
                         "description": "The decision, whether allowed or not",
                         "schema": {
-                            "$ref": "#/definitions/handlers.checkAnswer"
+                            "$ref": "#/definitions/handlers.checkLimitResponse"
                         }
                     }
                 }
@@ -1491,7 +1491,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.commitBody"
+                            "$ref": "#/definitions/handlers.commitLimitRequest"
                         }
                     }
                 ],
@@ -1528,7 +1528,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.releaseBody"
+                            "$ref": "#/definitions/handlers.releaseLimitRequest"
                         }
                     }
                 ],
@@ -1568,7 +1568,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.checkBody"
+                            "$ref": "#/definitions/handlers.checkLimitRequest"
                         }
                     }
                 ],
@@ -1576,7 +1576,7 @@ const docTemplate = `{
                     "200": {
                         "description": "The decision, whether allowed or not",
                         "schema": {
-                            "$ref": "#/definitions/handlers.reserveAnswer"
+                            "$ref": "#/definitions/handlers.reserveLimitResponse"
                         }
                     }
                 }
@@ -1746,7 +1746,7 @@ const docTemplate = `{
                         "name": "rotate",
                         "in": "body",
                         "schema": {
-                            "$ref": "#/definitions/handlers.rotateKey"
+                            "$ref": "#/definitions/handlers.rotateKeyRequest"
                         }
                     }
                 ],
@@ -2006,7 +2006,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.createOrder"
+                            "$ref": "#/definitions/handlers.createOrderRequest"
                         }
                     }
                 ],
@@ -2462,7 +2462,7 @@ const docTemplate = `{
                     "description": "one entry per policy",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.Limit"
+                        "$ref": "#/definitions/models.Limit"
                     }
                 }
             }
@@ -2699,67 +2699,6 @@ const docTemplate = `{
                     "type": "integer",
                     "minimum": 1,
                     "example": 1
-                }
-            }
-        },
-        "handlers.Limit": {
-            "type": "object",
-            "properties": {
-                "algorithm": {
-                    "description": "algorithm that counts the units",
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Algorithm"
-                        }
-                    ],
-                    "example": "sliding_window"
-                },
-                "charge": {
-                    "description": "outcomes that are charged",
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Charge"
-                        }
-                    ],
-                    "example": "requests"
-                },
-                "limit": {
-                    "description": "capacity, in units",
-                    "type": "integer",
-                    "minimum": 1,
-                    "example": 300
-                },
-                "mode": {
-                    "description": "enforcement mode of the policy",
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Mode"
-                        }
-                    ],
-                    "example": "enforce"
-                },
-                "policy": {
-                    "description": "name of the policy",
-                    "type": "string",
-                    "example": "minute"
-                },
-                "remaining": {
-                    "description": "units that can be spent now",
-                    "type": "integer",
-                    "minimum": 0,
-                    "example": 299
-                },
-                "reset_after": {
-                    "description": "time until the counter is full, or its window ends",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 59.5
-                },
-                "retry_after": {
-                    "description": "time until the cost of this request, or one unit, would pass; null if it never can",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 0
                 }
             }
         },
@@ -3154,7 +3093,7 @@ const docTemplate = `{
                     ],
                     "allOf": [
                         {
-                            "$ref": "#/definitions/models.Origin"
+                            "$ref": "#/definitions/models.PolicyOrigin"
                         }
                     ],
                     "example": "plan"
@@ -3199,7 +3138,7 @@ const docTemplate = `{
                     "description": "state of the policies at that time; a shadow policy with a retry_after other than 0 would have refused",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.Limit"
+                        "$ref": "#/definitions/models.Limit"
                     }
                 },
                 "request_id": {
@@ -3293,43 +3232,7 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.checkAnswer": {
-            "type": "object",
-            "properties": {
-                "allowed": {
-                    "description": "whether the cost was taken",
-                    "type": "boolean",
-                    "example": true
-                },
-                "limits": {
-                    "description": "state of each policy after the decision",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/handlers.Limit"
-                    }
-                },
-                "retry_after": {
-                    "description": "time until this cost would pass; null if it never can",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 0
-                },
-                "violated_policies": {
-                    "description": "policies that refused",
-                    "type": "array",
-                    "items": {
-                        "type": "string"
-                    }
-                },
-                "wait": {
-                    "description": "delay before the request should run, required by leaky_bucket policies",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 0
-                }
-            }
-        },
-        "handlers.checkBody": {
+        "handlers.checkLimitRequest": {
             "type": "object",
             "required": [
                 "plan",
@@ -3360,7 +3263,43 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.commitBody": {
+        "handlers.checkLimitResponse": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "description": "whether the cost was taken",
+                    "type": "boolean",
+                    "example": true
+                },
+                "limits": {
+                    "description": "state of each policy after the decision",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Limit"
+                    }
+                },
+                "retry_after": {
+                    "description": "time until this cost would pass; null if it never can",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0
+                },
+                "violated_policies": {
+                    "description": "policies that refused",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "wait": {
+                    "description": "delay before the request should run, required by leaky_bucket policies",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0
+                }
+            }
+        },
+        "handlers.commitLimitRequest": {
             "type": "object",
             "required": [
                 "cost",
@@ -3382,30 +3321,7 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.createItem": {
-            "type": "object",
-            "required": [
-                "product_id",
-                "quantity"
-            ],
-            "properties": {
-                "product_id": {
-                    "description": "id of the product",
-                    "type": "string",
-                    "maxLength": 64,
-                    "minLength": 1,
-                    "example": "prd_0y5apuf8zs"
-                },
-                "quantity": {
-                    "description": "number of units",
-                    "type": "integer",
-                    "maximum": 10000,
-                    "minimum": 1,
-                    "example": 2
-                }
-            }
-        },
-        "handlers.createKey": {
+        "handlers.createKeyRequest": {
             "type": "object",
             "required": [
                 "name"
@@ -3444,7 +3360,7 @@ const docTemplate = `{
                     "description": "policies that replace the plan's policies of the same name, or are added",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.writeOverride"
+                        "$ref": "#/definitions/handlers.keyOverrideRequest"
                     }
                 },
                 "owner": {
@@ -3472,7 +3388,7 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.createOrder": {
+        "handlers.createOrderRequest": {
             "type": "object",
             "required": [
                 "email",
@@ -3491,7 +3407,7 @@ const docTemplate = `{
                     "description": "items to order",
                     "type": "array",
                     "items": {
-                        "$ref": "#/definitions/handlers.createItem"
+                        "$ref": "#/definitions/handlers.orderItemRequest"
                     }
                 },
                 "payment_token": {
@@ -3513,7 +3429,210 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.keyPatch": {
+        "handlers.keyOverrideRequest": {
+            "type": "object",
+            "required": [
+                "policy"
+            ],
+            "properties": {
+                "expires_at": {
+                    "description": "when the plan applies again; null: never",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "example": "2037-01-15T09:30:00Z"
+                },
+                "policy": {
+                    "description": "replaces the plan's policy of this name",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Policy"
+                        }
+                    ]
+                },
+                "reason": {
+                    "description": "reason, for operators",
+                    "type": "string",
+                    "maxLength": 500,
+                    "example": "Launch week"
+                }
+            }
+        },
+        "handlers.orderItemRequest": {
+            "type": "object",
+            "required": [
+                "product_id",
+                "quantity"
+            ],
+            "properties": {
+                "product_id": {
+                    "description": "id of the product",
+                    "type": "string",
+                    "maxLength": 64,
+                    "minLength": 1,
+                    "example": "prd_0y5apuf8zs"
+                },
+                "quantity": {
+                    "description": "number of units",
+                    "type": "integer",
+                    "maximum": 10000,
+                    "minimum": 1,
+                    "example": 2
+                }
+            }
+        },
+        "handlers.putLimiterRequest": {
+            "type": "object",
+            "required": [
+                "mode"
+            ],
+            "properties": {
+                "mode": {
+                    "description": "with enforce, the mode of each policy applies; with shadow, nothing is refused",
+                    "type": "string",
+                    "enum": [
+                        "enforce",
+                        "shadow"
+                    ],
+                    "example": "shadow"
+                }
+            }
+        },
+        "handlers.putPlanRequest": {
+            "type": "object",
+            "required": [
+                "policies"
+            ],
+            "properties": {
+                "description": {
+                    "description": "purpose of the plan",
+                    "type": "string",
+                    "maxLength": 500,
+                    "example": "For trying things out."
+                },
+                "policies": {
+                    "description": "policies of the keys on the plan; an empty list limits nothing",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                }
+            }
+        },
+        "handlers.releaseLimitRequest": {
+            "type": "object",
+            "required": [
+                "reservation"
+            ],
+            "properties": {
+                "reservation": {
+                    "description": "id from POST /v1/limits/reserve",
+                    "type": "string",
+                    "minLength": 1,
+                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
+                }
+            }
+        },
+        "handlers.reserveLimitResponse": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "description": "whether the cost was taken",
+                    "type": "boolean",
+                    "example": true
+                },
+                "expires_at": {
+                    "description": "when the reservation expires; null if refused",
+                    "type": "string",
+                    "example": "2026-01-15T09:31:00Z"
+                },
+                "limits": {
+                    "description": "state of each policy after the decision",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Limit"
+                    }
+                },
+                "reservation": {
+                    "description": "id of the reservation; null if refused",
+                    "type": "string",
+                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
+                },
+                "retry_after": {
+                    "description": "time until this cost would pass; null if it never can",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0
+                },
+                "violated_policies": {
+                    "description": "policies that refused",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "wait": {
+                    "description": "delay before the request should run, required by leaky_bucket policies",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0
+                }
+            }
+        },
+        "handlers.resetKeyRequest": {
+            "type": "object",
+            "properties": {
+                "policies": {
+                    "description": "names of the policies; by default all",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "burst"
+                    ]
+                }
+            }
+        },
+        "handlers.rotateKeyRequest": {
+            "type": "object",
+            "properties": {
+                "grace": {
+                    "description": "how long the old key keeps working, from 0s to 7d",
+                    "type": "string",
+                    "default": "24h",
+                    "example": "24h"
+                }
+            }
+        },
+        "handlers.simulateKeyRequest": {
+            "type": "object",
+            "required": [
+                "policies"
+            ],
+            "properties": {
+                "from": {
+                    "description": "start of the range; by default a day before to",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true
+                },
+                "policies": {
+                    "description": "quota to simulate",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ratelimit.Policy"
+                    }
+                },
+                "to": {
+                    "description": "end of the range; by default now",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true
+                }
+            }
+        },
+        "handlers.updateKeyRequest": {
             "type": "object",
             "properties": {
                 "expires_at": {
@@ -3579,186 +3698,6 @@ const docTemplate = `{
                     "example": [
                         "products:read"
                     ]
-                }
-            }
-        },
-        "handlers.putLimiter": {
-            "type": "object",
-            "required": [
-                "mode"
-            ],
-            "properties": {
-                "mode": {
-                    "description": "with enforce, the mode of each policy applies; with shadow, nothing is refused",
-                    "type": "string",
-                    "enum": [
-                        "enforce",
-                        "shadow"
-                    ],
-                    "example": "shadow"
-                }
-            }
-        },
-        "handlers.putPlan": {
-            "type": "object",
-            "required": [
-                "policies"
-            ],
-            "properties": {
-                "description": {
-                    "description": "purpose of the plan",
-                    "type": "string",
-                    "maxLength": 500,
-                    "example": "For trying things out."
-                },
-                "policies": {
-                    "description": "policies of the keys on the plan; an empty list limits nothing",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/ratelimit.Policy"
-                    }
-                }
-            }
-        },
-        "handlers.releaseBody": {
-            "type": "object",
-            "required": [
-                "reservation"
-            ],
-            "properties": {
-                "reservation": {
-                    "description": "id from POST /v1/limits/reserve",
-                    "type": "string",
-                    "minLength": 1,
-                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
-                }
-            }
-        },
-        "handlers.reserveAnswer": {
-            "type": "object",
-            "properties": {
-                "allowed": {
-                    "description": "whether the cost was taken",
-                    "type": "boolean",
-                    "example": true
-                },
-                "expires_at": {
-                    "description": "when the reservation expires; null if refused",
-                    "type": "string",
-                    "example": "2026-01-15T09:31:00Z"
-                },
-                "limits": {
-                    "description": "state of each policy after the decision",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/handlers.Limit"
-                    }
-                },
-                "reservation": {
-                    "description": "id of the reservation; null if refused",
-                    "type": "string",
-                    "example": "rsv_4clhascy3od6dwbazzhk43y66r"
-                },
-                "retry_after": {
-                    "description": "time until this cost would pass; null if it never can",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 0
-                },
-                "violated_policies": {
-                    "description": "policies that refused",
-                    "type": "array",
-                    "items": {
-                        "type": "string"
-                    }
-                },
-                "wait": {
-                    "description": "delay before the request should run, required by leaky_bucket policies",
-                    "type": "number",
-                    "minimum": 0,
-                    "example": 0
-                }
-            }
-        },
-        "handlers.resetKey": {
-            "type": "object",
-            "properties": {
-                "policies": {
-                    "description": "names of the policies; by default all",
-                    "type": "array",
-                    "items": {
-                        "type": "string"
-                    },
-                    "example": [
-                        "burst"
-                    ]
-                }
-            }
-        },
-        "handlers.rotateKey": {
-            "type": "object",
-            "properties": {
-                "grace": {
-                    "description": "how long the old key keeps working, from 0s to 7d",
-                    "type": "string",
-                    "default": "24h",
-                    "example": "24h"
-                }
-            }
-        },
-        "handlers.simulationRequest": {
-            "type": "object",
-            "required": [
-                "policies"
-            ],
-            "properties": {
-                "from": {
-                    "description": "start of the range; by default a day before to",
-                    "type": "string",
-                    "format": "date-time",
-                    "x-nullable": true
-                },
-                "policies": {
-                    "description": "quota to simulate",
-                    "type": "array",
-                    "items": {
-                        "$ref": "#/definitions/ratelimit.Policy"
-                    }
-                },
-                "to": {
-                    "description": "end of the range; by default now",
-                    "type": "string",
-                    "format": "date-time",
-                    "x-nullable": true
-                }
-            }
-        },
-        "handlers.writeOverride": {
-            "type": "object",
-            "required": [
-                "policy"
-            ],
-            "properties": {
-                "expires_at": {
-                    "description": "when the plan applies again; null: never",
-                    "type": "string",
-                    "format": "date-time",
-                    "x-nullable": true,
-                    "example": "2037-01-15T09:30:00Z"
-                },
-                "policy": {
-                    "description": "replaces the plan's policy of this name",
-                    "allOf": [
-                        {
-                            "$ref": "#/definitions/ratelimit.Policy"
-                        }
-                    ]
-                },
-                "reason": {
-                    "description": "reason, for operators",
-                    "type": "string",
-                    "maxLength": 500,
-                    "example": "Launch week"
                 }
             }
         },
@@ -3907,6 +3846,67 @@ const docTemplate = `{
                 "KeyRevoked"
             ]
         },
+        "models.Limit": {
+            "type": "object",
+            "properties": {
+                "algorithm": {
+                    "description": "algorithm that counts the units",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Algorithm"
+                        }
+                    ],
+                    "example": "sliding_window"
+                },
+                "charge": {
+                    "description": "outcomes that are charged",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Charge"
+                        }
+                    ],
+                    "example": "requests"
+                },
+                "limit": {
+                    "description": "capacity, in units",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 300
+                },
+                "mode": {
+                    "description": "enforcement mode of the policy",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/ratelimit.Mode"
+                        }
+                    ],
+                    "example": "enforce"
+                },
+                "policy": {
+                    "description": "name of the policy",
+                    "type": "string",
+                    "example": "minute"
+                },
+                "remaining": {
+                    "description": "units that can be spent now",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 299
+                },
+                "reset_after": {
+                    "description": "time until the counter is full, or its window ends",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 59.5
+                },
+                "retry_after": {
+                    "description": "time until the cost of this request, or one unit, would pass; null if it never can",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0
+                }
+            }
+        },
         "models.Money": {
             "type": "object",
             "properties": {
@@ -4018,7 +4018,7 @@ const docTemplate = `{
                 "OrderCancelled"
             ]
         },
-        "models.Origin": {
+        "models.PolicyOrigin": {
             "type": "string",
             "enum": [
                 "plan",

@@ -45,10 +45,10 @@ func TestDescription_metadata_limits(t *testing.T) {
 	admin := newApp(t).admin()
 	key := createKey(t, admin, `{"name":"labelled"}`)
 	for name, send := range map[string]func(metadata map[string]any) int{
-		"CreateKey": func(m map[string]any) int {
+		"CreateKeyRequest": func(m map[string]any) int {
 			return admin.Post("/v1/admin/keys", map[string]any{"name": "one", "metadata": m}).Status
 		},
-		"KeyPatch": func(m map[string]any) int {
+		"UpdateKeyRequest": func(m map[string]any) int {
 			return admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"metadata": m}).Status
 		},
 	} {
@@ -81,10 +81,10 @@ func TestDescription_scopes(t *testing.T) {
 	admin := newApp(t).admin()
 	key := createKey(t, admin, `{"name":"scoped"}`)
 	for name, send := range map[string]func(scopes []models.Scope) int{
-		"CreateKey": func(s []models.Scope) int {
+		"CreateKeyRequest": func(s []models.Scope) int {
 			return admin.Post("/v1/admin/keys", map[string]any{"name": "one", "scopes": s}).Status
 		},
-		"KeyPatch": func(s []models.Scope) int {
+		"UpdateKeyRequest": func(s []models.Scope) int {
 			return admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"scopes": s}).Status
 		},
 	} {
@@ -116,7 +116,7 @@ func TestDescription_scopes(t *testing.T) {
 // The pattern describes the format of a grace period. Its range is documented in words.
 func TestDescription_grace_pattern(t *testing.T) {
 	admin := newApp(t).admin()
-	described := schemaProperties(t, "RotateKey")["grace"]
+	described := schemaProperties(t, "RotateKeyRequest")["grace"]
 	pattern := regexp.MustCompile(fmt.Sprint(described.Pattern))
 	for _, grace := range []string{
 		fmt.Sprint(described.Default), "0s", "7d", "000000001h", "0000000001h", "1w", "", "s", "1.5h", "+1h", " 1h", "1h ", "1H", "1h\n", "١h",

@@ -83,21 +83,21 @@ func TestClient_Patch(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	key, err := c.CreateKey(t.Context(), client.CreateKey{Name: "k", Plan: new("free"), ExpiresAt: &soon, Metadata: &map[string]string{"a": "1", "b": "2"}})
+	key, err := c.CreateKey(t.Context(), client.CreateKeyRequest{Name: "k", Plan: new("free"), ExpiresAt: &soon, Metadata: &map[string]string{"a": "1", "b": "2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	later := soon.Add(time.Hour)
 	for _, step := range []struct {
 		name    string
-		patch   client.KeyPatch
+		patch   client.UpdateKeyRequest
 		expires *time.Time
 	}{
-		{name: "absent", patch: client.KeyPatch{Name: new("other")}, expires: &soon},
-		{name: "value", patch: client.KeyPatch{ExpiresAt: nullable.NewNullableWithValue(later)}, expires: &later},
-		{name: "null", patch: client.KeyPatch{ExpiresAt: nullable.NewNullNullable[time.Time]()}},
+		{name: "absent", patch: client.UpdateKeyRequest{Name: new("other")}, expires: &soon},
+		{name: "value", patch: client.UpdateKeyRequest{ExpiresAt: nullable.NewNullableWithValue(later)}, expires: &later},
+		{name: "null", patch: client.UpdateKeyRequest{ExpiresAt: nullable.NewNullNullable[time.Time]()}},
 	} {
-		got, err := c.PatchKey(t.Context(), key.ID, nil, step.patch)
+		got, err := c.UpdateKey(t.Context(), key.ID, nil, step.patch)
 		if err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}

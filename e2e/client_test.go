@@ -67,8 +67,8 @@ func (c *countingTransport) refusedShare() float64 {
 }
 
 // oneProduct is an order of one product. It costs 5 units.
-var oneProduct = client.CreateOrder{
-	Items: []client.CreateItem{{ProductID: "prd_0y5apuf8zs", Quantity: 1}}, Email: "a@example.com", PaymentToken: "tok_ok",
+var oneProduct = client.CreateOrderRequest{
+	Items: []client.OrderItemRequest{{ProductID: "prd_0y5apuf8zs", Quantity: 1}}, Email: "a@example.com", PaymentToken: "tok_ok",
 }
 
 // callCosting sends a request of cost 1 or 5.

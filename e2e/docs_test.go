@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -224,5 +225,54 @@ func TestDescription_served(t *testing.T) {
 	app.Get("/openapi.json", "If-None-Match", response.Header.Get("ETag")).Want(http.StatusNotModified)
 	if got := app.Get("/swagger/no-such-file").Want(http.StatusNotFound); !strings.Contains(string(got.Body), `"status":404`) {
 		t.Errorf("got body %s; want a problem", got.Body)
+	}
+}
+
+func TestDescription_schema_names(t *testing.T) {
+	type content map[string]struct {
+		Schema struct {
+			Ref string `json:"$ref"`
+		} `json:"schema"`
+	}
+	var spec struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			RequestBody struct {
+				Content content `json:"content"`
+			} `json:"requestBody"`
+		} `json:"paths"`
+		Components struct {
+			Schemas map[string]struct {
+				Enum []string `json:"enum"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	decodeDescription(t, &spec)
+	shared := map[string]string{"reserveLimit": "CheckLimitRequest", "rotateMe": "RotateKeyRequest"}
+	var bodies int
+	for path, methods := range spec.Paths {
+		for _, operation := range methods {
+			for mediaType, body := range operation.RequestBody.Content {
+				bodies++
+				want := cmp.Or(shared[operation.OperationID], strings.ToUpper(operation.OperationID[:1])+operation.OperationID[1:]+"Request")
+				if got := strings.TrimPrefix(body.Schema.Ref, "#/components/schemas/"); got != want {
+					t.Errorf("%s %s: the request body is called %q; want %s", path, mediaType, got, want)
+				}
+			}
+		}
+	}
+	if bodies < 10 {
+		t.Errorf("got %d request bodies", bodies)
+	}
+	var enums []string
+	for name, schema := range spec.Components.Schemas {
+		if schema.Enum != nil {
+			enums = append(enums, name)
+		}
+	}
+	slices.Sort(enums)
+	want := "KeyStatus OrderStatus PolicyAlgorithm PolicyCharge PolicyMode PolicyOrigin PolicyPer PolicySharing Scope UsageBucket"
+	if got := strings.Join(enums, " "); got != want {
+		t.Errorf("got enums %s; want %s", got, want)
 	}
 }

@@ -31,7 +31,7 @@ var special = map[string]producer{
 		<-first
 		return second
 	},
-	"patchKey 409": func(f *statusFixture, op operation) *testkit.Response {
+	"updateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},
 	"revokeKey 409": func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },

@@ -35,35 +35,35 @@ func NewChecks(checks CheckService) *Checks { return &Checks{checks: checks} }
 
 // check is the input of POST /v1/limits/check and /v1/limits/reserve.
 type check struct {
-	Body checkBody `body:"required"`
+	Body checkLimitRequest `body:"required"`
 }
 
-// checkBody is a check of the limits of a subject.
+// checkLimitRequest is a check of the limits of a subject.
 //
 // It is the body of POST /v1/limits/check and /v1/limits/reserve.
-type checkBody struct {
+type checkLimitRequest struct {
 	Subject string `json:"subject" validate:"required" minLength:"1" maxLength:"128" example:"tenant-42"` // subject whose counters are spent
 	Plan    string `json:"plan" validate:"required" minLength:"1" maxLength:"32" example:"free"`          // plan whose policies decide
 	Cost    int64  `json:"cost" minimum:"0" maximum:"1000000" default:"1" example:"1"`                    // units to take; 0 peeks
 }
 
-func (b *checkBody) toModel(c *gin.Context) models.Check {
+func (b *checkLimitRequest) toModel(c *gin.Context) models.Check {
 	return models.Check{Owner: keyOf(c).Owner, Subject: b.Subject, Plan: b.Plan, Cost: b.Cost}
 }
 
-// checkAnswer is the decision on a check. Times are in seconds.
-type checkAnswer struct {
-	Allowed          bool     `json:"allowed" example:"true"`              // whether the cost was taken
-	Limits           []Limit  `json:"limits"`                              // state of each policy after the decision
-	ViolatedPolicies []string `json:"violated_policies"`                   // policies that refused
-	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"0"` // time until this cost would pass; null if it never can
-	Wait             float64  `json:"wait" minimum:"0" example:"0"`        // delay before the request should run, required by leaky_bucket policies
+// checkLimitResponse is the decision on a check. Times are in seconds.
+type checkLimitResponse struct {
+	Allowed          bool           `json:"allowed" example:"true"`              // whether the cost was taken
+	Limits           []models.Limit `json:"limits"`                              // state of each policy after the decision
+	ViolatedPolicies []string       `json:"violated_policies"`                   // policies that refused
+	RetryAfter       *float64       `json:"retry_after" minimum:"0" example:"0"` // time until this cost would pass; null if it never can
+	Wait             float64        `json:"wait" minimum:"0" example:"0"`        // delay before the request should run, required by leaky_bucket policies
 }
 
-func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
-	response := checkAnswer{
-		Allowed: d.Allowed, Limits: showStatuses(d.Statuses()),
-		ViolatedPolicies: d.Violated(), RetryAfter: new(float64), Wait: d.Wait.Seconds(),
+func newCheckLimitResponse(d *ratelimit.Decision) checkLimitResponse {
+	response := checkLimitResponse{
+		Allowed: d.Allowed, Limits: models.LimitsOf(d.Statuses()),
+		ViolatedPolicies: d.Violated(), RetryAfter: new(float64), Wait: models.Seconds(d.Wait),
 	}
 	if response.ViolatedPolicies == nil {
 		response.ViolatedPolicies = []string{}
@@ -71,7 +71,7 @@ func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 	if wait, ever := d.RetryAfter(); !d.Allowed {
 		response.RetryAfter = nil
 		if ever {
-			response.RetryAfter = seconds(wait)
+			response.RetryAfter = models.SecondsOrNever(wait)
 		}
 	}
 	return response
@@ -85,20 +85,20 @@ func newCheckAnswer(d *ratelimit.Decision) checkAnswer {
 //	@ID				checkLimit
 //	@Accept			json
 //	@Produce		json
-//	@Param			check	body		checkBody	true	"Subject, plan and cost"
-//	@Success		200		{object}	checkAnswer	"The decision, whether allowed or not"
+//	@Param			check	body		checkLimitRequest	true	"Subject, plan and cost"
+//	@Success		200		{object}	checkLimitResponse	"The decision, whether allowed or not"
 //	@Security		BearerAuth
 //	@Router			/v1/limits/check [post]
 func (h *Checks) Check(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
 		decision, err := h.checks.Check(c.Request.Context(), in.Body.toModel(c))
-		respond(c, http.StatusOK, newCheckAnswer(&decision), err)
+		respond(c, http.StatusOK, newCheckLimitResponse(&decision), err)
 	}
 }
 
-// reserveAnswer is the decision on a reservation. Times are in seconds.
-type reserveAnswer struct {
-	checkAnswer
+// reserveLimitResponse is the decision on a reservation. Times are in seconds.
+type reserveLimitResponse struct {
+	checkLimitResponse
 	Reservation *string    `json:"reservation" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id of the reservation; null if refused
 	ExpiresAt   *time.Time `json:"expires_at" example:"2026-01-15T09:31:00Z"`            // when the reservation expires; null if refused
 }
@@ -111,19 +111,19 @@ type reserveAnswer struct {
 //	@ID				reserveLimit
 //	@Accept			json
 //	@Produce		json
-//	@Param			check	body		checkBody		true	"Subject, plan and cost"
-//	@Success		200		{object}	reserveAnswer	"The decision, whether allowed or not"
+//	@Param			check	body		checkLimitRequest		true	"Subject, plan and cost"
+//	@Success		200		{object}	reserveLimitResponse	"The decision, whether allowed or not"
 //	@Security		BearerAuth
 //	@Router			/v1/limits/reserve [post]
 func (h *Checks) Reserve(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
 		decision, id, expiresAt, err := h.checks.Reserve(c.Request.Context(), in.Body.toModel(c))
-		respond(c, http.StatusOK, newReserveAnswer(&decision, id, expiresAt), err)
+		respond(c, http.StatusOK, newReserveLimitResponse(&decision, id, expiresAt), err)
 	}
 }
 
-func newReserveAnswer(d *ratelimit.Decision, id string, expiresAt time.Time) reserveAnswer {
-	shown := reserveAnswer{checkAnswer: newCheckAnswer(d)}
+func newReserveLimitResponse(d *ratelimit.Decision, id string, expiresAt time.Time) reserveLimitResponse {
+	shown := reserveLimitResponse{checkLimitResponse: newCheckLimitResponse(d)}
 	if id != "" {
 		expiresAt = expiresAt.UTC()
 		shown.Reservation, shown.ExpiresAt = &id, &expiresAt
@@ -133,13 +133,13 @@ func newReserveAnswer(d *ratelimit.Decision, id string, expiresAt time.Time) res
 
 // commit is the input of POST /v1/limits/commit.
 type commit struct {
-	Body commitBody `body:"required"`
+	Body commitLimitRequest `body:"required"`
 }
 
-// commitBody is the actual cost of a reservation.
+// commitLimitRequest is the actual cost of a reservation.
 //
 // It is the body of POST /v1/limits/commit.
-type commitBody struct {
+type commitLimitRequest struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id from POST /v1/limits/reserve
 	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // actual cost, at most the reserved cost
 }
@@ -151,7 +151,7 @@ type commitBody struct {
 //	@Tags			limits
 //	@ID				commitLimit
 //	@Accept			json
-//	@Param			commit	body	commitBody	true	"Reservation and actual cost"
+//	@Param			commit	body	commitLimitRequest	true	"Reservation and actual cost"
 //	@Success		204
 //	@Failure		404
 //	@Security		BearerAuth
@@ -164,13 +164,13 @@ func (h *Checks) Commit(c *gin.Context) {
 
 // release is the input of POST /v1/limits/release.
 type release struct {
-	Body releaseBody `body:"required"`
+	Body releaseLimitRequest `body:"required"`
 }
 
-// releaseBody is the reservation to release.
+// releaseLimitRequest is the reservation to release.
 //
 // It is the body of POST /v1/limits/release.
-type releaseBody struct {
+type releaseLimitRequest struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id from POST /v1/limits/reserve
 }
 
@@ -181,7 +181,7 @@ type releaseBody struct {
 //	@Tags			limits
 //	@ID				releaseLimit
 //	@Accept			json
-//	@Param			release	body	releaseBody	true	"Reservation"
+//	@Param			release	body	releaseLimitRequest	true	"Reservation"
 //	@Success		204
 //	@Failure		404
 //	@Security		BearerAuth

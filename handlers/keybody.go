@@ -13,13 +13,13 @@ import (
 
 // makeKey is the input of POST /v1/admin/keys.
 type makeKey struct {
-	Body createKey `body:"required"`
+	Body createKeyRequest `body:"required"`
 }
 
-// createKey is a key to create. Only its name is required.
+// createKeyRequest is a key to create. Only its name is required.
 //
 // It is the body of POST /v1/admin/keys.
-type createKey struct {
+type createKeyRequest struct {
 	Name      string                   `json:"name" validate:"required" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"` // name, for operators
 	Plan      string                   `json:"plan" default:"free" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"free"`                                                  // plan whose policies apply
 	Scopes    []models.Scope           `json:"scopes" minItems:"1" uniqueItems:"true" example:"products:read,orders:read"`                                               // scopes that the key holds; by default products:read, orders:read and orders:write
@@ -27,12 +27,12 @@ type createKey struct {
 	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // when the key expires; null: never
 	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // networks and addresses that may use the key; by default all
 	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for operators
-	Overrides []writeOverride          `json:"overrides" maxItems:"16"`                                                                                                  // policies that replace the plan's policies of the same name, or are added
+	Overrides []keyOverrideRequest     `json:"overrides" maxItems:"16"`                                                                                                  // policies that replace the plan's policies of the same name, or are added
 }
 
-// writeOverride is a policy of one key. It replaces the plan's policy of the same
+// keyOverrideRequest is a policy of one key. It replaces the plan's policy of the same
 // name, or adds one.
-type writeOverride struct {
+type keyOverrideRequest struct {
 	Policy    policy        `json:"policy" validate:"required"`                                                                                // replaces the plan's policy of this name
 	ExpiresAt *binding.Time `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"` // when the plan applies again; null: never
 	Reason    string        `json:"reason" maxLength:"500" example:"Launch week"`                                                              // reason, for operators
@@ -40,37 +40,37 @@ type writeOverride struct {
 
 // changeKey is the input of PATCH /v1/admin/keys/{id}.
 type changeKey struct {
-	ID      string   `uri:"id"`
-	IfMatch ifMatch  `header:"If-Match"`
-	Body    keyPatch `body:"required"`
+	ID      string           `uri:"id"`
+	IfMatch ifMatch          `header:"If-Match"`
+	Body    updateKeyRequest `body:"required"`
 }
 
-// keyPatch is a JSON merge patch (RFC 7396) of a key. Absent fields stay
+// updateKeyRequest is a JSON merge patch (RFC 7396) of a key. Absent fields stay
 // unchanged, null removes a value, and lists are replaced as a whole.
-type keyPatch struct {
-	Name      binding.Optional[string]              `json:"name" swaggertype:"string" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`                                 // name, for operators
-	Plan      binding.Optional[string]              `json:"plan" swaggertype:"string" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                                                                              // plan whose policies apply
-	Scopes    binding.Optional[[]models.Scope]      `json:"scopes" swaggertype:"array,string" minItems:"1" uniqueItems:"true" example:"products:read"`                                                                 // scopes that the key holds
-	Owner     binding.Optional[string]              `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"`                                // owner; to change it requires the scope admin
-	ExpiresAt binding.Optional[*binding.Time]       `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                                                 // when the key expires; null: never
-	IPAllow   binding.Optional[*[]binding.Network]  `json:"ip_allow" swaggertype:"array,string" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`                                                       // networks and addresses that may use the key; empty or null: all
-	Metadata  binding.Optional[*map[string]*string] `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; null removes a label
-	Overrides binding.Optional[*[]writeOverride]    `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
+type updateKeyRequest struct {
+	Name      binding.Optional[string]                `json:"name" swaggertype:"string" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`                                 // name, for operators
+	Plan      binding.Optional[string]                `json:"plan" swaggertype:"string" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                                                                              // plan whose policies apply
+	Scopes    binding.Optional[[]models.Scope]        `json:"scopes" swaggertype:"array,string" minItems:"1" uniqueItems:"true" example:"products:read"`                                                                 // scopes that the key holds
+	Owner     binding.Optional[string]                `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"`                                // owner; to change it requires the scope admin
+	ExpiresAt binding.Optional[*binding.Time]         `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                                                 // when the key expires; null: never
+	IPAllow   binding.Optional[*[]binding.Network]    `json:"ip_allow" swaggertype:"array,string" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`                                                       // networks and addresses that may use the key; empty or null: all
+	Metadata  binding.Optional[*map[string]*string]   `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; null removes a label
+	Overrides binding.Optional[*[]keyOverrideRequest] `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
 }
 
 // Validate checks scopes and overrides.
-func (k *createKey) Validate(faults *models.Faults) {
+func (k *createKeyRequest) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes)
 	validateOverrides(faults, k.Overrides)
 }
 
 // Validate checks scopes and overrides.
-func (k *keyPatch) Validate(faults *models.Faults) {
+func (k *updateKeyRequest) Validate(faults *models.Faults) {
 	validateScopes(faults, k.Scopes.Value)
 	validateOverrides(faults, orEmpty(k.Overrides.Value))
 }
 
-func (k *createKey) toModel() models.NewKey {
+func (k *createKeyRequest) toModel() models.NewKey {
 	return models.NewKey{
 		Name: k.Name, Plan: k.Plan, Scopes: k.Scopes, Owner: k.Owner.Value, ExpiresAt: k.ExpiresAt.Std(),
 		IPAllow: networksOf(k.IPAllow), Metadata: k.Metadata, Overrides: overridesOf(k.Overrides),
@@ -78,7 +78,7 @@ func (k *createKey) toModel() models.NewKey {
 }
 
 // apply applies the patch to a key.
-func (k *keyPatch) apply(key *models.APIKey) {
+func (k *updateKeyRequest) apply(key *models.APIKey) {
 	set(&key.Name, k.Name)
 	set(&key.Plan, k.Plan)
 	set(&key.Scopes, k.Scopes)
@@ -128,7 +128,7 @@ func networksOf(list []binding.Network) []netip.Prefix {
 	return networks
 }
 
-func overridesOf(list []writeOverride) []models.Override {
+func overridesOf(list []keyOverrideRequest) []models.Override {
 	overrides := make([]models.Override, len(list))
 	for i, o := range list {
 		overrides[i] = models.Override{Policy: ratelimit.Policy(o.Policy), ExpiresAt: o.ExpiresAt.Std(), Reason: o.Reason}
@@ -147,7 +147,7 @@ func validateScopes(faults *models.Faults, scopes []models.Scope) {
 	}
 }
 
-func validateOverrides(faults *models.Faults, overrides []writeOverride) {
+func validateOverrides(faults *models.Faults, overrides []keyOverrideRequest) {
 	names := map[string]bool{}
 	for i, o := range overrides {
 		at := strconv.Itoa(i)

@@ -53,19 +53,19 @@ func limitsOf(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (
 
 // counterReset is the input of POST /v1/admin/keys/{id}/reset.
 type counterReset struct {
-	ID   string   `uri:"id"`
-	Body resetKey `body:"optional"`
+	ID   string          `uri:"id"`
+	Body resetKeyRequest `body:"optional"`
 }
 
-// resetKey is a reset of counters.
+// resetKeyRequest is a reset of counters.
 //
 // It is the body of POST /v1/admin/keys/{id}/reset.
-type resetKey struct {
+type resetKeyRequest struct {
 	Policies []string `json:"policies" minItems:"1" maxItems:"16" example:"burst"` // names of the policies; by default all
 }
 
 // unknownPolicies checks that a quota has the named policies.
-func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
+func (r *resetKeyRequest) unknownPolicies(quota *ratelimit.Quota) error {
 	var faults models.Faults
 	for i, name := range r.Policies {
 		if !slices.ContainsFunc(quota.Policies(), func(p ratelimit.Policy) bool { return p.Name == name }) {
@@ -84,7 +84,7 @@ func (r *resetKey) unknownPolicies(quota *ratelimit.Quota) error {
 //	@Accept			json
 //	@Produce		json
 //	@Param			id		path	string		true	"Key id"	example(9Kx2mV4tQaLp)
-//	@Param			reset	body	resetKey	false	"Policies"
+//	@Param			reset	body	resetKeyRequest	false	"Policies"
 //	@Success		204
 //	@Failure		400	{object}	middleware.Problem
 //	@Failure		404	{object}	middleware.Problem

@@ -64,7 +64,7 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 //	@ID				createKey
 //	@Accept			json
 //	@Produce		json
-//	@Param			key	body		createKey	true	"The key; only its name is required"
+//	@Param			key	body		createKeyRequest	true	"The key; only its name is required"
 //	@Success		201	{object}	KeyWithSecret
 //	@Header			201	{string}	Location	"Path of the key"
 //	@Header			201	{string}	ETag		"Version of the key"
@@ -149,12 +149,12 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 //	@Summary		Change a key
 //	@Description	A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //	@Tags			keys
-//	@ID				patchKey
+//	@ID				updateKey
 //	@Accept			json
 //	@Produce		json
 //	@Param			id			path		string			true	"Key id"	example(9Kx2mV4tQaLp)
 //	@Param			If-Match	header		string			false	"Change only this version: the ETag of an earlier response"
-//	@Param			patch		body		keyPatch	true	"Changes"
+//	@Param			patch		body		updateKeyRequest	true	"Changes"
 //	@Success		200			{object}	Key
 //	@Header			200			{string}	ETag	"Version of the key"
 //	@Failure		400			{object}	middleware.Problem

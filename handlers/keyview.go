@@ -49,7 +49,7 @@ type KeyWithQuota struct {
 // QuotaPolicy is one policy of a key's quota.
 type QuotaPolicy struct {
 	ratelimit.Policy
-	Origin models.Origin `json:"origin" enums:"plan,override" example:"plan"` // where the policy comes from
+	Origin models.PolicyOrigin `json:"origin" enums:"plan,override" example:"plan"` // where the policy comes from
 }
 
 // ShowKey returns a key as operators see it at now.
@@ -77,9 +77,9 @@ func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []Quot
 
 // KeyLimits is the state of all policies of a key.
 type KeyLimits struct {
-	Data []Limit `json:"data"` // one entry per policy
+	Data []models.Limit `json:"data"` // one entry per policy
 }
 
 func showLimits(decision *ratelimit.Decision) KeyLimits {
-	return KeyLimits{Data: append(showStatuses(decision.Statuses()), showStatuses(decision.Shadows())...)}
+	return KeyLimits{Data: append(models.LimitsOf(decision.Statuses()), models.LimitsOf(decision.Shadows())...)}
 }

@@ -56,13 +56,13 @@ func (h *Limiter) Get(c *gin.Context) {
 
 // switchLimiter is the input of PUT /v1/admin/limiter.
 type switchLimiter struct {
-	Body putLimiter `body:"required"`
+	Body putLimiterRequest `body:"required"`
 }
 
-// putLimiter is the enforcement mode to set.
+// putLimiterRequest is the enforcement mode to set.
 //
 // It is the body of PUT /v1/admin/limiter.
-type putLimiter struct {
+type putLimiterRequest struct {
 	Mode string `json:"mode" validate:"required" enums:"enforce,shadow" example:"shadow"` // with enforce, the mode of each policy applies; with shadow, nothing is refused
 }
 
@@ -74,7 +74,7 @@ type putLimiter struct {
 //	@ID				putLimiter
 //	@Accept			json
 //	@Produce		json
-//	@Param			limiter	body		putLimiter	true	"Enforcement mode"
+//	@Param			limiter	body		putLimiterRequest	true	"Enforcement mode"
 //	@Success		200		{object}	LimiterMode
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		413		{object}	middleware.Problem

@@ -94,8 +94,8 @@ func (h *Me) Limits(c *gin.Context) {
 
 // myRotation is the input of POST /v1/me/rotate.
 type myRotation struct {
-	IfMatch ifMatch   `header:"If-Match"`
-	Body    rotateKey `body:"optional"`
+	IfMatch ifMatch          `header:"If-Match"`
+	Body    rotateKeyRequest `body:"optional"`
 }
 
 // Rotate handles POST /v1/me/rotate.
@@ -107,7 +107,7 @@ type myRotation struct {
 //	@Accept			json
 //	@Produce		json
 //	@Param			If-Match	header		string		false	"Rotate only this version: the ETag of an earlier response"
-//	@Param			rotate		body		rotateKey	false	"Grace period"
+//	@Param			rotate		body		rotateKeyRequest	false	"Grace period"
 //	@Success		201		{object}	OwnKeyWithSecret
 //	@Header			201		{string}	ETag	"Version of the new key"
 //	@Failure		400		{object}	middleware.Problem

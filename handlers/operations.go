@@ -20,8 +20,8 @@ func Operations() map[string]Operation {
 		"getOrder":    {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
-		"checkLimit":   {check{}, checkAnswer{}},
-		"reserveLimit": {check{}, reserveAnswer{}},
+		"checkLimit":   {check{}, checkLimitResponse{}},
+		"reserveLimit": {check{}, reserveLimitResponse{}},
 		"commitLimit":  {commit{}, nil},
 		"releaseLimit": {release{}, nil},
 
@@ -34,7 +34,7 @@ func Operations() map[string]Operation {
 		"listKeys":        {listKeys{}, List[Key]{}},
 		"createKey":       {makeKey{}, KeyWithSecret{}},
 		"getKey":          {byID{}, KeyWithQuota{}},
-		"patchKey":        {changeKey{}, Key{}},
+		"updateKey":       {changeKey{}, Key{}},
 		"rotateKey":       {rotation{}, KeyWithSecret{}},
 		"revokeKey":       {versionedKey{}, Key{}},
 		"resetKey":        {counterReset{}, nil},

@@ -39,22 +39,22 @@ type placeOrder struct {
 	// hours, a request with the same key and order gets the first response.
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]*$" says:"must be of visible ASCII characters, without spaces"`
 
-	Body createOrder `body:"required"`
+	Body createOrderRequest `body:"required"`
 }
 
-// createOrder is an order to place.
+// createOrderRequest is an order to place.
 //
 // It is the body of POST /v1/orders. 200 items keep the invoice readable. 254
 // characters is the longest address that mail servers accept (RFC 5321, erratum
 // 1690).
-type createOrder struct {
-	Items        []createItem `json:"items" validate:"required" minItems:"1" maxItems:"200"`                            // items to order
-	Email        string       `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // address for the confirmation
-	PaymentToken string       `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // token of the payment provider; in dev mode tok_ok pays
+type createOrderRequest struct {
+	Items        []orderItemRequest `json:"items" validate:"required" minItems:"1" maxItems:"200"`                            // items to order
+	Email        string             `json:"email" validate:"required" maxLength:"254" format:"email" example:"a@example.com"` // address for the confirmation
+	PaymentToken string             `json:"payment_token" validate:"required" minLength:"1" maxLength:"255" example:"tok_ok"` // token of the payment provider; in dev mode tok_ok pays
 }
 
-// createItem is one line of an order.
-type createItem struct {
+// orderItemRequest is one line of an order.
+type orderItemRequest struct {
 	ProductID string `json:"product_id" validate:"required" minLength:"1" maxLength:"64" example:"prd_0y5apuf8zs"` // id of the product
 	Quantity  int64  `json:"quantity" validate:"required" minimum:"1" maximum:"10000" example:"2"`                 // number of units
 }
@@ -70,7 +70,7 @@ type createItem struct {
 //	@Accept			json
 //	@Produce		json
 //	@Param			request	header		placeOrder	false	"Options"
-//	@Param			order	body		createOrder	true	"The order"
+//	@Param			order	body		createOrderRequest	true	"The order"
 //	@Success		201		{object}	models.Order
 //	@Header			201		{string}	Location	"Path of the order"
 //	@Header			201		{string}	Idempotency-Replayed	"true: the response to an earlier request with the same key; no second order was placed"

@@ -47,7 +47,7 @@ func ParsePlans(data []byte) ([]models.NewPlan, error) {
 // ParseNewKey parses the body of a request for a new key by the rules of the API.
 // Errors: as of ParsePlans.
 func ParseNewKey(data []byte) (models.NewKey, error) {
-	var body createKey
+	var body createKeyRequest
 	if err := binding.DecodeJSON(data, &body); err != nil {
 		return models.NewKey{}, err
 	}

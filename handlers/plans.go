@@ -55,21 +55,21 @@ func ShowPlan(plan models.Plan) Plan {
 
 // replacePlan is the input of PUT /v1/admin/plans/{name}.
 type replacePlan struct {
-	Name        string      `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
-	IfMatch     ifMatch     `header:"If-Match"`
-	IfNoneMatch ifNoneMatch `header:"If-None-Match" enums:"*"`
-	Body        putPlan     `body:"required"`
+	Name        string         `uri:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$"`
+	IfMatch     ifMatch        `header:"If-Match"`
+	IfNoneMatch ifNoneMatch    `header:"If-None-Match" enums:"*"`
+	Body        putPlanRequest `body:"required"`
 }
 
-// putPlan is the wanted state of a plan.
+// putPlanRequest is the wanted state of a plan.
 //
 // It is the body of PUT /v1/admin/plans/{name}.
-type putPlan struct {
+type putPlanRequest struct {
 	Description string     `json:"description" maxLength:"500" example:"For trying things out."` // purpose of the plan
 	Policies    policyList `json:"policies" validate:"required" maxItems:"16"`                   // policies of the keys on the plan; an empty list limits nothing
 }
 
-func (p *putPlan) toModel(name string) models.NewPlan {
+func (p *putPlanRequest) toModel(name string) models.NewPlan {
 	return models.NewPlan{Name: name, Description: p.Description, Policies: p.Policies}
 }
 
@@ -84,7 +84,7 @@ func (p *putPlan) toModel(name string) models.NewPlan {
 //	@Param			name		path		string	true	"Plan name"	example(free)
 //	@Param			If-Match	header		string	false	"Replace only this version: the ETag of an earlier response"
 //	@Param			If-None-Match	header	string	false	"Create only; never replace"	enums(*)
-//	@Param			plan		body		putPlan	true	"The plan"
+//	@Param			plan		body		putPlanRequest	true	"The plan"
 //	@Success		200			{object}	Plan	"The plan was replaced"
 //	@Success		201			{object}	Plan	"The plan was created"
 //	@Header			all			{string}	ETag		"Version of the plan"

@@ -13,17 +13,17 @@ import (
 // Refusal is a request that a policy refused or, in shadow mode, would have
 // refused, with the state of the policies at that time.
 type Refusal struct {
-	RequestID        string    `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // X-Request-Id of the response
-	At               time.Time `json:"at" example:"2026-01-15T09:30:00Z"`         // when the request was refused
-	Route            string    `json:"route" example:"POST /v1/orders"`           // method and path pattern
-	ViolatedPolicies []string  `json:"violated_policies" example:"burst"`         // policies that refused; empty if only shadow policies would have
-	Limits           []Limit   `json:"limits"`                                    // state of the policies at that time; a shadow policy with a retry_after other than 0 would have refused
+	RequestID        string         `json:"request_id" example:"req_V1StGXR8Z5jdHi6B"` // X-Request-Id of the response
+	At               time.Time      `json:"at" example:"2026-01-15T09:30:00Z"`         // when the request was refused
+	Route            string         `json:"route" example:"POST /v1/orders"`           // method and path pattern
+	ViolatedPolicies []string       `json:"violated_policies" example:"burst"`         // policies that refused; empty if only shadow policies would have
+	Limits           []models.Limit `json:"limits"`                                    // state of the policies at that time; a shadow policy with a retry_after other than 0 would have refused
 }
 
 func showRefusal(r models.Refusal) Refusal {
 	shown := Refusal{RequestID: r.RequestID, At: r.At.UTC(), Route: r.Route, ViolatedPolicies: append([]string{}, r.Violated...)}
 	if json.Unmarshal(r.Limits, &shown.Limits) != nil { // not stored by this program
-		shown.Limits = []Limit{}
+		shown.Limits = []models.Limit{}
 	}
 	return shown
 }

@@ -13,20 +13,20 @@ import (
 
 // rotation is the input of POST /v1/admin/keys/{id}/rotate.
 type rotation struct {
-	ID      string    `uri:"id"`
-	IfMatch ifMatch   `header:"If-Match"`
-	Body    rotateKey `body:"optional"`
+	ID      string           `uri:"id"`
+	IfMatch ifMatch          `header:"If-Match"`
+	Body    rotateKeyRequest `body:"optional"`
 }
 
-// rotateKey is the body of a rotation.
+// rotateKeyRequest is the body of a rotation.
 //
 // By default a client has one day to switch to the new key.
-type rotateKey struct {
+type rotateKeyRequest struct {
 	Grace grace `json:"grace" swaggertype:"string" pattern:"^[0-9]{1,9}(s|m|h|d)$" default:"24h" example:"24h"` // how long the old key keeps working, from 0s to 7d
 }
 
 // duration returns the grace period.
-func (r *rotateKey) duration() time.Duration { return time.Duration(r.Grace) }
+func (r *rotateKeyRequest) duration() time.Duration { return time.Duration(r.Grace) }
 
 // grace is a duration with the syntax of policy periods.
 type grace time.Duration
@@ -70,7 +70,7 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@Produce		json
 //	@Param			id			path		string		true	"Key id"	example(9Kx2mV4tQaLp)
 //	@Param			If-Match	header		string		false	"Rotate only this version: the ETag of an earlier response"
-//	@Param			rotate		body		rotateKey	false	"Grace period"
+//	@Param			rotate		body		rotateKeyRequest	false	"Grace period"
 //	@Success		201			{object}	KeyWithSecret
 //	@Header			201			{string}	Location	"Path of the new key"
 //	@Header			201			{string}	ETag		"Version of the new key"

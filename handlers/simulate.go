@@ -13,14 +13,14 @@ import (
 
 // simulateKey is the input of POST /v1/admin/keys/{id}/simulate.
 type simulateKey struct {
-	ID   string            `uri:"id"`
-	Body simulationRequest `body:"required"`
+	ID   string             `uri:"id"`
+	Body simulateKeyRequest `body:"required"`
 }
 
-// simulationRequest is a quota to simulate, and a range of time.
+// simulateKeyRequest is a quota to simulate, and a range of time.
 //
 // It is the body of POST /v1/admin/keys/{id}/simulate.
-type simulationRequest struct {
+type simulateKeyRequest struct {
 	Policies policyList    `json:"policies" validate:"required" maxItems:"16"`                           // quota to simulate
 	From     *binding.Time `json:"from" swaggertype:"string" format:"date-time" extensions:"x-nullable"` // start of the range; by default a day before to
 	To       *binding.Time `json:"to" swaggertype:"string" format:"date-time" extensions:"x-nullable"`   // end of the range; by default now
@@ -36,7 +36,7 @@ const (
 )
 
 // Validate checks the range of time.
-func (s *simulationRequest) Validate(faults *models.Faults) {
+func (s *simulateKeyRequest) Validate(faults *models.Faults) {
 	switch from, to := s.timeRange(); {
 	case !from.Before(to):
 		faults.Add("range", "must be before to", "from")
@@ -47,7 +47,7 @@ func (s *simulationRequest) Validate(faults *models.Faults) {
 	}
 }
 
-func (s *simulationRequest) timeRange() (from, to time.Time) {
+func (s *simulateKeyRequest) timeRange() (from, to time.Time) {
 	return timeRange(s.From.Std(), s.To.Std(), s.now)
 }
 
@@ -74,7 +74,7 @@ const resolution = "1s"
 //	@Accept			json
 //	@Produce		json
 //	@Param			id			path		string		true	"Key id"	example(9Kx2mV4tQaLp)
-//	@Param			simulation	body		simulationRequest	true	"Policies and range of time"
+//	@Param			simulation	body		simulateKeyRequest	true	"Policies and range of time"
 //	@Success		200			{object}	Simulation
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
@@ -85,7 +85,7 @@ const resolution = "1s"
 //	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
-	if in, ok := bind(c, simulateKey{Body: simulationRequest{now: time.Now()}}); ok {
+	if in, ok := bind(c, simulateKey{Body: simulateKeyRequest{now: time.Now()}}); ok {
 		result, err := h.simulate(c.Request.Context(), in)
 		respond(c, http.StatusOK, Simulation{
 			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,

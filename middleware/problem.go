@@ -209,7 +209,7 @@ func renderError(c *gin.Context) {
 	}
 	quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated, Cost: p.limited.cost}
 	if p.retryAfter > 0 {
-		seconds := float64(roundUp(p.retryAfter, time.Millisecond).Milliseconds()) / 1000
+		seconds := models.Seconds(p.retryAfter)
 		quota.RetryAfter = &seconds
 	}
 	writeProblem(c, p.status, quota)

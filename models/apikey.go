@@ -50,18 +50,18 @@ func (o *Override) ActiveAt(now time.Time) bool {
 	return o.ExpiresAt == nil || now.Before(*o.ExpiresAt)
 }
 
-// Origin is where a policy of a quota comes from.
-type Origin string
+// PolicyOrigin is where a policy of a quota comes from.
+type PolicyOrigin string
 
 // The origins of policies.
 const (
-	OriginPlan     Origin = "plan"
-	OriginOverride Origin = "override"
+	OriginPlan     PolicyOrigin = "plan"
+	OriginOverride PolicyOrigin = "override"
 )
 
 // OriginOf returns the origin, at now, of the policy with this name in the
 // key's quota.
-func (k *APIKey) OriginOf(policy string, now time.Time) Origin {
+func (k *APIKey) OriginOf(policy string, now time.Time) PolicyOrigin {
 	for i := range k.Overrides {
 		if o := &k.Overrides[i]; o.ActiveAt(now) && o.Policy.Name == policy {
 			return OriginOverride

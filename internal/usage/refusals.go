@@ -87,35 +87,6 @@ func (r *keyRefusals) increment(c policyCount) {
 	r.policies = append(r.policies, c)
 }
 
-// limitSnapshot is the state of a policy at a refusal, in the JSON format of the
-// API's limits. Times are in seconds.
-type limitSnapshot struct {
-	Policy     string   `json:"policy"`
-	Algorithm  string   `json:"algorithm"`
-	Limit      int64    `json:"limit"`
-	Remaining  int64    `json:"remaining"`
-	ResetAfter float64  `json:"reset_after"`
-	RetryAfter *float64 `json:"retry_after"` // null: never; above 0: the policy refused or would have
-	Mode       string   `json:"mode"`
-	Charge     string   `json:"charge"`
-}
-
-func encodeLimits(statuses []ratelimit.Status) (string, error) {
-	limits := make([]limitSnapshot, len(statuses))
-	for i, s := range statuses {
-		limits[i] = limitSnapshot{
-			Policy: s.Policy.Name, Algorithm: string(s.Policy.Algorithm), Limit: s.Limit, Remaining: s.Remaining,
-			ResetAfter: s.ResetAfter.Seconds(), Mode: string(s.Policy.Mode), Charge: string(s.Policy.Charge),
-		}
-		if s.RetryAfter != ratelimit.Never {
-			seconds := s.RetryAfter.Seconds()
-			limits[i].RetryAfter = &seconds
-		}
-	}
-	text, err := json.Marshal(limits)
-	return string(text), err
-}
-
 // writeRefusals writes a batch in one statement. A batch whose ID exists writes
 // nothing.
 const writeRefusals = `
@@ -155,13 +126,13 @@ func (rows *policyRows) add(key string, p policyCount) {
 }
 
 func (rows *detailRows) add(key string, r refusal) error {
-	limits, err := encodeLimits(r.statuses)
+	limits, err := json.Marshal(models.LimitsOf(r.statuses))
 	if err != nil {
 		return fmt.Errorf("encode limits: %w", err)
 	}
 	rows.key, rows.at, rows.id = append(rows.key, key), append(rows.at, r.at), append(rows.id, rand.Text()[:12])
 	rows.requestID, rows.route = append(rows.requestID, r.requestID), append(rows.route, r.route)
-	rows.violated, rows.limits = append(rows.violated, strings.Join(r.violated, ",")), append(rows.limits, limits)
+	rows.violated, rows.limits = append(rows.violated, strings.Join(r.violated, ",")), append(rows.limits, string(limits))
 	return nil
 }
 

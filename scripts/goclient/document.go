@@ -33,8 +33,9 @@ func clientCode(doc *openapi3.T) ([]byte, error) {
 		}
 	})
 	options := codegen.Configuration{
-		PackageName: "client",
-		Generate:    codegen.GenerateOptions{Models: true, Client: true},
+		PackageName:   "client",
+		Generate:      codegen.GenerateOptions{Models: true, Client: true},
+		Compatibility: codegen.CompatibilityOptions{AlwaysPrefixEnumValues: true},
 		OutputOptions: codegen.OutputOptions{
 			ClientTypeName: "Raw",
 			NameNormalizer: string(codegen.NameNormalizerFunctionToCamelCaseWithInitialisms),

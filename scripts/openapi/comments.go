@@ -17,13 +17,7 @@ const module = "ratelimiter/"
 // source is the part of a package's source that reflection can't see.
 type source struct {
 	comments  map[string]string // first paragraphs, by "Type" or "Type.Field"
-	constants map[string]enum   // string constants, by type
-}
-
-// enum is the constants of a type, in declaration order.
-type enum struct {
-	names  []string
-	values []any
+	constants map[string][]any  // values of string constants, by type, in declaration order
 }
 
 // sources caches the sources of packages, by import path.
@@ -35,7 +29,7 @@ func (s sources) of(t reflect.Type) (source, error) {
 	if src, ok := s[path]; ok || path == "" { // "": a type of the language
 		return src, nil
 	}
-	src := source{map[string]string{}, map[string]enum{}}
+	src := source{map[string]string{}, map[string][]any{}}
 	names, err := filepath.Glob(filepath.Join(strings.TrimPrefix(path, module), "*.go"))
 	if err != nil {
 		return src, err
@@ -89,14 +83,12 @@ func (s source) addConstants(spec *ast.ValueSpec) {
 	if !ok {
 		return
 	}
-	all := s.constants[typ.Name]
-	for i, value := range spec.Values {
+	for _, value := range spec.Values {
 		if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 			text, _ := strconv.Unquote(literal.Value) // never fails: the file was parsed
-			all.names, all.values = append(all.names, spec.Names[i].Name), append(all.values, text)
+			s.constants[typ.Name] = append(s.constants[typ.Name], text)
 		}
 	}
-	s.constants[typ.Name] = all
 }
 
 // identifierIs is the start of a doc comment that a description leaves out.

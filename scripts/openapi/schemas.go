@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -110,10 +111,9 @@ func orNull(ref *openapi3.SchemaRef) *openapi3.SchemaRef {
 // stringSchema returns the schema of a string type. Its constants are the values
 // that it can have.
 func (s *schemas) stringSchema(t reflect.Type) *openapi3.SchemaRef {
-	if constants := s.source(t).constants[t.Name()]; len(constants.values) > 0 {
+	if values := s.source(t).constants[t.Name()]; len(values) > 0 {
 		return s.component(t, func(schema *openapi3.Schema) {
-			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, constants.values
-			schema.Extensions = map[string]any{"x-enum-varnames": constants.names} // for generators of clients
+			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, values
 		})
 	}
 	return openapi3.NewSchemaRef("", openapi3.NewStringSchema())
@@ -145,9 +145,14 @@ func (s *schemas) component(t reflect.Type, build func(*openapi3.Schema)) *opena
 }
 
 // componentName returns the name of a type without its package, with a type
-// argument in front: ProductList for List[models.Product].
+// argument in front: ProductList for List[models.Product]. Outside the package
+// ratelimit, whose string types are settings of a policy, their names need that
+// noun: PolicyMode for ratelimit.Mode.
 func componentName(t reflect.Type) string {
 	name, argument, _ := strings.Cut(strings.TrimSuffix(t.Name(), "]"), "[")
+	if t.Kind() == reflect.String && path.Base(t.PkgPath()) == "ratelimit" {
+		return "Policy" + name
+	}
 	return upperFirst(argument[strings.LastIndex(argument, ".")+1:]) + upperFirst(name)
 }
 

@@ -1,4 +1,4 @@
-package handlers
+package models
 
 import (
 	"time"
@@ -18,23 +18,30 @@ type Limit struct {
 	Charge     ratelimit.Charge    `json:"charge" example:"requests"`              // outcomes that are charged
 }
 
-func showStatuses(statuses []ratelimit.Status) []Limit {
-	shown := make([]Limit, len(statuses))
+// LimitsOf returns the states of policies as the API shows them.
+func LimitsOf(statuses []ratelimit.Status) []Limit {
+	limits := make([]Limit, len(statuses))
 	for i, s := range statuses {
-		shown[i] = Limit{
+		limits[i] = Limit{
 			Policy: s.Policy.Name, Algorithm: s.Policy.Algorithm, Limit: s.Limit, Remaining: s.Remaining,
-			ResetAfter: s.ResetAfter.Seconds(), RetryAfter: seconds(s.RetryAfter),
+			ResetAfter: Seconds(s.ResetAfter), RetryAfter: SecondsOrNever(s.RetryAfter),
 			Mode: s.Policy.Mode, Charge: s.Policy.Charge,
 		}
 	}
-	return shown
+	return limits
 }
 
-// seconds returns d in seconds; nil for never.
-func seconds(d time.Duration) *float64 {
+// Seconds returns d in seconds, rounded up to a millisecond.
+func Seconds(d time.Duration) float64 {
+	return float64((d+time.Millisecond-1)/time.Millisecond) / 1000
+}
+
+// SecondsOrNever returns d in seconds, rounded up to a millisecond; nil for
+// [ratelimit.Never].
+func SecondsOrNever(d time.Duration) *float64 {
 	if d == ratelimit.Never {
 		return nil
 	}
-	s := d.Seconds()
+	s := Seconds(d)
 	return &s
 }
