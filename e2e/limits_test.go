@@ -288,4 +288,35 @@ func TestLeakyBucket_queue_full(t *testing.T) {
 	}
 	app.clock.Advance(30 * time.Second)
 	caller.Get("/v1/products").Want(http.StatusOK) // refused requests don't occupy the queue
+	wantQueueRefusal(t, caller, 3)
+}
+
+func TestLeakyBucket_hang_up_in_the_queue(t *testing.T) {
+	app := newApp(t)
+	app.plan("queue", `[{"name":"queue","algorithm":"leaky_bucket","limit":10,"period":"1m","max_wait":"1m"}]`)
+	key := app.key(models.NewKey{Plan: "queue"})
+	caller := app.As(key)
+	caller.Get("/v1/products").Want(http.StatusOK)
+	hangUp := app.startRequest(key, http.MethodGet, "/v1/products", "") // its turn is in 6 s
+	app.await("two requests in the queue", func() bool {
+		var limits struct{ Data []limitState }
+		caller.Get("/v1/me/limits").Want(http.StatusOK).JSON(&limits)
+		return limits.Data[0].ResetAfter > 6.5
+	})
+	hangUp()
+	wantQueueRefusal(t, caller, 2)
+}
+
+// wantQueueRefusal checks that one of a caller's requests was refused by the
+// policy queue, in usage and refusals.
+func wantQueueRefusal(t *testing.T, caller *testkit.Client, requests int64) {
+	t.Helper()
+	if got, want := awaitUsage(t, caller, "/v1/me/usage", requests).total(), [4]int64{requests, requests - 1, 1, requests - 1}; got != want {
+		t.Errorf("got usage %v; want %v", got, want)
+	}
+	var refusals refusalsResponse
+	caller.Get("/v1/me/refusals").Want(http.StatusOK).JSON(&refusals)
+	if len(refusals.Data) != 1 || strings.Join(refusals.Data[0].ViolatedPolicies, ",") != "queue" {
+		t.Errorf("got refusals %+v; want one by queue", refusals.Data)
+	}
 }

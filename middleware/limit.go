@@ -35,11 +35,12 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 			Fail(c, refusal(&s.reservation.Decision, route.Cost))
 			return
 		}
-		if wait := s.reservation.Decision.Wait; wait > maxQueueing {
-			_ = s.reservation.Release(ctx) // if it fails, the caller stays charged
+		if patience := patienceOf(ctx); s.reservation.Decision.Wait > patience {
+			_ = s.reservation.Abandon(ctx, patience) // if it fails, the caller stays charged
+			wait, _ := s.reservation.Decision.RetryAfter()
 			Fail(c, &limitedError{
 				code: "rate_limited", detail: "The queue is too long to wait in.", cost: route.Cost,
-				violated: queues(&s.reservation.Decision), retryAfter: wait - maxQueueing,
+				violated: s.reservation.Decision.Violated(), retryAfter: wait,
 			})
 			return
 		}
@@ -68,15 +69,12 @@ func (s *requestState) release() {
 // requests at the server's timeouts.
 const maxQueueing = 10 * time.Second
 
-// queues returns the names of the leaky buckets of a decision.
-func queues(d *ratelimit.Decision) []string {
-	var names []string
-	for _, s := range d.Statuses() {
-		if s.Policy.Algorithm == ratelimit.LeakyBucket {
-			names = append(names, s.Policy.Name)
-		}
+// patienceOf returns how long a request may queue: until its deadline at most.
+func patienceOf(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(maxQueueing, time.Until(deadline))
 	}
-	return names
+	return maxQueueing
 }
 
 // refusal returns the error of a decision that refused a request of this cost. It
