@@ -31,7 +31,7 @@ func nextAttempt(request *http.Request, response *http.Response, err error, n in
 	}
 	announced := after > 0
 	if announced {
-		after += rand.N(after/10 + minJitter)
+		after += rand.N(min(after/10, maxJitter) + minJitter)
 	} else {
 		after = backoff(n)
 	}
@@ -79,6 +79,7 @@ const (
 	// minJitter spreads clients that share a key. With less, one that is always
 	// a little later than another finds nothing left every time.
 	minJitter = 500 * time.Millisecond
+	maxJitter = time.Minute
 	// maxRefusals bounds the attempts of one request that is refused. Each lasts
 	// a second or more, so that MaxWait usually ends them sooner.
 	maxRefusals = 100

@@ -90,12 +90,15 @@ func (d *Decision) Legacy() (limit, remaining, reset int64, ok bool) {
 	return s.Limit, s.Remaining, wholeSeconds(s.ResetAfter), true
 }
 
+// maxJitter bounds the jitter of a Retry-After field, in seconds.
+const maxJitter = 60
+
 // RetryAfterSeconds returns the value of a Retry-After field: after in seconds
-// rounded up, plus up to 10 % jitter taken from random, so that clients refused
-// together don't retry together.
+// rounded up, plus up to 10 % jitter, at most a minute, taken from random, so that
+// clients refused together don't retry together.
 func RetryAfterSeconds(after time.Duration, random uint64) int64 {
 	s := wholeSeconds(after)
-	return s + int64(random%uint64(s/10+1))
+	return s + int64(random%uint64(min(s/10, maxJitter)+1))
 }
 
 // wholeSeconds returns d in seconds rounded up, at least 0.

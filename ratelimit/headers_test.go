@@ -168,6 +168,8 @@ func TestRetryAfterSeconds(t *testing.T) {
 		{100 * time.Second, 10, 110, 110},
 		{100 * time.Second, 11, 100, 100},
 		{99*time.Second + 1, 1<<64 - 1, 100, 110},
+		{30 * 24 * time.Hour, 60, 30*24*3600 + 60, 30*24*3600 + 60},
+		{30 * 24 * time.Hour, 61, 30 * 24 * 3600, 30 * 24 * 3600},
 	} {
 		got := ratelimit.RetryAfterSeconds(c.after, c.random)
 		if got < c.low || got > c.high {

@@ -95,7 +95,7 @@ func parse(t *testing.T, policies string) []ratelimit.Policy {
 // With mixed costs the order within a second is unknown too, so that an expensive
 // request may pass instead of several cheap ones.
 func TestSimulate_CurrentPolicies(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8")
 	start := time.Now().UTC().Truncate(time.Minute).Add(-30 * time.Minute)
 	for i, test := range []struct {
 		name, policies string
@@ -163,7 +163,7 @@ func checkTimeline(t *testing.T, got models.Simulation, want observed, tolerance
 func difference(a, b int64) int64 { return max(a-b, b-a) }
 
 func TestSimulate_OtherPoliciesAndRanges(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, "k")
 	start := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	for i := range 100 { // one per second, none refused
 		f.Record(request("k"), read, start.Add(time.Duration(i)*time.Second), ratelimit.Succeeded, allowed)
@@ -200,7 +200,7 @@ func TestSimulate_OtherPoliciesAndRanges(t *testing.T) {
 }
 
 func TestSimulate_Limits(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, "k")
 	now := time.Now().UTC().Truncate(time.Second)
 	f.exec(`INSERT INTO usage_seconds VALUES ('k', $1, 'products:read', 1, $2, 0, 0, 0, 0, 999)`, now.Add(-time.Minute), MaxSimulatedRequests+1)
 	var invalid *models.Error
