@@ -3,6 +3,8 @@ package e2e
 import (
 	"net/http"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,6 +127,30 @@ func TestProblems_have_codes(t *testing.T) {
 		if problem := problemOf(got); problem.Code != code || got.Status < 400 {
 			t.Errorf("status %d: got code %q; want %q", got.Status, problem.Code, code)
 		}
+	}
+}
+
+// The API description and the guide list the same codes.
+func TestProblems_codes_documented(t *testing.T) {
+	var spec struct{ Info struct{ Description string } }
+	decodeDescription(t, &spec)
+	_, list, _ := strings.Cut(spec.Info.Description, "with a stable `code`: ")
+	list, _, _ = strings.Cut(list, ". More may be added")
+	codes := strings.Split(list, ", ")
+	guide, err := os.ReadFile("../docs/guide/errors-and-retries.md")
+	if err != nil || len(codes) < 20 {
+		t.Fatalf("got codes %s, error %v", codes, err)
+	}
+	var guided []string
+	_, table, _ := strings.Cut(string(guide), "| status | `code` |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, row := range strings.Split(table, "\n")[2:] {
+		guided = append(guided, strings.Split(strings.Split(row, " | ")[1], ", ")...)
+	}
+	slices.Sort(codes)
+	slices.Sort(guided)
+	if !slices.Equal(codes, guided) {
+		t.Errorf("the API description has codes %s,\n the guide %s", codes, guided)
 	}
 }
 
