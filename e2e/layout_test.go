@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"docs":                      {},
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
+	"scripts/timezones":         {},
 	"scripts/openapi":           {"internal/server", "handlers", "middleware", "models", "ratelimit"},
 }
 
