@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	_ "time/tzdata" // time zones of calendar quotas, which the machine may lack
 
 	"ratelimiter/internal/cli"
 )

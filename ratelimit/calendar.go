@@ -128,7 +128,7 @@ func startOfDay(year int, month time.Month, day int, zone *time.Location) int64 
 	t := midnight.Add(-24 * time.Hour)
 	for {
 		_, offset := t.In(zone).Zone()
-		_, change := t.In(zone).ZoneBounds()
+		change := nextChange(t, zone)
 		if at := midnight.Add(-time.Duration(offset) * time.Second); at.After(t) {
 			t = at
 		}
@@ -137,4 +137,16 @@ func startOfDay(year int, month time.Month, day int, zone *time.Location) int64 
 		}
 		t = change
 	}
+}
+
+// nextChange returns an instant after t up to which the zone's offset is that of
+// t; zero if it never changes again. On the last day of a leap year, where the
+// offset follows a yearly rule, ZoneBounds returns the beginning of that day (UTC),
+// which isn't after t. No rule changes the offset on that day or the next.
+func nextChange(t time.Time, zone *time.Location) time.Time {
+	_, change := t.In(zone).ZoneBounds()
+	if !change.IsZero() && !change.After(t) {
+		return t.Add(24 * time.Hour)
+	}
+	return change
 }

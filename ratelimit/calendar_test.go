@@ -43,6 +43,10 @@ func TestPeriodBounds(t *testing.T) {
 		{"repeated_hour_belongs_to_new_day", Day, "America/St_Johns", 0, "2006-10-29T03:00:00Z", "2006-10-29T02:30:00Z", "2006-10-30T03:30:00Z"},
 		{"before_skipped_day", Day, "Pacific/Apia", 0, "2011-12-30T09:00:00Z", "2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z"},
 		{"after_skipped_day", Day, "Pacific/Apia", 0, "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"},
+		{"last_day_of_leap_year", Day, "America/New_York", 0, "2024-12-31T12:00:00Z", "2024-12-31T05:00:00Z", "2025-01-01T05:00:00Z"},
+		{"day_before_last_of_leap_year", Day, "America/New_York", 0, "2028-12-30T12:00:00Z", "2028-12-30T05:00:00Z", "2028-12-31T05:00:00Z"},
+		{"first_day_after_leap_year", Day, "Australia/Sydney", 0, "2029-01-01T00:00:00Z", "2028-12-31T13:00:00Z", "2029-01-01T13:00:00Z"},
+		{"month_at_end_of_leap_year", Month, "Europe/Berlin", 31, "2028-12-31T00:00:00Z", "2028-12-30T23:00:00Z", "2029-01-30T23:00:00Z"},
 		{"week", Week, "UTC", 0, "2024-02-29T12:00:00Z", "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"},
 		{"week_on_Monday", Week, "UTC", 0, "2024-02-26T00:00:00Z", "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"},
 		{"week_on_Sunday", Week, "UTC", 0, "2024-03-03T23:59:59Z", "2024-02-26T00:00:00Z", "2024-03-04T00:00:00Z"},
@@ -94,6 +98,22 @@ func TestPeriodBounds_Contiguous(t *testing.T) {
 				from := next
 				if start, next = p.periodBounds(from); start != from || next <= start {
 					t.Fatalf("%s in %s: the period from %v has bounds %v and %v", period, zone, time.Unix(0, from), time.Unix(0, start), time.Unix(0, next))
+				}
+			}
+		}
+	}
+}
+
+// TestPeriodBounds_EndsOfLeapYears checks the days around them in every zone.
+func TestPeriodBounds_EndsOfLeapYears(t *testing.T) {
+	for zone := range zones().files {
+		p := mustCompile(t, Policy{Algorithm: Calendar, Period: Day, TimeZone: zone})
+		for year := 2012; year <= 2044; year += 4 { // all days have 24 hours
+			_, next := p.periodBounds(time.Date(year, time.December, 28, 12, 0, 0, 0, time.UTC).UnixNano())
+			for range 6 {
+				start := next
+				if _, next = p.periodBounds(start); next-start != int64(24*time.Hour) {
+					t.Fatalf("the day in %s from %v ends at %v", zone, time.Unix(0, start).UTC(), time.Unix(0, next).UTC())
 				}
 			}
 		}

@@ -79,7 +79,7 @@ func (c *Compiled) CostOf(cost int64) int64 {
 // compile resolves the defaults of a valid policy and computes derived values.
 func compile(p Policy) (*Compiled, error) {
 	p = withDefaults(p)
-	zone, err := loadZone(p.TimeZone)
+	zone, zoneName, err := loadZone(p.TimeZone)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func compile(p Policy) (*Compiled, error) {
 	// A lowered limit keeps the units spent. This bound makes the first unit
 	// available again after at most one period.
 	c.maxLevel = c.capacity + c.limit
-	c.id, c.fingerprint = identify(p)
+	c.id, c.fingerprint = identify(p, zoneName)
 	return c, nil
 }
 
@@ -148,11 +148,12 @@ func nanoseconds(p Period) int64 {
 // identify returns the counter's ID and the state's fingerprint. Both are
 // truncated SHA-256 hashes, so they are the same in every process. The ID
 // includes the shape: two keys that share a subject under different plans would
-// otherwise reset each other's counter with every request.
-func identify(p Policy) (id uint64, fingerprint uint32) {
+// otherwise reset each other's counter with every request. zone is the canonical
+// name of the time zone, so that aliases share a counter.
+func identify(p Policy, zone string) (id uint64, fingerprint uint32) {
 	shape := string(p.Algorithm) + "\x00"
 	if p.Algorithm == Calendar {
-		shape += string(p.Period) + "\x00" + p.TimeZone + "\x00" + strconv.Itoa(p.AnchorDay)
+		shape += string(p.Period) + "\x00" + zone + "\x00" + strconv.Itoa(p.AnchorDay)
 	} else {
 		shape += strconv.FormatInt(nanoseconds(p.Period), 10)
 	}

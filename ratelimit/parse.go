@@ -121,14 +121,58 @@ func parseString[T ~string](v *validator, field string, raw json.RawMessage, int
 // parseInt decodes an integer. A field that is present must be at least 1: the
 // zero value of a Policy's field means that it is absent.
 func (v *validator) parseInt(field string, raw json.RawMessage) int64 {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
+	digits, zeros, negative, ok := decimal(string(raw))
+	n, err := int64(0), error(nil)
 	switch {
-	case errors.Is(err, strconv.ErrRange) && n > 0:
-		v.fault(field, FaultMax, "is too large")
-	case errors.Is(err, strconv.ErrRange) || err == nil && n < 1:
+	case !ok || zeros < 0:
+		v.fault(field, FaultType, "must be an integer")
+		return 0
+	case len(digits)+zeros > maxDigits:
+		err = strconv.ErrRange
+	case digits != "":
+		n, err = strconv.ParseInt(digits+strings.Repeat("0", zeros), 10, 64)
+	}
+	switch {
+	case negative || digits == "":
 		v.fault(field, FaultMin, "must be at least 1")
 	case err != nil:
-		v.fault(field, FaultType, "must be an integer")
+		v.fault(field, FaultMax, "is too large")
+	default:
+		return n
 	}
-	return n
+	return 0
 }
+
+// maxDigits is the number of decimal digits of math.MaxInt64.
+const maxDigits = 19
+
+// decimal splits a number in any JSON notation, such as 100, 1e2 or 100.0,
+// exactly: its absolute value is digits × 10^zeros. digits has no zeros at its
+// ends, so the number is an integer if zeros isn't negative; for 0 it is "". ok
+// is false for JSON of another type.
+func decimal(number string) (digits string, zeros int, negative, ok bool) {
+	number, negative = strings.CutPrefix(number, "-")
+	if number == "" || number[0] < '0' || number[0] > '9' {
+		return "", 0, false, false
+	}
+	mantissa, exponent := number, ""
+	if e := strings.IndexAny(number, "eE"); e >= 0 {
+		mantissa, exponent = number[:e], number[e+1:]
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return "", 0, negative, true
+	}
+	if exponent != "" {
+		// Out of range, Atoi returns the nearest int, which no fraction offsets.
+		zeros, _ = strconv.Atoi(exponent)
+		zeros = max(-maxExponent, min(zeros, maxExponent))
+	}
+	significant := strings.TrimRight(digits, "0")
+	zeros += len(digits) - len(significant) - len(fraction)
+	return significant, zeros, negative, true
+}
+
+// maxExponent exceeds the length of any text that is parsed.
+const maxExponent = 1 << 30

@@ -311,6 +311,26 @@ func (r *Reservation) Hold() time.Duration {
 	return time.Duration(shortest)
 }
 
+// defaultLifetime is the Lifetime without a concurrency policy: the default
+// hold.
+const defaultLifetime = time.Minute
+
+// Lifetime returns how long a holder should keep the reservation open: the
+// longest hold of the concurrency policies that apply, shadow policies included,
+// or one minute without such a policy. After that no slot is left to free.
+func (r *Reservation) Lifetime() time.Duration {
+	if !r.holds { // written only by Reserve
+		return defaultLifetime
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var longest int64
+	for i := range r.batch.Steps {
+		longest = max(longest, r.batch.Steps[i].Policy.hold) // 0 except for concurrency
+	}
+	return time.Duration(longest)
+}
+
 // Renew extends the reservation's concurrency slots by their hold from now.
 // Call it at intervals shorter than Hold while the work runs. The error is
 // ErrSettled if no slot is held, ErrExpired if one was lost, or the store's.

@@ -214,7 +214,7 @@ func (v *validator) calendar(p *Policy) {
 	if p.TimeZone != "" {
 		if p.Algorithm != Calendar {
 			v.fault("time_zone", FaultNotAllowed, "is allowed only for calendar")
-		} else if _, err := loadZone(p.TimeZone); err != nil {
+		} else if _, _, err := loadZone(p.TimeZone); err != nil {
 			v.fault("time_zone", FaultEnum, "must be an IANA time zone such as Europe/Berlin")
 		}
 	}
@@ -225,15 +225,4 @@ func (v *validator) calendar(p *Policy) {
 			v.bounds("anchor_day", int64(p.AnchorDay), 1, 31)
 		}
 	}
-}
-
-// loadZone is time.LoadLocation without "Local", which depends on the machine.
-func loadZone(name string) (*time.Location, error) {
-	if name == "" {
-		return time.UTC, nil
-	}
-	if name == "Local" {
-		return nil, fmt.Errorf("unknown time zone %s", name)
-	}
-	return time.LoadLocation(name)
 }

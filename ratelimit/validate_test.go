@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -86,7 +87,15 @@ func TestParsePolicies_Faults(t *testing.T) {
 		{`[{"name":"-a","algorithm":"fixed_window","limit":-1,"period":"0s"}]`, "/0/limit min; /0/name pattern; /0/period pattern"},
 		{`[{"name":"` + strings.Repeat("a", 33) + `","algorithm":"fixed_window","limit":"5","period":5}]`, "/0/limit type; /0/period type; /0/name pattern"},
 		{`[{"name":"a","algorithm":"fixed_window","limit":1.5,"period":"1m"}]`, "/0/limit type"},
-		{`[{"name":"a","algorithm":"fixed_window","limit":1e3,"period":"1m"}]`, "/0/limit type"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":1.00000000000000000000000001,"period":"1m"}]`, "/0/limit type"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":1e-1,"period":"1m"}]`, "/0/limit type"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":1e-99999999999999999999,"period":"1m"}]`, "/0/limit type"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":1e99999999999999999999,"period":"1m"}]`, "/0/limit max"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":-1e19,"period":"1m"}]`, "/0/limit min"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":-0e5,"period":"1m"}]`, "/0/limit min"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":9223372036854775808.0,"period":"1m"}]`, "/0/limit max"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":"1e3","period":"1m"}]`, "/0/limit type"},
+		{`[{"name":"a","algorithm":"fixed_window","limit":true,"period":"1m"}]`, "/0/limit type"},
 		{`[{"name":"a","algorithm":"fixed_window","limit":99999999999999999999,"period":"1m"}]`, "/0/limit max"},
 		{`[{"name":"a","algorithm":"fixed_window","limit":-99999999999999999999,"period":"1m"}]`, "/0/limit min"},
 		{`[{"name":"a","algorithm":"calendar","limit":1000000000001,"period":"month"}]`, "/0/limit max"},
@@ -115,6 +124,39 @@ func TestParsePolicies_Faults(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", c.json, got, c.want)
 		}
 	}
+}
+
+func TestParsePolicies_IntegerNotations(t *testing.T) {
+	for notation, want := range map[string]int64{
+		"100": 100, "1e2": 100, "1E2": 100, "1e+2": 100, "100.0": 100, "1.0e2": 100, "10.0e1": 100, "1000e-1": 100, "0.1e3": 100,
+		"10000.000e-2": 100, "1e12": ratelimit.MaxLimit, "1000000000000.000": ratelimit.MaxLimit, "1": 1, "0.001e00003": 1,
+		"0.00000000000000000000000000000000000000001e41": 1, "100000000000000000000000000000000000000000e-41": 1,
+	} {
+		policies, err := ratelimit.ParsePolicies([]byte(`[{"name":"a","algorithm":"calendar","limit":` + notation + `,"period":"day"},
+			{"name":"b","algorithm":"token_bucket","limit":1000000,"period":"1s","burst":` + notation + `},
+			{"name":"c","algorithm":"calendar","limit":1,"period":"month","anchor_day":1.5e1}]`))
+		if err != nil || policies[0].Limit != want || policies[1].Burst != want || policies[2].AnchorDay != 15 {
+			t.Errorf("%s: %v, %+v, want %d", notation, err, policies, want)
+		}
+	}
+}
+
+// TestParsePolicies_IntegersMatchRationals compares the notations of a number
+// with math/big.
+func TestParsePolicies_IntegersMatchRationals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		notation := rapid.StringMatching(`-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "notation")
+		value, ok := new(big.Rat).SetString(notation)
+		if !ok {
+			t.Fatalf("%s is not a number", notation)
+		}
+		want := value.Num()
+		policies, err := ratelimit.ParsePolicies([]byte(`[{"name":"a","algorithm":"calendar","limit":` + notation + `,"period":"day"}]`))
+		valid := value.IsInt() && value.Sign() > 0 && value.Cmp(big.NewRat(ratelimit.MaxLimit, 1)) <= 0
+		if valid != (err == nil) || valid && policies[0].Limit != want.Int64() {
+			t.Fatalf("%s: %+v, %v, want %v", notation, policies, err, value)
+		}
+	})
 }
 
 func TestValidate_InclusiveBounds(t *testing.T) {

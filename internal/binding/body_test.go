@@ -197,3 +197,20 @@ func FuzzReadBody(f *testing.F) {
 		}
 	})
 }
+
+func TestDecodeJSON_integers(t *testing.T) {
+	type body struct {
+		N int64 `json:"n"`
+	}
+	for notation, want := range map[string]string{
+		"2": "2", "2.0": "2", "2e0": "2", "20e-1": "2", "0.2E+1": "2", "1e3": "1000", "-0.0": "0", "0e99999999999": "0", "-2.0": "-2",
+		"2.5": "fault", "1.00000000000000000001": "fault", "0.99999999999999999999": "fault", "1e-400": "fault", "1e400": "fault",
+		"9007199254740993": "9007199254740993", `"2"`: "fault",
+	} {
+		var got body
+		err := DecodeJSON([]byte(`{"n":`+notation+`}`), &got)
+		if text := fmt.Sprint(got.N); (err != nil) != (want == "fault") || err == nil && text != want {
+			t.Errorf("%s: %s, %v, want %s", notation, text, err, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
 	"strconv"
@@ -104,6 +105,14 @@ func wholeNumber(text jsontext.Value) jsontext.Value {
 	const exact = 1 << 53 // beyond it float64 can't represent every integer
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) >= exact {
+		return text
+	}
+	// The float is rounded: 1.00000000000000000001 and 1e-400 are no integers.
+	mantissa, _, _ := strings.Cut(strings.ToLower(string(text)), "e")
+	if f == 0 && strings.Trim(mantissa, "-0.") != "" {
+		return text
+	}
+	if r, ok := new(big.Rat).SetString(string(text)); f != 0 && (!ok || !r.IsInt()) {
 		return text
 	}
 	return strconv.AppendInt(nil, int64(f), 10)

@@ -53,8 +53,10 @@ func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Deci
 }
 
 // Reserve takes units that can be given back until expiresAt, by the id that it
-// returns; the id is empty when nothing was taken. An expired reservation stays
-// spent, except that its concurrency slots are freed. Errors: as of Check, and
+// returns; the id is empty when nothing was taken. A reservation expires with
+// the longest hold of its concurrency policies, otherwise after a minute, from
+// its turn in a leaky bucket. An expired one stays spent, except that its
+// concurrency slots are freed. Errors: as of Check, and
 // KindUnavailable when too many reservations are open.
 func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error) {
 	quota, err := s.quotaFor(ctx, check)
@@ -72,7 +74,7 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 	if !r.Decision.Allowed || check.Cost == 0 {
 		return r.Decision, "", expiresAt, nil
 	}
-	expiresAt = now.Add(r.Decision.Wait + lifetime(quota))
+	expiresAt = now.Add(r.Decision.Wait + r.Lifetime())
 	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
 }
 

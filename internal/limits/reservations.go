@@ -18,10 +18,6 @@ const (
 	maxOpenPerOwner = 10_000
 )
 
-// defaultLifetime is how long a reservation stays open without a concurrency
-// policy that sets a hold: the default hold.
-const defaultLifetime = time.Minute
-
 // openReservations holds the reservations that can be committed or released, by
 // id. It is safe for concurrent use.
 type openReservations struct {
@@ -41,18 +37,6 @@ type openReservation struct {
 
 func newOpenReservations() *openReservations {
 	return &openReservations{byID: map[string]*openReservation{}, perOwner: map[string]int{}}
-}
-
-// lifetime returns how long a reservation of the quota stays open: until the
-// first of its concurrency slots expires.
-func lifetime(q *ratelimit.Quota) time.Duration {
-	least := defaultLifetime
-	for _, p := range q.Policies() {
-		if hold, ok := p.Hold.Duration(); p.Algorithm == ratelimit.Concurrency && ok {
-			least = min(least, hold)
-		}
-	}
-	return least
 }
 
 // checkRoom returns an error when the owner can't open another reservation at

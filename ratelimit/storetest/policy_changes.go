@@ -73,6 +73,18 @@ var policyChangeCases = slices.Concat(
 			p.AnchorDay, p.TimeZone = 0, "Asia/Tokyo"
 			h.wantRemaining(h.quota(p), 10)
 		}},
+		{"time_zone_aliases_share_a_counter", func(h *harness) {
+			p := ratelimit.Policy{Name: "p", Algorithm: ratelimit.Calendar, Limit: 10, Period: ratelimit.Day}
+			h.mustAllow(h.quota(p), 6)
+			for _, utc := range []string{"UTC", "Etc/UTC", "Zulu"} {
+				p.TimeZone = utc
+				h.wantRemaining(h.quota(p), 4)
+			}
+			p.TimeZone = "US/Eastern"
+			h.mustAllow(h.quota(p), 3)
+			p.TimeZone = "America/New_York"
+			h.wantRemaining(h.quota(p), 7)
+		}},
 		{"added_and_reordered_policies", func(h *harness) {
 			policies := everyAlgorithm()
 			for n := 1; n <= len(policies); n++ {

@@ -1,0 +1,88 @@
+package limits_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"ratelimiter/internal/limits"
+	"ratelimiter/internal/quota"
+	"ratelimiter/internal/testkit"
+	"ratelimiter/models"
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+// noInvalidator ignores events.
+type noInvalidator struct{ models.Invalidator }
+
+// service is a Service with a manually set clock and one plan, "p".
+type service struct {
+	*limits.Service
+	now time.Time
+}
+
+func newService(t *testing.T, policies ...ratelimit.Policy) *service {
+	t.Helper()
+	db := testkit.Database(t)
+	if _, err := db.Exec(t.Context(), `INSERT INTO plans (name, policies) VALUES ('p', $1)`, policies); err != nil {
+		t.Fatal(err)
+	}
+	plans, err := quota.NewPlanCache(db, quota.NewEnforcementMode(db, noInvalidator{}), quota.CacheConfig{TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(plans.Close)
+	s := &service{now: time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)}
+	now := func() time.Time { return s.now }
+	s.Service = limits.New(ratelimit.New(memory.New(), ratelimit.WithClock(now)), plans, now)
+	return s
+}
+
+// reserve reserves cost and returns the id and the lifetime of the reservation.
+func (s *service) reserve(t *testing.T, cost int64) (id string, lifetime time.Duration) {
+	t.Helper()
+	d, id, expiresAt, err := s.Reserve(t.Context(), models.Check{Owner: "o", Subject: "s", Plan: "p", Cost: cost})
+	if err != nil || !d.Allowed || id == "" {
+		t.Fatalf("reserve %d: %+v, %q, %v", cost, d.Statuses(), id, err)
+	}
+	return id, expiresAt.Sub(s.now)
+}
+
+func TestService_Reserve_lifetime(t *testing.T) {
+	window := ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1h"}
+	slots := func(name string, hold ratelimit.Period) ratelimit.Policy {
+		return ratelimit.Policy{Name: name, Algorithm: ratelimit.Concurrency, Limit: 10, Hold: hold}
+	}
+	shadow := slots("shadow", "20m")
+	shadow.Mode = ratelimit.Shadow
+	for _, c := range []struct {
+		name     string
+		policies []ratelimit.Policy
+		want     time.Duration
+	}{
+		{"no_concurrency", []ratelimit.Policy{window}, time.Minute},
+		{"short_hold", []ratelimit.Policy{window, slots("a", "10s")}, 10 * time.Second},
+		{"long_hold", []ratelimit.Policy{slots("a", "10m"), window}, 10 * time.Minute},
+		{"longest_hold", []ratelimit.Policy{slots("a", "10s"), slots("b", "15m"), slots("c", "2m")}, 15 * time.Minute},
+		{"default_hold", []ratelimit.Policy{slots("a", "10s"), slots("b", "")}, time.Minute},
+		{"shadow_policy", []ratelimit.Policy{slots("a", "10s"), shadow}, 20 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newService(t, c.policies...)
+			id, lifetime := s.reserve(t, 1)
+			if lifetime != c.want {
+				t.Errorf("expires after %v, want %v", lifetime, c.want)
+			}
+			s.now = s.now.Add(c.want - 1)
+			if err := s.Release(t.Context(), "o", id); err != nil {
+				t.Errorf("Release before the expiry = %v", err)
+			}
+			id, _ = s.reserve(t, 1)
+			s.now = s.now.Add(c.want)
+			if err := s.Release(t.Context(), "o", id); !errors.Is(err, models.ErrNotFound) {
+				t.Errorf("Release at the expiry = %v, want ErrNotFound", err)
+			}
+		})
+	}
+}
