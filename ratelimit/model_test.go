@@ -92,9 +92,13 @@ func (m *bucketModel) passes(now, cost int64) bool {
 	return atMost(cost, floor(new(big.Rat).Sub(rat(m.c.capacity), level)))
 }
 
-func (m *bucketModel) emissionInterval() *big.Rat { return new(big.Rat).SetFrac64(m.c.period, m.c.limit) }
+func (m *bucketModel) emissionInterval() *big.Rat {
+	return new(big.Rat).SetFrac64(m.c.period, m.c.limit)
+}
 
-func (m *bucketModel) wait(level *big.Rat) *big.Rat { return new(big.Rat).Mul(level, m.emissionInterval()) }
+func (m *bucketModel) wait(level *big.Rat) *big.Rat {
+	return new(big.Rat).Mul(level, m.emissionInterval())
+}
 
 func (m *bucketModel) charge(now, cost int64) receipt {
 	m.level = m.after(m.level, m.last, now)
