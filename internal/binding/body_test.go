@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -209,7 +210,7 @@ func TestDecodeJSON_integers(t *testing.T) {
 	} {
 		var got body
 		err := DecodeJSON([]byte(`{"n":`+notation+`}`), &got)
-		if text := fmt.Sprint(got.N); (err != nil) != (want == "fault") || err == nil && text != want {
+		if text := strconv.FormatInt(got.N, 10); (err != nil) != (want == "fault") || err == nil && text != want {
 			t.Errorf("%s: %s, %v, want %s", notation, text, err, want)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -25,15 +24,14 @@ import (
 func main() {
 	zi := flag.String("links", "", "the file tzdata.zi")
 	archive := flag.String("zones", "", "the file lib/time/zoneinfo.zip of the Go distribution")
-	out := flag.String("out", filepath.Join("ratelimit", "tzdata"), "directory of the generated files")
 	flag.Parse()
-	if err := run(*zi, *archive, *out); err != nil {
+	if err := run(*zi, *archive); err != nil {
 		fmt.Fprintln(os.Stderr, "timezones:", err)
 		os.Exit(1)
 	}
 }
 
-func run(zi, archive, out string) error {
+func run(zi, archive string) error {
 	database, err := os.ReadFile(zi)
 	if err != nil {
 		return err
@@ -54,10 +52,10 @@ func run(zi, archive, out string) error {
 	for _, alias := range slices.Sorted(maps.Keys(links)) {
 		b.WriteString(alias + " " + links[alias] + "\n")
 	}
-	if err := os.WriteFile(filepath.Join(out, "links.txt"), []byte(b.String()), 0o644); err != nil {
+	if err := os.WriteFile("ratelimit/tzdata/links.txt", []byte(b.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(out, "zoneinfo.zip"), zones, 0o644)
+	return os.WriteFile("ratelimit/tzdata/zoneinfo.zip", zones, 0o644)
 }
 
 // readZones returns the data of each zone in an archive.
