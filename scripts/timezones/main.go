@@ -1,7 +1,8 @@
-// Command timezones copies the time zones of Go's distribution into package
-// ratelimit and writes the table of links between their names.
+// Command timezones writes the table of links between the names of time zones,
+// for the zones of Go's distribution that package ratelimit embeds.
 //
-//	go run ./scripts/timezones -zones "$(go env GOROOT)/lib/time/zoneinfo.zip" -links tzdata.zi
+//	cp "$(go env GOROOT)/lib/time/zoneinfo.zip" ratelimit/tzdata/
+//	go run ./scripts/timezones -links tzdata.zi
 //
 // tzdata.zi is the compact form of the tz database (https://www.iana.org/time-zones),
 // of the version that lib/time/update.bash of the Go distribution names. It is
@@ -23,26 +24,25 @@ import (
 
 func main() {
 	zi := flag.String("links", "", "the file tzdata.zi")
-	archive := flag.String("zones", "", "the file lib/time/zoneinfo.zip of the Go distribution")
 	flag.Parse()
-	if err := run(*zi, *archive); err != nil {
+	if err := run(*zi); err != nil {
 		fmt.Fprintln(os.Stderr, "timezones:", err)
 		os.Exit(1)
 	}
 }
 
-func run(zi, archive string) error {
+func run(zi string) error {
 	database, err := os.ReadFile(zi)
 	if err != nil {
 		return err
 	}
-	zones, err := os.ReadFile(archive)
+	zones, err := os.ReadFile("ratelimit/tzdata/zoneinfo.zip")
 	if err != nil {
 		return err
 	}
 	data, err := readZones(zones)
 	if err != nil {
-		return fmt.Errorf("%s: %w", archive, err)
+		return fmt.Errorf("zoneinfo.zip: %w", err)
 	}
 	links := linksOf(string(database), data)
 	if len(links) == 0 {
@@ -52,10 +52,7 @@ func run(zi, archive string) error {
 	for _, alias := range slices.Sorted(maps.Keys(links)) {
 		b.WriteString(alias + " " + links[alias] + "\n")
 	}
-	if err := os.WriteFile("ratelimit/tzdata/links.txt", []byte(b.String()), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile("ratelimit/tzdata/zoneinfo.zip", zones, 0o644)
+	return os.WriteFile("ratelimit/tzdata/links.txt", []byte(b.String()), 0o644)
 }
 
 // readZones returns the data of each zone in an archive.
