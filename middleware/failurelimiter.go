@@ -21,7 +21,7 @@ var failedAuthentications = []ratelimit.Policy{{
 // are slowed and not refused, so that a valid key is never locked out by others
 // behind the same address.
 var slowedLookups = []ratelimit.Policy{{
-	Name: "slowed-lookups", Algorithm: ratelimit.LeakyBucket, Limit: 5, Period: ratelimit.Every(time.Second), MaxWait: ratelimit.Every(2 * time.Second),
+	Name: "slowed-lookups", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: ratelimit.Every(2 * time.Second), MaxWait: ratelimit.Every(2 * time.Second),
 }}
 
 // sitePrefix is the length of the IPv6 prefix that one caller is assumed to
@@ -35,13 +35,13 @@ type FailureLimiter struct {
 	lookups [stripes]chan struct{} // semaphores of running lookups, by hash of address
 }
 
-// concurrentLookups is how many lookups of uncached keys an address can run at
-// once. Others wait and are checked again afterwards, so that a burst can't pass
-// before its first failures are counted. Addresses that share a stripe delay
-// each other by some milliseconds at worst.
+// concurrentLookups is how many lookups of uncached keys the addresses of a stripe
+// can run at once. Others wait, up to slotTimeout, and are checked again
+// afterwards, so that a burst can't pass before its first failures are counted.
 const (
 	concurrentLookups = 4
 	stripes           = 256
+	slotTimeout       = 5 * time.Second
 )
 
 // NewFailureLimiter returns a FailureLimiter that counts with limiter, which
@@ -54,34 +54,51 @@ func NewFailureLimiter(limiter *ratelimit.Limiter) *FailureLimiter {
 	return f
 }
 
-// Enter waits until the address may look up a key: for one of its concurrent
-// lookups and, if it has too many failures, for a slowed lookup. The caller must
-// call leave after the lookup. Errors: too many waiting lookups, ctx's.
+// Enter waits until the address may look up a key: for its turn if it has too many
+// failures, and for a slot. The caller must call leave after the lookup. Errors:
+// too many waiting lookups, models.ErrOverloaded after slotTimeout, ctx's.
 func (f *FailureLimiter) Enter(ctx context.Context, address netip.Addr) (leave func(), err error) {
-	lookup := f.lookups[maphash.Comparable(stripeSeed, site(address))%stripes]
-	select {
-	case lookup <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	slots := f.lookups[maphash.Comparable(stripeSeed, site(address))%stripes]
+	for slowed := false; ; slowed = true {
+		if err := takeSlot(ctx, slots); err != nil {
+			return nil, err
+		}
+		failures, err := f.limiter.Peek(ctx, quotaOf(failedAuthentications, address), "")
+		if err == nil && (slowed || failures.Statuses()[0].Remaining > 0) {
+			return func() { <-slots }, nil
+		}
+		<-slots // the addresses of a stripe don't wait for each other's turns
+		if err != nil {
+			return nil, fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
+		}
+		if err := f.awaitTurn(ctx, address); err != nil {
+			return nil, err
+		}
 	}
-	if err := f.slow(ctx, address); err != nil {
-		<-lookup
-		return nil, err
-	}
-	return func() { <-lookup }, nil
 }
 
 var stripeSeed = maphash.MakeSeed()
 
-// slow waits for a slowed lookup if the address has too many failures.
-func (f *FailureLimiter) slow(ctx context.Context, address netip.Addr) error {
-	failures, err := f.limiter.Peek(ctx, quotaOf(failedAuthentications, address), "")
-	if err != nil {
-		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
-	}
-	if failures.Statuses()[0].Remaining > 0 {
+func takeSlot(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
 		return nil
+	default:
 	}
+	timer := time.NewTimer(slotTimeout)
+	defer timer.Stop()
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return models.ErrOverloaded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitTurn waits for a slowed lookup.
+func (f *FailureLimiter) awaitTurn(ctx context.Context, address netip.Addr) error {
 	var r ratelimit.Reservation
 	if err := f.limiter.Reserve(ctx, &r, quotaOf(slowedLookups, address), "", 1); err != nil {
 		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
