@@ -72,6 +72,7 @@ func serveVendored(c *gin.Context, name string) {
 	original := c.Request
 	defer func() { c.Request = original }()
 	c.Request = original.Clone(original.Context())
+	c.Request.Method = http.MethodGet // gin-swagger refuses HEAD; net/http leaves the body out
 	c.Request.RequestURI = swaggerRoot + name
 	c.Request.URL.Path = swaggerRoot + name
 

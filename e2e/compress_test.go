@@ -108,7 +108,7 @@ func TestCompress_if_match(t *testing.T) {
 
 func TestCompress_head(t *testing.T) {
 	caller := newApp(t).caller("internal")
-	for _, path := range []string{"/v1/products", "/v1/products/prd_0y5apuf8zs", "/openapi.json", "/v1/none"} {
+	for _, path := range []string{"/v1/products", "/v1/products/prd_0y5apuf8zs", "/openapi.json", "/v1/none", "/swagger/swagger-ui.css"} {
 		for _, accepted := range []string{"identity", "gzip"} {
 			want := caller.Get(path, acceptEncoding, "identity", "X-Request-Id", "r")
 			got := caller.Do(head, path, nil, acceptEncoding, accepted, "X-Request-Id", "r").Want(want.Status)

@@ -273,3 +273,43 @@ func TestServe_with_a_wrong_pepper(t *testing.T) {
 		t.Errorf("got exit code %d: %s", code, stderr)
 	}
 }
+
+func TestProblems_mask_encoded_keys(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{Plan: "free"})
+	encoded := strings.Replace(key, "rl_", "rl%5F", 1)
+	for _, path := range []string{"/v1/products/" + encoded, "/v1/nowhere/" + encoded} {
+		if got := string(app.Undescribed("a key in the URL").Get(path).Body); strings.Contains(got, key[len(key)-28:]) {
+			t.Errorf("%s: the response has the key: %s", path, got)
+		}
+	}
+}
+
+// A stored policy that can't be read is a fault of the store: 503, and one line in
+// the log that names the plan or key.
+func TestStoredPolicies_unreadable(t *testing.T) {
+	for name, damage := range map[string]string{
+		"unknown algorithm": `UPDATE plans SET policies = '[{"name":"a","algorithm":"quantum","limit":5,"period":"1m"}]' WHERE name = 'damaged'`,
+		"not a list":        `UPDATE plans SET policies = '[{"name":7}]' WHERE name = 'damaged'`,
+		"override": `UPDATE api_keys SET overrides = '[{"policy":{"name":"a","algorithm":"fixed_window","limit":0,"period":"1m"},"reason":"","expires_at":null}]'
+			WHERE plan = 'damaged'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := newApp(t)
+			app.plan("damaged", `[{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"}]`)
+			key := app.key(models.NewKey{Plan: "damaged"})
+			app.exec(damage)
+			if got := problemOf(app.As(key).Get("/v1/me").Want(http.StatusServiceUnavailable)); got.Code != "unavailable" {
+				t.Errorf("got code %s", got.Code)
+			}
+			if log := app.log.String(); !strings.Contains(log, idOf(key)) && !strings.Contains(log, "damaged") {
+				t.Errorf("the log doesn't name the key or plan: %s", log)
+			}
+			if name == "override" {
+				return
+			}
+			check := app.admin(models.ScopeLimitsCheck).Post("/v1/limits/check", `{"subject":"s","plan":"damaged"}`)
+			check.Want(http.StatusServiceUnavailable)
+		})
+	}
+}

@@ -282,7 +282,11 @@ func TestLeakyBucket_queue_full(t *testing.T) {
 	caller := app.caller("queue")
 	caller.Get("/v1/products").Want(http.StatusOK)
 	var problem middleware.QuotaProblem
-	caller.Get("/v1/products").Want(http.StatusTooManyRequests).JSON(&problem) // its turn is in 30 s
+	refused := caller.Get("/v1/products").Want(http.StatusTooManyRequests) // its turn is in 30 s, and queues last 10 s
+	refused.JSON(&problem)
+	if got := refused.Header.Get("RateLimit"); !strings.HasPrefix(got, `"queue";r=0;`) {
+		t.Errorf("got RateLimit %s; want nothing left", got)
+	}
 	if strings.Join(problem.ViolatedPolicies, ",") != "queue" || problem.RetryAfter == nil || *problem.RetryAfter != 20 {
 		t.Errorf("got problem %+v; want retry_after 20 by queue", problem)
 	}

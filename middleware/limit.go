@@ -35,15 +35,6 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 			Fail(c, refusal(&s.reservation.Decision, route.Cost))
 			return
 		}
-		if patience := patienceOf(ctx); s.reservation.Decision.Wait > patience {
-			_ = s.reservation.Abandon(ctx, patience) // if it fails, the caller stays charged
-			wait, _ := s.reservation.Decision.RetryAfter()
-			Fail(c, &limitedError{
-				code: "rate_limited", detail: "The queue is too long to wait in.", cost: route.Cost,
-				violated: s.reservation.Decision.Violated(), retryAfter: wait,
-			})
-			return
-		}
 		if err := s.reservation.Wait(ctx); err != nil {
 			Fail(c, fmt.Errorf("wait for a turn: %w", err))
 			return
@@ -62,19 +53,6 @@ func (s *requestState) release() {
 	if s.limited && s.reservation.Decision.Allowed {
 		_ = s.reservation.Release(context.Background())
 	}
-}
-
-// maxQueueing bounds the wait in leaky buckets regardless of their max_wait:
-// net/http detects a closed connection only after the body was read, and ends
-// requests at the server's timeouts.
-const maxQueueing = 10 * time.Second
-
-// patienceOf returns how long a request may queue: until its deadline at most.
-func patienceOf(ctx context.Context) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return min(maxQueueing, time.Until(deadline))
-	}
-	return maxQueueing
 }
 
 // refusal returns the error of a decision that refused a request of this cost. It
@@ -100,10 +78,10 @@ func refusalDetail(d *ratelimit.Decision, cost int64) string {
 	if worst == nil {
 		return "Rate limit exceeded."
 	}
-	if worst.Policy.Algorithm == ratelimit.Concurrency {
-		cost = 1
-	}
 	detail := fmt.Sprintf("Rate limit exceeded: policy %q has %d of %d units left; this request costs %d.", worst.Policy.Name, worst.Remaining, worst.Limit, cost)
+	if worst.Policy.Algorithm == ratelimit.Concurrency {
+		detail = fmt.Sprintf("Rate limit exceeded: policy %q allows %d requests at once, and that many are running.", worst.Policy.Name, worst.Limit)
+	}
 	if worst.RetryAfter == ratelimit.Never {
 		return detail + " It can never pass."
 	}

@@ -194,7 +194,7 @@ func renderError(c *gin.Context) {
 	p := problemFor(c.Request.Context(), c.Errors.Last().Err)
 	body := Problem{
 		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Code: p.code, Detail: p.detail,
-		Instance:  maskKeys(c.Request.URL.EscapedPath()),
+		Instance:  maskURL(c.Request.URL),
 		RequestID: cmp.Or(p.requestID, models.RequestFrom(c).ID), Errors: p.fields,
 	}
 	if p.status == http.StatusUnauthorized {

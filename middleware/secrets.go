@@ -17,6 +17,14 @@ func maskKeys(s string) string {
 	return presentedKey.ReplaceAllString(s, "rl_${1}_***")
 }
 
+// maskURL returns the path of a URL with API keys masked, also percent-encoded ones.
+func maskURL(u *url.URL) string {
+	if containsKey(u.Path) {
+		return (&url.URL{Path: maskKeys(u.Path)}).EscapedPath()
+	}
+	return u.EscapedPath()
+}
+
 // containsKey reports whether a text contains an API key.
 func containsKey(s string) bool { return strings.Contains(s, "rl_") && presentedKey.MatchString(s) }
 

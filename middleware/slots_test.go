@@ -54,6 +54,43 @@ func TestLimit_renews_slot_of_long_request(t *testing.T) {
 	})
 }
 
+// writeFunc is called with each write of a response.
+type writeFunc struct {
+	*httptest.ResponseRecorder
+	called func()
+}
+
+func (w *writeFunc) Write(data []byte) (int, error) {
+	w.called()
+	return w.ResponseRecorder.Write(data)
+}
+
+func TestLimit_releases_slot_before_the_last_write(t *testing.T) {
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1}}, ratelimit.Subjects{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limiter := ratelimit.New(memory.New())
+	router := newRouter(new(bytes.Buffer))
+	router.Use(Authenticate(&testkit.OneKey{Quota: quota}, NewFailureLimiter(limiter)), Limit(limiter, FieldsDraft11, &models.Route{Cost: 1}, nil))
+	router.GET("/", func(c *gin.Context) {
+		c.Header("Content-Length", "8")
+		_, _ = c.Writer.Write([]byte("half"))
+		_, _ = c.Writer.Write([]byte("half"))
+	})
+	var free []int64
+	router.ServeHTTP(&writeFunc{httptest.NewRecorder(), func() {
+		decision, err := limiter.Peek(t.Context(), quota, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		free = append(free, decision.Statuses()[0].Remaining)
+	}}, limitedRequest())
+	if len(free) != 2 || free[0] != 0 || free[1] != 1 {
+		t.Errorf("got %v free slots at the writes; want 0 and 1", free)
+	}
+}
+
 func TestLimit_releases_slot_after_panic(t *testing.T) {
 	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
 		{Name: "parallel", Algorithm: ratelimit.Concurrency, Limit: 1},

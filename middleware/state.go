@@ -124,17 +124,30 @@ func (s *requestState) WriteHeaderNow() {
 	s.ResponseWriter.WriteHeaderNow()
 }
 
+// beforeWrite prepares the header, if it wasn't sent, for a write of n bytes. The
+// last bytes of a response with a Content-Length are sent after its concurrency
+// slots are free: a caller who has the response can send the next request.
+func (s *requestState) beforeWrite(n int) {
+	s.settle()
+	s.prepareEncoding(n)
+	if !s.limited || s.reservation.Hold() == 0 {
+		return
+	}
+	length, err := strconv.Atoi(s.Header().Get("Content-Length"))
+	if err == nil && max(0, s.Size())+n >= length {
+		s.release()
+	}
+}
+
 // Write sends the header, if it wasn't sent, and data.
 func (s *requestState) Write(data []byte) (int, error) {
-	s.settle()
-	s.prepareEncoding(len(data))
+	s.beforeWrite(len(data))
 	return s.ResponseWriter.Write(data)
 }
 
 // WriteString is Write for a string.
 func (s *requestState) WriteString(text string) (int, error) {
-	s.settle()
-	s.prepareEncoding(len(text))
+	s.beforeWrite(len(text))
 	return s.ResponseWriter.WriteString(text)
 }
 

@@ -121,9 +121,9 @@ func (r *Reservation) decide() {
 }
 
 // Wait blocks for Decision.Wait, until the request's turn in every leaky_bucket
-// policy. If ctx is done first, Wait abandons the reservation and returns ctx's
-// error. If ctx's deadline is before the turn, it does so at once. An error of
-// Abandon is not reported.
+// policy. If ctx is done first, Wait releases the reservation, makes Decision a
+// refusal by those policies and returns ctx's error. If ctx's deadline is before
+// the turn, it does so at once. An error of the release is not reported.
 func (r *Reservation) Wait(ctx context.Context) error {
 	if r.Decision.Wait <= 0 || !r.Decision.Allowed {
 		return nil
@@ -133,7 +133,7 @@ func (r *Reservation) Wait(ctx context.Context) error {
 		return nil
 	}
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < wait {
-		_ = r.Abandon(context.WithoutCancel(ctx), 0)
+		r.abandon(context.WithoutCancel(ctx))
 		return context.DeadlineExceeded
 	}
 	timer := time.NewTimer(wait)
@@ -142,35 +142,28 @@ func (r *Reservation) Wait(ctx context.Context) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		_ = r.Abandon(context.WithoutCancel(ctx), 0)
+		r.abandon(context.WithoutCancel(ctx))
 		return ctx.Err()
 	}
 }
 
-// Abandon ends the reservation of a request that doesn't queue for longer than
-// patience: it gives everything back and makes Decision a refusal by the
-// leaky_bucket policies with a longer queue. It does nothing if none has one. The
-// error is Release's; the decision is final in any case.
-func (r *Reservation) Abandon(ctx context.Context, patience time.Duration) error {
+// abandon gives everything back and makes Decision a refusal by the leaky_bucket
+// policies whose turn hasn't come.
+func (r *Reservation) abandon(ctx context.Context) {
 	d, now := &r.Decision, r.limiter.clock.now()
-	waits, refused := make([]time.Duration, d.enforced), false
+	waits := make([]time.Duration, d.enforced)
 	for i := range waits {
 		if s := &r.batch.Steps[i]; s.Policy.kind == leakyBucket && s.Charged {
-			waits[i] = queueWait(s.Policy, s.State, now, r.batch.Cost) - patience
-			refused = refused || waits[i] > 0
+			waits[i] = queueWait(s.Policy, s.State, now, r.batch.Cost)
 		}
 	}
-	if !d.Allowed || !refused {
-		return nil
-	}
-	err := r.Release(ctx)
+	_ = r.Release(ctx)
 	d.Allowed, d.Wait = false, 0
 	for i, wait := range waits {
 		if wait > 0 {
 			d.statuses[i].Allowed, d.statuses[i].RetryAfter = false, wait
 		}
 	}
-	return err
 }
 
 // Commit ends the reservation at its actual cost, 0 to the cost reserved. It

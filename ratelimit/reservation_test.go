@@ -53,31 +53,6 @@ func TestReservationWait_SpacesRequests(t *testing.T) {
 	})
 }
 
-func TestReservationAbandon_patience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)
-		var r ratelimit.Reservation
-		for range 3 {
-			if err := l.Reserve(ctx, &r, q, "", 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.Abandon(ctx, 200*time.Millisecond); err != nil || !r.Decision.Allowed || r.Decision.Wait != 200*time.Millisecond {
-			t.Errorf("Abandon with patience for the queue = %v, decision %+v, want no change", err, r.Decision)
-		}
-		if err := r.Abandon(ctx, 150*time.Millisecond); err != nil || r.Decision.Allowed || r.Decision.Wait != 0 {
-			t.Errorf("Abandon = %v, decision %+v, want a refusal", err, r.Decision)
-		}
-		if wait, ok := r.Decision.RetryAfter(); wait != 50*time.Millisecond || !ok {
-			t.Errorf("RetryAfter = %v, %t, want 50ms", wait, ok)
-		}
-		// The turn is free again.
-		if err := l.Reserve(ctx, &r, q, "", 1); err != nil || r.Decision.Wait != 200*time.Millisecond {
-			t.Errorf("next Decision.Wait = %v, %v, want 200ms", r.Decision.Wait, err)
-		}
-	})
-}
-
 func TestReservationWait_Cancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, q := ratelimit.New(memory.New()), mustQuota(t, queue)

@@ -57,15 +57,17 @@ func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Deci
 // the longest hold of its concurrency policies, otherwise after a minute, from
 // its turn in a leaky bucket. An expired one stays spent, except that its
 // concurrency slots are freed. Errors: as of Check, and
-// KindUnavailable when too many reservations are open.
+// KindOverloaded when too many reservations are open.
 func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error) {
 	quota, err := s.quotaFor(ctx, check)
 	if err != nil {
 		return d, "", expiresAt, err
 	}
 	now := s.now()
-	if err := s.open.checkRoom(check.Owner, now); err != nil {
-		return d, "", expiresAt, err
+	if check.Cost > 0 {
+		if err := s.open.checkRoom(check.Owner, now); err != nil {
+			return d, "", expiresAt, err
+		}
 	}
 	r := new(ratelimit.Reservation)
 	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {

@@ -47,7 +47,7 @@ func (o *openReservations) checkRoom(owner string, now time.Time) error {
 	o.expire(now)
 	if o.perOwner[owner] >= maxOpenPerOwner || len(o.byID) >= maxOpen {
 		return &models.Error{
-			Kind:    models.KindUnavailable,
+			Kind:    models.KindOverloaded,
 			Code:    "too_many_reservations",
 			Message: "Too many reservations are open. Commit or release some, or wait until they expire.",
 		}

@@ -57,7 +57,7 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 	}
 	entry, err := r.resolve(row, now)
 	if err != nil {
-		return nil, fmt.Errorf("quota of key %s: %w", id, err)
+		return nil, unreadable("quota of key "+id, err)
 	}
 	entry.snapshot = r.generations.snapshot(at, row.ID, row.Plan)
 	return entry, nil
@@ -81,6 +81,12 @@ func (r *Resolver) read(ctx context.Context, id string) (keyAndPlan, error) {
 // authentication that can't be decided is no fault of the request.
 func unavailable(err error) error { return fmt.Errorf("%w: read key: %w", models.ErrUnavailable, err) }
 
+// unreadable makes a fault of a stored policy one of availability: an operator
+// must repair it.
+func unreadable(what string, err error) error {
+	return fmt.Errorf("%w: %s: %w", models.ErrUnavailable, what, err)
+}
+
 // Quota returns the key with this id and its quota, read from Postgres. Errors:
 // models.ErrNotFound, models.ErrUnavailable.
 func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error) {
@@ -90,7 +96,7 @@ func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratel
 	}
 	entry, err := r.resolve(row, time.Now())
 	if err != nil {
-		return nil, nil, fmt.Errorf("quota of key %s: %w", id, err)
+		return nil, nil, unreadable("quota of key "+id, err)
 	}
 	return &entry.key, entry.quota, nil
 }
@@ -113,7 +119,7 @@ func (r *Resolver) resolve(row keyAndPlan, now time.Time) (*resolved, error) {
 			entry.until = *o.ExpiresAt
 		}
 	}
-	entry.quota, err = ratelimit.NewQuota(merge(plan.Policies(), row.Overrides, now), subjects)
+	entry.quota, err = ratelimit.NewQuota(models.BoundQueues(merge(plan.Policies(), row.Overrides, now)), subjects)
 	return entry, err
 }
 
@@ -127,7 +133,7 @@ func (r *Resolver) compile(plan, text string) (*ratelimit.Quota, error) {
 	if err := json.Unmarshal([]byte(text), &policies); err != nil {
 		return nil, fmt.Errorf("plan %s: %w", plan, err)
 	}
-	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{})
+	quota, err := ratelimit.NewQuota(models.BoundQueues(policies), ratelimit.Subjects{})
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", plan, err)
 	}

@@ -3,7 +3,6 @@ package quota
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,15 +70,18 @@ func (c *PlanCache) load(ctx context.Context, name string) (*cachedPlan, error) 
 		return nil, postgres.Classify("read plan", err)
 	}
 	policies, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]ratelimit.Policy])
-	if err != nil {
-		return nil, postgres.Classify("read plan", err)
+	if err = postgres.Classify("read plan", err); err != nil {
+		if !errors.Is(err, models.ErrNotFound) {
+			err = unreadable("plan "+name, err)
+		}
+		return nil, err
 	}
 	for i := range policies {
 		policies[i].Group = "" // groups are those of our own routes
 	}
 	plan.quota, err = ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "nobody", Owner: "nobody"})
 	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", name, err)
+		return nil, unreadable("plan "+name, err)
 	}
 	return plan, nil
 }

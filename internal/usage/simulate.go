@@ -53,7 +53,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 		return models.Simulation{}, err
 	}
 	from = from.Truncate(time.Second) // the resolution of usage_seconds
-	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
+	quota, err := ratelimit.NewQuota(models.BoundQueues(policies), ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
 	if err != nil {
 		return models.Simulation{}, fmt.Errorf("policies were not validated: %w", err)
 	}
