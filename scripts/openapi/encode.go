@@ -38,29 +38,14 @@ type member struct {
 func (o object) MarshalJSON() ([]byte, error) {
 	text := []byte{'{'}
 	for i, m := range o {
-		value, err := json.Marshal(m.value)
+		member, err := json.Marshal(map[string]any{m.name: m.value})
 		if err != nil {
 			return nil, err
 		}
 		if i > 0 {
 			text = append(text, ',')
 		}
-		if text, err = jsontext.AppendQuote(text, m.name); err != nil {
-			return nil, err
-		}
-		text = append(append(text, ':'), value...)
+		text = append(text, member[1:len(member)-1]...) // without braces
 	}
 	return append(text, '}'), nil
-}
-
-// orderProperties keeps the properties of all schemas in the order of their
-// structs.
-func (s *schemas) orderProperties() {
-	for schema, names := range s.properties {
-		properties := object{}
-		for _, name := range names {
-			properties = append(properties, member{name, schema.Properties[name]})
-		}
-		schema.Extensions, schema.Properties = map[string]any{"properties": properties}, nil
-	}
 }

@@ -10,6 +10,7 @@ import (
 // written reports whether there are any. Objects have the properties that are
 // required or have a written example.
 func (s *schemas) example(schema *openapi3.Schema) (value any, written bool) {
+	is := schema.Type.Includes
 	switch {
 	case len(schema.Examples) > 0:
 		return schema.Examples[0], true
@@ -19,45 +20,28 @@ func (s *schemas) example(schema *openapi3.Schema) (value any, written bool) {
 		return s.example(schema.AnyOf[0].Value)
 	case len(schema.Enum) > 0:
 		return schema.Enum[0], false
-	case schema.Default != nil:
-		return schema.Default, false
 	case len(schema.Properties) > 0:
 		return s.objectExample(schema)
 	case schema.Items != nil:
 		if item, written := s.example(schema.Items.Value); written {
 			return []any{item}, true
 		}
-		fallthrough
-	default:
-		return plainValue(schema), false
-	}
-}
-
-// plainValue returns the simplest value of a schema.
-func plainValue(schema *openapi3.Schema) any {
-	is := schema.Type.Includes
-	switch {
+		return []any{}, false
 	case is(openapi3.TypeNull):
-		return nil
-	case is(openapi3.TypeArray):
-		return []any{}
+		return nil, false
 	case is(openapi3.TypeObject):
-		return object{}
+		return object{}, false
 	case is(openapi3.TypeBoolean):
-		return false
-	case schema.Format == "date-time":
-		return "2026-01-15T09:30:00Z"
+		return false, false
 	case is(openapi3.TypeString):
-		return ""
-	case schema.Min != nil:
-		return *schema.Min
+		return "", false
 	default:
-		return 0
+		return 0, false
 	}
 }
 
 func (s *schemas) objectExample(schema *openapi3.Schema) (example object, written bool) {
-	for _, name := range s.properties[schema] {
+	for _, name := range s.names(schema) {
 		value, hasExample := s.example(schema.Properties[name].Value)
 		if hasExample || slices.Contains(schema.Required, name) {
 			example = append(example, member{name, value})

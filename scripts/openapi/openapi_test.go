@@ -98,7 +98,7 @@ func TestSchemas_faults(t *testing.T) {
 		"minLength": reflect.TypeFor[struct {
 			A string `json:"a" minLength:"x"`
 		}](),
-		`example: "{" is not JSON`: reflect.TypeFor[struct {
+		"unexpected end of JSON input": reflect.TypeFor[struct {
 			A int `json:"a" example:"{"`
 		}](),
 	} {
@@ -159,18 +159,16 @@ type order struct {
 		t.Fatal(err)
 	}
 	src := source{map[string]string{}, map[string][]any{}}
-	for _, decl := range file.Decls {
-		src.add(decl)
-	}
+	src.add(file)
 	for name, want := range map[string]string{
-		"Grade": "The quality of a thing. It is fixed.", "order": "Order contains things. Is is not left out.",
-		"order.ID": "The order's id.", "order.Kind": "Kind of order", "other": "",
+		"p.Grade": "The quality of a thing. It is fixed.", "p.order": "Order contains things. Is is not left out.",
+		"p.order.ID": "The order's id.", "p.order.Kind": "Kind of order", "p.other": "",
 	} {
 		if got := src.description(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if got := src.constants["Grade"]; !reflect.DeepEqual(got, []any{"good", "bad"}) {
+	if got := src.constants["p.Grade"]; !reflect.DeepEqual(got, []any{"good", "bad"}) {
 		t.Errorf("constants %v", got)
 	}
 }

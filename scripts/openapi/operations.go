@@ -17,7 +17,7 @@ import (
 // describer builds the description and collects everything that is wrong with
 // its sources.
 type describer struct {
-	schemas
+	*schemas
 	shared *openapi3.Components // of shared.json
 	doc    *openapi3.T
 }

@@ -50,12 +50,9 @@ func (d *describer) problemSchemas() {
 	invalid.Properties = maps.Clone(base.Properties)
 	invalid.Required = append(slices.Clone(base.Required), "errors")
 	d.components["ValidationProblem"] = invalid.NewRef()
-	d.properties[&invalid] = slices.Clone(d.properties[base])
-	for _, name := range []string{"Problem", "QuotaProblem"} {
-		schema := d.components[name].Value
-		delete(schema.Properties, "errors")
-		d.properties[schema] = slices.DeleteFunc(d.properties[schema], func(p string) bool { return p == "errors" })
-	}
+	d.types[&invalid] = d.types[base]
+	delete(base.Properties, "errors")
+	delete(d.components["QuotaProblem"].Value.Properties, "errors")
 }
 
 // problem returns the error response of a status: a reference to the shared one,

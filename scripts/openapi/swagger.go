@@ -5,6 +5,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/swaggo/swag/gen"
 )
@@ -18,7 +19,7 @@ func runSwag() (map[string][]byte, error) {
 	defer os.RemoveAll(dir)
 	err = gen.New().Build(&gen.Config{
 		Debugger:           log.New(io.Discard, "", 0),
-		SearchDir:          "internal/server,handlers,middleware,models,ratelimit",
+		SearchDir:          "internal/server," + strings.Join(packages, ","),
 		MainAPIFile:        "doc.go", // of the first folder
 		OverridesFile:      "scripts/openapi/overrides.swaggo",
 		OutputDir:          dir,

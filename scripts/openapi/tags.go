@@ -15,22 +15,27 @@ import (
 // internal/binding enforces. Rules for values apply to the items of a list and
 // to the values of a map.
 func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
-	t := tags{StructTag: tag}
-	value := schema
-	t.number("minItems", func(n float64) { schema.MinItems = uint64(n) })
-	t.number("maxItems", func(n float64) { schema.MaxItems = new(uint64(n)) })
+	value, most := schema, &schema.MaxItems
 	switch {
 	case schema.AdditionalProperties.Schema != nil:
-		value = schema.AdditionalProperties.Schema.Value
-		schema.MinProps, schema.MaxProps, schema.MinItems, schema.MaxItems = schema.MinItems, schema.MaxItems, 0, nil
-		t.names(schema)
+		value, most = schema.AdditionalProperties.Schema.Value, &schema.MaxProps
 	case schema.Items != nil && schema.Items.Ref == "":
 		value = schema.Items.Value
 	}
-	t.number("minLength", func(n float64) { value.MinLength = uint64(n) })
-	t.number("maxLength", func(n float64) { value.MaxLength = new(uint64(n)) })
-	t.number("minimum", func(n float64) { value.Min = &n })
-	t.number("maximum", func(n float64) { value.Max = &n })
+	names := &openapi3.Schema{} // of a map
+	err := numbers(tag, map[string]func(float64){
+		"minLength": func(n float64) { value.MinLength = uint64(n) },
+		"maxLength": func(n float64) { value.MaxLength = new(uint64(n)) },
+		"minimum":   func(n float64) { value.Min = &n },
+		"maximum":   func(n float64) { value.Max = &n },
+		"minName":   func(n float64) { names.MinLength = uint64(n) },
+		"maxName":   func(n float64) { names.MaxLength = new(uint64(n)) },
+		"minItems":  func(n float64) { schema.MinItems = uint64(n) },
+		"maxItems":  func(n float64) { *most = new(uint64(n)) },
+	})
+	if names.MinLength > 0 || names.MaxLength != nil {
+		schema.PropertyNames = names.NewRef()
+	}
 	value.Pattern = tag.Get("pattern")
 	if format := tag.Get("format"); format != "" {
 		value.Format = format
@@ -42,64 +47,46 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 	}
 	schema.UniqueItems = tag.Get("uniqueItems") == "true"
 	if text, ok := tag.Lookup("default"); ok {
-		schema.Default = t.value("default", text, schema)
+		schema.Default = tagValue(text, schema)
 	}
 	if text, ok := tag.Lookup("example"); ok {
-		schema.Examples = []any{t.value("example", text, schema)}
+		schema.Examples = []any{tagValue(text, schema)}
 	}
 	if text, ok := tag.Lookup("exampleJSON"); ok {
-		schema.Examples = []any{t.json("exampleJSON", text)}
+		schema.Examples = []any{json.RawMessage(text)}
 	}
-	return errors.Join(t.faults...)
+	if _, invalid := json.Marshal([]any{schema.Default, schema.Examples}); invalid != nil {
+		err = errors.Join(err, fmt.Errorf("default or example: %w", invalid))
+	}
+	return err
 }
 
-// tags reads tags and collects those that can't be read.
-type tags struct {
-	reflect.StructTag
-	faults []error
+// numbers calls set for every tag with the number in it.
+func numbers(tag reflect.StructTag, setters map[string]func(float64)) error {
+	var faults []error
+	for name, set := range setters {
+		if text, ok := tag.Lookup(name); ok {
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", name, err))
+			}
+			set(n)
+		}
+	}
+	return errors.Join(faults...)
 }
 
-// number calls set with the number in a tag, if there is one.
-func (t *tags) number(name string, set func(float64)) {
-	text, ok := t.Lookup(name)
-	if !ok {
-		return
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		t.faults = append(t.faults, fmt.Errorf("%s: %w", name, err))
-	}
-	set(n)
-}
-
-// names adds the bounds of the names in a map.
-func (t *tags) names(schema *openapi3.Schema) {
-	names := &openapi3.Schema{}
-	t.number("minName", func(n float64) { names.MinLength = uint64(n) })
-	t.number("maxName", func(n float64) { names.MaxLength = new(uint64(n)) })
-	if names.MinLength > 0 || names.MaxLength != nil {
-		schema.PropertyNames = openapi3.NewSchemaRef("", names)
-	}
-}
-
-// value parses a value of the schema: a string, a list of strings separated by
-// commas, or JSON.
-func (t *tags) value(name, text string, schema *openapi3.Schema) any {
+// tagValue parses a value of the schema: a string, a list of strings separated
+// by commas, or JSON.
+func tagValue(text string, schema *openapi3.Schema) any {
 	switch {
 	case len(schema.AllOf) == 1:
-		return t.value(name, text, schema.AllOf[0].Value)
+		return tagValue(text, schema.AllOf[0].Value)
 	case schema.Type.Includes(openapi3.TypeArray):
 		return strings.Split(text, ",")
 	case schema.Type.Includes(openapi3.TypeString):
 		return text
 	default:
-		return t.json(name, text)
+		return json.RawMessage(text)
 	}
-}
-
-func (t *tags) json(name, text string) any {
-	if !json.Valid([]byte(text)) {
-		t.faults = append(t.faults, fmt.Errorf("%s: %q is not JSON", name, text))
-	}
-	return json.RawMessage(text)
 }
