@@ -12,34 +12,32 @@ import (
 	"ratelimiter/internal/binding"
 )
 
-// inputFields returns the fields of an input that internal/binding fills.
-func inputFields(t reflect.Type) []reflect.StructField {
-	var fields []reflect.StructField
-	for field := range t.Fields() {
-		switch {
-		case !field.IsExported():
-		case field.Tag == "" && field.Type.Kind() == reflect.Struct:
-			fields = append(fields, inputFields(field.Type)...)
-		default:
-			fields = append(fields, field)
+// inputs adds the parameters and the body: those that a field of the input holds,
+// and parameters that only the annotations name, such as If-None-Match.
+func (o *operation) inputs() {
+	if o.types.Input != nil {
+		o.inputsOf(reflect.TypeOf(o.types.Input))
+	}
+	for _, p := range o.annotated.Parameters {
+		if p.In != "body" && o.op.Parameters.GetByInAndName(p.In, p.Name) == nil {
+			o.parameter(p, reflect.StructField{Type: reflect.TypeFor[string]()})
 		}
 	}
-	return fields
 }
 
-// parameters adds the parameters of an input, and those that only the
-// annotations name, such as If-None-Match.
-func (o *operation) parameters(fields []reflect.StructField) {
-	for _, place := range []struct{ in, tag string }{{"path", "uri"}, {"query", "form"}, {"header", "header"}} {
-		for _, field := range fields {
-			if name, ok := field.Tag.Lookup(place.tag); ok {
-				o.parameter(o.annotation(place.in, name), field)
+// inputsOf adds the fields that internal/binding fills.
+func (o *operation) inputsOf(t reflect.Type) {
+	for field := range t.Fields() {
+		if field.IsExported() && field.Tag == "" && field.Type.Kind() == reflect.Struct {
+			o.inputsOf(field.Type)
+		}
+		for tag, in := range map[string]string{"uri": "path", "form": "query", "header": "header"} {
+			if name, ok := field.Tag.Lookup(tag); ok {
+				o.parameter(o.annotation(in, name), field)
 			}
 		}
-		for _, p := range o.annotated.Parameters {
-			if p.In == place.in && o.op.Parameters.GetByInAndName(p.In, p.Name) == nil {
-				o.parameter(p, reflect.StructField{Type: reflect.TypeFor[string]()})
-			}
+		if _, ok := field.Tag.Lookup("body"); ok {
+			o.requestBody(o.annotation("body", ""), field)
 		}
 	}
 }
@@ -65,37 +63,31 @@ func (o *operation) parameter(annotated *openapi2.Parameter, field reflect.Struc
 	if err := applyTags(schema, field.Tag); err != nil {
 		o.fault("%s: %w", annotated.Name, err)
 	}
-	if example, ok := annotated.Extensions["example"]; ok {
-		schema.Examples = []any{example}
-	}
+	inPath := annotated.In == openapi3.ParameterInPath
 	param := &openapi3.Parameter{
 		Name: annotated.Name, In: annotated.In, Description: strings.Join(strings.Fields(annotated.Description), " "),
-		Required: annotated.In == openapi3.ParameterInPath || isRequired(field), Schema: schema.NewRef(),
+		Required: inPath || isRequired(field), Schema: schema.NewRef(),
 	}
 	// The docs pages fill in the example of a parameter, and only show that of a
 	// schema: a filter must not be filled in.
-	if param.In == openapi3.ParameterInPath && len(schema.Examples) > 0 {
-		param.Example, schema.Examples = schema.Examples[0], nil
+	if example, ok := annotated.Extensions["example"]; ok && inPath {
+		param.Example = example
+	} else if ok {
+		schema.Examples = []any{example}
 	}
 	o.op.AddParameter(param)
 }
 
 // requestBody adds the body of an input.
-func (o *operation) requestBody(fields []reflect.StructField) {
-	for _, field := range fields {
-		need, ok := field.Tag.Lookup("body")
-		if !ok {
-			continue
-		}
-		annotated := o.annotation("body", "")
-		media := o.jsonBody(annotated.Schema, field.Type, true)
-		content := openapi3.Content{binding.JSON: media}
-		if o.route.Method == http.MethodPatch {
-			content["application/merge-patch+json"] = media
-		}
-		body := openapi3.NewRequestBody().WithDescription(annotated.Description).WithRequired(need == "required").WithContent(content)
-		o.op.RequestBody = &openapi3.RequestBodyRef{Value: body}
+func (o *operation) requestBody(annotated *openapi2.Parameter, field reflect.StructField) {
+	media := o.jsonBody(annotated.Schema, field.Type, true)
+	content := openapi3.Content{binding.JSON: media}
+	if o.route.Method == http.MethodPatch {
+		content["application/merge-patch+json"] = media
 	}
+	body := openapi3.NewRequestBody().WithDescription(annotated.Description).WithContent(content)
+	body.Required = field.Tag.Get("body") == "required"
+	o.op.RequestBody = &openapi3.RequestBodyRef{Value: body}
 }
 
 // typeArgument is the argument of a generic type as reflect writes it.

@@ -22,12 +22,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
-)
+	"strings"
 
-// outDir is the folder of the generated files.
-const outDir = "docs"
+	"github.com/swaggo/swag/gen"
+)
 
 func main() {
 	check := flag.Bool("check", false, "write nothing; fail if a committed file is out of date")
@@ -41,19 +43,22 @@ func main() {
 // run generates the files and writes them, or compares them with the committed
 // ones.
 func run(check bool) error {
-	files, err := generate()
+	dir, err := os.MkdirTemp("", "openapi")
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(dir)
+	if err := generate(dir); err != nil {
+		return err
+	}
 	var faults []error
-	for name, content := range files {
-		path := filepath.Join(outDir, name)
-		if !check {
-			faults = append(faults, os.WriteFile(path, content, 0o644))
-			continue
+	for _, name := range []string{"docs.go", "openapi.json", "swagger.json", "swagger.yaml"} {
+		path := filepath.Join("docs", name)
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil && !check {
+			err = os.WriteFile(path, content, 0o644)
 		}
-		committed, err := os.ReadFile(path)
-		if err == nil && !bytes.Equal(committed, content) {
+		if committed, _ := os.ReadFile(path); err == nil && !bytes.Equal(committed, content) {
 			err = fmt.Errorf("%s is out of date: run 'make generate'", path)
 		}
 		faults = append(faults, err)
@@ -61,16 +66,31 @@ func run(check bool) error {
 	return errors.Join(faults...)
 }
 
-// generate returns the content of the generated files by name.
-func generate() (map[string][]byte, error) {
-	files, err := runSwag()
+// generate writes the files to a folder.
+func generate(dir string) error {
+	err := gen.New().Build(&gen.Config{
+		Debugger:           log.New(io.Discard, "", 0),
+		SearchDir:          "internal/server," + strings.Join(packages, ","),
+		MainAPIFile:        "doc.go", // of the first folder
+		OverridesFile:      "scripts/openapi/overrides.swaggo",
+		OutputDir:          dir,
+		OutputTypes:        []string{"go", "json", "yaml"},
+		PackageName:        "docs",
+		PropNamingStrategy: "snakecase",
+		ParseDepth:         100,
+		Strict:             true,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("swag: %w", err)
+		return fmt.Errorf("swag: %w", err)
 	}
-	doc, err := describe(files["swagger.json"])
+	swagger, err := os.ReadFile(filepath.Join(dir, "swagger.json"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	files["openapi.json"], err = encode(doc)
-	return files, err
+	doc, err := describe(swagger)
+	if err != nil {
+		return err
+	}
+	text, err := encode(doc)
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "openapi.json"), text, 0o600))
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi2"
@@ -14,12 +14,18 @@ import (
 	"ratelimiter/internal/server"
 )
 
+// sharedJSON is the description without operations. It has the response headers
+// and the ways to send a key.
+//
+//go:embed shared.json
+var sharedJSON []byte
+
 // describer builds the description and collects everything that is wrong with
 // its sources.
 type describer struct {
 	*schemas
-	shared *openapi3.Components // of shared.json
-	doc    *openapi3.T
+	headers openapi3.Headers // that responses can have
+	doc     *openapi3.T
 }
 
 // describe returns the OpenAPI description for what swag made of the
@@ -29,22 +35,18 @@ func describe(swagger []byte) (*openapi3.T, error) {
 	if err := json.Unmarshal(swagger, &annotated); err != nil {
 		return nil, err
 	}
-	annotated.Info.Contact = nil // swag writes an empty one
-	shared, err := loadShared()
+	doc, err := openapi3.NewLoader().LoadFromData(sharedJSON)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("shared.json: %w", err)
 	}
-	d := &describer{schemas: newSchemas(), shared: shared}
-	d.doc = &openapi3.T{
-		OpenAPI: "3.1.0", Info: &annotated.Info, Servers: openapi3.Servers{{URL: "/"}}, Tags: annotated.Tags, Paths: openapi3.NewPaths(),
-		Components: &openapi3.Components{
-			Schemas: d.components, Headers: openapi3.Headers{}, Responses: openapi3.ResponseBodies{}, SecuritySchemes: shared.SecuritySchemes,
-		},
-	}
+	d := &describer{schemas: newSchemas(), headers: doc.Components.Headers, doc: doc}
+	annotated.Info.Contact = nil // swag writes an empty one
+	doc.Info, doc.Tags = &annotated.Info, annotated.Tags
+	doc.Components.Schemas, doc.Components.Headers, doc.Components.Responses = d.components, openapi3.Headers{}, openapi3.ResponseBodies{}
 	d.problemSchemas()
 	d.paths(annotated.Paths)
 	d.orderProperties()
-	return d.doc, errors.Join(d.faults...)
+	return doc, errors.Join(d.faults...)
 }
 
 // paths adds the annotated operations. All of them must be in the route table
@@ -55,20 +57,18 @@ func (d *describer) paths(annotated map[string]*openapi2.PathItem) {
 		routes[route.Name()] = route
 	}
 	types := handlers.Operations()
-	for path, annotatedItem := range annotated {
-		item := &openapi3.PathItem{}
-		for method, annotatedOp := range annotatedItem.Operations() {
-			o := operation{describer: d, annotated: annotatedOp, path: path}
-			var routed, typed bool
-			o.route, routed = routes[method+" "+path]
-			o.types, typed = types[annotatedOp.OperationID]
+	for path, item := range annotated {
+		for method, annotated := range item.Operations() {
+			id := annotated.OperationID
+			route, routed := routes[method+" "+path]
+			typing, typed := types[id]
 			if !routed || !typed {
-				d.fault("%s %s (%s): in the route table: %v; in handlers.Operations: %v", method, path, annotatedOp.OperationID, routed, typed)
+				d.fault("%s %s (%s): in the route table: %v; in handlers.Operations: %v", method, path, id, routed, typed)
 			}
-			delete(types, annotatedOp.OperationID)
-			item.SetOperation(method, o.build())
+			delete(types, id)
+			o := operation{describer: d, annotated: annotated, path: path, route: route, types: typing}
+			d.doc.AddOperation(path, method, o.build())
 		}
-		d.doc.Paths.Set(path, item)
 	}
 	for id := range types {
 		d.fault("handlers.Operations has %s, which no annotation describes", id)
@@ -85,13 +85,9 @@ type operation struct {
 	op        *openapi3.Operation
 }
 
-// access is the value of x-ratelimit.
-type access struct {
-	Scope string `json:"scope"` // a key needs it; empty: any key
-	Group string `json:"group"` // policies with this group apply, and those without one
-	Cost  int64  `json:"cost"`  // units per call
-}
-
+// build returns the description of the operation. x-ratelimit has the scope that
+// a key needs (empty: any key), the group of the policies that apply, beside those
+// without one, and the cost of a call.
 func (o *operation) build() *openapi3.Operation {
 	scope := string(o.route.Scope)
 	o.op = &openapi3.Operation{
@@ -99,34 +95,29 @@ func (o *operation) build() *openapi3.Operation {
 		Description: strings.TrimSpace(o.annotated.Description + "\n\n" + o.accessLine()),
 		Security:    openapi3.NewSecurityRequirements(),
 		Responses:   openapi3.NewResponsesWithCapacity(0),
-		Extensions:  map[string]any{"x-ratelimit": access{Scope: scope, Group: scope, Cost: o.route.Cost}},
+		Extensions:  map[string]any{"x-ratelimit": object{{"scope", scope}, {"group", scope}, {"cost", o.route.Cost}}},
 	}
 	if !o.route.Public { // one of the two ways to send a key
 		o.op.Security.With(openapi3.NewSecurityRequirement().Authenticate("BearerAuth"))
 		o.op.Security.With(openapi3.NewSecurityRequirement().Authenticate("ApiKeyAuth"))
 	}
-	var fields []reflect.StructField
-	if o.types.Input != nil {
-		fields = inputFields(reflect.TypeOf(o.types.Input))
-	}
-	o.parameters(fields)
-	o.requestBody(fields)
+	o.inputs()
 	o.responses()
 	return o.op
 }
 
 // accessLine is shown below the description of the operation.
 func (o *operation) accessLine() string {
+	scope := "any key"
 	switch {
 	case o.route.Public:
 		return "**Open** to everybody, and costs nothing."
-	case o.route.Scope == "" && o.route.Cost == 0:
+	case o.route.Scope != "":
+		scope = fmt.Sprintf("`%s`", o.route.Scope)
+	case o.route.Cost == 0:
 		return "**Scope:** any key · **Cost:** 0, within 50 requests a second"
-	case o.route.Scope == "":
-		return fmt.Sprintf("**Scope:** any key · **Cost:** %d", o.route.Cost)
-	default:
-		return fmt.Sprintf("**Scope:** `%s` · **Cost:** %d", o.route.Scope, o.route.Cost)
 	}
+	return fmt.Sprintf("**Scope:** %s · **Cost:** %d", scope, o.route.Cost)
 }
 
 // fault reports something that is wrong with an operation.

@@ -18,25 +18,26 @@ import (
 type problem struct {
 	name        string // of the component
 	schema      string
+	code        string // of the example
 	description string
 	detail      string // of the example
 }
 
 // problems are the shared error responses, by status.
 var problems = map[int]problem{
-	400: {"BadRequest", "Problem", "The request is malformed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
-	401: {"Unauthorized", "Problem", "There is no API key, or it is not valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
-	403: {"Forbidden", "Problem", "The API key lacks the scope of this operation, or may not be used from this address.", "This requires the scope products:write, which the API key does not hold."},
-	404: {"NotFound", "Problem", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
-	406: {"NotAcceptable", "Problem", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
-	409: {"Conflict", "Problem", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
-	412: {"PreconditionFailed", "Problem", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
-	413: {"ContentTooLarge", "Problem", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
-	415: {"UnsupportedMediaType", "Problem", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
-	422: {"UnprocessableContent", "ValidationProblem", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
-	429: {"TooManyRequests", "QuotaProblem", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", `Rate limit exceeded: policy "burst" has 2 of 20 units left; this request costs 5. Retry in 1 s.`},
-	500: {"InternalServerError", "Problem", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
-	503: {"ServiceUnavailable", "Problem", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
+	400: {"BadRequest", "Problem", "malformed_request", "The request is malformed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
+	401: {"Unauthorized", "Problem", "key_invalid", "There is no API key, or it is not valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
+	403: {"Forbidden", "Problem", "scope_missing", "The API key lacks the scope of this operation, or may not be used from this address.", "This requires the scope products:write, which the API key does not hold."},
+	404: {"NotFound", "Problem", "not_found", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
+	406: {"NotAcceptable", "Problem", "not_acceptable", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
+	409: {"Conflict", "Problem", "conflict", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
+	412: {"PreconditionFailed", "Problem", "version_mismatch", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
+	413: {"ContentTooLarge", "Problem", "body_too_large", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
+	415: {"UnsupportedMediaType", "Problem", "unsupported_media_type", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
+	422: {"UnprocessableContent", "ValidationProblem", "invalid_input", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
+	429: {"TooManyRequests", "QuotaProblem", "rate_limited", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", `Rate limit exceeded: policy "burst" has 2 of 20 units left; this request costs 5. Retry in 1 s.`},
+	500: {"InternalServerError", "Problem", "internal_error", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
+	503: {"ServiceUnavailable", "Problem", "unavailable", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
 }
 
 // problemSchemas adds the schemas of errors. Only a 422 has the property errors,
@@ -73,7 +74,7 @@ func (o *operation) problem(status int, annotated *openapi2.Response) *openapi3.
 		path = o.examplePath()
 	}
 	response := &openapi3.Response{
-		Description: &description, Headers: o.headers(annotated),
+		Description: &description, Headers: o.headersOf(annotated, false),
 		Content: openapi3.Content{middleware.ProblemMediaType: {
 			Schema: openapi3.NewSchemaRef(schemaPrefix+shared.schema, o.components[shared.schema].Value), Example: problemExample(status, detail, path),
 		}},
@@ -107,16 +108,9 @@ func (o *operation) examplePath() string {
 	return path
 }
 
-// exampleCodes are the codes in the examples of problems, by status.
-var exampleCodes = map[int]string{
-	400: "malformed_request", 401: "key_invalid", 403: "scope_missing", 404: "not_found", 406: "not_acceptable", 409: "conflict",
-	412: "version_mismatch", 413: "body_too_large", 415: "unsupported_media_type", 422: "invalid_input", 429: "rate_limited",
-	500: "internal_error", 503: "unavailable",
-}
-
 func problemExample(status int, detail, path string) any {
 	p := middleware.Problem{
-		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Code: exampleCodes[status], Detail: detail, Instance: path,
+		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Code: problems[status].code, Detail: detail, Instance: path,
 		RequestID: "req_4CLHASCY3OD6DWBAZZHK43Y66R",
 	}
 	switch status {

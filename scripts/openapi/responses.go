@@ -1,8 +1,6 @@
 package main
 
 import (
-	_ "embed"
-	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -11,19 +9,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi3"
 )
-
-// sharedJSON has the response headers and the ways to send a key.
-//
-//go:embed shared.json
-var sharedJSON []byte
-
-func loadShared() (*openapi3.Components, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(sharedJSON)
-	if err != nil {
-		return nil, fmt.Errorf("shared.json: %w", err)
-	}
-	return doc.Components, nil
-}
 
 // limitHeaders are sent with every response to a valid key.
 var limitHeaders = []string{"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
@@ -47,17 +32,14 @@ func (o *operation) responses() {
 	}
 	for code, annotated := range o.annotated.Responses.Map() {
 		status, err := strconv.Atoi(code)
-		switch {
-		case err != nil:
-			o.fault("response %s is not a status", code)
-		case status >= http.StatusBadRequest:
+		if err != nil || status >= http.StatusBadRequest {
 			o.op.Responses.Set(code, o.problem(status, annotated))
-		default:
-			response := o.success(annotated)
-			o.op.Responses.Set(code, &openapi3.ResponseRef{Value: response})
-			if len(response.Content) > 0 && !o.route.Public {
-				implied = append(implied, responseErrors...)
-			}
+			continue
+		}
+		response := o.success(annotated)
+		o.op.Responses.Set(code, &openapi3.ResponseRef{Value: response})
+		if len(response.Content) > 0 && !o.route.Public {
+			implied = append(implied, responseErrors...)
 		}
 	}
 	for _, status := range implied {
@@ -69,10 +51,7 @@ func (o *operation) responses() {
 
 // success returns an annotated response below 400.
 func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
-	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headers(annotated)}
-	for name, header := range response.Headers {
-		header.Value.Required = name != "Idempotency-Replayed" // which only repeated responses have
-	}
+	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headersOf(annotated, true)}
 	output := reflect.TypeOf(o.types.Output)
 	switch {
 	case annotated.Schema == nil: // no body
@@ -95,11 +74,12 @@ func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
 	return response
 }
 
-// headers returns the annotated headers of a response.
-func (o *operation) headers(annotated *openapi2.Response) openapi3.Headers {
+// headersOf returns the annotated headers of a response.
+func (o *operation) headersOf(annotated *openapi2.Response, required bool) openapi3.Headers {
 	headers := openapi3.Headers{}
 	for name, header := range annotated.Headers {
-		headers[name] = o.header(name, header.Description, false)
+		repeated := name == "Idempotency-Replayed" // which only repeated responses have
+		headers[name] = o.header(name, header.Description, required && !repeated)
 	}
 	return headers
 }
@@ -107,7 +87,7 @@ func (o *operation) headers(annotated *openapi2.Response) openapi3.Headers {
 // header returns a header of shared.json with another description.
 func (o *operation) header(name, description string, required bool) *openapi3.HeaderRef {
 	header := openapi3.Header{}
-	if shared := o.shared.Headers[name]; shared != nil {
+	if shared := o.headers[name]; shared != nil {
 		header = *shared.Value
 	} else {
 		o.fault("shared.json has no header %s", name)
@@ -121,7 +101,7 @@ func (o *operation) header(name, description string, required bool) *openapi3.He
 func (d *describer) addHeaders(response *openapi3.Response, names ...string) {
 	for _, name := range names {
 		if response.Headers[name] == nil {
-			shared := d.shared.Headers[name]
+			shared := d.headers[name]
 			d.doc.Components.Headers[name] = shared
 			response.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: shared.Value}
 		}
