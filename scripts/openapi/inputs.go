@@ -99,6 +99,6 @@ func (o *operation) jsonBody(annotated *openapi2.SchemaRef, t reflect.Type, requ
 		o.fault("the annotations have the type %s, handlers.Operations has %s", annotated.Ref, want)
 	}
 	schema := o.schemaOf(t, request)
-	example, _ := o.example(schema.Value)
+	example, _ := exampleOf(schema.Value)
 	return &openapi3.MediaType{Schema: schema, Example: example}
 }

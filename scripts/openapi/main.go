@@ -43,22 +43,19 @@ func main() {
 // run generates the files and writes them, or compares them with the committed
 // ones.
 func run(check bool) error {
-	dir, err := os.MkdirTemp("", "openapi")
+	files, err := generate()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := generate(dir); err != nil {
-		return err
-	}
 	var faults []error
-	for _, name := range []string{"docs.go", "openapi.json", "swagger.json", "swagger.yaml"} {
+	for name, content := range files {
 		path := filepath.Join("docs", name)
-		content, err := os.ReadFile(filepath.Join(dir, name))
-		if err == nil && !check {
-			err = os.WriteFile(path, content, 0o644)
+		if !check {
+			faults = append(faults, os.WriteFile(path, content, 0o644))
+			continue
 		}
-		if committed, _ := os.ReadFile(path); err == nil && !bytes.Equal(committed, content) {
+		committed, err := os.ReadFile(path)
+		if err == nil && !bytes.Equal(committed, content) {
 			err = fmt.Errorf("%s is out of date: run 'make generate'", path)
 		}
 		faults = append(faults, err)
@@ -66,9 +63,14 @@ func run(check bool) error {
 	return errors.Join(faults...)
 }
 
-// generate writes the files to a folder.
-func generate(dir string) error {
-	err := gen.New().Build(&gen.Config{
+// generate returns the content of the generated files by name.
+func generate() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "swag")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	err = gen.New().Build(&gen.Config{
 		Debugger:           log.New(io.Discard, "", 0),
 		SearchDir:          "internal/server," + strings.Join(packages, ","),
 		MainAPIFile:        "doc.go", // of the first folder
@@ -81,16 +83,18 @@ func generate(dir string) error {
 		Strict:             true,
 	})
 	if err != nil {
-		return fmt.Errorf("swag: %w", err)
+		return nil, fmt.Errorf("swag: %w", err)
 	}
-	swagger, err := os.ReadFile(filepath.Join(dir, "swagger.json"))
+	files := map[string][]byte{}
+	for _, name := range []string{"swagger.json", "swagger.yaml", "docs.go"} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	doc, err := describe(files["swagger.json"])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	doc, err := describe(swagger)
-	if err != nil {
-		return err
-	}
-	text, err := encode(doc)
-	return errors.Join(err, os.WriteFile(filepath.Join(dir, "openapi.json"), text, 0o600))
+	files["openapi.json"], err = encode(doc)
+	return files, err
 }

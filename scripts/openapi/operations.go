@@ -45,7 +45,6 @@ func describe(swagger []byte) (*openapi3.T, error) {
 	doc.Components.Schemas, doc.Components.Headers, doc.Components.Responses = d.components, openapi3.Headers{}, openapi3.ResponseBodies{}
 	d.problemSchemas()
 	d.paths(annotated.Paths)
-	d.orderProperties()
 	return doc, errors.Join(d.faults...)
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -43,17 +42,16 @@ var problems = map[int]problem{
 // problemSchemas adds the schemas of errors. Only a 422 has the property errors,
 // so it gets a schema of its own.
 func (d *describer) problemSchemas() {
-	d.schemaOf(reflect.TypeFor[middleware.Problem](), false)
-	d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false)
-	base := d.components["Problem"].Value
+	base := d.schemaOf(reflect.TypeFor[middleware.Problem](), false).Value
+	quota := d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false).Value
 	invalid := *base
 	invalid.Description = "The body of a 422. It lists all faults of the input."
-	invalid.Properties = maps.Clone(base.Properties)
 	invalid.Required = append(slices.Clone(base.Required), "errors")
 	d.components["ValidationProblem"] = invalid.NewRef()
-	d.types[&invalid] = d.types[base]
-	delete(base.Properties, "errors")
-	delete(d.components["QuotaProblem"].Value.Properties, "errors")
+	for _, schema := range []*openapi3.Schema{base, quota} {
+		others := slices.Clone(propertiesOf(schema))
+		setProperties(schema, slices.DeleteFunc(others, func(m member) bool { return m.name == "errors" }))
+	}
 }
 
 // problem returns the error response of a status: a reference to the shared one,

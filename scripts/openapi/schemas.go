@@ -25,12 +25,12 @@ const schemaPrefix = "#/components/schemas/"
 type schemas struct {
 	source     source
 	components openapi3.Schemas
-	types      map[*openapi3.Schema]reflect.Type // of the components
+	types      map[string]reflect.Type // of the components
 	faults     []error
 }
 
 func newSchemas() *schemas {
-	s := &schemas{components: openapi3.Schemas{}, types: map[*openapi3.Schema]reflect.Type{}}
+	s := &schemas{components: openapi3.Schemas{}, types: map[string]reflect.Type{}}
 	var err error
 	if s.source, err = readSource(); err != nil {
 		s.fault("%w", err)
@@ -110,7 +110,7 @@ func (s *schemas) component(t reflect.Type, request bool) *openapi3.SchemaRef {
 	name := componentName(t)
 	if s.components[name] == nil {
 		schema := &openapi3.Schema{Description: s.source.description(sourceName(t))}
-		s.components[name], s.types[schema] = schema.NewRef(), t
+		s.components[name], s.types[name] = schema.NewRef(), t
 		if t.Kind() == reflect.String {
 			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, s.source.constants[t.String()]
 		} else {
@@ -118,7 +118,7 @@ func (s *schemas) component(t reflect.Type, request bool) *openapi3.SchemaRef {
 		}
 	}
 	schema := s.components[name].Value
-	if other := s.types[schema]; other != t {
+	if other := s.types[name]; other != t {
 		s.fault("%s and %s would both be called %s", other, t, name)
 	} else if t.Kind() == reflect.Struct && !slices.Equal(schema.Required, required(t, request)) {
 		s.fault("%s is used in requests and in responses, which require different properties", t)
@@ -146,13 +146,26 @@ func componentName(t reflect.Type) string {
 
 // object fills in the schema of a struct.
 func (s *schemas) object(schema *openapi3.Schema, t reflect.Type, request bool) {
-	schema.Type, schema.Properties, schema.Required = &openapi3.Types{openapi3.TypeObject}, openapi3.Schemas{}, required(t, request)
+	var properties object
 	for name, field := range members(t) {
-		schema.Properties[name] = s.property(t, field, request)
+		properties = append(properties, member{name, s.property(t, field, request)})
 	}
+	schema.Type, schema.Required = &openapi3.Types{openapi3.TypeObject}, required(t, request)
+	setProperties(schema, properties)
 	if !strings.HasSuffix(t.Name(), "Problem") { // which may have other members (RFC 9457, section 3.2)
 		schema.AdditionalProperties.Has = new(false)
 	}
+}
+
+// setProperties sets the properties of a schema in the order of their struct,
+// which the field Properties doesn't keep.
+func setProperties(schema *openapi3.Schema, properties object) {
+	schema.Extensions = map[string]any{"properties": properties}
+}
+
+func propertiesOf(schema *openapi3.Schema) object {
+	properties, _ := schema.Extensions["properties"].(object)
+	return properties
 }
 
 // members iterates over the fields of a struct by their names in JSON.
@@ -164,33 +177,6 @@ func members(t reflect.Type) iter.Seq2[string, reflect.StructField] {
 				return
 			}
 		}
-	}
-}
-
-// names returns the names of the properties of a component in the order of the
-// struct.
-func (s *schemas) names(schema *openapi3.Schema) []string {
-	var names []string
-	for name := range members(s.types[schema]) {
-		if schema.Properties[name] != nil {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// orderProperties keeps the properties of all components in the order of their
-// structs.
-func (s *schemas) orderProperties() {
-	for schema := range s.types {
-		if schema.Properties == nil {
-			continue
-		}
-		properties := object{}
-		for _, name := range s.names(schema) {
-			properties = append(properties, member{name, schema.Properties[name]})
-		}
-		schema.Extensions, schema.Properties = map[string]any{"properties": properties}, nil
 	}
 }
 
