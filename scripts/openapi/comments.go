@@ -10,36 +10,29 @@ import (
 	"strings"
 )
 
-// packages declare the types and the operations of the API.
-var packages = []string{"handlers", "middleware", "models", "ratelimit"}
-
-// source is the part of the packages that reflection can't see, by names such as
+// source is the part of the source code that reflection can't see, by names such as
 // models.Key and models.Key.ID.
 type source struct {
 	comments  map[string]string // first paragraphs
 	constants map[string][]any  // values of string constants, by type, in declaration order
 }
 
-// readSource reads the packages.
+// readSource reads the packages in folders of the first level, which declare the
+// types of the API.
 func readSource() (source, error) {
 	s := source{map[string]string{}, map[string][]any{}}
-	for _, dir := range packages {
-		names, err := filepath.Glob(dir + "/*.go")
+	names, err := filepath.Glob("*/*.go")
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return s, err
 		}
-		for _, name := range names {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
-			if err != nil {
-				return s, err
-			}
-			s.add(file)
-		}
+		s.add(file)
 	}
-	return s, nil
+	return s, err
 }
 
 // add adds the comments and the constants of a file.

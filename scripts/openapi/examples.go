@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -8,9 +9,9 @@ import (
 
 // exampleOf returns an example of a schema, composed of the examples in it;
 // written reports whether there are any. Objects have the properties that are
-// required or have a written example.
+// required or have a written example; encode reports required strings and booleans
+// without one.
 func exampleOf(schema *openapi3.Schema) (value any, written bool) {
-	is := schema.Type.Includes
 	switch {
 	case len(schema.Examples) > 0:
 		return schema.Examples[0], true
@@ -18,8 +19,6 @@ func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 		return exampleOf(schema.AllOf[0].Value)
 	case len(schema.AnyOf) > 0:
 		return exampleOf(schema.AnyOf[0].Value)
-	case len(schema.Enum) > 0:
-		return schema.Enum[0], false
 	case len(propertiesOf(schema)) > 0:
 		return objectExample(schema)
 	case schema.Items != nil:
@@ -27,14 +26,10 @@ func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 			return []any{item}, true
 		}
 		return []any{}, false
-	case is(openapi3.TypeNull):
+	case schema.Type.Includes(openapi3.TypeNull):
 		return nil, false
-	case is(openapi3.TypeObject):
+	case schema.Type.Includes(openapi3.TypeObject):
 		return object{}, false
-	case is(openapi3.TypeBoolean):
-		return false, false
-	case is(openapi3.TypeString):
-		return "", false
 	default:
 		return 0, false
 	}
@@ -49,4 +44,29 @@ func objectExample(schema *openapi3.Schema) (example object, written bool) {
 		written = written || hasExample
 	}
 	return example, written
+}
+
+// object is a JSON object whose members stay in order. openapi3 sorts those of
+// maps.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// MarshalJSON encodes the members in order.
+func (o object) MarshalJSON() ([]byte, error) {
+	text := []byte{'{'}
+	for i, m := range o {
+		member, err := json.Marshal(map[string]any{m.name: m.value})
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, member[1:len(member)-1]...) // without braces
+	}
+	return append(text, '}'), nil
 }

@@ -19,6 +19,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,8 +28,9 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/swaggo/swag/gen"
 )
 
@@ -72,7 +75,7 @@ func generate() (map[string][]byte, error) {
 	defer os.RemoveAll(dir)
 	err = gen.New().Build(&gen.Config{
 		Debugger:           log.New(io.Discard, "", 0),
-		SearchDir:          "internal/server," + strings.Join(packages, ","),
+		SearchDir:          "internal/server,handlers,middleware,models,ratelimit",
 		MainAPIFile:        "doc.go", // of the first folder
 		OverridesFile:      "scripts/openapi/overrides.swaggo",
 		OutputDir:          dir,
@@ -97,4 +100,21 @@ func generate() (map[string][]byte, error) {
 	}
 	files["openapi.json"], err = encode(doc)
 	return files, err
+}
+
+// encode returns the description as JSON, and checks it as its readers get it,
+// examples included.
+func encode(doc *openapi3.T) ([]byte, error) {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	if err := (*jsontext.Value)(&text).Format(jsontext.WithIndent("  "), jsontext.EscapeForHTML(false)); err != nil {
+		return nil, err
+	}
+	read, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), read.Validate(context.Background(), openapi3.EnableExamplesValidation())
 }

@@ -40,7 +40,7 @@ type sample struct {
 	Count   int64                    `json:"count" minimum:"1" maximum:"9" default:"3"`
 	Share   float64                  `json:"share,omitempty"`
 	On      bool                     `json:"on,omitempty"`
-	Name    binding.Optional[string] `json:"name" validate:"required" minLength:"2" maxLength:"5" pattern:"^a"`
+	Name    binding.Optional[string] `json:"name" validate:"required" minLength:"2" maxLength:"5" pattern:"^a" example:"ab"`
 	Until   *binding.Time            `json:"until" format:"date-time"`
 	At      time.Time                `json:"at,omitzero"`
 	Tags    []string                 `json:"tags" minItems:"1" maxItems:"2" maxLength:"7" uniqueItems:"true" example:"x,y"`
@@ -58,7 +58,7 @@ func TestSchemas_schemaOf(t *testing.T) {
 		"count":   `{"type":"integer","format":"int64","minimum":1,"maximum":9,"default":3}`,
 		"share":   `{"type":"number","format":"double"}`,
 		"on":      `{"type":"boolean"}`,
-		"name":    `{"type":"string","minLength":2,"maxLength":5,"pattern":"^a"}`,
+		"name":    `{"type":"string","minLength":2,"maxLength":5,"pattern":"^a","examples":["ab"]}`,
 		"until":   `{"type":["string","null"],"format":"date-time"}`,
 		"at":      `{"type":"string","format":"date-time"}`,
 		"tags":    `{"type":"array","minItems":1,"maxItems":2,"uniqueItems":true,"items":{"type":"string","maxLength":7},"examples":[["x","y"]]}`,
@@ -120,7 +120,7 @@ func TestSchemas_example(t *testing.T) {
 	s := newSchemas()
 	got, written := exampleOf(s.schemaOf(reflect.TypeFor[sample](), true).Value)
 	text, err := json.Marshal(got)
-	if want := `{"id":"a1","name":"","tags":["x","y"],"labels":{"b":1,"a":2},"price":{"amount":1999,"currency":"EUR"}}`; string(text) != want || !written || err != nil {
+	if want := `{"id":"a1","name":"ab","tags":["x","y"],"labels":{"b":1,"a":2},"price":{"amount":1999,"currency":"EUR"}}`; string(text) != want || !written || err != nil {
 		t.Errorf("%s (%v), want %s", text, err, want)
 	}
 }

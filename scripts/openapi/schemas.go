@@ -48,14 +48,14 @@ func (s *schemas) schemaOf(t reflect.Type, request bool) *openapi3.SchemaRef {
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return orNull(s.schemaOf(t.Elem(), request))
-	case t.PkgPath() == reflect.TypeFor[binding.Optional[int]]().PkgPath() && strings.HasPrefix(t.Name(), "Optional["):
+	case strings.HasPrefix(t.String(), "binding.Optional["):
 		value, _ := t.FieldByName("Value")
 		return s.schemaOf(value.Type, request)
 	case t == reflect.TypeFor[time.Time]():
 		return openapi3.NewDateTimeSchema().NewRef()
 	case t == reflect.TypeFor[json.RawMessage]():
 		return openapi3.NewObjectSchema().NewRef()
-	case isText(t):
+	case implements[binding.Text](t), implements[encoding.TextUnmarshaler](t):
 		return openapi3.NewStringSchema().NewRef()
 	case t.ConvertibleTo(reflect.TypeFor[ratelimit.Policy]()): // handlers decodes policies through a type of its own
 		return s.component(reflect.TypeFor[ratelimit.Policy](), request)
@@ -88,10 +88,8 @@ func (s *schemas) schemaOf(t reflect.Type, request bool) *openapi3.SchemaRef {
 	}
 }
 
-// isText reports whether values of t are written as strings.
-func isText(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return p.Implements(reflect.TypeFor[binding.Text]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+func implements[I any](t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[I]())
 }
 
 // orNull returns the schema with null allowed.
