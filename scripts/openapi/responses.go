@@ -40,7 +40,7 @@ func (o *operation) responses() {
 			o.op.Responses.Set(code, o.problem(status, annotated))
 			continue
 		}
-		response := o.success(annotated)
+		response := o.success(status, annotated)
 		o.op.Responses.Set(code, &openapi3.ResponseRef{Value: response})
 		if len(response.Content) > 0 && !o.route.Public {
 			implied = append(implied, responseErrors...)
@@ -54,10 +54,9 @@ func (o *operation) responses() {
 }
 
 // success returns an annotated response below 400.
-func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
-	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headersOf(annotated, true)}
-	output := reflect.TypeOf(o.types.Output)
-	switch {
+func (o *operation) success(status int, annotated *openapi2.Response) *openapi3.Response {
+	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headersOf(status, annotated)}
+	switch output := reflect.TypeOf(o.types.Output); {
 	case annotated.Schema == nil: // no body
 	case output == nil:
 		file := openapi3.NewStringSchema().WithFormat("binary")
@@ -65,25 +64,39 @@ func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
 	default:
 		response.Content = openapi3.Content{o.annotated.Produces[0]: o.jsonBody(annotated.Schema, output, false)}
 	}
-	o.addHeaders(response, "X-Request-Id")
-	if !o.route.Public {
-		o.addHeaders(response, limitHeaders...)
-	}
-	if o.annotated.Responses.Value("304") != nil {
-		o.addHeaders(response, "ETag", "Cache-Control")
-	}
-	if output != nil && strings.HasPrefix(output.Name(), "List[") {
-		o.addHeaders(response, "Link")
-	}
 	return response
 }
 
-// headersOf returns the annotated headers of a response.
-func (o *operation) headersOf(annotated *openapi2.Response, required bool) openapi3.Headers {
+// headersOf returns the headers of a response: the annotated ones, and references
+// to those of shared.json.
+func (o *operation) headersOf(status int, annotated *openapi2.Response) openapi3.Headers {
+	success := status < http.StatusBadRequest
 	headers := openapi3.Headers{}
 	for name, header := range annotated.Headers {
 		repeated := name == "Idempotency-Replayed" // which only repeated responses have
-		headers[name] = o.header(name, header.Description, required && !repeated)
+		headers[name] = o.header(name, header.Description, success && !repeated)
+	}
+	if status == http.StatusServiceUnavailable {
+		headers["Retry-After"] = o.header("Retry-After", "Seconds after which to retry.", true)
+	}
+	for _, shared := range []struct {
+		sent  bool
+		names []string
+	}{
+		{true, []string{"X-Request-Id"}},
+		{status != http.StatusUnauthorized && !o.route.Public, limitHeaders},
+		{status == http.StatusUnauthorized, []string{"WWW-Authenticate"}},
+		{status == http.StatusTooManyRequests, []string{"Retry-After"}}, // unless waiting doesn't help
+		{success && o.annotated.Responses.Value("304") != nil, []string{"ETag", "Cache-Control"}},
+		{success && strings.HasPrefix(fmt.Sprintf("%T", o.types.Output), "handlers.List["), []string{"Link"}},
+	} {
+		for _, name := range shared.names {
+			if shared.sent && headers[name] == nil {
+				header := o.headers[name]
+				o.doc.Components.Headers[name] = header
+				headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: header.Value}
+			}
+		}
 	}
 	return headers
 }
@@ -98,18 +111,6 @@ func (o *operation) header(name, description string, required bool) *openapi3.He
 	}
 	header.Description, header.Required = description, required
 	return &openapi3.HeaderRef{Value: &header}
-}
-
-// addHeaders adds references to shared headers, except those that the response
-// has already.
-func (d *describer) addHeaders(response *openapi3.Response, names ...string) {
-	for _, name := range names {
-		if response.Headers[name] == nil {
-			shared := d.headers[name]
-			d.doc.Components.Headers[name] = shared
-			response.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: shared.Value}
-		}
-	}
 }
 
 // problem is an error response that operations share.
@@ -171,22 +172,10 @@ func (o *operation) problem(status int, annotated *openapi2.Response) *openapi3.
 		path = o.examplePath()
 	}
 	response := &openapi3.Response{
-		Description: &description, Headers: o.headersOf(annotated, false),
+		Description: &description, Headers: o.headersOf(status, annotated),
 		Content: openapi3.Content{middleware.ProblemMediaType: {
 			Schema: openapi3.NewSchemaRef(schemaPrefix+shared.schema, o.components[shared.schema].Value), Example: problemExample(status, detail, path),
 		}},
-	}
-	o.addHeaders(response, "X-Request-Id")
-	if status != http.StatusUnauthorized && !o.route.Public {
-		o.addHeaders(response, limitHeaders...)
-	}
-	switch status {
-	case http.StatusUnauthorized:
-		o.addHeaders(response, "WWW-Authenticate")
-	case http.StatusTooManyRequests: // without it if waiting doesn't help
-		o.addHeaders(response, "Retry-After")
-	case http.StatusServiceUnavailable:
-		response.Headers["Retry-After"] = o.header("Retry-After", "Seconds after which to retry.", true)
 	}
 	if inline {
 		return &openapi3.ResponseRef{Value: response}
