@@ -46,7 +46,8 @@ func describe(swagger []byte) (*openapi3.T, error) {
 	d := &describer{schemas: newSchemas(), headers: doc.Components.Headers, doc: doc}
 	annotated.Info.Contact = nil // swag writes an empty one
 	doc.Info, doc.Tags = &annotated.Info, annotated.Tags
-	doc.Components.Schemas, doc.Components.Headers, doc.Components.Responses = d.components, openapi3.Headers{}, openapi3.ResponseBodies{}
+	doc.Components.Schemas, doc.Components.Responses = d.components, openapi3.ResponseBodies{}
+	doc.Components.Headers = openapi3.Headers{} // those that are sent unchanged
 	d.problemSchemas()
 	d.paths(annotated.Paths)
 	return doc, errors.Join(d.faults...)
