@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -23,16 +22,18 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 		value = schema.Items.Value
 	}
 	names := &openapi3.Schema{} // of a map
-	err := numbers(tag, map[string]func(float64){
-		"minLength": func(n float64) { value.MinLength = uint64(n) },
-		"maxLength": func(n float64) { value.MaxLength = new(uint64(n)) },
-		"minimum":   func(n float64) { value.Min = &n },
-		"maximum":   func(n float64) { value.Max = &n },
-		"minName":   func(n float64) { names.MinLength = uint64(n) },
-		"maxName":   func(n float64) { names.MaxLength = new(uint64(n)) },
-		"minItems":  func(n float64) { schema.MinItems = uint64(n) },
-		"maxItems":  func(n float64) { *most = new(uint64(n)) },
-	})
+	var faults []error
+	for name, rule := range map[string]any{
+		"minLength": &value.MinLength, "maxLength": &value.MaxLength, "minimum": &value.Min, "maximum": &value.Max,
+		"minName": &names.MinLength, "maxName": &names.MaxLength, "minItems": &schema.MinItems, "maxItems": most,
+		"uniqueItems": &schema.UniqueItems,
+	} {
+		if text, ok := tag.Lookup(name); ok {
+			if err := json.Unmarshal([]byte(text), rule); err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	}
 	if names.MinLength > 0 || names.MaxLength != nil {
 		schema.PropertyNames = names.NewRef()
 	}
@@ -45,7 +46,6 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 			value.Enum = append(value.Enum, text)
 		}
 	}
-	schema.UniqueItems = tag.Get("uniqueItems") == "true"
 	if text, ok := tag.Lookup("default"); ok {
 		schema.Default = tagValue(text, schema)
 	}
@@ -55,23 +55,8 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 	if text, ok := tag.Lookup("exampleJSON"); ok {
 		schema.Examples = []any{json.RawMessage(text)}
 	}
-	if _, invalid := json.Marshal([]any{schema.Default, schema.Examples}); invalid != nil {
-		err = errors.Join(err, fmt.Errorf("default or example: %w", invalid))
-	}
-	return err
-}
-
-// numbers calls set for every tag with the number in it.
-func numbers(tag reflect.StructTag, setters map[string]func(float64)) error {
-	var faults []error
-	for name, set := range setters {
-		if text, ok := tag.Lookup(name); ok {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", name, err))
-			}
-			set(n)
-		}
+	if _, err := json.Marshal([]any{schema.Default, schema.Examples}); err != nil {
+		faults = append(faults, fmt.Errorf("default or example: %w", err))
 	}
 	return errors.Join(faults...)
 }
