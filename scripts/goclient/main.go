@@ -15,21 +15,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 func main() {
-	spec := flag.String("spec", "docs/openapi.json", "OpenAPI 3 description of the API")
-	out := flag.String("out", "client", "directory of the generated files")
 	check := flag.Bool("check", false, "write nothing; fail if a generated file is out of date")
 	flag.Parse()
-	if err := run(*spec, *out, *check); err != nil {
+	if err := run("docs/openapi.json", "client", *check); err != nil {
 		fmt.Fprintln(os.Stderr, "goclient:", err)
 		os.Exit(1)
 	}
 }
 
-// run generates all files, and compares them with the directory out or writes
-// them to it.
+// run generates all files, and compares them with those in the directory out or
+// writes them to it.
 func run(spec, out string, check bool) error {
 	data, err := os.ReadFile(spec)
 	if err != nil {
@@ -39,21 +39,26 @@ func run(spec, out string, check bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if check {
-		return compare(files, out)
-	}
+	var errs []error
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(out, name), content, 0o644); err != nil {
-			return err
+		path := filepath.Join(out, name)
+		if !check {
+			errs = append(errs, os.WriteFile(path, content, 0o644))
+			continue
 		}
+		committed, err := os.ReadFile(path)
+		if err == nil && !bytes.Equal(committed, content) {
+			err = fmt.Errorf("%s is out of date: run 'make generate'", path)
+		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // generate returns the contents of the generated files by name. It is
 // deterministic.
 func generate(spec []byte) (map[string][]byte, error) {
-	doc, err := load(spec)
+	doc, err := openapi3.NewLoader().LoadFromData(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -62,24 +67,5 @@ func generate(spec []byte) (map[string][]byte, error) {
 		return nil, err
 	}
 	code, err := clientCode(doc)
-	if err != nil {
-		return nil, err
-	}
-	return map[string][]byte{"client.gen.go": code, "costs.gen.go": costs}, nil
-}
-
-// compare returns an error that names every file that is missing in dir or
-// differs.
-func compare(files map[string][]byte, dir string) error {
-	var errs []error
-	for name, want := range files {
-		path := filepath.Join(dir, name)
-		got, err := os.ReadFile(path)
-		if err != nil {
-			errs = append(errs, err)
-		} else if !bytes.Equal(got, want) {
-			errs = append(errs, fmt.Errorf("%s is out of date: run 'make generate'", path))
-		}
-	}
-	return errors.Join(errs...)
+	return map[string][]byte{"client.gen.go": code, "costs.gen.go": costs}, err
 }

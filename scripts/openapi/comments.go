@@ -5,80 +5,62 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
-// module is the start of the import paths of this module.
-const module = "ratelimiter/"
-
-// source is the part of a package's source that reflection can't see.
+// source is the part of the source code that reflection can't see, by names such as
+// models.Key and models.Key.ID.
 type source struct {
-	comments  map[string]string // first paragraphs, by "Type" or "Type.Field"
+	comments  map[string]string // first paragraphs
 	constants map[string][]any  // values of string constants, by type, in declaration order
 }
 
-// sources caches the sources of packages, by import path.
-type sources map[string]source
-
-// of returns the source of the package that declares t.
-func (s sources) of(t reflect.Type) (source, error) {
-	path := t.PkgPath()
-	if src, ok := s[path]; ok || path == "" { // "": a type of the language
-		return src, nil
-	}
-	src := source{map[string]string{}, map[string][]any{}}
-	names, err := filepath.Glob(filepath.Join(strings.TrimPrefix(path, module), "*.go"))
-	if err != nil {
-		return src, err
-	}
+// readSource reads the packages in folders of the first level, which declare the
+// types of the API.
+func readSource() (source, error) {
+	s := source{map[string]string{}, map[string][]any{}}
+	names, err := filepath.Glob("*/*.go")
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
-			return src, err
+			return s, err
 		}
-		for _, decl := range file.Decls {
-			src.add(decl)
-		}
+		s.add(file)
 	}
-	s[path] = src
-	return src, nil
+	return s, err
 }
 
-// add collects the comments and constants of a declaration.
-func (s source) add(decl ast.Decl) {
-	group, ok := decl.(*ast.GenDecl)
-	if !ok {
-		return
-	}
-	for _, spec := range group.Specs {
-		switch spec := spec.(type) {
+// add adds the comments and the constants of a file.
+func (s source) add(file *ast.File) {
+	var group *ast.CommentGroup
+	var owner string
+	ast.Inspect(file, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.GenDecl:
+			group = node.Doc
 		case *ast.TypeSpec:
-			s.addType(spec, group.Doc)
-		case *ast.ValueSpec:
-			s.addConstants(spec)
-		}
-	}
-}
-
-func (s source) addType(spec *ast.TypeSpec, groupDoc *ast.CommentGroup) {
-	name := spec.Name.Name
-	s.comments[name] = firstParagraph(spec.Doc, groupDoc)
-	if body, ok := spec.Type.(*ast.StructType); ok {
-		for _, field := range body.Fields.List {
-			for _, ident := range field.Names {
-				s.comments[name+"."+ident.Name] = firstParagraph(field.Doc, field.Comment)
+			owner = file.Name.Name + "." + node.Name.Name
+			s.comments[owner] = firstParagraph(node.Doc, group)
+		case *ast.Field:
+			for _, name := range node.Names {
+				s.comments[owner+"."+name.Name] = firstParagraph(node.Doc, node.Comment)
 			}
+		case *ast.ValueSpec:
+			s.addConstants(file.Name.Name, node)
+			return false
+		case *ast.FuncDecl:
+			return false
 		}
-	}
+		return true
+	})
 }
 
-func (s source) addConstants(spec *ast.ValueSpec) {
+func (s source) addConstants(pkg string, spec *ast.ValueSpec) {
 	typ, ok := spec.Type.(*ast.Ident)
 	if !ok {
 		return
@@ -86,7 +68,8 @@ func (s source) addConstants(spec *ast.ValueSpec) {
 	for _, value := range spec.Values {
 		if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 			text, _ := strconv.Unquote(literal.Value) // never fails: the file was parsed
-			s.constants[typ.Name] = append(s.constants[typ.Name], text)
+			name := pkg + "." + typ.Name
+			s.constants[name] = append(s.constants[name], text)
 		}
 	}
 }
@@ -94,10 +77,11 @@ func (s source) addConstants(spec *ast.ValueSpec) {
 // identifierIs is the start of a doc comment that a description leaves out.
 var identifierIs = regexp.MustCompile(`^(\w+) (is|are|names) `)
 
-// description returns the description of a type or a field.
+// description returns the description of a type, or of a field such as
+// models.Key.ID.
 func (s source) description(name string) string {
 	text := s.comments[name]
-	if start := identifierIs.FindStringSubmatch(text); start != nil && start[1] == name[strings.LastIndex(name, ".")+1:] {
+	if start := identifierIs.FindStringSubmatch(text); start != nil && strings.HasSuffix(name, "."+start[1]) {
 		text = text[len(start[0]):]
 	}
 	return upperFirst(text)

@@ -1,68 +1,72 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// example returns an example of a schema, composed of the examples in it;
+// exampleOf returns an example of a schema, composed of the examples in it;
 // written reports whether there are any. Objects have the properties that are
-// required or have a written example.
-func (s *schemas) example(schema *openapi3.Schema) (value any, written bool) {
+// required or have a written example; encode reports required strings and booleans
+// without one.
+func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 	switch {
 	case len(schema.Examples) > 0:
 		return schema.Examples[0], true
 	case len(schema.AllOf) > 0:
-		return s.example(schema.AllOf[0].Value)
+		return exampleOf(schema.AllOf[0].Value)
 	case len(schema.AnyOf) > 0:
-		return s.example(schema.AnyOf[0].Value)
-	case len(schema.Enum) > 0:
-		return schema.Enum[0], false
-	case schema.Default != nil:
-		return schema.Default, false
-	case len(schema.Properties) > 0:
-		return s.objectExample(schema)
+		return exampleOf(schema.AnyOf[0].Value)
+	case len(propertiesOf(schema)) > 0:
+		return objectExample(schema)
 	case schema.Items != nil:
-		if item, written := s.example(schema.Items.Value); written {
+		if item, written := exampleOf(schema.Items.Value); written {
 			return []any{item}, true
 		}
-		fallthrough
+		return []any{}, false
+	case schema.Type.Includes(openapi3.TypeNull):
+		return nil, false
+	case schema.Type.Includes(openapi3.TypeObject):
+		return object{}, false
 	default:
-		return plainValue(schema), false
+		return 0, false
 	}
 }
 
-// plainValue returns the simplest value of a schema.
-func plainValue(schema *openapi3.Schema) any {
-	is := schema.Type.Includes
-	switch {
-	case is(openapi3.TypeNull):
-		return nil
-	case is(openapi3.TypeArray):
-		return []any{}
-	case is(openapi3.TypeObject):
-		return object{}
-	case is(openapi3.TypeBoolean):
-		return false
-	case schema.Format == "date-time":
-		return "2026-01-15T09:30:00Z"
-	case is(openapi3.TypeString):
-		return ""
-	case schema.Min != nil:
-		return *schema.Min
-	default:
-		return 0
-	}
-}
-
-func (s *schemas) objectExample(schema *openapi3.Schema) (example object, written bool) {
-	for _, name := range s.properties[schema] {
-		value, hasExample := s.example(schema.Properties[name].Value)
-		if hasExample || slices.Contains(schema.Required, name) {
-			example = append(example, member{name, value})
+func objectExample(schema *openapi3.Schema) (example object, written bool) {
+	for _, property := range propertiesOf(schema) {
+		value, hasExample := exampleOf(property.value.(*openapi3.SchemaRef).Value)
+		if hasExample || slices.Contains(schema.Required, property.name) {
+			example = append(example, member{property.name, value})
 		}
 		written = written || hasExample
 	}
 	return example, written
+}
+
+// object is a JSON object whose members stay in order. openapi3 sorts those of
+// maps.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// MarshalJSON encodes the members in order.
+func (o object) MarshalJSON() ([]byte, error) {
+	text := []byte{'{'}
+	for i, m := range o {
+		member, err := json.Marshal(map[string]any{m.name: m.value})
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, member[1:len(member)-1]...) // without braces
+	}
+	return append(text, '}'), nil
 }

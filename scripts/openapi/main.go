@@ -19,15 +19,20 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
-)
 
-// outDir is the folder of the generated files.
-const outDir = "docs"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/swaggo/swag/gen"
+)
 
 func main() {
 	check := flag.Bool("check", false, "write nothing; fail if a committed file is out of date")
@@ -47,7 +52,7 @@ func run(check bool) error {
 	}
 	var faults []error
 	for name, content := range files {
-		path := filepath.Join(outDir, name)
+		path := filepath.Join("docs", name)
 		if !check {
 			faults = append(faults, os.WriteFile(path, content, 0o644))
 			continue
@@ -63,9 +68,31 @@ func run(check bool) error {
 
 // generate returns the content of the generated files by name.
 func generate() (map[string][]byte, error) {
-	files, err := runSwag()
+	dir, err := os.MkdirTemp("", "swag")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	err = gen.New().Build(&gen.Config{
+		Debugger:           log.New(io.Discard, "", 0),
+		SearchDir:          "internal/server,handlers,middleware,models,ratelimit",
+		MainAPIFile:        "doc.go", // of the first folder
+		OverridesFile:      "scripts/openapi/overrides.swaggo",
+		OutputDir:          dir,
+		OutputTypes:        []string{"go", "json", "yaml"},
+		PackageName:        "docs",
+		PropNamingStrategy: "snakecase",
+		ParseDepth:         100,
+		Strict:             true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("swag: %w", err)
+	}
+	files := map[string][]byte{}
+	for _, name := range []string{"swagger.json", "swagger.yaml", "docs.go"} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
 	}
 	doc, err := describe(files["swagger.json"])
 	if err != nil {
@@ -73,4 +100,21 @@ func generate() (map[string][]byte, error) {
 	}
 	files["openapi.json"], err = encode(doc)
 	return files, err
+}
+
+// encode returns the description as JSON, and checks it as its readers get it,
+// examples included.
+func encode(doc *openapi3.T) ([]byte, error) {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	if err := (*jsontext.Value)(&text).Format(jsontext.WithIndent("  "), jsontext.EscapeForHTML(false)); err != nil {
+		return nil, err
+	}
+	read, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), read.Validate(context.Background(), openapi3.EnableExamplesValidation())
 }

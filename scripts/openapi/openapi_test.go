@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ type sample struct {
 	Count   int64                    `json:"count" minimum:"1" maximum:"9" default:"3"`
 	Share   float64                  `json:"share,omitempty"`
 	On      bool                     `json:"on,omitempty"`
-	Name    binding.Optional[string] `json:"name" validate:"required" minLength:"2" maxLength:"5" pattern:"^a"`
+	Name    binding.Optional[string] `json:"name" validate:"required" minLength:"2" maxLength:"5" pattern:"^a" example:"ab"`
 	Until   *binding.Time            `json:"until" format:"date-time"`
 	At      time.Time                `json:"at,omitzero"`
 	Tags    []string                 `json:"tags" minItems:"1" maxItems:"2" maxLength:"7" uniqueItems:"true" example:"x,y"`
@@ -57,7 +58,7 @@ func TestSchemas_schemaOf(t *testing.T) {
 		"count":   `{"type":"integer","format":"int64","minimum":1,"maximum":9,"default":3}`,
 		"share":   `{"type":"number","format":"double"}`,
 		"on":      `{"type":"boolean"}`,
-		"name":    `{"type":"string","minLength":2,"maxLength":5,"pattern":"^a"}`,
+		"name":    `{"type":"string","minLength":2,"maxLength":5,"pattern":"^a","examples":["ab"]}`,
 		"until":   `{"type":["string","null"],"format":"date-time"}`,
 		"at":      `{"type":"string","format":"date-time"}`,
 		"tags":    `{"type":"array","minItems":1,"maxItems":2,"uniqueItems":true,"items":{"type":"string","maxLength":7},"examples":[["x","y"]]}`,
@@ -69,7 +70,9 @@ func TestSchemas_schemaOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSchemas()
-			got := s.schemaOf(reflect.TypeFor[sample](), false).Value.Properties[name]
+			properties := propertiesOf(s.schemaOf(reflect.TypeFor[sample](), false).Value)
+			i := slices.IndexFunc(properties, func(m member) bool { return m.name == name })
+			got := properties[i].value
 			if s.faults != nil || !reflect.DeepEqual(decoded(t, got), decoded(t, json.RawMessage(want))) {
 				t.Errorf("%v, want %s; faults %v", decoded(t, got), want, s.faults)
 			}
@@ -98,7 +101,7 @@ func TestSchemas_faults(t *testing.T) {
 		"minLength": reflect.TypeFor[struct {
 			A string `json:"a" minLength:"x"`
 		}](),
-		`example: "{" is not JSON`: reflect.TypeFor[struct {
+		"unexpected end of JSON input": reflect.TypeFor[struct {
 			A int `json:"a" example:"{"`
 		}](),
 	} {
@@ -115,9 +118,9 @@ func TestSchemas_faults(t *testing.T) {
 
 func TestSchemas_example(t *testing.T) {
 	s := newSchemas()
-	got, written := s.example(s.schemaOf(reflect.TypeFor[sample](), true).Value)
+	got, written := exampleOf(s.schemaOf(reflect.TypeFor[sample](), true).Value)
 	text, err := json.Marshal(got)
-	if want := `{"id":"a1","name":"","tags":["x","y"],"labels":{"b":1,"a":2},"price":{"amount":1999,"currency":"EUR"}}`; string(text) != want || !written || err != nil {
+	if want := `{"id":"a1","name":"ab","tags":["x","y"],"labels":{"b":1,"a":2},"price":{"amount":1999,"currency":"EUR"}}`; string(text) != want || !written || err != nil {
 		t.Errorf("%s (%v), want %s", text, err, want)
 	}
 }
@@ -159,18 +162,16 @@ type order struct {
 		t.Fatal(err)
 	}
 	src := source{map[string]string{}, map[string][]any{}}
-	for _, decl := range file.Decls {
-		src.add(decl)
-	}
+	src.add(file)
 	for name, want := range map[string]string{
-		"Grade": "The quality of a thing. It is fixed.", "order": "Order contains things. Is is not left out.",
-		"order.ID": "The order's id.", "order.Kind": "Kind of order", "other": "",
+		"p.Grade": "The quality of a thing. It is fixed.", "p.order": "Order contains things. Is is not left out.",
+		"p.order.ID": "The order's id.", "p.order.Kind": "Kind of order", "p.other": "",
 	} {
 		if got := src.description(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if got := src.constants["Grade"]; !reflect.DeepEqual(got, []any{"good", "bad"}) {
+	if got := src.constants["p.Grade"]; !reflect.DeepEqual(got, []any{"good", "bad"}) {
 		t.Errorf("constants %v", got)
 	}
 }

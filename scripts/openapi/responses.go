@@ -1,29 +1,18 @@
 package main
 
 import (
-	_ "embed"
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"ratelimiter/middleware"
 )
-
-// sharedJSON has the response headers and the ways to send a key.
-//
-//go:embed shared.json
-var sharedJSON []byte
-
-func loadShared() (*openapi3.Components, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(sharedJSON)
-	if err != nil {
-		return nil, fmt.Errorf("shared.json: %w", err)
-	}
-	return doc.Components, nil
-}
 
 // limitHeaders are sent with every response to a valid key.
 var limitHeaders = []string{"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
@@ -47,17 +36,14 @@ func (o *operation) responses() {
 	}
 	for code, annotated := range o.annotated.Responses.Map() {
 		status, err := strconv.Atoi(code)
-		switch {
-		case err != nil:
-			o.fault("response %s is not a status", code)
-		case status >= http.StatusBadRequest:
+		if err != nil || status >= http.StatusBadRequest {
 			o.op.Responses.Set(code, o.problem(status, annotated))
-		default:
-			response := o.success(annotated)
-			o.op.Responses.Set(code, &openapi3.ResponseRef{Value: response})
-			if len(response.Content) > 0 && !o.route.Public {
-				implied = append(implied, responseErrors...)
-			}
+			continue
+		}
+		response := o.success(status, annotated)
+		o.op.Responses.Set(code, &openapi3.ResponseRef{Value: response})
+		if len(response.Content) > 0 && !o.route.Public {
+			implied = append(implied, responseErrors...)
 		}
 	}
 	for _, status := range implied {
@@ -68,13 +54,9 @@ func (o *operation) responses() {
 }
 
 // success returns an annotated response below 400.
-func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
-	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headers(annotated)}
-	for name, header := range response.Headers {
-		header.Value.Required = name != "Idempotency-Replayed" // which only repeated responses have
-	}
-	output := reflect.TypeOf(o.types.Output)
-	switch {
+func (o *operation) success(status int, annotated *openapi2.Response) *openapi3.Response {
+	response := &openapi3.Response{Description: &annotated.Description, Headers: o.headersOf(status, annotated)}
+	switch output := reflect.TypeOf(o.types.Output); {
 	case annotated.Schema == nil: // no body
 	case output == nil:
 		file := openapi3.NewStringSchema().WithFormat("binary")
@@ -82,24 +64,39 @@ func (o *operation) success(annotated *openapi2.Response) *openapi3.Response {
 	default:
 		response.Content = openapi3.Content{o.annotated.Produces[0]: o.jsonBody(annotated.Schema, output, false)}
 	}
-	o.addHeaders(response, "X-Request-Id")
-	if !o.route.Public {
-		o.addHeaders(response, limitHeaders...)
-	}
-	if o.annotated.Responses.Value("304") != nil {
-		o.addHeaders(response, "ETag", "Cache-Control")
-	}
-	if output != nil && strings.HasPrefix(output.Name(), "List[") {
-		o.addHeaders(response, "Link")
-	}
 	return response
 }
 
-// headers returns the annotated headers of a response.
-func (o *operation) headers(annotated *openapi2.Response) openapi3.Headers {
+// headersOf returns the headers of a response: the annotated ones, and references
+// to those of shared.json.
+func (o *operation) headersOf(status int, annotated *openapi2.Response) openapi3.Headers {
+	success := status < http.StatusBadRequest
 	headers := openapi3.Headers{}
 	for name, header := range annotated.Headers {
-		headers[name] = o.header(name, header.Description, false)
+		repeated := name == "Idempotency-Replayed" // which only repeated responses have
+		headers[name] = o.header(name, header.Description, success && !repeated)
+	}
+	if status == http.StatusServiceUnavailable {
+		headers["Retry-After"] = o.header("Retry-After", "Seconds after which to retry.", true)
+	}
+	for _, shared := range []struct {
+		sent  bool
+		names []string
+	}{
+		{true, []string{"X-Request-Id"}},
+		{status != http.StatusUnauthorized && !o.route.Public, limitHeaders},
+		{status == http.StatusUnauthorized, []string{"WWW-Authenticate"}},
+		{status == http.StatusTooManyRequests, []string{"Retry-After"}}, // unless waiting doesn't help
+		{success && o.annotated.Responses.Value("304") != nil, []string{"ETag", "Cache-Control"}},
+		{success && strings.HasPrefix(fmt.Sprintf("%T", o.types.Output), "handlers.List["), []string{"Link"}},
+	} {
+		for _, name := range shared.names {
+			if shared.sent && headers[name] == nil {
+				header := o.headers[name]
+				o.doc.Components.Headers[name] = header
+				headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: header.Value}
+			}
+		}
 	}
 	return headers
 }
@@ -107,7 +104,7 @@ func (o *operation) headers(annotated *openapi2.Response) openapi3.Headers {
 // header returns a header of shared.json with another description.
 func (o *operation) header(name, description string, required bool) *openapi3.HeaderRef {
 	header := openapi3.Header{}
-	if shared := o.shared.Headers[name]; shared != nil {
+	if shared := o.headers[name]; shared != nil {
 		header = *shared.Value
 	} else {
 		o.fault("shared.json has no header %s", name)
@@ -116,14 +113,99 @@ func (o *operation) header(name, description string, required bool) *openapi3.He
 	return &openapi3.HeaderRef{Value: &header}
 }
 
-// addHeaders adds references to shared headers, except those that the response
-// has already.
-func (d *describer) addHeaders(response *openapi3.Response, names ...string) {
-	for _, name := range names {
-		if response.Headers[name] == nil {
-			shared := d.shared.Headers[name]
-			d.doc.Components.Headers[name] = shared
-			response.Headers[name] = &openapi3.HeaderRef{Ref: "#/components/headers/" + name, Value: shared.Value}
-		}
+// problem is an error response that operations share.
+type problem struct {
+	name        string // of the component
+	schema      string
+	code        string // of the example
+	description string
+	detail      string // of the example
+}
+
+// problems are the shared error responses, by status.
+var problems = map[int]problem{
+	400: {"BadRequest", "Problem", "malformed_request", "The request is malformed: the body is not JSON, or the query string is not properly encoded.", "The JSON ends too early."},
+	401: {"Unauthorized", "Problem", "key_invalid", "There is no API key, or it is not valid: unknown, revoked, expired or mistyped.", "The API key is not valid."},
+	403: {"Forbidden", "Problem", "scope_missing", "The API key lacks the scope of this operation, or may not be used from this address.", "This requires the scope products:write, which the API key does not hold."},
+	404: {"NotFound", "Problem", "not_found", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
+	406: {"NotAcceptable", "Problem", "not_acceptable", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
+	409: {"Conflict", "Problem", "conflict", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
+	412: {"PreconditionFailed", "Problem", "version_mismatch", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
+	413: {"ContentTooLarge", "Problem", "body_too_large", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
+	415: {"UnsupportedMediaType", "Problem", "unsupported_media_type", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
+	422: {"UnprocessableContent", "ValidationProblem", "invalid_input", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
+	429: {"TooManyRequests", "QuotaProblem", "rate_limited", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", `Rate limit exceeded: policy "burst" has 2 of 20 units left; this request costs 5. Retry in 1 s.`},
+	500: {"InternalServerError", "Problem", "internal_error", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
+	503: {"ServiceUnavailable", "Problem", "unavailable", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},
+}
+
+// problemSchemas adds the schemas of errors. Only a 422 has the property errors,
+// so it gets a schema of its own.
+func (d *describer) problemSchemas() {
+	base := d.schemaOf(reflect.TypeFor[middleware.Problem](), false).Value
+	quota := d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false).Value
+	invalid := *base
+	invalid.Description = "The body of a 422. It lists all faults of the input."
+	invalid.Required = append(slices.Clone(base.Required), "errors")
+	d.components["ValidationProblem"] = invalid.NewRef()
+	for _, schema := range []*openapi3.Schema{base, quota} {
+		others := slices.Clone(propertiesOf(schema))
+		setProperties(schema, slices.DeleteFunc(others, func(m member) bool { return m.name == "errors" }))
 	}
+}
+
+// problem returns the error response of a status: a reference to the shared one,
+// or a response with the description and the headers of the annotation.
+func (o *operation) problem(status int, annotated *openapi2.Response) *openapi3.ResponseRef {
+	shared, ok := problems[status]
+	if !ok {
+		o.fault("no shared problem has the status %d", status)
+		return &openapi3.ResponseRef{Value: openapi3.NewResponse()}
+	}
+	detail, description, path := shared.detail, shared.description, "/v1/products"
+	own := annotated.Description != "" && annotated.Description != http.StatusText(status) // which swag writes
+	if own {
+		detail, description = strings.TrimSuffix(annotated.Description, ".")+".", annotated.Description
+	}
+	inline := own || len(annotated.Headers) > 0 || o.route.Public
+	if inline {
+		path = o.examplePath()
+	}
+	response := &openapi3.Response{
+		Description: &description, Headers: o.headersOf(status, annotated),
+		Content: openapi3.Content{middleware.ProblemMediaType: {
+			Schema: openapi3.NewSchemaRef(schemaPrefix+shared.schema, o.components[shared.schema].Value), Example: problemExample(status, detail, path),
+		}},
+	}
+	if inline {
+		return &openapi3.ResponseRef{Value: response}
+	}
+	o.doc.Components.Responses[shared.name] = &openapi3.ResponseRef{Value: response}
+	return &openapi3.ResponseRef{Ref: "#/components/responses/" + shared.name, Value: response}
+}
+
+// examplePath returns the path of the operation with the examples of its
+// parameters.
+func (o *operation) examplePath() string {
+	path := o.path
+	for _, param := range o.op.Parameters {
+		path = strings.ReplaceAll(path, "{"+param.Value.Name+"}", fmt.Sprint(param.Value.Example))
+	}
+	return path
+}
+
+func problemExample(status int, detail, path string) any {
+	p := middleware.Problem{
+		Type: middleware.ProblemBlank, Title: http.StatusText(status), Status: status, Code: problems[status].code, Detail: detail, Instance: path,
+		RequestID: "req_4CLHASCY3OD6DWBAZZHK43Y66R",
+	}
+	switch status {
+	case http.StatusUnprocessableEntity:
+		p.Instance = "/v1/orders"
+		p.Errors = []middleware.FieldError{{Location: "body", Pointer: "/items/0/quantity", Code: "min", Message: "must be at least 1"}}
+	case http.StatusTooManyRequests:
+		p.Type = middleware.ProblemQuotaExceeded
+		return middleware.QuotaProblem{Problem: p, Cost: 5, ViolatedPolicies: []string{"burst"}, RetryAfter: new(0.25)}
+	}
+	return p
 }

@@ -23,19 +23,19 @@ const schemaPrefix = "#/components/schemas/"
 // them, of requests as internal/binding reads them. Structs and string types
 // with constants become components.
 type schemas struct {
-	sources    sources
+	source     source
 	components openapi3.Schemas
-	types      map[string]reflect.Type       // of the components
-	requests   map[reflect.Type]bool         // whether a struct was last used in a request
-	properties map[*openapi3.Schema][]string // in declaration order
+	types      map[string]reflect.Type // of the components
 	faults     []error
 }
 
-func newSchemas() schemas {
-	return schemas{
-		sources: sources{}, components: openapi3.Schemas{}, types: map[string]reflect.Type{}, requests: map[reflect.Type]bool{},
-		properties: map[*openapi3.Schema][]string{},
+func newSchemas() *schemas {
+	s := &schemas{components: openapi3.Schemas{}, types: map[string]reflect.Type{}}
+	var err error
+	if s.source, err = readSource(); err != nil {
+		s.fault("%w", err)
 	}
+	return s
 }
 
 // fault reports something that is wrong.
@@ -48,54 +48,48 @@ func (s *schemas) schemaOf(t reflect.Type, request bool) *openapi3.SchemaRef {
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return orNull(s.schemaOf(t.Elem(), request))
-	case isOptional(t):
+	case strings.HasPrefix(t.String(), "binding.Optional["):
 		value, _ := t.FieldByName("Value")
 		return s.schemaOf(value.Type, request)
 	case t == reflect.TypeFor[time.Time]():
-		return openapi3.NewSchemaRef("", openapi3.NewDateTimeSchema())
+		return openapi3.NewDateTimeSchema().NewRef()
 	case t == reflect.TypeFor[json.RawMessage]():
-		return openapi3.NewSchemaRef("", openapi3.NewObjectSchema())
-	case isText(t):
-		return openapi3.NewSchemaRef("", openapi3.NewStringSchema())
+		return openapi3.NewObjectSchema().NewRef()
+	case implements[binding.Text](t), implements[encoding.TextUnmarshaler](t):
+		return openapi3.NewStringSchema().NewRef()
 	case t.ConvertibleTo(reflect.TypeFor[ratelimit.Policy]()): // handlers decodes policies through a type of its own
-		t = reflect.TypeFor[ratelimit.Policy]()
+		return s.component(reflect.TypeFor[ratelimit.Policy](), request)
 	}
-	schema := &openapi3.Schema{}
 	switch t.Kind() {
 	case reflect.Bool:
-		schema = openapi3.NewBoolSchema()
+		return openapi3.NewBoolSchema().NewRef()
 	case reflect.Int, reflect.Int64:
-		schema = openapi3.NewInt64Schema()
+		return openapi3.NewInt64Schema().NewRef()
 	case reflect.Float64:
-		schema = openapi3.NewFloat64Schema().WithFormat("double")
+		return openapi3.NewFloat64Schema().WithFormat("double").NewRef()
 	case reflect.String:
-		return s.stringSchema(t)
-	case reflect.Slice:
-		schema.Type, schema.Items = &openapi3.Types{openapi3.TypeArray}, s.schemaOf(t.Elem(), request)
-	case reflect.Map:
-		schema.Type = &openapi3.Types{openapi3.TypeObject}
-		schema.AdditionalProperties.Schema = s.schemaOf(t.Elem(), request)
-	case reflect.Struct:
-		if last, used := s.requests[t]; used && last != request && !slices.Equal(required(t, true), required(t, false)) {
-			s.fault("%s is used in requests and in responses, which require different properties", t)
+		if s.source.constants[t.String()] != nil {
+			return s.component(t, request)
 		}
-		s.requests[t] = request
-		return s.component(t, func(schema *openapi3.Schema) { s.object(schema, t, request) })
+		return openapi3.NewStringSchema().NewRef()
+	case reflect.Slice:
+		list := openapi3.NewArraySchema()
+		list.Items = s.schemaOf(t.Elem(), request)
+		return list.NewRef()
+	case reflect.Map:
+		object := openapi3.NewObjectSchema()
+		object.AdditionalProperties.Schema = s.schemaOf(t.Elem(), request)
+		return object.NewRef()
+	case reflect.Struct:
+		return s.component(t, request)
 	default:
 		s.fault("%s has no schema", t)
+		return openapi3.NewSchema().NewRef()
 	}
-	return openapi3.NewSchemaRef("", schema)
 }
 
-// isOptional reports whether t is a binding.Optional.
-func isOptional(t reflect.Type) bool {
-	return t.PkgPath() == reflect.TypeFor[binding.Optional[int]]().PkgPath() && strings.HasPrefix(t.Name(), "Optional[")
-}
-
-// isText reports whether values of t are written as strings.
-func isText(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return p.Implements(reflect.TypeFor[binding.Text]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+func implements[I any](t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[I]())
 }
 
 // orNull returns the schema with null allowed.
@@ -104,44 +98,36 @@ func orNull(ref *openapi3.SchemaRef) *openapi3.SchemaRef {
 		ref.Value.Type.With(openapi3.TypeNull)
 		return ref
 	}
-	null := openapi3.NewSchemaRef("", &openapi3.Schema{Type: &openapi3.Types{openapi3.TypeNull}})
-	return openapi3.NewSchemaRef("", &openapi3.Schema{AnyOf: openapi3.SchemaRefs{ref, null}})
+	null := &openapi3.Schema{Type: &openapi3.Types{openapi3.TypeNull}}
+	return (&openapi3.Schema{AnyOf: openapi3.SchemaRefs{ref, null.NewRef()}}).NewRef()
 }
 
-// stringSchema returns the schema of a string type. Its constants are the values
-// that it can have.
-func (s *schemas) stringSchema(t reflect.Type) *openapi3.SchemaRef {
-	if values := s.source(t).constants[t.Name()]; len(values) > 0 {
-		return s.component(t, func(schema *openapi3.Schema) {
-			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, values
-		})
-	}
-	return openapi3.NewSchemaRef("", openapi3.NewStringSchema())
-}
-
-func (s *schemas) source(t reflect.Type) source {
-	src, err := s.sources.of(t)
-	if err != nil {
-		s.fault("%w", err)
-	}
-	return src
-}
-
-// component returns a reference to the component of a type, which build fills in
-// at the first use.
-func (s *schemas) component(t reflect.Type, build func(*openapi3.Schema)) *openapi3.SchemaRef {
+// component returns a reference to the component of a struct or of a string type
+// with constants, which are the values that it can have.
+func (s *schemas) component(t reflect.Type, request bool) *openapi3.SchemaRef {
 	name := componentName(t)
-	ref := s.components[name]
-	if ref == nil {
-		typeName, _, _ := strings.Cut(t.Name(), "[")
-		ref = openapi3.NewSchemaRef("", &openapi3.Schema{Description: s.source(t).description(typeName)})
-		s.components[name], s.types[name] = ref, t
-		build(ref.Value)
+	if s.components[name] == nil {
+		schema := &openapi3.Schema{Description: s.source.description(sourceName(t))}
+		s.components[name], s.types[name] = schema.NewRef(), t
+		if t.Kind() == reflect.String {
+			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, s.source.constants[t.String()]
+		} else {
+			s.object(schema, t, request)
+		}
 	}
-	if s.types[name] != t {
-		s.fault("%s and %s would both be called %s", s.types[name], t, name)
+	schema := s.components[name].Value
+	if other := s.types[name]; other != t {
+		s.fault("%s and %s would both be called %s", other, t, name)
+	} else if t.Kind() == reflect.Struct && !slices.Equal(schema.Required, required(t, request)) {
+		s.fault("%s is used in requests and in responses, which require different properties", t)
 	}
-	return openapi3.NewSchemaRef(schemaPrefix+name, ref.Value)
+	return openapi3.NewSchemaRef(schemaPrefix+name, schema)
+}
+
+// sourceName returns the name of a type in the source: package and name.
+func sourceName(t reflect.Type) string {
+	name, _, _ := strings.Cut(t.String(), "[")
+	return name
 }
 
 // componentName returns the name of a type without its package, with a type
@@ -158,26 +144,34 @@ func componentName(t reflect.Type) string {
 
 // object fills in the schema of a struct.
 func (s *schemas) object(schema *openapi3.Schema, t reflect.Type, request bool) {
-	schema.Type, schema.Properties, schema.Required = &openapi3.Types{openapi3.TypeObject}, openapi3.Schemas{}, required(t, request)
-	for field, name := range members(t) {
-		property, err := s.property(t, field, request)
-		if err != nil {
-			s.fault("%s.%s: %w", t, field.Name, err)
-		}
-		schema.Properties[name] = property
-		s.properties[schema] = append(s.properties[schema], name)
+	var properties object
+	for name, field := range members(t) {
+		properties = append(properties, member{name, s.property(t, field, request)})
 	}
+	schema.Type, schema.Required = &openapi3.Types{openapi3.TypeObject}, required(t, request)
+	setProperties(schema, properties)
 	if !strings.HasSuffix(t.Name(), "Problem") { // which may have other members (RFC 9457, section 3.2)
 		schema.AdditionalProperties.Has = new(false)
 	}
 }
 
-// members iterates over the fields of a struct and their names in JSON.
-func members(t reflect.Type) iter.Seq2[reflect.StructField, string] {
-	return func(yield func(reflect.StructField, string) bool) {
+// setProperties sets the properties of a schema in the order of their struct,
+// which the field Properties doesn't keep.
+func setProperties(schema *openapi3.Schema, properties object) {
+	schema.Extensions = map[string]any{"properties": properties}
+}
+
+func propertiesOf(schema *openapi3.Schema) object {
+	properties, _ := schema.Extensions["properties"].(object)
+	return properties
+}
+
+// members iterates over the fields of a struct by their names in JSON.
+func members(t reflect.Type) iter.Seq2[string, reflect.StructField] {
+	return func(yield func(string, reflect.StructField) bool) {
 		for _, field := range reflect.VisibleFields(t) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "" && name != "-" && !yield(field, name) {
+			if name != "" && name != "-" && !yield(name, field) {
 				return
 			}
 		}
@@ -188,7 +182,7 @@ func members(t reflect.Type) iter.Seq2[reflect.StructField, string] {
 // validate:"required"; in a response, all that are never omitted.
 func required(t reflect.Type, request bool) []string {
 	var names []string
-	for field, name := range members(t) {
+	for name, field := range members(t) {
 		omitted := strings.Contains(field.Tag.Get("json"), ",omit")
 		if request && isRequired(field) || !request && !omitted {
 			names = append(names, name)
@@ -203,23 +197,24 @@ func isRequired(field reflect.StructField) bool {
 }
 
 // property returns the schema of a field of t, with its comment and its tags.
-func (s *schemas) property(t reflect.Type, field reflect.StructField, request bool) (*openapi3.SchemaRef, error) {
-	typ := field.Type
+func (s *schemas) property(t reflect.Type, field reflect.StructField, request bool) *openapi3.SchemaRef {
+	typ, owner := field.Type, t
 	if typ.Kind() == reflect.String && field.Tag.Get("swaggertype") == "string" {
 		typ = reflect.TypeFor[string]() // not only the constants of the type are valid
 	}
 	property := s.schemaOf(typ, request)
 	if property.Ref != "" { // which has no place for a description
-		property = openapi3.NewSchemaRef("", &openapi3.Schema{AllOf: openapi3.SchemaRefs{property}})
+		property = (&openapi3.Schema{AllOf: openapi3.SchemaRefs{property}}).NewRef()
 	}
 	if field.Tag.Get("extensions") == "x-nullable" {
 		property = orNull(property)
 	}
-	owner := t
 	if embedded := field.Index[:len(field.Index)-1]; len(embedded) > 0 {
 		owner = t.FieldByIndex(embedded).Type
 	}
-	typeName, _, _ := strings.Cut(owner.Name(), "[")
-	property.Value.Description = s.source(owner).description(typeName + "." + field.Name)
-	return property, applyTags(property.Value, field.Tag)
+	property.Value.Description = s.source.description(sourceName(owner) + "." + field.Name)
+	if err := applyTags(property.Value, field.Tag); err != nil {
+		s.fault("%s.%s: %w", t, field.Name, err)
+	}
+	return property
 }
