@@ -11,6 +11,8 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 PACKAGES := ./...
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+STAMP = -X ratelimiter/internal/cli.version=$(VERSION) -X ratelimiter/internal/cli.commit=$(COMMIT)
 
 .PHONY: help
 help: ## list the targets
@@ -18,7 +20,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/ratelimiter, without debug information
-	go build -trimpath -tags nomsgpack -ldflags '-s -w -X ratelimiter/internal/cli.version=$(VERSION)' -o bin/ratelimiter .
+	go build -trimpath -tags nomsgpack -ldflags '-s -w $(STAMP)' -o bin/ratelimiter .
 
 .PHONY: run
 run: build ## serve in dev mode; starts a private Postgres when DATABASE_URL is not set

@@ -1,13 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"text/tabwriter"
 )
 
-// version is set by the build: -ldflags "-X ratelimiter/internal/cli.version=…".
-var version = "development"
+// version and commit are set by the build: -ldflags "-X ratelimiter/internal/cli.version=…".
+var version, commit = "development", ""
 
 // asset is a third-party file set that is embedded in the program.
 type asset struct {
@@ -23,6 +24,7 @@ var assets = []asset{
 	{"Swagger UI", "5.35.0", "Apache-2.0", "docs/swagger-ui"},
 	{"ReDoc", "2.5.4", "MIT", "docs/redoc"},
 	{"Noto Sans", "2.004", "OFL-1.1", "internal/invoice/fonts"},
+	{"tz database", "2025c", "LicenseRef-Public-Domain", "ratelimit/tzdata"},
 }
 
 // versionCommand prints what is running.
@@ -40,7 +42,7 @@ type module struct {
 // buildVersion is what the command prints.
 type buildVersion struct {
 	Version string   `json:"version"`
-	Commit  string   `json:"commit"` // empty when not built in a checkout
+	Commit  string   `json:"commit"` // unknown when not built in a checkout
 	Go      string   `json:"go"`
 	Assets  []asset  `json:"assets,omitempty"`
 	Modules []module `json:"modules,omitempty"`
@@ -48,14 +50,9 @@ type buildVersion struct {
 
 // Run prints version, commit and Go version.
 func (v *versionCommand) Run(to *console) error {
-	b := buildVersion{Version: version}
+	b := buildVersion{Version: version, Commit: cmp.Or(commit, "unknown")}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		b.Go = info.GoVersion
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				b.Commit = s.Value
-			}
-		}
 		if v.Licenses {
 			b.Assets = assets
 			for _, m := range info.Deps {
