@@ -150,10 +150,10 @@ func compareWithModel(t *rapid.T, c *Compiled) {
 			continue
 		}
 		cost := rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, min(MaxCost, c.capacity))).Draw(t, "cost")
-		remaining := reference.remaining(now)
 		compareStatus(t, got, reference, now, cost)
+		want, remaining := reference.passes(now, cost), reference.remaining(now)
 		s, ok := got.take(now, cost)
-		if want := remaining.Cmp(big.NewInt(cost)) >= 0; ok != want {
+		if ok != want {
 			t.Fatalf("allowed = %v for cost %d with %v remaining", ok, cost, remaining)
 		}
 		if ok {
@@ -185,10 +185,10 @@ func compareStatus(t *rapid.T, got *counter, reference model, now, cost int64) {
 		}
 	default:
 		at := now + int64(st.RetryAfter)
-		if reference.remaining(at).Cmp(big.NewInt(cost)) < 0 {
+		if !reference.passes(at, cost) {
 			t.Fatalf("model refuses after RetryAfter = %d", st.RetryAfter)
 		}
-		if reference.remaining(at-1).Cmp(big.NewInt(cost)) >= 0 {
+		if reference.passes(at-1, cost) {
 			t.Fatalf("model admits before RetryAfter = %d", st.RetryAfter)
 		}
 	}

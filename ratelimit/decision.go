@@ -26,7 +26,8 @@ type Status struct {
 	Allowed bool
 	// Limit is the capacity, in units.
 	Limit int64
-	// Remaining is the largest cost, in units, that would pass now.
+	// Remaining is the units that can be spent now: the largest cost that would
+	// pass, or for leaky_bucket the number of single units that would queue.
 	Remaining int64
 	// ResetAfter is the time until the counter is full (buckets), until the
 	// window or period ends (windows, calendar), or until the oldest entry

@@ -39,7 +39,7 @@ func TestHeaderFields_AllAlgorithms(t *testing.T) {
 	if err := l.Reserve(ctx, &r, q, "", 3); err != nil {
 		t.Fatal(err)
 	}
-	want := `"burst";r=17;t=1, "queue";r=27;t=1, "fixed";r=37;t=3600, "minute";r=297;t=60, ` +
+	want := `"burst";r=17;t=1, "queue";r=18;t=1, "fixed";r=37;t=3600, "minute";r=297;t=60, ` +
 		`"log";r=47;t=10, "monthly";r=9997;t=2678400, "parallel";r=7`
 	if got := string(r.Decision.AppendField(nil)); got != want {
 		t.Errorf("AppendField =\n%s, want\n%s", got, want)

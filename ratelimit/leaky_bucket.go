@@ -20,6 +20,10 @@ import "time"
 //	50 ms      3     1.5         admitted, wait 150 ms        200 ms    4.5
 //	200 ms     1     3.0         refused, retry after 150 ms            3.0
 //
+// Remaining counts single units: in the example, 2 at the start, whose turns are
+// at 0 ms and 100 ms. One request of a higher cost passes too, because it waits
+// for the turn of its first unit only.
+//
 // Only the last request in the queue can be given back. Freeing a slot in the
 // middle would admit a new request at the end, where another one already has
 // that turn. An abandoned reservation keeps its turn and drains.
@@ -50,10 +54,27 @@ func giveLeakyBucket(c *Compiled, s, taken State, now, units int64) State {
 	return c.subtract(s, c.undrained(taken, s.At, units))
 }
 
+// turnsLeft returns how many single units could queue now: those whose turns,
+// one emission interval apart from the TAT on, begin within max_wait.
+func turnsLeft(c *Compiled, s State, now int64) int64 {
+	units, rest, ok := mulDiv(max(0, satAdd(c.maxWait, satSub(now, s.At))), c.limit, c.period)
+	switch {
+	case !ok:
+		return never
+	case units < s.N || units == s.N && rest < s.M:
+		return 0
+	case rest < s.M:
+		return units - s.N
+	default:
+		return units - s.N + 1
+	}
+}
+
 func statusLeakyBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	wait := c.untilTAT(s, now)
+	room := max(0, c.capacity-s.level())
 	if wait <= c.maxWait {
-		st.Remaining = max(0, c.capacity-s.level())
+		st.Remaining = min(room, turnsLeft(c, s, now))
 	}
 	st.ResetAfter = time.Duration(wait)
 	if st.Allowed && cost > 0 {
@@ -63,7 +84,7 @@ func statusLeakyBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	switch {
 	case cost > c.capacity:
 		st.RetryAfter = Never
-	case cost > st.Remaining:
+	case cost > room || wait > c.maxWait:
 		untilRoom := c.untilLevel(s, c.capacity-cost, now)
 		st.RetryAfter = time.Duration(max(untilRoom, satSub(wait, c.maxWait)))
 	}

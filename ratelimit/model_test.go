@@ -10,8 +10,10 @@ import (
 // arbitrary-precision rationals, keeps the whole history and shares no code with
 // the implementation. Time must not go backwards.
 type model interface {
-	// remaining returns the largest cost that would pass at now.
+	// remaining returns the number of single units that would pass at now.
 	remaining(now int64) *big.Int
+	// passes reports whether one request of cost would pass at now.
+	passes(now, cost int64) bool
 	// charge takes cost, which must pass, at now.
 	charge(now, cost int64) receipt
 	// refund gives units of a charge back.
@@ -38,6 +40,9 @@ func newModel(c *Compiled) model {
 	}
 }
 
+// atMost reports whether cost is at most remaining.
+func atMost(cost int64, remaining *big.Int) bool { return remaining.Cmp(big.NewInt(cost)) >= 0 }
+
 func rat(n int64) *big.Rat { return new(big.Rat).SetInt64(n) }
 
 // floor returns the largest integer that is at most r.
@@ -61,15 +66,38 @@ func (m *bucketModel) after(level *big.Rat, from, to int64) *big.Rat {
 	return drained
 }
 
+// remaining of a leaky_bucket counts the single units whose turns begin within
+// max_wait, one emission interval apart.
 func (m *bucketModel) remaining(now int64) *big.Int {
 	level := m.after(m.level, m.last, now)
+	room := floor(new(big.Rat).Sub(rat(m.c.capacity), level))
 	if m.c.Algorithm == LeakyBucket {
-		wait := new(big.Rat).Mul(level, new(big.Rat).SetFrac64(m.c.period, m.c.limit))
-		if wait.Cmp(rat(m.c.maxWait)) > 0 {
+		turns := new(big.Rat).Sub(rat(m.c.maxWait), m.wait(level))
+		if turns.Sign() < 0 {
 			return new(big.Int)
 		}
+		turns.Quo(turns, m.emissionInterval())
+		if n := floor(turns); n.Cmp(room) < 0 {
+			return n.Add(n, big.NewInt(1))
+		}
 	}
-	return floor(new(big.Rat).Sub(rat(m.c.capacity), level))
+	return room
+}
+
+func (m *bucketModel) passes(now, cost int64) bool {
+	level := m.after(m.level, m.last, now)
+	if m.c.Algorithm == LeakyBucket && m.wait(level).Cmp(rat(m.c.maxWait)) > 0 {
+		return false
+	}
+	return atMost(cost, floor(new(big.Rat).Sub(rat(m.c.capacity), level)))
+}
+
+func (m *bucketModel) emissionInterval() *big.Rat {
+	return new(big.Rat).SetFrac64(m.c.period, m.c.limit)
+}
+
+func (m *bucketModel) wait(level *big.Rat) *big.Rat {
+	return new(big.Rat).Mul(level, m.emissionInterval())
 }
 
 func (m *bucketModel) charge(now, cost int64) receipt {
@@ -115,6 +143,8 @@ func (m *windowModel) remaining(now int64) *big.Int {
 	return floor(remaining)
 }
 
+func (m *windowModel) passes(now, cost int64) bool { return atMost(cost, m.remaining(now)) }
+
 func (m *windowModel) charge(now, cost int64) receipt {
 	n, _ := m.window(now)
 	m.used[n.String()] += cost
@@ -138,6 +168,8 @@ func (m *logModel) remaining(now int64) *big.Int {
 	}
 	return big.NewInt(remaining)
 }
+
+func (m *logModel) passes(now, cost int64) bool { return atMost(cost, m.remaining(now)) }
 
 func (m *logModel) charge(now, cost int64) receipt {
 	m.entries[now] += cost
@@ -180,6 +212,8 @@ func (m *calendarModel) begins(date time.Time) bool {
 func (m *calendarModel) remaining(now int64) *big.Int {
 	return big.NewInt(m.c.capacity - m.used[m.label(now)])
 }
+
+func (m *calendarModel) passes(now, cost int64) bool { return atMost(cost, m.remaining(now)) }
 
 func (m *calendarModel) charge(now, cost int64) receipt {
 	m.used[m.label(now)] += cost
