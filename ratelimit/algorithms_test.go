@@ -48,7 +48,7 @@ func (k *counter) status(now, cost int64) Status {
 	}
 	s, ok := k.c.Take(k.state, now, cost)
 	if ok {
-		s = k.c.Untake(s, cost)
+		s, _ = k.c.Take(k.state, now, 0)
 	}
 	return k.c.Status(s, now, cost, ok)
 }
@@ -113,6 +113,7 @@ func drawPause(t *rapid.T, k *counter, now int64) int64 {
 		rapid.Int64Range(0, 2*c.emissionInterval),
 		rapid.Int64Range(0, 3*period),
 		rapid.SampledFrom([]int64{c.emissionInterval, max(0, c.emissionInterval-1), period - 1, period, period + 1, 2 * period}),
+		rapid.Map(rapid.Int64Range(2, 9), func(n int64) int64 { return (period + n - 1) / n }),
 	).Draw(t, "pause")
 }
 

@@ -98,6 +98,9 @@ func compile(p Policy) (*Compiled, error) {
 	if p.Algorithm == TokenBucket {
 		c.capacity = p.Burst
 	}
+	if p.Algorithm == SlidingWindow && p.Limit <= exactWindow {
+		c.kind = slidingLog
+	}
 	if !p.Period.calendar() {
 		c.period = nanoseconds(p.Period)
 	}

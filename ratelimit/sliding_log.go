@@ -10,6 +10,7 @@ import (
 // bytes for each instant at which a request was admitted; MaxLogLimit bounds
 // that. The idea is the Redis sorted set of "Better rate limiting with Redis
 // sorted sets" (Classdojo, 2015), except that refused requests are not logged.
+// It also serves sliding_window up to exactWindow.
 //
 // limit 3, period 10s; entries in (now − 10s, now] are counted:
 //

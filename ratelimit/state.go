@@ -10,7 +10,7 @@ import "time"
 // State and any time: they don't panic, and they admit no more than a fresh
 // counter would.
 type State struct {
-	At, N, M int64
+	At, N, M, X int64
 }
 
 // skew is the largest delay, in nanoseconds, between a caller's reading of the
@@ -30,13 +30,23 @@ const Skew = time.Duration(skew)
 const Never = time.Duration(never)
 
 // Listed reports whether the policy's counters are Lists. The functions with
-// List in their names apply to these, the others to States.
+// List in their names apply to these, the others to States. It depends on the
+// limit of a sliding_window; see ToList and ToState.
 func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
+// ToList converts a counter of the policy's shape that was a State under a
+// higher limit. Only sliding_window needs it. The units keep the latest times
+// at which they can have been spent, and can't be given back any more.
+func (c *Compiled) ToList(s State) List { return slidingWindowList(s) }
+
+// ToState converts a counter of the policy's shape that was a List under a lower
+// limit. Only sliding_window needs it.
+func (c *Compiled) ToState(l *List) State { return slidingWindowState(c, l) }
+
 // Take decides whether cost units pass at now and returns the new state. If
-// they don't pass, that is the state advanced to now. A store needs to keep it
-// only if its At moved back, which means that the clock was set back; the
-// counter would otherwise stay in the future. Cost 0 always passes and takes
+// they don't pass, that is the state to describe with Status. A store needs to
+// keep it only if its At moved back, which means that the clock was set back;
+// the counter would otherwise stay in the future. Cost 0 always passes and takes
 // nothing.
 func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	switch c.kind {
@@ -51,13 +61,6 @@ func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	default:
 		return takeCalendar(c, s, now, cost)
 	}
-}
-
-// Untake undoes a Take of cost units at the same instant: s is the state that
-// the Take returned. It serves policies that pass while another one refuses.
-func (c *Compiled) Untake(s State, cost int64) State {
-	s.N -= cost
-	return s
 }
 
 // Give gives back units of an earlier Take and returns the new state. taken is
@@ -121,7 +124,7 @@ func (c *Compiled) IdleAt(s State) int64 {
 	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)
 	case slidingWindow:
-		return satAdd(satAdd(s.At, c.period), c.period)
+		return satAdd(s.X, c.period)
 	default: // calendar: end of the period; concurrency: last expiry
 		return s.M
 	}

@@ -4,7 +4,9 @@ import "context"
 
 // Store keeps counters and applies the pure functions to them. A counter is
 // identified by its subject and its policy's ID. A counter that doesn't exist,
-// or that has another fingerprint, is fresh.
+// or that has another fingerprint, is fresh. One that was a State and is a List
+// under the policy's limit, or the reverse, is converted; see
+// [Compiled.ToList].
 //
 // A store is safe for concurrent use. Each method is atomic: it takes effect
 // completely and at one instant, or not at all. An error means that the store

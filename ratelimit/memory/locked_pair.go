@@ -76,7 +76,7 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 	if !admitted {
 		for i := range b.Steps {
 			step := &b.Steps[i]
-			step.State = uncharged(step, step.Policy.CostOf(b.Cost))
+			p.subjectOf(step).uncharge(b, step, p.cells[i])
 		}
 		return nil
 	}
