@@ -366,7 +366,7 @@ type CheckBody struct {
 
 // CommitBody What the work of a reservation really cost.
 type CommitBody struct {
-	// Cost What the work really cost: at most what was reserved
+	// Cost What the work really cost; more than was reserved is charged as debt
 	//
 	// Examples: 1
 	Cost int64 `json:"cost"`
@@ -2293,7 +2293,7 @@ func (c *Raw) CheckLimit(ctx context.Context, body CheckBody, reqEditors ...Requ
 
 // CommitLimitWithBody Commit a reservation
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation at what the work really cost: gives the rest back, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2314,7 +2314,7 @@ func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body 
 
 // CommitLimit Commit a reservation
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation at what the work really cost: gives the rest back, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -4867,7 +4867,7 @@ func (c *Client) CheckLimit(ctx context.Context, body CheckBody, edits ...Reques
 
 // CommitLimit: Commit a reservation (POST /v1/limits/commit)
 //
-// Ends a reservation at what the work really cost, and gives the rest back.
+// Ends a reservation at what the work really cost: gives the rest back, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) CommitLimit(ctx context.Context, body CommitBody, edits ...RequestEdit) error {

@@ -1449,7 +1449,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "Ends a reservation at what the work really cost, and gives the rest back.",
+                "description": "Ends a reservation at what the work really cost: gives the rest back, or charges what is missing as debt.",
                 "consumes": [
                     "application/json"
                 ],
@@ -3329,7 +3329,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "cost": {
-                    "description": "what the work really cost: at most what was reserved",
+                    "description": "what the work really cost; more than was reserved is charged as debt",
                     "type": "integer",
                     "maximum": 1000000,
                     "minimum": 0,

@@ -129,8 +129,8 @@ func TestAReservationIsCommittedOrReleasedOnce(t *testing.T) {
 	if refused := ask(caller, "reserve", "tenant", "hourly", 6); refused.Allowed || refused.Reservation != nil || refused.ExpiresAt != nil {
 		t.Errorf("refused %+v", refused)
 	}
-	commit := map[string]any{"reservation": *first.Reservation, "cost": 7}
-	caller.Post("/v1/limits/commit", commit).Want(http.StatusUnprocessableEntity) // more than was reserved
+	commit := map[string]any{"reservation": *first.Reservation, "cost": 1_000_001}
+	caller.Post("/v1/limits/commit", commit).Want(http.StatusUnprocessableEntity) // more than the largest cost
 	commit["cost"] = 2
 	other.Post("/v1/limits/commit", commit).Want(http.StatusNotFound)
 	caller.Post("/v1/limits/commit", commit).Want(http.StatusNoContent)
@@ -155,6 +155,21 @@ func TestAReservationIsCommittedOrReleasedOnce(t *testing.T) {
 	calls.Wait()
 	if ended.Load() != 1 || remaining() != 8 {
 		t.Errorf("released %d times; %d remain, want 8", ended.Load(), remaining())
+	}
+}
+
+func TestReservations_debt(t *testing.T) {
+	app := newApp(t)
+	app.plan("hourly", hourly)
+	caller := checker(app, "me")
+	reserved := ask(caller, "reserve", "tenant", "hourly", 3)
+	caller.Post("/v1/limits/commit", map[string]any{"reservation": *reserved.Reservation, "cost": 14}).Want(http.StatusNoContent)
+	if got := ask(caller, "check", "tenant", "hourly", 1); got.Allowed || got.Limits[0].Remaining != 0 || *got.RetryAfter != 3600 {
+		t.Errorf("a check in debt: %+v", got)
+	}
+	app.clock.Advance(time.Hour)
+	if got := ask(caller, "check", "tenant", "hourly", 0).Limits[0].Remaining; got != 10 {
+		t.Errorf("%d remain in the next window; want 10", got)
 	}
 }
 

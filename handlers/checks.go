@@ -19,7 +19,8 @@ type CheckService interface {
 	// Reserve takes the cost and returns the id by which it can be given back
 	// until expiresAt; "" when refused.
 	Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error)
-	// Commit settles at actual, or returns models.ErrNotFound.
+	// Commit settles at actual, which may be above what was reserved, or
+	// returns models.ErrNotFound.
 	Commit(ctx context.Context, owner, id string, actual int64) error
 	// Release gives everything back, or returns models.ErrNotFound.
 	Release(ctx context.Context, owner, id string) error
@@ -141,13 +142,13 @@ type commit struct {
 // It is the body of POST /v1/limits/commit.
 type commitBody struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // which one, as POST /v1/limits/reserve told it
-	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost: at most what was reserved
+	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // what the work really cost; more than was reserved is charged as debt
 }
 
 // Commit handles POST /v1/limits/commit.
 //
 //	@Summary		Commit a reservation
-//	@Description	Ends a reservation at what the work really cost, and gives the rest back.
+//	@Description	Ends a reservation at what the work really cost: gives the rest back, or charges what is missing as debt.
 //	@Tags			limits
 //	@ID				commitLimit
 //	@Accept			json

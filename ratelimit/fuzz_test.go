@@ -65,6 +65,13 @@ func FuzzTake(f *testing.F) {
 		if ok && cost > 0 {
 			checkGive(t, c, after, now, satAdd(now, step), cost, remaining)
 		}
+		if cost > 0 {
+			owed := c.Owe(State{At: at, N: n, M: m, X: x}, now, min(cost, MaxCost))
+			if left := c.Status(owed, now, 0, true).Remaining; left != max(0, remaining-min(cost, MaxCost)) && c.kind != leakyBucket && c.kind != slidingWindow || left > remaining {
+				t.Fatalf("Remaining = %d after a debt of %d and %d", left, cost, remaining)
+			}
+			c.IdleAt(owed)
+		}
 		if !ok && cost > 0 && cost <= c.capacity {
 			checkRetry(t, c, after, now, cost, st.RetryAfter)
 		}

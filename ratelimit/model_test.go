@@ -14,7 +14,7 @@ type model interface {
 	remaining(now int64) *big.Int
 	// passes reports whether one request of cost would pass at now.
 	passes(now, cost int64) bool
-	// charge takes cost, which must pass, at now.
+	// charge takes cost at now, whether it passes or not.
 	charge(now, cost int64) receipt
 	// refund gives units of a charge back.
 	refund(r receipt, now, units int64)
@@ -226,7 +226,7 @@ func (m *slidingModel) charge(now, cost int64) receipt {
 	k := (now - m.anchor) / m.c.period
 	if m.run == nil || cost > m.run.cost || !m.spaced(now) {
 		m.run = nil
-		if n := m.c.limit / cost; n < 1<<22 && m.used(k) == 0 {
+		if n := m.c.limit / cost; n > 0 && n < 1<<22 && m.used(k) == 0 {
 			m.run = &slidingRun{cost: cost, requests: n, first: k, alone: m.used(k-1) == 0}
 		}
 	}

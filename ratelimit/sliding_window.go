@@ -174,6 +174,13 @@ func (w *window) weightedPrevious(c *Compiled) int64 {
 	return mulDivUp(w.previous, covered, c.period)
 }
 
+func chargeSlidingWindow(c *Compiled, s State, now, units int64) State {
+	var w window
+	w.decode(c, &s, now)
+	w.charge(c, units)
+	return w.encode()
+}
+
 func giveSlidingWindow(c *Compiled, s, taken State, now, units int64) State {
 	var w window
 	w.decode(c, &s, now)

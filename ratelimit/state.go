@@ -81,6 +81,23 @@ func (c *Compiled) Give(s, taken State, now, units int64) State {
 	}
 }
 
+// Owe takes units whether they pass or not, as debt, and returns the new
+// state.
+func (c *Compiled) Owe(s State, now, units int64) State {
+	switch c.kind {
+	case tokenBucket, leakyBucket:
+		return c.chargeLevel(s, now, units)
+	case slidingWindow:
+		return chargeSlidingWindow(c, s, now, units)
+	case fixedWindow:
+		s = advanceFixedWindow(c, s, now)
+	default:
+		s = advanceCalendar(c, s, now)
+	}
+	s.N = min(s.N+units, MaxLimit)
+	return s
+}
+
 // CheckList decides whether cost units pass at now and drops expired entries.
 // It adds no entry; see AddList. The returned state summarizes the list for
 // Status.
@@ -98,6 +115,16 @@ func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
 		return addSlidingLog(l, now, cost)
 	}
 	return addConcurrency(c, l, now, holder)
+}
+
+// OweList takes units whether they pass or not, as debt. It does nothing for
+// concurrency, where a request costs its slot only.
+func (c *Compiled) OweList(l *List, now, units int64) State {
+	if c.kind == slidingLog {
+		return chargeSlidingLog(c, l, now, units)
+	}
+	s, _ := checkConcurrency(c, l, now, 0)
+	return s
 }
 
 // GiveList gives back units of an entry. taken is the state that AddList
@@ -120,6 +147,9 @@ func (c *Compiled) RenewList(l *List, now, holder int64) bool {
 func (c *Compiled) IdleAt(s State) int64 {
 	switch c.kind {
 	case tokenBucket, leakyBucket:
+		if s.N > c.maxLevel {
+			return satAdd(s.At, c.drainTime(min(s.N, maxDebt), c.period))
+		}
 		return satAdd(s.At, clamp(s.N+1, 0, c.maxLevel)*c.emissionInterval)
 	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)

@@ -21,8 +21,10 @@ type Store interface {
 	// allows every step.
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
-	// and updates State of the steps with Give > 0. It gives back nothing to a
-	// counter whose Generation has changed.
+	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
+	// counter whose Generation has changed. If Give is negative, it charges as
+	// many units at Now, to the counter of any Generation and whether they pass
+	// or not.
 	Give(ctx context.Context, b *Batch) error
 	// Renew extends the batch's concurrency holders. If one of them has
 	// expired, it renews the others and returns ErrExpired.
@@ -61,6 +63,6 @@ type Step struct {
 	Allowed bool
 	// Charged reports whether units were taken.
 	Charged bool
-	// Give is the number of units to give back.
+	// Give is the number of units to give back; negative: to charge as debt.
 	Give int64
 }

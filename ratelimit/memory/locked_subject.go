@@ -103,12 +103,7 @@ func (s *lockedSubject) uncharge(b *ratelimit.Batch, step *ratelimit.Step, at ce
 
 // charge stores the charge of a step that check has admitted.
 func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
-	if s.compatible(step, at) {
-		s.convert(step, at)
-	} else {
-		s.initCell(step, at)
-	}
-	c := s.rec.cell(at)
+	c := s.prepare(step, at)
 	if step.Policy.Listed() {
 		step.State = step.Policy.AddList(s.shard.list(c), b.Now, b.Cost, b.Holder)
 	} else {
@@ -118,10 +113,34 @@ func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cell
 	s.extendIdleAt(step)
 }
 
+// owe charges the debt of a step.
+func (s *lockedSubject) owe(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
+	c := s.prepare(step, at)
+	if step.Policy.Listed() {
+		step.State = step.Policy.OweList(s.shard.list(c), b.Now, -step.Give)
+	} else {
+		step.State = step.Policy.Owe(c.state(), b.Now, -step.Give)
+		c.setState(step.State)
+	}
+	s.extendIdleAt(step)
+}
+
+// prepare returns the step's cell with a counter of its policy's shape: the
+// present one, converted if need be, or a fresh one.
+func (s *lockedSubject) prepare(step *ratelimit.Step, at cellOffset) cell {
+	if s.compatible(step, at) {
+		s.convert(step, at)
+	} else {
+		s.initCell(step, at)
+	}
+	return s.rec.cell(at)
+}
+
 // initCell stores a fresh counter in a cell.
 func (s *lockedSubject) initCell(step *ratelimit.Step, at cellOffset) {
 	c := s.rec.cell(at)
 	s.shard.releaseList(c)
+	c.setState(ratelimit.State{})
 	s.shard.generation++
 	c[0], c[1] = step.Policy.ID(), tag(step.Policy.Fingerprint(), s.shard.generation)
 	if step.Policy.Listed() {

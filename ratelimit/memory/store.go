@@ -87,12 +87,7 @@ func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
 	defer p.unlock()
-	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Give > 0 {
-			p.subjectOf(step).give(b, step)
-		}
-	}
-	return nil
+	return p.give(b)
 }
 
 // Renew implements ratelimit.Store.
