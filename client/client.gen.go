@@ -360,7 +360,7 @@ type CheckLimitResponse struct {
 
 // CommitLimitRequest The actual cost of a reservation.
 type CommitLimitRequest struct {
-	// Cost Actual cost, at most the reserved cost
+	// Cost Actual cost; more than was reserved is charged as debt
 	//
 	// Examples: 1
 	Cost int64 `json:"cost"`
@@ -2293,7 +2293,7 @@ func (c *Raw) CheckLimit(ctx context.Context, body CheckLimitRequest, reqEditors
 
 // CommitLimitWithBody Commit a reservation
 //
-// Ends a reservation with its actual cost and returns the rest.
+// Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -2314,7 +2314,7 @@ func (c *Raw) CommitLimitWithBody(ctx context.Context, contentType string, body 
 
 // CommitLimit Commit a reservation
 //
-// Ends a reservation with its actual cost and returns the rest.
+// Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 //
@@ -4867,7 +4867,7 @@ func (c *Client) CheckLimit(ctx context.Context, body CheckLimitRequest, edits .
 
 // CommitLimit: Commit a reservation (POST /v1/limits/commit)
 //
-// Ends a reservation with its actual cost and returns the rest.
+// Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.
 //
 // **Scope:** `limits:check` · **Cost:** 0
 func (c *Client) CommitLimit(ctx context.Context, body CommitLimitRequest, edits ...RequestEdit) error {

@@ -1475,7 +1475,7 @@ const docTemplate = `{
                         "BearerAuth": []
                     }
                 ],
-                "description": "Ends a reservation with its actual cost and returns the rest.",
+                "description": "Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.",
                 "consumes": [
                     "application/json"
                 ],
@@ -3307,7 +3307,7 @@ const docTemplate = `{
             ],
             "properties": {
                 "cost": {
-                    "description": "actual cost, at most the reserved cost",
+                    "description": "actual cost; more than was reserved is charged as debt",
                     "type": "integer",
                     "maximum": 1000000,
                     "minimum": 0,

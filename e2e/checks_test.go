@@ -124,8 +124,8 @@ func TestReservation_commit_and_release(t *testing.T) {
 	if refused := decide(caller, "reserve", "tenant", "hourly", 6); refused.Allowed || refused.Reservation != nil || refused.ExpiresAt != nil {
 		t.Errorf("second reservation: got %+v; want a refusal", refused)
 	}
-	commit := map[string]any{"reservation": *first.Reservation, "cost": 7}
-	caller.Post("/v1/limits/commit", commit).Want(http.StatusUnprocessableEntity) // exceeds the reserved cost
+	commit := map[string]any{"reservation": *first.Reservation, "cost": 1_000_001}
+	caller.Post("/v1/limits/commit", commit).Want(http.StatusUnprocessableEntity) // more than the largest cost
 	commit["cost"] = 2
 	other.Post("/v1/limits/commit", commit).Want(http.StatusNotFound)
 	caller.Post("/v1/limits/commit", commit).Want(http.StatusNoContent)
@@ -150,6 +150,21 @@ func TestReservation_commit_and_release(t *testing.T) {
 	calls.Wait()
 	if released.Load() != 1 || remaining() != 8 {
 		t.Errorf("got %d releases, %d remaining; want 1 and 8", released.Load(), remaining())
+	}
+}
+
+func TestReservation_debt(t *testing.T) {
+	app := newApp(t)
+	app.plan("hourly", hourly)
+	caller := checker(app, "me")
+	reserved := decide(caller, "reserve", "tenant", "hourly", 3)
+	caller.Post("/v1/limits/commit", map[string]any{"reservation": *reserved.Reservation, "cost": 14}).Want(http.StatusNoContent)
+	if got := decide(caller, "check", "tenant", "hourly", 1); got.Allowed || got.Limits[0].Remaining != 0 || *got.RetryAfter != 3600 {
+		t.Errorf("check in debt: got %+v", got)
+	}
+	app.clock.Advance(time.Hour)
+	if got := decide(caller, "check", "tenant", "hourly", 0).Limits[0].Remaining; got != 10 {
+		t.Errorf("next window: got %d remaining; want 10", got)
 	}
 }
 

@@ -19,7 +19,8 @@ type CheckService interface {
 	// Reserve takes the cost and returns the id of the reservation, which can be
 	// committed or released until expiresAt; "" if it is refused.
 	Reserve(ctx context.Context, check models.Check) (d ratelimit.Decision, id string, expiresAt time.Time, err error)
-	// Commit settles at actual, or returns models.ErrNotFound.
+	// Commit settles at actual, which may be above what was reserved, or
+	// returns models.ErrNotFound.
 	Commit(ctx context.Context, owner, id string, actual int64) error
 	// Release returns all units, or returns models.ErrNotFound.
 	Release(ctx context.Context, owner, id string) error
@@ -141,13 +142,13 @@ type commit struct {
 // It is the body of POST /v1/limits/commit.
 type commitLimitRequest struct {
 	Reservation string `json:"reservation" validate:"required" minLength:"1" example:"rsv_4clhascy3od6dwbazzhk43y66r"` // id from POST /v1/limits/reserve
-	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // actual cost, at most the reserved cost
+	Cost        int64  `json:"cost" validate:"required" minimum:"0" maximum:"1000000" example:"1"`                     // actual cost; more than was reserved is charged as debt
 }
 
 // Commit handles POST /v1/limits/commit.
 //
 //	@Summary		Commit a reservation
-//	@Description	Ends a reservation with its actual cost and returns the rest.
+//	@Description	Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.
 //	@Tags			limits
 //	@ID				commitLimit
 //	@Accept			json

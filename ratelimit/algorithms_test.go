@@ -38,6 +38,14 @@ func (k *counter) give(taken State, now, units int64) {
 	k.state = k.c.Give(k.state, taken, now, units)
 }
 
+func (k *counter) owe(now, units int64) {
+	if k.c.Listed() {
+		k.c.OweList(&k.list, now, units)
+		return
+	}
+	k.state = k.c.Owe(k.state, now, units)
+}
+
 // status returns the status of a take of cost without changing the counter.
 func (k *counter) status(now, cost int64) Status {
 	if k.c.Listed() {
@@ -48,7 +56,7 @@ func (k *counter) status(now, cost int64) Status {
 	}
 	s, ok := k.c.Take(k.state, now, cost)
 	if ok {
-		s = k.c.Untake(s, cost)
+		s, _ = k.c.Take(k.state, now, 0)
 	}
 	return k.c.Status(s, now, cost, ok)
 }
@@ -113,6 +121,7 @@ func drawPause(t *rapid.T, k *counter, now int64) int64 {
 		rapid.Int64Range(0, 2*c.emissionInterval),
 		rapid.Int64Range(0, 3*period),
 		rapid.SampledFrom([]int64{c.emissionInterval, max(0, c.emissionInterval-1), period - 1, period, period + 1, 2 * period}),
+		rapid.Map(rapid.Int64Range(2, 9), func(n int64) int64 { return (period + n - 1) / n }),
 	).Draw(t, "pause")
 }
 
@@ -131,8 +140,8 @@ type openTake struct {
 	remaining int64
 }
 
-// compareWithModel passes time, takes and gives back at random, and compares
-// every verdict and Remaining with the model.
+// compareWithModel passes time, takes, gives back and owes at random, and
+// compares every verdict and Remaining with the model.
 func compareWithModel(t *rapid.T, c *Compiled) {
 	got, reference := &counter{c: c}, newModel(c)
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + rapid.Int64Range(0, int64(366*24*time.Hour)).Draw(t, "start")
@@ -147,6 +156,16 @@ func compareWithModel(t *rapid.T, c *Compiled) {
 			if open[i].remaining -= units; open[i].remaining == 0 || c.Algorithm == TokenBucket || c.Algorithm == LeakyBucket {
 				open = append(open[:i], open[i+1:]...)
 			}
+			continue
+		}
+		if rapid.IntRange(0, 9).Draw(t, "owe") == 0 {
+			most := int64(MaxCost)
+			if c.emissionInterval > 0 { // so that a bucket repays it within a few years
+				most = min(most, max(1, int64(3*365*24*time.Hour)/c.emissionInterval))
+			}
+			debt := rapid.OneOf(rapid.Int64Range(1, min(12, most)), rapid.Int64Range(1, most)).Draw(t, "debt")
+			got.owe(now, debt)
+			reference.charge(now, debt)
 			continue
 		}
 		cost := rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, min(MaxCost, c.capacity))).Draw(t, "cost")

@@ -22,7 +22,7 @@ type Compiled struct {
 	limit            int64 // units per period
 	period           int64 // nanoseconds; 0 for calendar and concurrency
 	emissionInterval int64 // period ÷ limit in nanoseconds, rounded up
-	maxLevel         int64 // upper bound of a bucket's level, in units
+	maxLevel         int64 // upper bound of a bucket's level without debt, in units
 	maxWait          int64 // nanoseconds
 	hold             int64 // nanoseconds
 	zone             *time.Location
@@ -98,12 +98,15 @@ func compile(p Policy) (*Compiled, error) {
 	if p.Algorithm == TokenBucket {
 		c.capacity = p.Burst
 	}
+	if p.Algorithm == SlidingWindow && p.Limit <= exactWindow {
+		c.kind = slidingLog
+	}
 	if !p.Period.calendar() {
 		c.period = nanoseconds(p.Period)
 	}
 	c.emissionInterval = (c.period + c.limit - 1) / c.limit
-	// A lowered limit keeps the units spent. This bound makes the first unit
-	// available again after at most one period.
+	// A lowered limit keeps the units spent. This bound, which a debt raises,
+	// makes the first unit available again after at most one period.
 	c.maxLevel = c.capacity + c.limit
 	c.id, c.fingerprint = identify(p, zoneName)
 	return c, nil

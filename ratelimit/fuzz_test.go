@@ -28,6 +28,9 @@ func fuzzPolicy(algorithm uint8, limit, period, burst int64) *Compiled {
 		d := time.Duration(wrap(period, int64(maxPeriod/time.Millisecond))) * time.Millisecond
 		p.Period, p.Limit = Every(d), wrap(limit, min(MaxLimit, d.Microseconds()))
 	}
+	if p.Algorithm == SlidingWindow {
+		p.Limit = max(p.Limit, exactWindow+1) // smaller ones have no State
+	}
 	if p.Algorithm == TokenBucket {
 		p.Burst = wrap(burst, MaxLimit)
 		if Validate([]Policy{p}) != nil {
@@ -45,22 +48,29 @@ func fuzzPolicy(algorithm uint8, limit, period, burst int64) *Compiled {
 // panic, create units or leave a caller stuck.
 func FuzzTake(f *testing.F) {
 	for a := range uint8(5) {
-		f.Add(a, int64(10), int64(1000), int64(20), int64(0), int64(0), int64(0), int64(1_700_000_000e9), int64(1), int64(0))
-		f.Add(a, int64(math.MaxInt64), int64(math.MinInt64), int64(-1), int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64), int64(math.MinInt64))
-		f.Add(a, int64(-7), int64(1<<40), int64(1<<40), int64(math.MinInt64), int64(math.MinInt64), int64(-1), int64(math.MaxInt64), int64(-1), int64(-3600e9))
+		f.Add(a, int64(10), int64(1000), int64(20), int64(0), int64(0), int64(0), int64(1_700_000_000e9), int64(1), int64(0), int64(0))
+		f.Add(a, int64(math.MaxInt64), int64(math.MinInt64), int64(-1), int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64))
+		f.Add(a, int64(-7), int64(1<<40), int64(1<<40), int64(math.MinInt64), int64(math.MinInt64), int64(-1), int64(math.MaxInt64), int64(-1), int64(-3600e9), int64(-1))
 	}
-	f.Fuzz(func(t *testing.T, algorithm uint8, limit, period, burst, at, n, m, now, cost, step int64) {
+	f.Fuzz(func(t *testing.T, algorithm uint8, limit, period, burst, at, n, m, now, cost, step, x int64) {
 		c := fuzzPolicy(algorithm, limit, period, burst)
-		before, ok := c.Take(State{at, n, m}, now, 0)
+		before, ok := c.Take(State{At: at, N: n, M: m, X: x}, now, 0)
 		if !ok {
 			t.Fatal("peek was refused")
 		}
 		remaining := c.Status(before, now, 0, true).Remaining
-		after, ok := c.Take(State{at, n, m}, now, cost)
+		after, ok := c.Take(State{At: at, N: n, M: m, X: x}, now, cost)
 		st := c.Status(after, now, cost, ok)
 		checkStatus(t, c, st, remaining, cost, ok)
 		if ok && cost > 0 {
 			checkGive(t, c, after, now, satAdd(now, step), cost, remaining)
+		}
+		if cost > 0 {
+			owed := c.Owe(State{At: at, N: n, M: m, X: x}, now, min(cost, MaxCost))
+			if left := c.Status(owed, now, 0, true).Remaining; left != max(0, remaining-min(cost, MaxCost)) && c.kind != leakyBucket && c.kind != slidingWindow || left > remaining {
+				t.Fatalf("Remaining = %d after a debt of %d and %d", left, cost, remaining)
+			}
+			c.IdleAt(owed)
 		}
 		if !ok && cost > 0 && cost <= c.capacity {
 			checkRetry(t, c, after, now, cost, st.RetryAfter)

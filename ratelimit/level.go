@@ -9,6 +9,8 @@ import "math/bits"
 //	At  time of the last update
 //	N   whole units of the level
 //	M   fraction of the level, in 1/period of a unit (period in nanoseconds)
+//	X   units of debt when it was last charged; 0 once the level is back within
+//	    the capacity
 //
 // In d nanoseconds a level drains by d × limit ÷ period units, which is a whole
 // number of 1/period units. Nothing is rounded, so a bucket admits exactly the
@@ -26,8 +28,10 @@ func (c *Compiled) drain(s State, now int64) State {
 	if s.N < 0 || s.M < 0 || s.M >= c.period {
 		s.N, s.M = max(s.N, 0), 0
 	}
-	if s.N >= c.maxLevel {
-		s.N, s.M = c.maxLevel, 0
+	if s.N <= c.capacity {
+		s.X = 0
+	} else if most := c.maxLevel + clamp(s.X, 0, maxDebt); s.N >= most {
+		s.N, s.M = most, 0
 	}
 	elapsed := satSub(now, s.At)
 	if elapsed <= 0 {
@@ -46,6 +50,18 @@ func (c *Compiled) drain(s State, now int64) State {
 		return s
 	}
 	return c.subtract(s, State{N: units, M: rest})
+}
+
+// maxDebt is the largest debt, in units. It keeps sums of units within an int64,
+// and is more than MaxCost for each of a billion reservations.
+const maxDebt = 1 << 60
+
+// chargeLevel adds units to a level, above the capacity if need be.
+func (c *Compiled) chargeLevel(s State, now, units int64) State {
+	s = c.drain(s, now)
+	s.N = min(s.N+units, maxDebt)
+	s.X = max(0, s.N-c.capacity)
+	return s
 }
 
 // level returns the level in units, rounded up.

@@ -11,8 +11,7 @@ import (
 
 // Errors of the package. Errors of a store are returned unchanged.
 var (
-	// ErrCost reports a cost below 0 or above MaxCost, or a commit of more
-	// than was reserved.
+	// ErrCost reports a cost below 0 or above MaxCost.
 	ErrCost = errors.New("ratelimit: cost out of range")
 	// ErrSettled reports a reservation that was refused, committed, released
 	// or settled before.

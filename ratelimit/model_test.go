@@ -14,7 +14,7 @@ type model interface {
 	remaining(now int64) *big.Int
 	// passes reports whether one request of cost would pass at now.
 	passes(now, cost int64) bool
-	// charge takes cost, which must pass, at now.
+	// charge takes cost at now, whether it passes or not.
 	charge(now, cost int64) receipt
 	// refund gives units of a charge back.
 	refund(r receipt, now, units int64)
@@ -31,8 +31,13 @@ func newModel(c *Compiled) model {
 	switch c.Algorithm {
 	case TokenBucket, LeakyBucket:
 		return &bucketModel{c: c, level: new(big.Rat)}
-	case FixedWindow, SlidingWindow:
+	case FixedWindow:
 		return &windowModel{c: c, used: map[string]int64{}}
+	case SlidingWindow:
+		if c.Limit > 32 {
+			return &slidingModel{c: c}
+		}
+		return &logModel{c: c, entries: map[int64]int64{}}
 	case SlidingLog:
 		return &logModel{c: c, entries: map[int64]int64{}}
 	default:
@@ -121,37 +126,128 @@ func (m *bucketModel) refund(r receipt, now, units int64) {
 	}
 }
 
-// windowModel models fixed_window and sliding_window.
+// windowModel models fixed_window.
 type windowModel struct {
 	c    *Compiled
 	used map[string]int64
 }
 
-// window returns the number of the window of now and the time since its start.
-func (m *windowModel) window(now int64) (n *big.Int, passed int64) {
-	n, rest := new(big.Int).DivMod(big.NewInt(now), big.NewInt(m.c.period), new(big.Int))
-	return n, rest.Int64()
+func (m *windowModel) window(now int64) string {
+	return new(big.Int).Div(big.NewInt(now), big.NewInt(m.c.period)).String()
 }
 
 func (m *windowModel) remaining(now int64) *big.Int {
-	n, passed := m.window(now)
-	remaining := new(big.Rat).Sub(rat(m.c.capacity), rat(m.used[n.String()]))
-	if m.c.Algorithm == SlidingWindow {
-		previous := rat(m.used[n.Sub(n, big.NewInt(1)).String()])
-		remaining.Sub(remaining, previous.Mul(previous, new(big.Rat).SetFrac64(m.c.period-passed, m.c.period)))
-	}
-	return floor(remaining)
+	return big.NewInt(m.c.capacity - m.used[m.window(now)])
 }
 
 func (m *windowModel) passes(now, cost int64) bool { return atMost(cost, m.remaining(now)) }
 
 func (m *windowModel) charge(now, cost int64) receipt {
-	n, _ := m.window(now)
-	m.used[n.String()] += cost
-	return receipt{label: n.String()}
+	m.used[m.window(now)] += cost
+	return receipt{label: m.window(now)}
 }
 
 func (m *windowModel) refund(r receipt, _, units int64) { m.used[r.label] -= units }
+
+// slidingModel models sliding_window above 32. It keeps all charges.
+type slidingModel struct {
+	c       *Compiled
+	anchor  int64 // start of window 0, at the first charge
+	charges []slidingCharge
+	run     *slidingRun
+}
+
+// slidingCharge is one charge. at doesn't change when units are given back.
+type slidingCharge struct{ at, window, units int64 }
+
+// slidingRun is a run of evenly spaced charges. It began with the window first;
+// alone reports whether nothing was charged in the one before.
+type slidingRun struct {
+	cost, requests, first int64
+	alone                 bool
+}
+
+// used returns the units in a window.
+func (m *slidingModel) used(window int64) (units int64) {
+	for _, c := range m.charges {
+		if c.window == window {
+			units += c.units
+		}
+	}
+	return units
+}
+
+// fresh reports whether nothing that was charged matters at now.
+func (m *slidingModel) fresh(now int64) bool {
+	n := len(m.charges)
+	if n == 0 || now-m.charges[n-1].at >= m.c.period {
+		return true
+	}
+	// The windows of the last time that the counter was accessed are those of
+	// now or earlier, so units given back in them are still there.
+	k := (now - m.anchor) / m.c.period
+	return m.used(k) == 0 && m.used(k-1) == 0
+}
+
+func (m *slidingModel) remaining(now int64) *big.Int {
+	if m.fresh(now) {
+		return big.NewInt(m.c.capacity)
+	}
+	k := (now - m.anchor) / m.c.period
+	weight := new(big.Rat).SetFrac64((k+1)*m.c.period-(now-m.anchor), m.c.period)
+	estimate := new(big.Rat).Mul(rat(m.used(k-1)), weight)
+	estimate.Add(estimate, rat(m.used(k)))
+	remaining := floor(estimate.Sub(rat(m.c.capacity), estimate))
+	if remaining.Sign() < 0 {
+		remaining.SetInt64(0)
+	}
+	if m.run != nil && m.even(k) && m.spaced(now) && !atMost(m.run.cost, remaining) {
+		remaining.SetInt64(m.run.cost)
+	}
+	return remaining
+}
+
+// even reports whether all charges of windows k and k-1 are a run.
+func (m *slidingModel) even(k int64) bool {
+	return m.run.first < k || m.run.alone || m.used(k-1) == 0
+}
+
+// spaced reports whether the run can be continued at now.
+func (m *slidingModel) spaced(now int64) bool {
+	return now-m.charges[len(m.charges)-1].at >= m.c.period/m.run.requests
+}
+
+func (m *slidingModel) passes(now, cost int64) bool { return atMost(cost, m.remaining(now)) }
+
+func (m *slidingModel) charge(now, cost int64) receipt {
+	if m.fresh(now) {
+		m.anchor, m.charges, m.run = now, nil, nil
+	}
+	k := (now - m.anchor) / m.c.period
+	if m.run == nil || cost > m.run.cost || !m.spaced(now) {
+		m.run = nil
+		if n := m.c.limit / cost; n > 0 && n < 1<<22 && m.used(k) == 0 {
+			m.run = &slidingRun{cost: cost, requests: n, first: k, alone: m.used(k-1) == 0}
+		}
+	}
+	m.charges = append(m.charges, slidingCharge{now, k, cost})
+	return receipt{at: now, level: rat(k), label: fmt.Sprint(m.anchor)}
+}
+
+func (m *slidingModel) refund(r receipt, now, units int64) {
+	if m.fresh(now) || r.label != fmt.Sprint(m.anchor) {
+		return // all of it has left
+	}
+	if k := (now - m.anchor) / m.c.period; r.level.Cmp(rat(k-1)) < 0 {
+		return
+	}
+	for i := range m.charges {
+		if c := &m.charges[i]; c.at == r.at { // charges of one instant are alike
+			back := min(units, c.units)
+			c.units, units = c.units-back, units-back
+		}
+	}
+}
 
 // logModel models sliding_log.
 type logModel struct {

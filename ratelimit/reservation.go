@@ -166,8 +166,10 @@ func (r *Reservation) abandon(ctx context.Context) {
 	}
 }
 
-// Commit ends the reservation at its actual cost, 0 to the cost reserved. It
-// gives back the rest and all concurrency slots. The error is ErrCost,
+// Commit ends the reservation at its actual cost, from 0 to MaxCost. Less than
+// was reserved gives the rest back. More charges the rest to the counters now,
+// as debt, whether it passes or not: buckets repay it by draining, and windows
+// forget it when they end. Both free all concurrency slots. The error is ErrCost,
 // ErrSettled or the store's. After the store's, the reservation is settled,
 // because the store may have applied the call.
 func (r *Reservation) Commit(ctx context.Context, actual int64) error {
@@ -176,7 +178,7 @@ func (r *Reservation) Commit(ctx context.Context, actual int64) error {
 	switch {
 	case r.phase != charged:
 		return ErrSettled
-	case actual < 0 || actual > r.batch.Cost:
+	case actual < 0 || actual > MaxCost:
 		return ErrCost
 	}
 	r.phase = closed
@@ -255,20 +257,20 @@ func freeSlot(s *Step) int64 {
 	return 0
 }
 
-// give gives units(step) back to each step that was charged and updates the
-// decision. r.mu must be held.
+// give gives units(step) back to each step that was charged, or charges them if
+// they are negative, and updates the decision. r.mu must be held.
 func (r *Reservation) give(ctx context.Context, units func(*Step) int64) error {
 	b := &r.batch
-	var total int64
+	changes := false
 	for i := range b.Steps {
 		s := &b.Steps[i]
 		s.Give = 0
 		if s.Charged {
 			s.Give = units(s)
 		}
-		total += s.Give
+		changes = changes || s.Give != 0
 	}
-	if total == 0 {
+	if !changes {
 		return nil
 	}
 	b.Now = r.limiter.clock.now()
@@ -276,7 +278,7 @@ func (r *Reservation) give(ctx context.Context, units func(*Step) int64) error {
 		return err
 	}
 	for i := range b.Steps {
-		if s := &b.Steps[i]; s.Give > 0 {
+		if s := &b.Steps[i]; s.Give != 0 {
 			s.Policy.describe(&r.Decision.statuses[i], s.State, b.Now, s.Policy.CostOf(b.Cost), true)
 		}
 	}

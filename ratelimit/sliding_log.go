@@ -10,6 +10,7 @@ import (
 // bytes for each instant at which a request was admitted; MaxLogLimit bounds
 // that. The idea is the Redis sorted set of "Better rate limiting with Redis
 // sorted sets" (Classdojo, 2015), except that refused requests are not logged.
+// It also serves sliding_window up to exactWindow.
 //
 // limit 3, period 10s; entries in (now − 10s, now] are counted:
 //
@@ -66,6 +67,21 @@ func addSlidingLog(l *List, now, cost int64) State {
 		l.Entries = append(l.Entries, Entry{At: now, N: cost})
 	}
 	return State{At: now, N: l.Sum, M: l.live()[0].At}
+}
+
+// maxLogEntries bounds a log whose entries are debts.
+const maxLogEntries = 2 * MaxLogLimit
+
+// chargeSlidingLog adds units as debt. A full log adds them to its newest entry,
+// which leaves later then.
+func chargeSlidingLog(c *Compiled, l *List, now, units int64) State {
+	checkSlidingLog(c, l, now, 0)
+	if live := l.live(); len(live) >= maxLogEntries {
+		live[len(live)-1].At = l.Last
+	}
+	addSlidingLog(l, now, min(units, maxDebt-l.Sum))
+	s, _ := checkSlidingLog(c, l, now, 0)
+	return s
 }
 
 func giveSlidingLog(c *Compiled, l *List, taken State, now, units int64) State {

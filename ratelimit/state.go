@@ -10,7 +10,7 @@ import "time"
 // State and any time: they don't panic, and they admit no more than a fresh
 // counter would.
 type State struct {
-	At, N, M int64
+	At, N, M, X int64
 }
 
 // skew is the largest delay, in nanoseconds, between a caller's reading of the
@@ -30,13 +30,23 @@ const Skew = time.Duration(skew)
 const Never = time.Duration(never)
 
 // Listed reports whether the policy's counters are Lists. The functions with
-// List in their names apply to these, the others to States.
+// List in their names apply to these, the others to States. It depends on the
+// limit of a sliding_window; see ToList and ToState.
 func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
+// ToList converts a counter of the policy's shape that was a State under a
+// higher limit. Only sliding_window needs it. The units keep the latest times
+// at which they can have been spent, and can't be given back any more.
+func (c *Compiled) ToList(s State) List { return slidingWindowList(s) }
+
+// ToState converts a counter of the policy's shape that was a List under a lower
+// limit. Only sliding_window needs it.
+func (c *Compiled) ToState(l *List) State { return slidingWindowState(c, l) }
+
 // Take decides whether cost units pass at now and returns the new state. If
-// they don't pass, that is the state advanced to now. A store needs to keep it
-// only if its At moved back, which means that the clock was set back; the
-// counter would otherwise stay in the future. Cost 0 always passes and takes
+// they don't pass, that is the state to describe with Status. A store needs to
+// keep it only if its At moved back, which means that the clock was set back;
+// the counter would otherwise stay in the future. Cost 0 always passes and takes
 // nothing.
 func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	switch c.kind {
@@ -51,13 +61,6 @@ func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 	default:
 		return takeCalendar(c, s, now, cost)
 	}
-}
-
-// Untake undoes a Take of cost units at the same instant: s is the state that
-// the Take returned. It serves policies that pass while another one refuses.
-func (c *Compiled) Untake(s State, cost int64) State {
-	s.N -= cost
-	return s
 }
 
 // Give gives back units of an earlier Take and returns the new state. taken is
@@ -78,6 +81,23 @@ func (c *Compiled) Give(s, taken State, now, units int64) State {
 	}
 }
 
+// Owe takes units whether they pass or not, as debt, and returns the new
+// state.
+func (c *Compiled) Owe(s State, now, units int64) State {
+	switch c.kind {
+	case tokenBucket, leakyBucket:
+		return c.chargeLevel(s, now, units)
+	case slidingWindow:
+		return chargeSlidingWindow(c, s, now, units)
+	case fixedWindow:
+		s = advanceFixedWindow(c, s, now)
+	default:
+		s = advanceCalendar(c, s, now)
+	}
+	s.N = min(s.N+units, MaxLimit)
+	return s
+}
+
 // CheckList decides whether cost units pass at now and drops expired entries.
 // It adds no entry; see AddList. The returned state summarizes the list for
 // Status.
@@ -95,6 +115,16 @@ func (c *Compiled) AddList(l *List, now, cost, holder int64) State {
 		return addSlidingLog(l, now, cost)
 	}
 	return addConcurrency(c, l, now, holder)
+}
+
+// OweList takes units whether they pass or not, as debt. It does nothing for
+// concurrency, where a request costs its slot only.
+func (c *Compiled) OweList(l *List, now, units int64) State {
+	if c.kind == slidingLog {
+		return chargeSlidingLog(c, l, now, units)
+	}
+	s, _ := checkConcurrency(c, l, now, 0)
+	return s
 }
 
 // GiveList gives back units of an entry. taken is the state that AddList
@@ -117,11 +147,14 @@ func (c *Compiled) RenewList(l *List, now, holder int64) bool {
 func (c *Compiled) IdleAt(s State) int64 {
 	switch c.kind {
 	case tokenBucket, leakyBucket:
+		if s.N > c.maxLevel {
+			return satAdd(s.At, c.drainTime(min(s.N, maxDebt), c.period))
+		}
 		return satAdd(s.At, clamp(s.N+1, 0, c.maxLevel)*c.emissionInterval)
 	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)
 	case slidingWindow:
-		return satAdd(satAdd(s.At, c.period), c.period)
+		return satAdd(s.X, c.period)
 	default: // calendar: end of the period; concurrency: last expiry
 		return s.M
 	}

@@ -4,7 +4,9 @@ import "context"
 
 // Store keeps counters and applies the pure functions to them. A counter is
 // identified by its subject and its policy's ID. A counter that doesn't exist,
-// or that has another fingerprint, is fresh.
+// or that has another fingerprint, is fresh. One that was a State and is a List
+// under the policy's limit, or the reverse, is converted; see
+// [Compiled.ToList].
 //
 // A store is safe for concurrent use. Each method is atomic: it takes effect
 // completely and at one instant, or not at all. An error means that the store
@@ -19,8 +21,10 @@ type Store interface {
 	// allows every step.
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
-	// and updates State of the steps with Give > 0. It gives back nothing to a
-	// counter whose Generation has changed.
+	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
+	// counter whose Generation has changed. If Give is negative, it charges as
+	// many units at Now, to the counter of any Generation and whether they pass
+	// or not.
 	Give(ctx context.Context, b *Batch) error
 	// Renew extends the batch's concurrency holders. If one of them has
 	// expired, it renews the others and returns ErrExpired.
@@ -59,6 +63,6 @@ type Step struct {
 	Allowed bool
 	// Charged reports whether units were taken.
 	Charged bool
-	// Give is the number of units to give back.
+	// Give is the number of units to give back; negative: to charge as debt.
 	Give int64
 }

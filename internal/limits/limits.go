@@ -80,9 +80,10 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
 }
 
-// Commit settles an owner's reservation at its actual cost and gives the rest
-// back. Errors: models.ErrNotFound without an open reservation of this id;
-// KindInvalid when actual exceeds what was reserved.
+// Commit settles an owner's reservation at its actual cost. Less than was
+// reserved gives the rest back; more charges the rest as debt. Errors:
+// models.ErrNotFound without an open reservation of this id; KindInvalid for a
+// cost out of range.
 func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) error {
 	r, err := s.open.get(owner, id, s.now())
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) er
 	err = r.Commit(ctx, actual)
 	if errors.Is(err, ratelimit.ErrCost) {
 		var faults models.Faults
-		faults.Add("max", "must be at most what was reserved", "cost")
+		faults.Add("max", fmt.Sprintf("must be from 0 to %d", ratelimit.MaxCost), "cost")
 		return faults.Err() // the reservation stays open
 	}
 	return s.settled(owner, id, err)

@@ -86,3 +86,34 @@ func TestService_Reserve_lifetime(t *testing.T) {
 		})
 	}
 }
+
+func TestService_Commit_debt(t *testing.T) {
+	s := newService(t, ratelimit.Policy{Name: "b", Algorithm: ratelimit.TokenBucket, Limit: 10, Period: "10s"},
+		ratelimit.Policy{Name: "slots", Algorithm: ratelimit.Concurrency, Limit: 2})
+	remaining := func() (bucket, slots int64) {
+		t.Helper()
+		d, _, _, err := s.Reserve(t.Context(), models.Check{Owner: "o", Subject: "s", Plan: "p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Statuses()[0].Remaining, d.Statuses()[1].Remaining
+	}
+	id, _ := s.reserve(t, 3)
+	err := s.Commit(t.Context(), "o", id, ratelimit.MaxCost+1)
+	if invalid, ok := errors.AsType[*models.Error](err); !ok || invalid.Kind != models.KindInvalid {
+		t.Errorf("Commit above the largest cost = %v, want KindInvalid", err)
+	}
+	if err := s.Commit(t.Context(), "o", id, 25); err != nil { // the invalid commit left it open
+		t.Fatal(err)
+	}
+	if bucket, slots := remaining(); bucket != 0 || slots != 2 {
+		t.Errorf("%d units and %d slots remain, want 0 and 2", bucket, slots)
+	}
+	s.now = s.now.Add(16 * time.Second) // of 25 units, 16 have drained
+	if bucket, _ := remaining(); bucket != 1 {
+		t.Errorf("%d units remain, want 1", bucket)
+	}
+	if err := s.Commit(t.Context(), "o", id, 1); !errors.Is(err, models.ErrNotFound) {
+		t.Errorf("second Commit = %v, want ErrNotFound", err)
+	}
+}

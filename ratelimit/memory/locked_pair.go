@@ -76,12 +76,12 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 	if !admitted {
 		for i := range b.Steps {
 			step := &b.Steps[i]
-			step.State = uncharged(step, step.Policy.CostOf(b.Cost))
+			p.subjectOf(step).uncharge(b, step, p.cells[i])
 		}
 		return nil
 	}
 	if !haveCells {
-		if err := p.addCells(b); err != nil {
+		if err := p.addCells(b, isAllowed); err != nil {
 			return err
 		}
 	}
@@ -93,13 +93,44 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 	return nil
 }
 
+func isAllowed(step *ratelimit.Step) bool { return step.Allowed }
+
+// give gives units back and charges debts. If a debt needs a cell that can't be
+// added, it changes nothing.
+func (p *lockedPair) give(b *ratelimit.Batch) error {
+	haveCells := true
+	for i := range b.Steps {
+		if step := &b.Steps[i]; step.Give < 0 {
+			p.cells[i] = p.subjectOf(step).rec.find(step.Policy.ID())
+			haveCells = haveCells && p.cells[i] != noCell
+		}
+	}
+	if !haveCells {
+		if err := p.addCells(b, owes); err != nil {
+			return err
+		}
+	}
+	for i := range b.Steps {
+		step := &b.Steps[i]
+		switch {
+		case step.Give > 0:
+			p.subjectOf(step).give(b, step)
+		case step.Give < 0:
+			p.subjectOf(step).owe(b, step, p.cells[i])
+		}
+	}
+	return nil
+}
+
+func owes(step *ratelimit.Step) bool { return step.Give < 0 }
+
 // addCells adds a cell for every step that will be charged and has none.
-func (p *lockedPair) addCells(b *ratelimit.Batch) error {
+func (p *lockedPair) addCells(b *ratelimit.Batch, charged func(*ratelimit.Step) bool) error {
 	defer func() { p.first.pinned = 0 }()
 	for _, subject := range [...]*lockedSubject{&p.key, &p.owner} {
 		missing := 0
 		for i := range b.Steps {
-			if b.Steps[i].Allowed && p.cells[i] == noCell && p.subjectOf(&b.Steps[i]) == subject {
+			if step := &b.Steps[i]; charged(step) && p.cells[i] == noCell && p.subjectOf(step) == subject {
 				missing++
 			}
 		}
@@ -115,7 +146,7 @@ func (p *lockedPair) addCells(b *ratelimit.Batch) error {
 		}
 	}
 	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Allowed && p.cells[i] == noCell {
+		if step := &b.Steps[i]; charged(step) && p.cells[i] == noCell {
 			p.cells[i] = p.subjectOf(step).addCell(step)
 		}
 	}

@@ -32,42 +32,78 @@ func (s *lockedSubject) compatible(step *ratelimit.Step, at cellOffset) bool {
 // check decides a step without charging it and returns the offset of its cell.
 func (s *lockedSubject) check(b *ratelimit.Batch, step *ratelimit.Step, cost int64) cellOffset {
 	at := s.rec.find(step.Policy.ID())
-	compatible := s.compatible(step, at)
-	cost = step.Policy.CostOf(cost)
-	if step.Policy.Listed() {
-		fresh := ratelimit.List{}
-		list := &fresh
-		if compatible {
-			list = s.shard.list(s.rec.cell(at))
-		}
-		step.State, step.Allowed = step.Policy.CheckList(list, b.Now, cost)
-		return at
-	}
-	var state ratelimit.State
-	if compatible {
-		state = s.rec.cell(at).state()
-	}
-	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
-	if compatible && step.State.At < state.At {
-		s.rec.cell(at).setState(uncharged(step, cost)) // the clock was set back
-	}
+	s.checkAt(b, step, cost, at)
 	return at
 }
 
-// uncharged returns the state of a checked step without its charge.
-func uncharged(step *ratelimit.Step, cost int64) ratelimit.State {
-	if step.Allowed && !step.Policy.Listed() {
-		return step.Policy.Untake(step.State, cost)
+// checkAt decides a step whose cell is at at.
+func (s *lockedSubject) checkAt(b *ratelimit.Batch, step *ratelimit.Step, cost int64, at cellOffset) {
+	compatible := s.compatible(step, at)
+	cost = step.Policy.CostOf(cost)
+	if step.Policy.Listed() {
+		var list *ratelimit.List
+		var temporary ratelimit.List
+		switch {
+		case !compatible:
+			list = &temporary
+		case s.rec.cell(at).listed():
+			list = s.shard.list(s.rec.cell(at))
+		default:
+			temporary = step.Policy.ToList(s.rec.cell(at).state())
+			list = &temporary
+		}
+		step.State, step.Allowed = step.Policy.CheckList(list, b.Now, cost)
+		return
 	}
-	return step.State
+	var state ratelimit.State
+	if compatible {
+		state = s.state(step, at)
+	}
+	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
+	if compatible && step.State.At < state.At { // the clock was set back
+		s.convert(step, at)
+		state, _ = step.Policy.Take(state, b.Now, 0)
+		s.rec.cell(at).setState(state)
+	}
+}
+
+// state returns the State of a compatible cell.
+func (s *lockedSubject) state(step *ratelimit.Step, at cellOffset) ratelimit.State {
+	c := s.rec.cell(at)
+	if c.listed() {
+		return step.Policy.ToState(s.shard.list(c))
+	}
+	return c.state()
+}
+
+// convert makes a compatible cell a List or a State, as the step's policy needs
+// it.
+func (s *lockedSubject) convert(step *ratelimit.Step, at cellOffset) {
+	c := s.rec.cell(at)
+	switch listed := step.Policy.Listed(); {
+	case listed == c.listed():
+	case listed:
+		list := step.Policy.ToList(c.state())
+		c[3], c[4] = listMark, s.shard.newList()
+		*s.shard.list(c) = list
+	default:
+		state := s.state(step, at)
+		s.shard.releaseList(c)
+		c.setState(state)
+	}
+}
+
+// uncharge restores the state of a step that check has admitted and that isn't
+// charged, because another one refuses.
+func (s *lockedSubject) uncharge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
+	if step.Allowed && !step.Policy.Listed() {
+		s.checkAt(b, step, 0, at)
+	}
 }
 
 // charge stores the charge of a step that check has admitted.
 func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
-	if !s.compatible(step, at) {
-		s.initCell(step, at)
-	}
-	c := s.rec.cell(at)
+	c := s.prepare(step, at)
 	if step.Policy.Listed() {
 		step.State = step.Policy.AddList(s.shard.list(c), b.Now, b.Cost, b.Holder)
 	} else {
@@ -77,10 +113,34 @@ func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cell
 	s.extendIdleAt(step)
 }
 
+// owe charges the debt of a step.
+func (s *lockedSubject) owe(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
+	c := s.prepare(step, at)
+	if step.Policy.Listed() {
+		step.State = step.Policy.OweList(s.shard.list(c), b.Now, -step.Give)
+	} else {
+		step.State = step.Policy.Owe(c.state(), b.Now, -step.Give)
+		c.setState(step.State)
+	}
+	s.extendIdleAt(step)
+}
+
+// prepare returns the step's cell with a counter of its policy's shape: the
+// present one, converted if need be, or a fresh one.
+func (s *lockedSubject) prepare(step *ratelimit.Step, at cellOffset) cell {
+	if s.compatible(step, at) {
+		s.convert(step, at)
+	} else {
+		s.initCell(step, at)
+	}
+	return s.rec.cell(at)
+}
+
 // initCell stores a fresh counter in a cell.
 func (s *lockedSubject) initCell(step *ratelimit.Step, at cellOffset) {
 	c := s.rec.cell(at)
 	s.shard.releaseList(c)
+	c.setState(ratelimit.State{})
 	s.shard.generation++
 	c[0], c[1] = step.Policy.ID(), tag(step.Policy.Fingerprint(), s.shard.generation)
 	if step.Policy.Listed() {
@@ -109,6 +169,7 @@ func (s *lockedSubject) give(b *ratelimit.Batch, step *ratelimit.Step) {
 		s.check(b, step, 0)
 		return
 	}
+	s.convert(step, at)
 	c := s.rec.cell(at)
 	if step.Policy.Listed() {
 		step.State = step.Policy.GiveList(s.shard.list(c), step.State, b.Now, step.Give, b.Holder)

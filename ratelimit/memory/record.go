@@ -16,12 +16,12 @@ import (
 //
 //	word 0     ID of the policy; 0: unused. Used cells come first.
 //	word 1     fingerprint and generation
-//	word 2–4   State: At, N, M. For a List: N is listMark, M its index in the shard.
+//	word 2–5   State: At, N, M, X. For a List: N is listMark, M its index in the shard.
 type record []uint64
 
 const (
 	headerWords = 3
-	cellWords   = 5
+	cellWords   = 6
 	idleWord    = 2
 )
 
@@ -79,9 +79,9 @@ func (c cell) generation() uint32  { return uint32(c[1]) }
 func (c cell) listed() bool        { return c[3] == listMark }
 
 func (c cell) state() ratelimit.State {
-	return ratelimit.State{At: int64(c[2]), N: int64(c[3]), M: int64(c[4])}
+	return ratelimit.State{At: int64(c[2]), N: int64(c[3]), M: int64(c[4]), X: int64(c[5])}
 }
 
 func (c cell) setState(s ratelimit.State) {
-	c[2], c[3], c[4] = uint64(s.At), uint64(s.N), uint64(s.M)
+	c[2], c[3], c[4], c[5] = uint64(s.At), uint64(s.N), uint64(s.M), uint64(s.X)
 }

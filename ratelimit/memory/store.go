@@ -2,8 +2,9 @@
 //
 // The counters of a subject are stored in one record without pointers, so that a
 // decision over several policies costs one lookup and the garbage collector has
-// nothing to scan. Only sliding_log and concurrency store a list outside the
-// record. Subjects are distributed over shards, each with its own lock.
+// nothing to scan. Only sliding_log, concurrency and sliding_window with a small
+// limit store a list outside the record. Subjects are distributed over shards,
+// each with its own lock.
 //
 // A subject is idle when all its counters equal fresh ones. Takes remove idle
 // subjects incrementally: there is no background goroutine, no pause, and
@@ -17,7 +18,7 @@ import (
 )
 
 // DefaultMaxSubjects is the default bound on the number of subjects. They take
-// about 750 MB with three policies each.
+// about 800 MB with three policies each, and more with lists.
 const DefaultMaxSubjects = 4 << 20
 
 // shardBits is the binary logarithm of the number of shards. With 512 shards,
@@ -86,12 +87,7 @@ func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
 	defer p.unlock()
-	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Give > 0 {
-			p.subjectOf(step).give(b, step)
-		}
-	}
-	return nil
+	return p.give(b)
 }
 
 // Renew implements ratelimit.Store.

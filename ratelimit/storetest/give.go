@@ -29,11 +29,10 @@ var giveCases = slices.Concat(
 	perAlgorithm("commit", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
 		r := h.mustAllow(q, 7)
-		if err := r.Commit(ctx, 8); !errors.Is(err, ratelimit.ErrCost) {
-			h.Fatalf("Commit above the reserved cost = %v, want ErrCost", err)
-		}
-		if err := r.Commit(ctx, -1); !errors.Is(err, ratelimit.ErrCost) {
-			h.Fatalf("Commit of a negative cost = %v, want ErrCost", err)
+		for _, actual := range []int64{-1, ratelimit.MaxCost + 1} {
+			if err := r.Commit(ctx, actual); !errors.Is(err, ratelimit.ErrCost) {
+				h.Fatalf("Commit(%d) = %v, want ErrCost", actual, err)
+			}
 		}
 		h.noError(r.Commit(ctx, 3))
 		want := remainingAfter(p, 3)
@@ -166,10 +165,12 @@ func leakyBucketMiddleOfQueue(h *harness) {
 }
 
 func slidingWindowPreviousWindow(h *harness) {
-	q := h.quota(ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: 10, Period: "10s"})
-	r := h.mustAllow(q, 8)
-	h.advance(15 * time.Second) // the previous window has weight 1/2
-	h.wantRemaining(q, 6)
-	h.noError(r.Commit(ctx, 2))
-	h.wantRemaining(q, 9)
+	q := h.quota(ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: 100, Period: "10s"})
+	h.mustAllow(q, 1) // the window begins
+	h.advance(4 * time.Second)
+	r := h.mustAllow(q, 79)
+	h.advance(9 * time.Second) // the previous window has weight 7/10
+	h.wantRemaining(q, 44)
+	h.noError(r.Commit(ctx, 19))
+	h.wantRemaining(q, 86)
 }

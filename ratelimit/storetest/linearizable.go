@@ -23,8 +23,8 @@ const HistoriesVariable = "LINEARIZABILITY_HISTORIES"
 // defaultHistories is the number of histories if HistoriesVariable isn't set.
 const defaultHistories = 300
 
-// RunLinearizable checks that random concurrent histories of takes, releases and
-// peeks over the counters of two keys and their owner are linearizable. A take
+// RunLinearizable checks that random concurrent histories of takes, releases,
+// commits and peeks over the counters of two keys and their owner are linearizable. A take
 // must therefore see all its counters at one instant, and a refused take must
 // change none.
 func RunLinearizable(t *testing.T, newStore Factory) {
@@ -86,9 +86,10 @@ func drawSetup(h *harness, rng *rand.Rand, history int) *setup {
 
 // operation is the input and the result of one call.
 type operation struct {
-	kind     string // take or release
+	kind     string // take, release or commit
 	key      int
 	cost     int64
+	actual   int64 // of a commit
 	perKey   int64 // Remaining of the policy per key after the call
 	perOwner int64 // Remaining of the policy per owner after the call
 	allowed  bool
@@ -128,6 +129,13 @@ func record(h *harness, rng *rand.Rand, s *setup) *history {
 			case held && rng.IntN(2) == 0:
 				op.kind, op.key, op.cost = "release", last.key, last.cost
 				err = r.Release(ctx)
+				held = false
+			case held && rng.IntN(2) == 0:
+				op = operation{kind: "commit", key: last.key, cost: last.cost, actual: rng.Int64N(8)}
+				if op.actual == op.cost { // it would change, and report, nothing
+					op.actual++
+				}
+				err = r.Commit(ctx, op.actual)
 				held = false
 			default:
 				err = h.limiter.Reserve(ctx, &r, s.quotas[key], "", cost)
@@ -176,20 +184,31 @@ func (h *history) model() porcupine.Model {
 		Step: func(state, input, output any) (bool, any) {
 			used, op := state.(counters), output.(operation)
 			perKey, perOwner := h.costOf(op.key, op.cost), h.costOf(2, op.cost)
-			if op.kind == "release" {
+			switch op.kind {
+			case "release":
 				perKey, perOwner = -perKey, -perOwner
+			case "commit": // above the cost, it charges a debt
+				perKey, perOwner = h.settled(op.key, op)-perKey, h.settled(2, op)-perOwner
 			}
-			allowed := op.kind == "release" || op.cost == 0 ||
+			allowed := op.kind != "take" || op.cost == 0 ||
 				used[op.key]+perKey <= h.capacity[op.key] && used[2]+perOwner <= h.capacity[2]
 			if allowed {
 				used[op.key] += perKey
 				used[2] += perOwner
 			}
 			ok := op.allowed == allowed &&
-				op.perKey == h.capacity[op.key]-used[op.key] && op.perOwner == h.capacity[2]-used[2]
+				op.perKey == max(0, h.capacity[op.key]-used[op.key]) && op.perOwner == max(0, h.capacity[2]-used[2])
 			return ok, used
 		},
 	}
+}
+
+// settled returns what a commit leaves charged.
+func (h *history) settled(counter int, op operation) int64 {
+	if h.slots[counter] {
+		return 0
+	}
+	return op.actual
 }
 
 func (h *history) costOf(counter int, cost int64) int64 {

@@ -96,6 +96,9 @@ var policyChangeCases = slices.Concat(
 			h.wantRemaining(h.quota(policies...), 9, 4, 5, 6, 7, 8, 3)
 		}},
 		{"lowered_limit_blocks_at_most_a_period", loweredLimit},
+		{"sliding_window_becomes_exact", slidingWindowBecomesExact},
+		{"sliding_window_becomes_an_estimate", slidingWindowBecomesEstimate},
+		{"sliding_window_of_two_plans", slidingWindowOfTwoPlans},
 	},
 )
 
@@ -119,4 +122,66 @@ func loweredLimit(h *harness) {
 		h.advance(after)
 		h.mustAllow(q, 1)
 	}
+}
+
+// slidingWindow is exact up to a limit of 32.
+func slidingWindow(limit int64) ratelimit.Policy {
+	return ratelimit.Policy{Name: "s", Algorithm: ratelimit.SlidingWindow, Limit: limit, Period: "10s"}
+}
+
+func slidingWindowBecomesExact(h *harness) {
+	high, low := h.quota(slidingWindow(100)), h.quota(slidingWindow(20))
+	h.mustAllow(high, 1)
+	h.advance(8 * time.Second)
+	r := h.mustAllow(high, 14)
+	h.wantRemaining(low, 5)
+	h.wantRemaining(high, 85) // the peek has changed nothing
+	h.mustRefuse(low, 6, "s")
+	h.mustAllow(low, 5)
+	h.mustRefuse(low, 1, "s")
+	h.noError(r.Release(ctx)) // may return nothing, because its time is forgotten
+	h.advance(10 * time.Second)
+	h.wantRemaining(low, 20)
+	h.wantRemaining(high, 100)
+}
+
+func slidingWindowBecomesEstimate(h *harness) {
+	low, high := h.quota(slidingWindow(20)), h.quota(slidingWindow(100))
+	h.mustAllow(low, 1)
+	h.advance(2 * time.Second)
+	r := h.mustAllow(low, 14)
+	h.wantRemaining(high, 85)
+	h.wantRemaining(low, 5)
+	h.mustRefuse(high, 86, "s")
+	h.mustAllow(high, 80)
+	h.wantRemaining(high, 5)
+	h.noError(r.Release(ctx))
+	h.wantRemaining(high, 19)
+	h.advance(10 * time.Second)
+	h.wantRemaining(high, 100)
+	h.wantRemaining(low, 20)
+}
+
+// slidingWindowOfTwoPlans spends one counter under two limits by turns. Nothing
+// may be counted twice or forgotten early.
+func slidingWindowOfTwoPlans(h *harness) {
+	low, high := h.quota(slidingWindow(30)), h.quota(slidingWindow(60))
+	for i := range 15 {
+		h.mustAllow(low, 1)
+		h.mustAllow(high, 1)
+		h.wantRemaining(low, int64(28-2*i))
+		h.advance(100 * time.Millisecond)
+	}
+	h.mustRefuse(low, 1, "s")
+	h.mustAllow(high, 30)
+	h.mustRefuse(high, 1, "s")
+	for range 30 { // no refusal, peek or conversion keeps the units longer
+		h.advance(time.Second)
+		_, _ = h.take(low, 0), h.take(high, 0)
+		if r := h.take(low, 1); r.Decision.Allowed {
+			h.noError(r.Release(ctx))
+		}
+	}
+	h.wantRemaining(low, 30)
+	h.wantRemaining(high, 60)
 }

@@ -24,6 +24,7 @@ func Run(t *testing.T, newStore Factory) {
 	}{
 		{"take", takeCases},
 		{"give", giveCases},
+		{"debt", debtCases},
 		{"subjects", subjectCases},
 		{"policy_changes", policyChangeCases},
 		{"clocks", clockCases},
