@@ -200,11 +200,16 @@ func TestPatch_with_the_stored_representation(t *testing.T) {
 		"ip_allow": stored.IPAllow, "metadata": stored.Metadata, "overrides": stored.Overrides,
 	}
 	admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, patch).Want(http.StatusOK)
+	stored.Overrides[0].Reason = "another reason"
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"overrides": stored.Overrides}).Want(http.StatusOK)
 
 	past := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
 	got := admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, `{"expires_at":"`+past+`","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":2,"period":"1m"},"expires_at":"`+past+`"}]}`)
 	if faults := faultsOf(got); faults != "/expires_at:past /overrides/0/expires_at:past" {
 		t.Errorf("got faults %s; want those of the new times", faults)
+	}
+	if n := strings.Count(string(got.Body), "revoke it"); n != 1 {
+		t.Errorf("got %s; want only the key's expiry to mention revoking", got.Body)
 	}
 }
 

@@ -98,7 +98,8 @@ func TestKeys_create_faults(t *testing.T) {
 		`{"name":null,"plan":null,"scopes":null,"owner":null,"expires_at":null,"ip_allow":null,"metadata":null,"overrides":null}`: "/name:null /plan:null /scopes:null /owner:null /ip_allow:null /metadata:null /overrides:null",
 		`{"name":" ","plan":"","scopes":[],"owner":""}`: "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
 		`{"name":"x","plan":"none"}`:                    "/plan:unknown",
-		`{"name":"x","scopes":["admin","no","admin"]}`:  "/scopes/1:enum /scopes/2:duplicate",
+		`{"name":"x","plan":"none","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past /plan:unknown",
+		`{"name":"x","scopes":["admin","no","admin"]}`: "/scopes/1:enum /scopes/2:duplicate",
 		`{"name":"x","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past",
 		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                                    "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
 		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7}]}`:                                                                          "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate",
@@ -554,7 +555,17 @@ func TestKeys_metadata_limit_applies_to_the_result(t *testing.T) {
 		for i := range 40 {
 			labels[fmt.Sprintf("label-%d-%d", n, i)] = "x"
 		}
-		admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels}).Want(want)
+		response := admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels}).Want(want)
+		if want == http.StatusOK {
+			continue
+		}
+		if got := faultsOf(response); got != "/metadata:max_items" {
+			t.Errorf("got faults %s", got)
+		}
+		response = admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels, "plan": "none", "expires_at": "2020-01-01T00:00:00Z"})
+		if got := faultsOf(response); got != "/metadata:max_items /expires_at:past /plan:unknown" {
+			t.Errorf("got faults %s; want all of them", got)
+		}
 	}
 }
 
