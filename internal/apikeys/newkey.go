@@ -50,6 +50,7 @@ func setDefaults(n *models.NewKey) {
 // ends. Errors also: the database's.
 func (s *Store) check(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
 	var faults models.Faults
+	checkReadOnly(&faults, before, after)
 	checkMetadata(&faults, after.Metadata)
 	checkExpiries(&faults, before, after, time.Now())
 	err := s.quotas.CheckQuota(ctx, tx, after.Plan, after.Overrides)
@@ -60,6 +61,18 @@ func (s *Store) check(ctx context.Context, tx pgx.Tx, before, after models.APIKe
 		err = nil
 	}
 	return cmp.Or(err, faults.Err())
+}
+
+// checkReadOnly adds a fault for everything that changed and never may.
+func checkReadOnly(faults *models.Faults, before, after models.APIKey) {
+	reject := func(changed bool, name string) {
+		if changed {
+			faults.Add("read_only", "can't be changed", name)
+		}
+	}
+	reject(after.ID != before.ID, "id")
+	reject(after.Subject != before.Subject, "subject")
+	reject(!after.CreatedAt.Equal(before.CreatedAt), "created_at")
 }
 
 // checkExpiries adds faults for expiry times in the past, of the key and of

@@ -8,7 +8,7 @@ import (
 
 // example returns an example of a schema, composed of the examples in it;
 // written reports whether there are any. Objects have the properties that are
-// required or have a written example.
+// required or have a written example, and none that is read-only.
 func (s *schemas) example(schema *openapi3.Schema) (value any, written bool) {
 	switch {
 	case len(schema.Examples) > 0:
@@ -58,7 +58,11 @@ func plainValue(schema *openapi3.Schema) any {
 
 func (s *schemas) objectExample(schema *openapi3.Schema) (example object, written bool) {
 	for _, name := range s.properties[schema] {
-		value, hasExample := s.example(schema.Properties[name].Value)
+		property := schema.Properties[name].Value
+		if property.ReadOnly {
+			continue
+		}
+		value, hasExample := s.example(property)
 		if hasExample || slices.Contains(schema.Required, name) {
 			example = append(example, member{name, value})
 		}

@@ -40,6 +40,7 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 			value.Enum = append(value.Enum, text)
 		}
 	}
+	schema.ReadOnly = tag.Get("readonly") == "true"
 	schema.UniqueItems = tag.Get("uniqueItems") == "true"
 	if text, ok := tag.Lookup("default"); ok {
 		schema.Default = t.value("default", text, schema)
