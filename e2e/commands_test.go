@@ -92,6 +92,7 @@ func TestKeysCommand_in_process(t *testing.T) {
 	}
 	line.run(0, "keys", "revoke", admin.ID) // the last admin key: the command line can create another
 	line.run(2, "keys", "list", "--status", "dead")
+	line.run(2, "keys", "create", "--name", "x", "--admin", "--scopes", "products:read")
 	line.run(2, "keys", "rotate", key.ID, "--grace", "8d")
 	if _, log := line.run(1, "keys", "rotate", key.ID); !strings.Contains(log, successor.ID) {
 		t.Errorf("got error %s; want it to name the successor", log)
