@@ -462,6 +462,58 @@ func TestKeys_operator_needs_the_scopes(t *testing.T) {
 	root.Do(patch, strongPath, `{"owner":"other"}`).Want(http.StatusOK)
 }
 
+// Without admin, a key gives only what it has.
+func TestKeys_operator_gives_what_it_has(t *testing.T) {
+	app := newApp(t)
+	root := app.admin()
+	expiry := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
+	sooner, later := expiry.Add(-time.Hour).Format(time.RFC3339), expiry.Add(time.Hour).Format(time.RFC3339)
+	operator := createKey(t, root, `{"name":"operator","scopes":["admin:keys","products:read"],"owner":"house","plan":"internal",
+		"expires_at":"`+expiry.Format(time.RFC3339)+`","ip_allow":["127.0.0.0/8","2001:db8::/32"]}`)
+	const override = `[{"policy":{"name":"own","algorithm":"fixed_window","limit":6,"period":"1m"}}]`
+	common := `{"name":"x","scopes":["products:read"],"ip_allow":["127.0.0.1"],"expires_at":"` + sooner + `"`
+	weak := createKey(t, app.As(operator.Secret), common+`,"owner":"house"}`)
+	lasting := createKey(t, root, `{"name":"x","scopes":["products:read"],"owner":"house","plan":"pro","overrides":`+override+`}`)
+	as, strict, loose := app.As(operator.Secret), "/v1/admin/keys/"+weak.ID, "/v1/admin/keys/"+lasting.ID
+	for _, test := range []struct{ method, path, body, code string }{
+		{"POST", "/v1/admin/keys", `{"name":"x","scopes":["products:read"],"ip_allow":["127.0.0.1"]}`, "admin_required"},
+		{"POST", "/v1/admin/keys", `{"name":"x","scopes":["products:read"],"expires_at":"` + sooner + `"}`, "admin_required"},
+		{"POST", "/v1/admin/keys", common + `,"plan":"pro"}`, "scope_missing"},
+		{"POST", "/v1/admin/keys", common + `,"owner":"house","overrides":` + override + `}`, "admin_required"},
+		{"POST", "/v1/admin/keys", common + `,"plan":"internal","overrides":` + override + `}`, ""},
+		{patch, strict, `{"expires_at":null}`, "admin_required"},
+		{patch, strict, `{"expires_at":"` + later + `"}`, "admin_required"},
+		{patch, strict, `{"ip_allow":["127.0.0.1","128.0.0.1"]}`, "admin_required"},
+		{patch, strict, `{"ip_allow":["126.0.0.0/7"]}`, "admin_required"},
+		{patch, strict, `{"ip_allow":null}`, "admin_required"},
+		{patch, strict, `{"plan":"pro"}`, "scope_missing"},
+		{patch, strict, `{"overrides":` + override + `}`, "admin_required"},
+		{patch, strict, `{"plan":"internal","ip_allow":["127.1.0.0/16","2001:db8::7"],"expires_at":"` + expiry.Format(time.RFC3339) + `"}`, ""},
+		{patch, "/v1/admin/keys/" + operator.ID, `{"expires_at":null}`, "admin_required"},
+		{patch, loose, `{"overrides":null}`, "admin_required"},
+		{patch, loose, `{"name":"y","plan":"pro","overrides":` + override + `}`, ""}, // stored already
+		{patch, loose, `{"expires_at":"` + later + `"}`, ""},                         // earlier than never
+		{"POST", loose + "/rotate", `{}`, "admin_required"},
+		{"POST", strict + "/rotate", `{}`, ""},
+		{"POST", "/v1/me/rotate", `{}`, ""},
+	} {
+		response := as.Do(test.method, test.path, test.body)
+		if test.code == "" {
+			if response.Status >= 300 {
+				t.Errorf("%s %s %s: got %d %s; want success", test.method, test.path, test.body, response.Status, response.Body)
+			}
+			continue
+		}
+		var problem middleware.Problem
+		_ = json.Unmarshal(response.Body, &problem)
+		if response.Status != http.StatusForbidden || problem.Code != test.code || !strings.Contains(problem.Detail, "needs the scope admin") {
+			t.Errorf("%s %s %s: got %d %s; want 403 %s", test.method, test.path, test.body, response.Status, response.Body, test.code)
+		}
+	}
+	planner := createKey(t, root, `{"name":"planner","scopes":["admin:keys","admin:plans","products:read"]}`)
+	createKey(t, app.As(planner.Secret), `{"name":"x","scopes":["products:read"],"plan":"pro"}`)
+}
+
 func TestKeys_last_admin_key(t *testing.T) {
 	app := newApp(t)
 	last := app.admin()

@@ -39,6 +39,9 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 		if err := authorize(ctx, slices.Concat(before.Scopes, after.Scopes), after.Owner != before.Owner); err != nil {
 			return nil, err
 		}
+		if err := authorizeGrants(ctx, &before, after); err != nil {
+			return nil, err
+		}
 		if err := condition.Check(before.Version); err != nil {
 			return nil, err
 		}

@@ -52,7 +52,12 @@ func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIK
 		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
 		}
-		wanted := models.APIKey{Plan: spec.Plan, ExpiresAt: spec.ExpiresAt, Metadata: spec.Metadata, Overrides: spec.Overrides}
+		wanted := models.APIKey{
+			Plan: spec.Plan, Owner: spec.Owner, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
+		}
+		if err := authorizeGrants(ctx, nil, wanted); err != nil {
+			return nil, err
+		}
 		if err := s.check(ctx, tx, models.APIKey{}, wanted); err != nil {
 			return nil, err
 		}
