@@ -1124,15 +1124,35 @@ type PutLimiterRequest struct {
 	Mode PolicyMode `json:"mode"`
 }
 
-// PutPlanRequest The wanted state of a plan.
+// PutPlanRequest The wanted state of a plan. A whole plan can be sent back: members that can't be changed must be as stored, and those that change by themselves are ignored.
 type PutPlanRequest struct {
+	// CreatedAt As stored, if the plan exists
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
 	// Description Purpose of the plan
 	//
 	// Examples: For trying things out.
 	Description *string `json:"description,omitempty"`
 
+	// Name As in the path
+	//
+	// Examples: free
+	Name *string `json:"name,omitempty"`
+
 	// Policies Policies of the keys on the plan; an empty list limits nothing
 	Policies []Policy `json:"policies"`
+
+	// UpdatedAt Ignored
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+
+	// Version Ignored; If-Match makes a request conditional
+	//
+	// Examples: 1
+	Version *int64 `json:"version,omitempty"`
 }
 
 // QuotaPolicy One policy of a key's quota.
@@ -1350,17 +1370,30 @@ type Simulation struct {
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
-// UpdateKeyRequest A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole.
+// UpdateKeyRequest A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole. A whole key can be sent back: members that can't be changed must be as stored, and those that change by themselves are ignored.
 type UpdateKeyRequest struct {
+	// CreatedAt As stored
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
 	// ExpiresAt When the key expires; null: never
 	//
 	// Examples: 2037-01-15T09:30:00Z
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
+	// ID As stored
+	//
+	// Examples: 9Kx2mV4tQaLp
+	ID *string `json:"id,omitempty"`
+
 	// IPAllow Networks and addresses that may use the key; empty or null: all
 	//
 	// Examples: ["203.0.113.0/24"]
 	IPAllow nullable.Nullable[[]string] `json:"ip_allow,omitempty"`
+
+	// LastUsedAt Ignored
+	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at,omitempty"`
 
 	// Metadata Labels, for operators; null removes a label
 	//
@@ -1385,10 +1418,28 @@ type UpdateKeyRequest struct {
 	// Examples: pro
 	Plan *string `json:"plan,omitempty"`
 
+	// Quota Ignored
+	Quota *[]map[string]interface{} `json:"quota,omitempty"`
+
 	// Scopes Scopes that the key holds
 	//
 	// Examples: ["products:read"]
 	Scopes *[]Scope `json:"scopes,omitempty"`
+
+	// Status Ignored
+	//
+	// Examples: active
+	Status *string `json:"status,omitempty"`
+
+	// Subject As stored
+	//
+	// Examples: 9Kx2mV4tQaLp
+	Subject *string `json:"subject,omitempty"`
+
+	// Version Ignored; If-Match makes a patch conditional
+	//
+	// Examples: 1
+	Version *int64 `json:"version,omitempty"`
 }
 
 // Usage The usage of a key in one bucket. Refused requests and those that ended with a 5xx cost nothing.

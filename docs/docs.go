@@ -3504,11 +3504,24 @@ const docTemplate = `{
                 "policies"
             ],
             "properties": {
+                "created_at": {
+                    "description": "as stored, if the plan exists",
+                    "type": "string",
+                    "format": "date-time",
+                    "readOnly": true,
+                    "example": "2026-01-15T09:30:00Z"
+                },
                 "description": {
                     "description": "purpose of the plan",
                     "type": "string",
                     "maxLength": 500,
                     "example": "For trying things out."
+                },
+                "name": {
+                    "description": "as in the path",
+                    "type": "string",
+                    "readOnly": true,
+                    "example": "free"
                 },
                 "policies": {
                     "description": "policies of the keys on the plan; an empty list limits nothing",
@@ -3516,6 +3529,19 @@ const docTemplate = `{
                     "items": {
                         "$ref": "#/definitions/ratelimit.Policy"
                     }
+                },
+                "updated_at": {
+                    "description": "ignored",
+                    "type": "string",
+                    "format": "date-time",
+                    "readOnly": true,
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "version": {
+                    "description": "ignored; If-Match makes a request conditional",
+                    "type": "integer",
+                    "readOnly": true,
+                    "example": 1
                 }
             }
         },
@@ -3635,12 +3661,25 @@ const docTemplate = `{
         "handlers.updateKeyRequest": {
             "type": "object",
             "properties": {
+                "created_at": {
+                    "description": "as stored",
+                    "type": "string",
+                    "format": "date-time",
+                    "readOnly": true,
+                    "example": "2026-01-15T09:30:00Z"
+                },
                 "expires_at": {
                     "description": "when the key expires; null: never",
                     "type": "string",
                     "format": "date-time",
                     "x-nullable": true,
                     "example": "2037-01-15T09:30:00Z"
+                },
+                "id": {
+                    "description": "as stored",
+                    "type": "string",
+                    "readOnly": true,
+                    "example": "9Kx2mV4tQaLp"
                 },
                 "ip_allow": {
                     "description": "networks and addresses that may use the key; empty or null: all",
@@ -3652,6 +3691,13 @@ const docTemplate = `{
                     "example": [
                         "203.0.113.0/24"
                     ]
+                },
+                "last_used_at": {
+                    "description": "ignored",
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": true,
+                    "readOnly": true
                 },
                 "metadata": {
                     "description": "labels, for operators; null removes a label",
@@ -3689,6 +3735,14 @@ const docTemplate = `{
                     "type": "string",
                     "example": "pro"
                 },
+                "quota": {
+                    "description": "ignored",
+                    "type": "array",
+                    "items": {
+                        "type": "object"
+                    },
+                    "readOnly": true
+                },
                 "scopes": {
                     "description": "scopes that the key holds",
                     "type": "array",
@@ -3698,6 +3752,24 @@ const docTemplate = `{
                     "example": [
                         "products:read"
                     ]
+                },
+                "status": {
+                    "description": "ignored",
+                    "type": "string",
+                    "readOnly": true,
+                    "example": "active"
+                },
+                "subject": {
+                    "description": "as stored",
+                    "type": "string",
+                    "readOnly": true,
+                    "example": "9Kx2mV4tQaLp"
+                },
+                "version": {
+                    "description": "ignored; If-Match makes a patch conditional",
+                    "type": "integer",
+                    "readOnly": true,
+                    "example": 1
                 }
             }
         },
@@ -4396,7 +4468,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the remaining units of each and the time until it resets. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
+	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the remaining units of each and the time until it resets. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `read_only`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

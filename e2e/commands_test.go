@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,12 +20,13 @@ import (
 type commandLine struct {
 	t        *testing.T
 	database string
+	pepper   string // empty: testPepper
 }
 
 // run runs a command and returns its output. It must exit with code.
 func (c commandLine) run(code int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
-	c.t.Setenv("KEY_PEPPER", testPepper)
+	c.t.Setenv("KEY_PEPPER", cmp.Or(c.pepper, testPepper))
 	c.t.Setenv("DATABASE_URL", c.database)
 	var out, log bytes.Buffer
 	if got := cli.Run(c.t.Context(), args, &out, &log); got != code {
@@ -61,7 +63,7 @@ type listed[T any] struct{ Data []T }
 
 func TestKeysCommand_in_process(t *testing.T) {
 	address := testkit.DatabaseURL(t)
-	line := commandLine{t, address}
+	line := commandLine{t: t, database: address}
 	var admin, key, successor createdKey
 	line.json(&admin, "keys", "create", "--name", "root", "--admin")
 	line.json(&key, "keys", "create", "--name", "shop", "--plan", "pro", "--owner", "o")
@@ -90,6 +92,7 @@ func TestKeysCommand_in_process(t *testing.T) {
 	}
 	line.run(0, "keys", "revoke", admin.ID) // the last admin key: the command line can create another
 	line.run(2, "keys", "list", "--status", "dead")
+	line.run(2, "keys", "create", "--name", "x", "--admin", "--scopes", "products:read")
 	line.run(2, "keys", "rotate", key.ID, "--grace", "8d")
 	if _, log := line.run(1, "keys", "rotate", key.ID); !strings.Contains(log, successor.ID) {
 		t.Errorf("got error %s; want it to name the successor", log)
@@ -111,6 +114,18 @@ func TestKeysCommand_in_process(t *testing.T) {
 }
 
 // writeFile creates a file in a new folder and returns its path.
+// A key created under a wrong pepper could never be used.
+func TestKeysCommand_with_a_wrong_pepper(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	commandLine{t: t, database: address}.run(0, "keys", "create", "--name", "first")
+	line := commandLine{t, address, "v1:another secret for these tests"}
+	for _, args := range [][]string{{"create", "--name", "second"}, {"list"}} {
+		if _, log := line.run(1, append([]string{"keys"}, args...)...); !strings.Contains(log, "KEY_PEPPER: v1 is not the pepper") {
+			t.Errorf("keys %v: got error %s; want it to name KEY_PEPPER", args, log)
+		}
+	}
+}
+
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -137,7 +152,7 @@ plans:
 `
 
 func TestPlansApply(t *testing.T) {
-	line := commandLine{t, testkit.DatabaseURL(t)}
+	line := commandLine{t: t, database: testkit.DatabaseURL(t)}
 	file := writeFile(t, "plans.yaml", strings.Replace(plansYAML, "No limits: for operators and the house's own services.", `"No limits: for operators and the house's own services."`, 1))
 	const difference = `= plan internal
 ~ plan free
@@ -184,7 +199,7 @@ func TestPlansApply(t *testing.T) {
 }
 
 func TestPlansApply_invalid_file(t *testing.T) {
-	line := commandLine{t, testkit.DatabaseURL(t)}
+	line := commandLine{t: t, database: testkit.DatabaseURL(t)}
 	good := `{"name":"good","policies":[]}`
 	for _, test := range []struct{ name, text, want string }{
 		{"faults.json", `{"plans":[` + good + `,{"name":"Bad","policies":[{"name":"a","limit":0}],"x":1},` + good + `]}`, "/plans/1/policies/0/limit|/plans/1/policies/0/algorithm|/plans/1/x|/plans/1/name|/plans/2/name"},

@@ -184,6 +184,41 @@ func TestFailures_do_not_lock_out_a_valid_key(t *testing.T) {
 	valid.Get("/v1/products").Want(http.StatusOK)
 }
 
+// Members that can't be changed may be sent back, so that a client can read a
+// key or a plan, edit it and write it.
+func TestReadOnlyMembers(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	key, other := createKey(t, admin, everyField), createKey(t, admin, everyField)
+	path := "/v1/admin/keys/" + key.ID
+	stored := string(admin.Get(path).Want(http.StatusOK).Body)
+	var patched handlers.Key
+	admin.Do(http.MethodPatch, path, stored).Want(http.StatusOK).JSON(&patched)
+	if patched.Version != key.Version {
+		t.Errorf("got version %d; want the key unchanged", patched.Version)
+	}
+	admin.Do(http.MethodPatch, path, `{"name":"x","status":"revoked","last_used_at":null,"version":7,"quota":[]}`).Want(http.StatusOK).JSON(&patched)
+	if patched.Version != key.Version+1 || patched.Status != models.KeyActive || patched.LastUsedAt != nil {
+		t.Errorf("got %+v; want only the name changed", patched)
+	}
+	foreign := string(admin.Get("/v1/admin/keys/" + other.ID).Want(http.StatusOK).Body)
+	if got := faultsOf(admin.Do(http.MethodPatch, path, foreign)); got != "/id:read_only /subject:read_only /created_at:read_only" {
+		t.Errorf("got faults %s", got)
+	}
+
+	const plan = "/v1/admin/plans/free"
+	stored = string(admin.Get(plan).Want(http.StatusOK).Body)
+	if got := string(admin.Do(http.MethodPut, plan, stored).Want(http.StatusOK).Body); got != stored {
+		t.Errorf("got %s; want %s", got, stored)
+	}
+	if got := faultsOf(admin.Do(http.MethodPut, "/v1/admin/plans/other", stored)); got != "/name:read_only" {
+		t.Errorf("got faults %s", got)
+	}
+	if got := faultsOf(admin.Do(http.MethodPut, plan, `{"policies":[],"created_at":"2026-01-15T09:30:00Z"}`)); got != "/created_at:read_only" {
+		t.Errorf("got faults %s", got)
+	}
+}
+
 // Validation applies only to changed values: the stored representation is always
 // accepted.
 func TestPatch_with_the_stored_representation(t *testing.T) {
@@ -200,11 +235,16 @@ func TestPatch_with_the_stored_representation(t *testing.T) {
 		"ip_allow": stored.IPAllow, "metadata": stored.Metadata, "overrides": stored.Overrides,
 	}
 	admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, patch).Want(http.StatusOK)
+	stored.Overrides[0].Reason = "another reason"
+	admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, map[string]any{"overrides": stored.Overrides}).Want(http.StatusOK)
 
 	past := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
 	got := admin.Do(http.MethodPatch, "/v1/admin/keys/"+key.ID, `{"expires_at":"`+past+`","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":2,"period":"1m"},"expires_at":"`+past+`"}]}`)
 	if faults := faultsOf(got); faults != "/expires_at:past /overrides/0/expires_at:past" {
 		t.Errorf("got faults %s; want those of the new times", faults)
+	}
+	if n := strings.Count(string(got.Body), "revoke it"); n != 1 {
+		t.Errorf("got %s; want only the key's expiry to mention revoking", got.Body)
 	}
 }
 

@@ -98,7 +98,8 @@ func TestKeys_create_faults(t *testing.T) {
 		`{"name":null,"plan":null,"scopes":null,"owner":null,"expires_at":null,"ip_allow":null,"metadata":null,"overrides":null}`: "/name:null /plan:null /scopes:null /owner:null /ip_allow:null /metadata:null /overrides:null",
 		`{"name":" ","plan":"","scopes":[],"owner":""}`: "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
 		`{"name":"x","plan":"none"}`:                    "/plan:unknown",
-		`{"name":"x","scopes":["admin","no","admin"]}`:  "/scopes/1:enum /scopes/2:duplicate",
+		`{"name":"x","plan":"none","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past /plan:unknown",
+		`{"name":"x","scopes":["admin","no","admin"]}`: "/scopes/1:enum /scopes/2:duplicate",
 		`{"name":"x","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past",
 		`{"name":"x","expires_at":"tomorrow","ip_allow":["10.0.0.1/8","x","::ffff:1.2.3.4",7],"metadata":{"a":1,"b":"ok","c":null}}`:                                                    "/expires_at:time /ip_allow/0:cidr /ip_allow/1:cidr /ip_allow/2:cidr /ip_allow/3:type /metadata/a:type /metadata/c:null",
 		`{"name":"x","overrides":[{},{"policy":{"name":"A"}},` + override + `,` + override + `,{"policy":7}]}`:                                                                          "/overrides/0/policy:required /overrides/1/policy/limit:required /overrides/1/policy/name:pattern /overrides/1/policy/algorithm:required /overrides/1/policy/period:required /overrides/4/policy:type /overrides/3/policy/name:duplicate",
@@ -461,6 +462,58 @@ func TestKeys_operator_needs_the_scopes(t *testing.T) {
 	root.Do(patch, strongPath, `{"owner":"other"}`).Want(http.StatusOK)
 }
 
+// Without admin, a key gives only what it has.
+func TestKeys_operator_gives_what_it_has(t *testing.T) {
+	app := newApp(t)
+	root := app.admin()
+	expiry := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
+	sooner, later := expiry.Add(-time.Hour).Format(time.RFC3339), expiry.Add(time.Hour).Format(time.RFC3339)
+	operator := createKey(t, root, `{"name":"operator","scopes":["admin:keys","products:read"],"owner":"house","plan":"internal",
+		"expires_at":"`+expiry.Format(time.RFC3339)+`","ip_allow":["127.0.0.0/8","2001:db8::/32"]}`)
+	const override = `[{"policy":{"name":"own","algorithm":"fixed_window","limit":6,"period":"1m"}}]`
+	common := `{"name":"x","scopes":["products:read"],"ip_allow":["127.0.0.1"],"expires_at":"` + sooner + `"`
+	weak := createKey(t, app.As(operator.Secret), common+`,"owner":"house"}`)
+	lasting := createKey(t, root, `{"name":"x","scopes":["products:read"],"owner":"house","plan":"pro","overrides":`+override+`}`)
+	as, strict, loose := app.As(operator.Secret), "/v1/admin/keys/"+weak.ID, "/v1/admin/keys/"+lasting.ID
+	for _, test := range []struct{ method, path, body, code string }{
+		{"POST", "/v1/admin/keys", `{"name":"x","scopes":["products:read"],"ip_allow":["127.0.0.1"]}`, "admin_required"},
+		{"POST", "/v1/admin/keys", `{"name":"x","scopes":["products:read"],"expires_at":"` + sooner + `"}`, "admin_required"},
+		{"POST", "/v1/admin/keys", common + `,"plan":"pro"}`, "scope_missing"},
+		{"POST", "/v1/admin/keys", common + `,"owner":"house","overrides":` + override + `}`, "admin_required"},
+		{"POST", "/v1/admin/keys", common + `,"plan":"internal","overrides":` + override + `}`, ""},
+		{patch, strict, `{"expires_at":null}`, "admin_required"},
+		{patch, strict, `{"expires_at":"` + later + `"}`, "admin_required"},
+		{patch, strict, `{"ip_allow":["127.0.0.1","128.0.0.1"]}`, "admin_required"},
+		{patch, strict, `{"ip_allow":["126.0.0.0/7"]}`, "admin_required"},
+		{patch, strict, `{"ip_allow":null}`, "admin_required"},
+		{patch, strict, `{"plan":"pro"}`, "scope_missing"},
+		{patch, strict, `{"overrides":` + override + `}`, "admin_required"},
+		{patch, strict, `{"plan":"internal","ip_allow":["127.1.0.0/16","2001:db8::7"],"expires_at":"` + expiry.Format(time.RFC3339) + `"}`, ""},
+		{patch, "/v1/admin/keys/" + operator.ID, `{"expires_at":null}`, "admin_required"},
+		{patch, loose, `{"overrides":null}`, "admin_required"},
+		{patch, loose, `{"name":"y","plan":"pro","overrides":` + override + `}`, ""}, // stored already
+		{patch, loose, `{"expires_at":"` + later + `"}`, ""},                         // earlier than never
+		{"POST", loose + "/rotate", `{}`, "admin_required"},
+		{"POST", strict + "/rotate", `{}`, ""},
+		{"POST", "/v1/me/rotate", `{}`, ""},
+	} {
+		response := as.Do(test.method, test.path, test.body)
+		if test.code == "" {
+			if response.Status >= 300 {
+				t.Errorf("%s %s %s: got %d %s; want success", test.method, test.path, test.body, response.Status, response.Body)
+			}
+			continue
+		}
+		var problem middleware.Problem
+		_ = json.Unmarshal(response.Body, &problem)
+		if response.Status != http.StatusForbidden || problem.Code != test.code || !strings.Contains(problem.Detail, "needs the scope admin") {
+			t.Errorf("%s %s %s: got %d %s; want 403 %s", test.method, test.path, test.body, response.Status, response.Body, test.code)
+		}
+	}
+	planner := createKey(t, root, `{"name":"planner","scopes":["admin:keys","admin:plans","products:read"]}`)
+	createKey(t, app.As(planner.Secret), `{"name":"x","scopes":["products:read"],"plan":"pro"}`)
+}
+
 func TestKeys_last_admin_key(t *testing.T) {
 	app := newApp(t)
 	last := app.admin()
@@ -554,7 +607,17 @@ func TestKeys_metadata_limit_applies_to_the_result(t *testing.T) {
 		for i := range 40 {
 			labels[fmt.Sprintf("label-%d-%d", n, i)] = "x"
 		}
-		admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels}).Want(want)
+		response := admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels}).Want(want)
+		if want == http.StatusOK {
+			continue
+		}
+		if got := faultsOf(response); got != "/metadata:max_items" {
+			t.Errorf("got faults %s", got)
+		}
+		response = admin.Do(patch, "/v1/admin/keys/"+id, map[string]any{"metadata": labels, "plan": "none", "expires_at": "2020-01-01T00:00:00Z"})
+		if got := faultsOf(response); got != "/metadata:max_items /expires_at:past /plan:unknown" {
+			t.Errorf("got faults %s; want all of them", got)
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ func TestKeysCommand_revocation_propagates(t *testing.T) {
 	app := newApp(t, onDatabase(address), watching())
 	app.admin()
 	keys := warmKeys(1, "internal", app)
-	line := commandLine{t, address}
+	line := commandLine{t: t, database: address}
 	changeAll(keys, []*testApp{app}, func(key string) { line.run(0, "keys", "revoke", idOf(key)) }, isRevoked).
 		within(t, "revocation by command", 1, boundNotified)
 }

@@ -83,7 +83,7 @@ func TestPlans_faults(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`:                                   "/policies:required",
 		`{"policies":null,"description":null}`: "/policies:null /description:null",
-		`{"policies":{},"name":"x"}`:           "/policies:type /name:unknown",
+		`{"policies":{},"name":"x","key":1}`:   "/policies:type /key:unknown /name:read_only",
 		`{"policies":[7]}`:                     "/policies/0:type",
 		`{"policies":[` + fmt.Sprintf(minutely, 0) + `]}`: "/policies/0/limit:min",
 		`{"policies":[{"name":"A","algorithm":"x","limit":"1","burst":3},{"name":"b","algorithm":"fixed_window","limit":5,"period":"2 minutes","group":"nowhere","Mode":"x"}],"description":5}`: "" +

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -46,7 +47,9 @@ type changeKey struct {
 }
 
 // updateKeyRequest is a JSON merge patch (RFC 7396) of a key. Absent fields stay
-// unchanged, null removes a value, and lists are replaced as a whole.
+// unchanged, null removes a value, and lists are replaced as a whole. A whole key
+// can be sent back: members that can't be changed must be as stored, and those
+// that change by themselves are ignored.
 type updateKeyRequest struct {
 	Name      binding.Optional[string]                `json:"name" swaggertype:"string" minLength:"1" maxLength:"200" pattern:"\\S" says:"must not be blank" example:"Checkout service"`                                 // name, for operators
 	Plan      binding.Optional[string]                `json:"plan" swaggertype:"string" pattern:"^[a-z0-9][a-z0-9_-]{0,31}$" example:"pro"`                                                                              // plan whose policies apply
@@ -56,6 +59,24 @@ type updateKeyRequest struct {
 	IPAllow   binding.Optional[*[]binding.Network]    `json:"ip_allow" swaggertype:"array,string" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`                                                       // networks and addresses that may use the key; empty or null: all
 	Metadata  binding.Optional[*map[string]*string]   `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; null removes a label
 	Overrides binding.Optional[*[]keyOverrideRequest] `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
+
+	ID         binding.Optional[string]        `json:"id" swaggertype:"string" readonly:"true" example:"9Kx2mV4tQaLp"`                                    // as stored
+	Subject    binding.Optional[string]        `json:"subject" swaggertype:"string" readonly:"true" example:"9Kx2mV4tQaLp"`                               // as stored
+	CreatedAt  binding.Optional[binding.Time]  `json:"created_at" swaggertype:"string" format:"date-time" readonly:"true" example:"2026-01-15T09:30:00Z"` // as stored
+	Status     binding.Optional[string]        `json:"status" swaggertype:"string" readonly:"true" example:"active"`                                      // ignored
+	LastUsedAt binding.Optional[*binding.Time] `json:"last_used_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" readonly:"true"`      // ignored
+	Version    binding.Optional[int64]         `json:"version" swaggertype:"integer" readonly:"true" example:"1"`                                         // ignored; If-Match makes a patch conditional
+	Quota      []ignored                       `json:"quota" swaggertype:"array,object" readonly:"true"`                                                  // ignored
+}
+
+// ignored is an object in a body that is accepted and not read.
+type ignored json.RawMessage
+
+// DecodeJSON accepts every object.
+func (*ignored) DecodeJSON(data []byte, fault func(code, message string, path ...string)) {
+	if data[0] != '{' {
+		fault("type", "must be an object")
+	}
 }
 
 // Validate checks scopes and overrides.
@@ -77,8 +98,14 @@ func (k *createKeyRequest) toModel() models.NewKey {
 	}
 }
 
-// apply applies the patch to a key.
+// apply applies the patch to a key. The service rejects a change of the members
+// that can't be changed.
 func (k *updateKeyRequest) apply(key *models.APIKey) {
+	set(&key.ID, k.ID)
+	set(&key.Subject, k.Subject)
+	if created := k.CreatedAt; created.Present && !key.CreatedAt.Equal(*created.Value.Std()) {
+		key.CreatedAt = *created.Value.Std()
+	}
 	set(&key.Name, k.Name)
 	set(&key.Plan, k.Plan)
 	set(&key.Scopes, k.Scopes)

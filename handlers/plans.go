@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -61,16 +62,34 @@ type replacePlan struct {
 	Body        putPlanRequest `body:"required"`
 }
 
-// putPlanRequest is the wanted state of a plan.
+// putPlanRequest is the wanted state of a plan. A whole plan can be sent back:
+// members that can't be changed must be as stored, and those that change by
+// themselves are ignored.
 //
 // It is the body of PUT /v1/admin/plans/{name}.
 type putPlanRequest struct {
 	Description string     `json:"description" maxLength:"500" example:"For trying things out."` // purpose of the plan
 	Policies    policyList `json:"policies" validate:"required" maxItems:"16"`                   // policies of the keys on the plan; an empty list limits nothing
+
+	Name      binding.Optional[string]       `json:"name" swaggertype:"string" readonly:"true" example:"free"`                                          // as in the path
+	Version   binding.Optional[int64]        `json:"version" swaggertype:"integer" readonly:"true" example:"1"`                                         // ignored; If-Match makes a request conditional
+	CreatedAt binding.Optional[binding.Time] `json:"created_at" swaggertype:"string" format:"date-time" readonly:"true" example:"2026-01-15T09:30:00Z"` // as stored, if the plan exists
+	UpdatedAt binding.Optional[binding.Time] `json:"updated_at" swaggertype:"string" format:"date-time" readonly:"true" example:"2026-01-15T09:30:00Z"` // ignored
+}
+
+// Validate checks that the plan isn't renamed.
+func (r *replacePlan) Validate(faults *models.Faults) {
+	if name := r.Body.Name; name.Present && name.Value != r.Name {
+		faults.Add("read_only", "can't be changed", "name")
+	}
 }
 
 func (p *putPlanRequest) toModel(name string) models.NewPlan {
-	return models.NewPlan{Name: name, Description: p.Description, Policies: p.Policies}
+	plan := models.NewPlan{Name: name, Description: p.Description, Policies: p.Policies}
+	if p.CreatedAt.Present {
+		plan.CreatedAt = p.CreatedAt.Value.Std()
+	}
+	return plan
 }
 
 // Put handles PUT /v1/admin/plans/{name}.

@@ -27,6 +27,7 @@ type NewPlan struct {
 	Name        string
 	Description string
 	Policies    []ratelimit.Policy
+	CreatedAt   *time.Time // must be that of an existing plan; nil: not given
 }
 
 // Precondition restricts a change to certain versions of what it changes. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,69 @@ func authorizeSecret(ctx context.Context, owner string) error {
 		return nil
 	}
 	return models.Forbidden("admin_required", "Rotating a key of another owner needs the scope admin, because the response contains the new key.")
+}
+
+// authorizeGrants rejects what only admin may give: a later expiry or a wider
+// allow-list than the acting key has, a plan other than its own or the default
+// (with admin:plans: any), and changed overrides of keys of its own owner. What
+// before has already isn't given; nil: after is a new key. Errors: KindForbidden
+// naming the scope that is missing.
+func authorizeGrants(ctx context.Context, before *models.APIKey, after models.APIKey) error {
+	actor := models.RequestFrom(ctx).Key
+	if actor == nil || actor.Has(models.ScopeAdmin) {
+		return nil
+	}
+	old := models.APIKey{ExpiresAt: &time.Time{}}
+	networks := actor.IPAllow
+	if before != nil {
+		old, networks = *before, union(actor.IPAllow, before.IPAllow)
+	}
+	ownOwner := actor.Owner == after.Owner || actor.Owner == old.Owner
+	switch {
+	case expiresLater(after, *actor) && expiresLater(after, old):
+		return models.Forbidden("admin_required", "Giving a key a later expiry than your API key has needs the scope admin.")
+	case wider(after.IPAllow, networks):
+		return models.Forbidden("admin_required", "Giving a key a wider ip_allow than your API key has needs the scope admin.")
+	case after.Plan != old.Plan && after.Plan != actor.Plan && after.Plan != models.DefaultPlan && !actor.Has(models.ScopeAdminPlans):
+		return models.Forbidden("scope_missing", fmt.Sprintf("Giving a key another plan than %s, the default, or %s, your API key's own, needs the scope admin:plans.",
+			models.DefaultPlan, actor.Plan))
+	case ownOwner && !slices.EqualFunc(after.Overrides, old.Overrides, func(a, b models.Override) bool { return reflect.DeepEqual(a, b) }):
+		return models.Forbidden("admin_required", "Changing overrides of keys of your own owner needs the scope admin.")
+	default:
+		return nil
+	}
+}
+
+// authorizeRotation rejects a successor that would outlive the acting key, be
+// valid from more addresses, or be of another owner. Any key may rotate itself.
+func authorizeRotation(ctx context.Context, key models.APIKey) error {
+	if actor := models.RequestFrom(ctx).Key; actor != nil && actor.ID == key.ID {
+		return nil
+	}
+	if err := authorizeSecret(ctx, key.Owner); err != nil {
+		return err
+	}
+	return authorizeGrants(ctx, nil, models.APIKey{Plan: models.DefaultPlan, ExpiresAt: key.ExpiresAt, IPAllow: key.IPAllow})
+}
+
+// expiresLater reports whether a expires after b.
+func expiresLater(a, b models.APIKey) bool {
+	return b.ExpiresAt != nil && (a.ExpiresAt == nil || a.ExpiresAt.After(*b.ExpiresAt))
+}
+
+// union returns the addresses of two allow-lists. An empty list allows all.
+func union(a, b []netip.Prefix) []netip.Prefix {
+	if len(a) == 0 || len(b) == 0 {
+		return nil
+	}
+	return slices.Concat(a, b)
+}
+
+// wider reports whether an allow-list has networks outside those of another.
+func wider(list, than []netip.Prefix) bool {
+	return len(than) > 0 && (len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(than, func(t netip.Prefix) bool { return t.Bits() <= p.Bits() && t.Contains(p.Addr()) })
+	}))
 }
 
 // actsFor reports whether the acting key belongs to owner.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,9 +23,9 @@ func lock(ctx context.Context, tx pgx.Tx, id string) (models.APIKey, error) {
 
 // Change lets apply set a key's name, plan, scopes, owner, expiry, allow-list,
 // metadata and overrides, and returns the result. An unchanged key keeps its
-// version. Errors: models.ErrNotFound; KindInvalid (unknown plan, too many
-// policies or metadata entries); KindForbidden; KindConflict for the last admin
-// key; KindPreconditionFailed; models.ErrUnavailable.
+// version. Errors: models.ErrNotFound; KindInvalid with every fault (see check);
+// KindForbidden; KindConflict for the last admin key; KindPreconditionFailed;
+// models.ErrUnavailable.
 func (s *Store) Change(ctx context.Context, id string, condition models.Precondition, apply func(*models.APIKey)) (key models.APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		before, err := lock(ctx, tx, id)
@@ -40,22 +39,19 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 		if err := authorize(ctx, slices.Concat(before.Scopes, after.Scopes), after.Owner != before.Owner); err != nil {
 			return nil, err
 		}
-		if err := condition.Check(before.Version); err != nil {
+		if err := authorizeGrants(ctx, &before, after); err != nil {
 			return nil, err
 		}
-		if err := checkMetadata(after.Metadata); err != nil {
+		if err := condition.Check(before.Version); err != nil {
 			return nil, err
 		}
 		if key = before; reflect.DeepEqual(before, after) {
 			return nil, nil
 		}
-		if err := checkExpiries(before, after, time.Now()); err != nil {
+		if err := s.check(ctx, tx, before, after); err != nil {
 			return nil, err
 		}
 		if err := checkExpiryExtension(ctx, tx, before, after); err != nil {
-			return nil, err
-		}
-		if err := s.quotas.CheckQuota(ctx, tx, after.Plan, after.Overrides); err != nil {
 			return nil, err
 		}
 		key, err = one(ctx, tx, `

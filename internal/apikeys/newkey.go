@@ -1,12 +1,16 @@
 package apikeys
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"ratelimiter/models"
 )
@@ -41,32 +45,67 @@ func setDefaults(n *models.NewKey) {
 	}
 }
 
-// checkExpiries rejects expiry times in the past, of the key and of overrides,
-// unless before has them already: sending back what is stored is no fault.
-func checkExpiries(before, after models.APIKey, now time.Time) error {
+// check returns an error of models.KindInvalid with every fault of after, a new
+// key (before is the zero APIKey) or a changed one. It locks the plan until tx
+// ends. Errors also: the database's.
+func (s *Store) check(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
 	var faults models.Faults
-	check := func(expiry *time.Time, stored bool, path ...string) {
-		if expiry != nil && !stored && !expiry.After(now) {
-			faults.Add("past", "must be in the future; to end a key now, revoke it", path...)
+	checkReadOnly(&faults, before, after)
+	checkMetadata(&faults, after.Metadata)
+	checkExpiries(&faults, before, after, time.Now())
+	err := s.quotas.CheckQuota(ctx, tx, after.Plan, after.Overrides)
+	if invalid, ok := errors.AsType[*models.Error](err); ok && invalid.Kind == models.KindInvalid {
+		for _, fault := range invalid.Faults {
+			faults.AddFault(fault)
+		}
+		err = nil
+	}
+	return cmp.Or(err, faults.Err())
+}
+
+// checkReadOnly adds a fault for everything that changed and never may.
+func checkReadOnly(faults *models.Faults, before, after models.APIKey) {
+	reject := func(changed bool, name string) {
+		if changed {
+			faults.Add("read_only", "can't be changed", name)
 		}
 	}
-	check(after.ExpiresAt, before.ExpiresAt != nil && after.ExpiresAt != nil && before.ExpiresAt.Equal(*after.ExpiresAt), "expires_at")
-	for i, o := range after.Overrides {
-		stored := slices.ContainsFunc(before.Overrides, func(b models.Override) bool { return reflect.DeepEqual(b, o) })
-		check(o.ExpiresAt, stored, "overrides", strconv.Itoa(i), "expires_at")
+	reject(after.ID != before.ID, "id")
+	reject(after.Subject != before.Subject, "subject")
+	reject(!after.CreatedAt.Equal(before.CreatedAt), "created_at")
+}
+
+// checkExpiries adds faults for expiry times in the past, of the key and of
+// overrides, unless before has them already: sending back what is stored is no
+// fault.
+func checkExpiries(faults *models.Faults, before, after models.APIKey, now time.Time) {
+	if past(after.ExpiresAt, before.ExpiresAt, now) {
+		faults.Add("past", "must be in the future; to end a key now, revoke it", "expires_at")
 	}
-	return faults.Err()
+	for i, o := range after.Overrides {
+		var stored *time.Time
+		if at := slices.IndexFunc(before.Overrides, func(b models.Override) bool { return b.Policy.Name == o.Policy.Name }); at >= 0 {
+			stored = before.Overrides[at].ExpiresAt
+		}
+		if past(o.ExpiresAt, stored, now) {
+			faults.Add("past", "must be in the future", "overrides", strconv.Itoa(i), "expires_at")
+		}
+	}
+}
+
+// past reports whether an expiry time isn't in the future and differs from the
+// stored one.
+func past(expiry, stored *time.Time, now time.Time) bool {
+	return expiry != nil && !expiry.After(now) && (stored == nil || !stored.Equal(*expiry))
 }
 
 // maxMetadata is the largest number of metadata entries of a key. A merge patch
 // is checked after merging, which only the store can do.
 const maxMetadata = 50
 
-// checkMetadata rejects too many metadata entries.
-func checkMetadata(metadata map[string]string) error {
-	var faults models.Faults
+// checkMetadata adds a fault for too many metadata entries.
+func checkMetadata(faults *models.Faults, metadata map[string]string) {
 	if len(metadata) > maxMetadata {
 		faults.Add("max_items", fmt.Sprintf("must have at most %d entries in all", maxMetadata), "metadata")
 	}
-	return faults.Err()
 }

@@ -23,7 +23,7 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, cond
 		if err != nil {
 			return nil, err
 		}
-		if err := authorizeSecret(ctx, before.Owner); err != nil {
+		if err := authorizeRotation(ctx, before); err != nil {
 			return nil, err
 		}
 		if err := checkRotatable(ctx, tx, before); err != nil {

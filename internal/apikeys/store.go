@@ -43,22 +43,22 @@ func NewStore(db DB, peppers *Peppers, quotas QuotaChecker, invalidator models.I
 }
 
 // Create stores a new key and returns it with its text, which is shown only this
-// once and not stored. Errors: KindInvalid (unknown plan, too many policies);
+// once and not stored. Errors: KindInvalid with every fault (see check);
 // KindForbidden (more than the actor may grant); models.ErrUnavailable.
 func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIKey, text string, err error) {
 	foreign := spec.Owner != "" && !actsFor(ctx, spec.Owner)
 	setDefaults(&spec)
-	if err := checkMetadata(spec.Metadata); err != nil {
-		return models.APIKey{}, "", err
-	}
-	if err := checkExpiries(models.APIKey{}, models.APIKey{ExpiresAt: spec.ExpiresAt, Overrides: spec.Overrides}, time.Now()); err != nil {
-		return models.APIKey{}, "", err
-	}
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
 		}
-		if err := s.quotas.CheckQuota(ctx, tx, spec.Plan, spec.Overrides); err != nil {
+		wanted := models.APIKey{
+			Plan: spec.Plan, Owner: spec.Owner, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
+		}
+		if err := authorizeGrants(ctx, nil, wanted); err != nil {
+			return nil, err
+		}
+		if err := s.check(ctx, tx, models.APIKey{}, wanted); err != nil {
 			return nil, err
 		}
 		key, text, err = s.insert(ctx, tx, spec, "")

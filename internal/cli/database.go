@@ -51,12 +51,16 @@ func withDatabase(ctx context.Context, cfg *config.Config, to *console, do func(
 	return err
 }
 
-// withKeys is withDatabase for commands on keys.
+// withKeys is withDatabase for commands on keys. Like serve, it rejects a pepper
+// that the stored keys weren't hashed with.
 func withKeys(ctx context.Context, cfg *config.Config, to *console, do func(context.Context, *apikeys.Store) error) error {
 	if err := cfg.LoadPeppers(false); err != nil {
 		return err
 	}
 	return withDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+		if err := apikeys.NewVerifier(db, cfg.Peppers).Check(ctx); err != nil {
+			return err
+		}
 		none := changefeed.NoCaches{}
 		return do(ctx, apikeys.NewStore(db, cfg.Peppers, quota.NewPlans(db, none), none))
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,7 +25,7 @@ type keysCreateCommand struct {
 	Plan   string   `env:"RATELIMITER_KEY_PLAN" help:"Its plan. Default: free; internal for admin keys."`
 	Scopes []string `env:"RATELIMITER_KEY_SCOPES" help:"Its scopes. Default: products:read,orders:read,orders:write; admin for admin keys."`
 	Owner  string   `env:"RATELIMITER_KEY_OWNER" help:"Its owner. Default: a new one."`
-	Admin  bool     `env:"RATELIMITER_KEY_ADMIN" help:"Create an operator's key."`
+	Admin  bool     `env:"RATELIMITER_KEY_ADMIN" help:"Create an operator's key, with the scope admin."`
 	JSON   bool     `env:"RATELIMITER_JSON" help:"Print JSON."`
 }
 
@@ -73,7 +74,11 @@ func (k *keysCreateCommand) spec() (models.NewKey, error) {
 		spec.Plan = "" // the default depends on Admin
 	}
 	spec.Admin = k.Admin
-	return spec, k.flagFaults(err)
+	err = k.flagFaults(err)
+	if err == nil && k.Admin && len(spec.Scopes) > 0 && !slices.Contains(spec.Scopes, models.ScopeAdmin) {
+		err = config.NewError("--admin and --scopes without admin exclude each other: leave out --admin, or add admin to --scopes")
+	}
+	return spec, err
 }
 
 // flagFaults names flags instead of fields in an error of models.KindInvalid.

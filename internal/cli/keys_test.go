@@ -23,6 +23,8 @@ func TestKeysCreate_spec(t *testing.T) {
 		{"repeated scope", keysCreateCommand{Name: "x", Scopes: []string{"products:read", "products:read"}}, `--scopes "products:read" is repeated`},
 		{"unknown scope", keysCreateCommand{Name: "x", Scopes: []string{"all"}}, `--scopes "all" must be one of`},
 		{"invalid plan", keysCreateCommand{Name: "x", Plan: "No"}, "--plan must match"},
+		{"admin without its scope", keysCreateCommand{Name: "x", Admin: true, Scopes: []string{"products:read"}}, "--admin and --scopes"},
+		{"admin with its scope", keysCreateCommand{Name: "x", Admin: true, Scopes: []string{"admin"}}, ""},
 		{"several faults", keysCreateCommand{Name: "", Owner: " "}, "--name must not be empty\n--owner must not be blank"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -37,8 +39,8 @@ func TestKeysCreate_spec(t *testing.T) {
 			}
 		})
 	}
-	spec, err := (&keysCreateCommand{Name: "x", Scopes: []string{" orders:read "}, Admin: true}).spec()
-	if err != nil || len(spec.Scopes) != 1 || spec.Scopes[0] != models.ScopeOrdersRead || !spec.Admin || spec.Plan != "" {
+	spec, err := (&keysCreateCommand{Name: "x", Scopes: []string{" admin "}, Admin: true}).spec()
+	if err != nil || len(spec.Scopes) != 1 || spec.Scopes[0] != models.ScopeAdmin || !spec.Admin || spec.Plan != "" {
 		t.Errorf("spec %+v, %v", spec, err)
 	}
 }

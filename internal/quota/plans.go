@@ -63,8 +63,8 @@ func (p *Plans) Get(ctx context.Context, name string) (models.Plan, error) {
 }
 
 // Put creates or replaces a plan; created reports which. An unchanged plan keeps
-// its version. Errors: KindPreconditionFailed; KindInvalid when a key's quota
-// would have too many policies; models.ErrUnavailable.
+// its version. Errors: KindPreconditionFailed; KindInvalid when the time of
+// creation differs or a key's quota would have too many policies; models.ErrUnavailable.
 func (p *Plans) Put(ctx context.Context, spec models.NewPlan, condition models.Precondition) (plan models.Plan, created bool, err error) {
 	err = p.change(ctx, spec.Name, func(tx pgx.Tx, before *models.Plan) (*models.Plan, error) {
 		created = before == nil
@@ -81,6 +81,11 @@ func (p *Plans) Put(ctx context.Context, spec models.NewPlan, condition models.P
 		default:
 			if err := condition.Check(before.Version); err != nil {
 				return nil, err
+			}
+			if spec.CreatedAt != nil && !spec.CreatedAt.Equal(before.CreatedAt) {
+				var faults models.Faults
+				faults.Add("read_only", "can't be changed", "created_at")
+				return nil, faults.Err()
 			}
 			if err := checkKeys(ctx, tx, spec); err != nil {
 				return nil, err

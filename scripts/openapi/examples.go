@@ -9,8 +9,8 @@ import (
 
 // exampleOf returns an example of a schema, composed of the examples in it;
 // written reports whether there are any. Objects have the properties that are
-// required or have a written example; encode reports required strings and booleans
-// without one.
+// required or have a written example, and none that is read-only; encode reports
+// required strings and booleans without one.
 func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 	switch {
 	case len(schema.Examples) > 0:
@@ -37,7 +37,11 @@ func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 
 func objectExample(schema *openapi3.Schema) (example object, written bool) {
 	for _, property := range propertiesOf(schema) {
-		value, hasExample := exampleOf(property.value.(*openapi3.SchemaRef).Value)
+		described := property.value.(*openapi3.SchemaRef).Value
+		if described.ReadOnly {
+			continue
+		}
+		value, hasExample := exampleOf(described)
 		if hasExample || slices.Contains(schema.Required, property.name) {
 			example = append(example, member{property.name, value})
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"path"
@@ -53,7 +52,7 @@ func (s *schemas) schemaOf(t reflect.Type, request bool) *openapi3.SchemaRef {
 		return s.schemaOf(value.Type, request)
 	case t == reflect.TypeFor[time.Time]():
 		return openapi3.NewDateTimeSchema().NewRef()
-	case t == reflect.TypeFor[json.RawMessage]():
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8: // json.RawMessage
 		return openapi3.NewObjectSchema().NewRef()
 	case implements[binding.Text](t), implements[encoding.TextUnmarshaler](t):
 		return openapi3.NewStringSchema().NewRef()

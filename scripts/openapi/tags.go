@@ -26,7 +26,7 @@ func applyTags(schema *openapi3.Schema, tag reflect.StructTag) error {
 	for name, rule := range map[string]any{
 		"minLength": &value.MinLength, "maxLength": &value.MaxLength, "minimum": &value.Min, "maximum": &value.Max,
 		"minName": &names.MinLength, "maxName": &names.MaxLength, "minItems": &schema.MinItems, "maxItems": most,
-		"uniqueItems": &schema.UniqueItems,
+		"uniqueItems": &schema.UniqueItems, "readonly": &schema.ReadOnly,
 	} {
 		if text, ok := tag.Lookup(name); ok {
 			if err := json.Unmarshal([]byte(text), rule); err != nil {
