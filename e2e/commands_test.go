@@ -126,6 +126,30 @@ func TestKeysCommand_with_a_wrong_pepper(t *testing.T) {
 	}
 }
 
+// Control characters that were stored by an earlier release are shown escaped.
+func TestCommands_escape_control_characters(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	line := commandLine{t: t, database: address}
+	var key createdKey
+	line.json(&key, "keys", "create", "--name", "x")
+	app := newApp(t, onDatabase(address))
+	const stored = "a\u202eb\x1b[31m\u0085"
+	app.exec(`UPDATE api_keys SET name = $1, owner = $1`, stored)
+	app.exec(`UPDATE plans SET description = $1`, stored)
+	for _, args := range []string{"keys list", "plans list", "keys revoke " + key.ID, "keys list --json", "plans list --json"} {
+		text, _ := line.run(0, strings.Fields(args)...)
+		if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), models.IsControl) || !strings.Contains(text, `a\u202eb\`) {
+			t.Errorf("%s: got output %q; want it escaped", args, text)
+		}
+	}
+	var list listed[handlers.Key]
+	line.json(&list, "keys", "list")
+	if list.Data[0].Name != stored {
+		t.Errorf("got name %q; want %q", list.Data[0].Name, stored)
+	}
+	line.run(2, "keys", "create", "--name", "a\tb")
+}
+
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

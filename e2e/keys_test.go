@@ -98,6 +98,7 @@ func TestKeys_create_faults(t *testing.T) {
 		`{"name":null,"plan":null,"scopes":null,"owner":null,"expires_at":null,"ip_allow":null,"metadata":null,"overrides":null}`: "/name:null /plan:null /scopes:null /owner:null /ip_allow:null /metadata:null /overrides:null",
 		`{"name":" ","plan":"","scopes":[],"owner":""}`: "/name:pattern /plan:pattern /scopes:min_items /owner:min_length",
 		`{"name":"x","plan":"none"}`:                    "/plan:unknown",
+		`{"name":"a\u202eb","owner":"a\u001b[31m","metadata":{"a":"b\u0085","c\u2066":"d"},"overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"reason":"a\nb"}]}`: "/name:control /owner:control /metadata/a:control /metadata/c\u2066:control /overrides/0/reason:control",
 		`{"name":"x","plan":"none","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past /plan:unknown",
 		`{"name":"x","scopes":["admin","no","admin"]}`: "/scopes/1:enum /scopes/2:duplicate",
 		`{"name":"x","expires_at":"2020-01-01T00:00:00Z","overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"expires_at":"2020-01-01T00:00:00Z"}]}`: "/expires_at:past /overrides/0/expires_at:past",

@@ -83,8 +83,9 @@ func TestPlans_faults(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`:                                   "/policies:required",
 		`{"policies":null,"description":null}`: "/policies:null /description:null",
-		`{"policies":{},"name":"x","key":1}`:   "/policies:type /key:unknown /name:read_only",
-		`{"policies":[7]}`:                     "/policies/0:type",
+		`{"policies":[],"description":"a\u007f"}`:         "/description:control",
+		`{"policies":{},"name":"x","key":1}`:              "/policies:type /key:unknown /name:read_only",
+		`{"policies":[7]}`:                                "/policies/0:type",
 		`{"policies":[` + fmt.Sprintf(minutely, 0) + `]}`: "/policies/0/limit:min",
 		`{"policies":[{"name":"A","algorithm":"x","limit":"1","burst":3},{"name":"b","algorithm":"fixed_window","limit":5,"period":"2 minutes","group":"nowhere","Mode":"x"}],"description":5}`: "" +
 			"/policies/0/limit:type /policies/1/Mode:unknown /policies/0/name:pattern /policies/0/algorithm:enum /policies/0/period:required /policies/0/burst:not_allowed /policies/1/period:pattern /policies/1/group:enum /description:type",

@@ -89,11 +89,14 @@ func (d decoder) scalar(text jsontext.Value, into reflect.Value, path []string) 
 		d.fault(path, "type", "must be "+typeName(into.Kind()))
 		return false
 	}
-	if into.Kind() == reflect.String && strings.ContainsRune(into.String(), 0) {
-		d.fault(path, "nul", "must not contain the character NUL")
-		return false
+	if into.Kind() != reflect.String {
+		return true
 	}
-	return true
+	code, message := bodyTextFault(into.String())
+	if code != "" {
+		d.fault(path, code, message)
+	}
+	return code == ""
 }
 
 // wholeNumber spells an integral number such as 2.0 or 1e3 as Go's decoders

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"ratelimiter/models"
 )
 
 // Text is a value written as a string, in a parameter or in a body.
@@ -63,6 +65,15 @@ func textFault(text string) (code, message string) {
 	default:
 		return "", ""
 	}
+}
+
+// bodyTextFault returns the fault of a text in a body, which unlike a parameter
+// is stored, and shown to others.
+func bodyTextFault(text string) (code, message string) {
+	if code, message = textFault(text); code == "" && strings.ContainsFunc(text, models.IsControl) {
+		return "control", "must not contain control characters, line breaks and tabs included, or bidirectional ones"
+	}
+	return code, message
 }
 
 // Time is an instant, in RFC 3339.

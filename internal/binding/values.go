@@ -3,7 +3,6 @@ package binding
 import (
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -76,8 +75,8 @@ func (d decoder) table(text jsontext.Value, into reflect.Value, path []string) b
 	for read.PeekKind() != '}' {
 		name, member := readMember(read)
 		at := child(path, name)
-		if strings.ContainsRune(name, 0) {
-			d.fault(at, "nul", "must not contain the character NUL")
+		if code, message := bodyTextFault(name); code != "" {
+			d.fault(at, code, message)
 			continue
 		}
 		value := reflect.New(into.Type().Elem()).Elem()

@@ -136,7 +136,7 @@ func (k *keysListCommand) Run(ctx context.Context, cfg *config.Config, to *conso
 		table := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "ID\tSTATUS\tPLAN\tOWNER\tSCOPES\tNAME") // a tabwriter returns its error from Flush
 		for _, key := range list {
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Status(now), key.Plan, key.Owner, joinScopes(key.Scopes), key.Name)
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Status(now), key.Plan, printable(key.Owner), joinScopes(key.Scopes), printable(key.Name))
 		}
 		return table.Flush()
 	})
@@ -209,7 +209,7 @@ func (k *keysRevokeCommand) Run(ctx context.Context, cfg *config.Config, to *con
 		if k.JSON {
 			return printJSON(to.out, handlers.ShowKey(key, time.Now()))
 		}
-		_, err = fmt.Fprintf(to.out, "Revoked %s (%s). Running servers reject it within %s.\n", key.ID, key.Name, changefeed.Bound)
+		_, err = fmt.Fprintf(to.out, "Revoked %s (%s). Running servers reject it within %s.\n", key.ID, printable(key.Name), changefeed.Bound)
 		return err
 	})
 }
@@ -220,13 +220,4 @@ func joinScopes(scopes []models.Scope) string {
 		parts[i] = string(s)
 	}
 	return strings.Join(parts, ",")
-}
-
-func printJSON(out io.Writer, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(out, string(data))
-	return err
 }

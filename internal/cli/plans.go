@@ -54,7 +54,7 @@ func (p *plansListCommand) Run(ctx context.Context, cfg *config.Config, to *cons
 			for i, policy := range plan.Policies {
 				names[i] = policy.Name
 			}
-			_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", plan.Name, plan.Version, strings.Join(names, ","), plan.Description)
+			_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", plan.Name, plan.Version, strings.Join(names, ","), printable(plan.Description))
 		}
 		return table.Flush()
 	})
