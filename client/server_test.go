@@ -26,7 +26,7 @@ type fakeServer struct {
 	delay   func() time.Duration // in each direction; none by default
 	work    func() time.Duration // of the handler; none by default
 	status  func() int           // of an admitted request; 200 by default
-	// nextUnit makes the parameter t the time until the next unit returns.
+	// nextUnit makes the parameter t what the API sends: the effective window.
 	// Otherwise it is the time until the counter is full or its window ends.
 	nextUnit bool
 
@@ -136,7 +136,7 @@ func (s *fakeServer) respond(r *http.Request) *http.Response {
 	header := http.Header{}
 	if field := quota.PolicyField(op.group); field != "" {
 		header.Set("RateLimit-Policy", field)
-		header.Set("RateLimit", s.limitField(r.Context(), decision))
+		header.Set("RateLimit", limitField(decision, s.nextUnit))
 	}
 	if !decision.Allowed {
 		s.locked(func() { s.refused++ })
@@ -175,34 +175,20 @@ func (s *fakeServer) locked(do func()) {
 	do()
 }
 
-// limitField returns the RateLimit field.
-func (s *fakeServer) limitField(ctx context.Context, decision *ratelimit.Decision) string {
+// limitField returns the RateLimit field, with either meaning of t.
+func limitField(decision *ratelimit.Decision, nextUnit bool) string {
 	var items []string
 	for _, st := range decision.Statuses() {
 		item := fmt.Sprintf("%q;r=%d", st.Policy.Name, st.Remaining)
 		if reset := st.ResetAfter; st.Policy.Algorithm != ratelimit.Concurrency {
-			if s.nextUnit && st.Remaining < st.Limit && st.Policy.Algorithm != ratelimit.Calendar {
-				reset = s.untilNextUnit(ctx, st)
+			if nextUnit {
+				reset = st.EffectiveWindow
 			}
 			item += fmt.Sprintf(";t=%d", (reset+time.Second-1)/time.Second)
 		}
 		items = append(items, item)
 	}
 	return strings.Join(items, ", ")
-}
-
-// untilNextUnit returns when a policy would admit one unit more than remains.
-func (s *fakeServer) untilNextUnit(ctx context.Context, st ratelimit.Status) time.Duration {
-	quota, err := ratelimit.NewQuota([]ratelimit.Policy{st.Policy.Policy}, ratelimit.Subjects{Key: "key", Owner: "owner"})
-	if err != nil {
-		panic(err) // the policy is part of a valid quota
-	}
-	var reservation ratelimit.Reservation
-	if s.limiter.Reserve(ctx, &reservation, quota, st.Policy.Group, st.Remaining+1) != nil || reservation.Decision.Allowed {
-		return st.ResetAfter
-	}
-	after, _ := reservation.Decision.RetryAfter()
-	return after
 }
 
 // reply returns a response with a JSON body.

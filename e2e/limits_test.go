@@ -75,7 +75,7 @@ func TestRateLimit_retry_after(t *testing.T) {
 	if problem.RetryAfter == nil || *problem.RetryAfter != 0.1 {
 		t.Fatalf("got retry_after %v; want 0.1", problem.RetryAfter)
 	}
-	if got := refused.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=0;t=2, "minute";r=280;`) {
+	if got := refused.Header.Get("RateLimit"); !strings.HasPrefix(got, `"burst";r=0;t=1, "minute";r=280;`) {
 		t.Errorf("got RateLimit %s; want r=280: refusals cost nothing", got)
 	}
 	seconds, err := strconv.Atoi(refused.Header.Get("Retry-After"))

@@ -193,6 +193,7 @@ func compareStatus(t *rapid.T, got *counter, reference model, now, cost int64) {
 	if remaining.Cmp(big.NewInt(st.Remaining)) != 0 {
 		t.Fatalf("Remaining = %d, want %v", st.Remaining, remaining)
 	}
+	compareEffectiveWindow(t, reference, st, now)
 	switch {
 	case st.Allowed:
 		if st.RetryAfter != 0 {
@@ -210,5 +211,41 @@ func compareStatus(t *rapid.T, got *counter, reference model, now, cost int64) {
 		if reference.passes(at-1, cost) {
 			t.Fatalf("model admits before RetryAfter = %d", st.RetryAfter)
 		}
+	}
+}
+
+// compareEffectiveWindow checks that in the model more than Remaining can be spent
+// from the end of the effective window on, and not a nanosecond earlier.
+func compareEffectiveWindow(t *rapid.T, reference model, st Status, now int64) {
+	end := now + int64(st.EffectiveWindow)
+	if bucket, ok := reference.(*bucketModel); ok {
+		spent := *bucket
+		if spent.level = bucket.after(bucket.level, bucket.last, now); spent.level.Sign() == 0 {
+			if int64(st.EffectiveWindow) != st.Policy.emissionInterval {
+				t.Fatalf("EffectiveWindow = %d of an empty bucket, want %d", st.EffectiveWindow, st.Policy.emissionInterval)
+			}
+			return
+		}
+		// A bucket near empty gains nothing by waiting; what it gains is what
+		// drains after Remaining was spent.
+		spent.last = now
+		spent.level.Add(spent.level, rat(st.Remaining))
+		if !spent.passes(end, 1) || spent.passes(end-1, 1) {
+			t.Fatalf("EffectiveWindow = %d isn't when another unit passes after %d", st.EffectiveWindow, st.Remaining)
+		}
+		return
+	}
+	if aligned := st.Policy.Algorithm == FixedWindow || st.Policy.Algorithm == Calendar; st.Remaining == st.Limit || aligned {
+		want := time.Duration(st.Policy.period)
+		if aligned {
+			want = st.ResetAfter
+		}
+		if st.EffectiveWindow != want || want <= 0 {
+			t.Fatalf("EffectiveWindow = %d, want %d", st.EffectiveWindow, want)
+		}
+		return
+	}
+	if atMost(st.Remaining+1, reference.remaining(end-1)) || !atMost(st.Remaining+1, reference.remaining(end)) {
+		t.Fatalf("EffectiveWindow = %d isn't when a unit more than %d remains", st.EffectiveWindow, st.Remaining)
 	}
 }

@@ -33,6 +33,13 @@ type Status struct {
 	// window or period ends (windows, calendar), or until the oldest entry
 	// leaves (log). It is 0 for concurrency, where it is unknown.
 	ResetAfter time.Duration
+	// EffectiveWindow is the time, counted from the decision, within which no
+	// more than Remaining can be spent: until the next unit returns (buckets,
+	// sliding_window, sliding_log), or until the end (fixed_window, calendar).
+	// While nothing is spent, it is the emission interval of a bucket and the
+	// period of a sliding_window or sliding_log. It is 0 for concurrency. It is
+	// the parameter t of the RateLimit field.
+	EffectiveWindow time.Duration
 	// RetryAfter is the shortest time after which this cost would pass if no
 	// other request is charged. It is 0 if the cost passed and Never if
 	// the cost is above the capacity. For concurrency, where it is unknown, it
@@ -65,8 +72,9 @@ func (d *Decision) Violated() []string {
 }
 
 // RetryAfter returns the time after which the refused request would pass if no
-// other request is charged: the longest of the violated policies. It returns
-// false if the request was allowed or its cost can never pass.
+// other request is charged: the longest of the violated policies, and not before
+// the end of their effective windows. It returns false if the request was allowed
+// or its cost can never pass.
 func (d *Decision) RetryAfter() (time.Duration, bool) {
 	if d.Allowed {
 		return 0, false
@@ -74,7 +82,7 @@ func (d *Decision) RetryAfter() (time.Duration, bool) {
 	var longest time.Duration
 	for i := range d.Statuses() {
 		if s := &d.statuses[i]; !s.Allowed {
-			longest = max(longest, s.RetryAfter)
+			longest = max(longest, s.RetryAfter, s.EffectiveWindow)
 		}
 	}
 	return longest, longest != Never

@@ -66,6 +66,7 @@ func statusFixedWindow(c *Compiled, s State, now, cost int64, st *Status) {
 func windowStatus(c *Compiled, used, untilEnd, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-used)
 	st.ResetAfter = time.Duration(max(0, untilEnd))
+	st.EffectiveWindow = st.ResetAfter
 	if st.Allowed && cost > 0 {
 		return
 	}

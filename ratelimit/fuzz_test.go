@@ -106,8 +106,8 @@ func checkStatus(t *testing.T, c *Compiled, st Status, remaining, cost int64, ok
 	if ok && cost > 0 && c.kind != leakyBucket && st.Remaining != remaining-cost {
 		t.Fatalf("Remaining = %d after taking %d of %d", st.Remaining, cost, remaining)
 	}
-	if st.ResetAfter < 0 || st.RetryAfter < 0 {
-		t.Fatalf("ResetAfter = %d, RetryAfter = %d", st.ResetAfter, st.RetryAfter)
+	if st.ResetAfter < 0 || st.RetryAfter < 0 || st.EffectiveWindow < 0 {
+		t.Fatalf("%+v", st)
 	}
 }
 

@@ -61,7 +61,7 @@ func (c *Compiled) window() time.Duration {
 
 // AppendField appends the RateLimit field to dst and returns the result:
 // `"burst";r=19;t=1, "minute";r=299;t=60`. r is Remaining in units, t is
-// ResetAfter in seconds rounded up. It appends nothing if no enforced policy
+// EffectiveWindow in seconds rounded up. It appends nothing if no enforced policy
 // applies.
 func (d *Decision) AppendField(dst []byte) []byte {
 	for i := range d.Statuses() {
@@ -73,7 +73,7 @@ func (d *Decision) AppendField(dst []byte) []byte {
 		dst = appendUint(dst, uint64(s.Remaining))
 		if s.Policy.kind != concurrency {
 			dst = append(dst, ";t="...)
-			dst = appendUint(dst, uint64(wholeSeconds(s.ResetAfter)))
+			dst = appendUint(dst, uint64(wholeSeconds(s.EffectiveWindow)))
 		}
 	}
 	return dst

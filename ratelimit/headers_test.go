@@ -46,6 +46,113 @@ func TestHeaderFields_AllAlgorithms(t *testing.T) {
 	}
 }
 
+// TestHeaderFields_EffectiveWindow checks t of the RateLimit field, and that the
+// legacy reset stays ResetAfter.
+func TestHeaderFields_EffectiveWindow(t *testing.T) {
+	type spend struct {
+		pause        time.Duration
+		cost, actual int64 // reserved and committed
+	}
+	for _, c := range []struct {
+		name   string
+		policy ratelimit.Policy
+		spends []spend
+		pause  time.Duration
+		want   string
+		reset  int64
+	}{
+		{"token_bucket_full", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "10s", Burst: 5},
+			nil, 0, `"p";r=5;t=10`, 0},
+		{"token_bucket", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "10s", Burst: 5},
+			[]spend{{0, 3, 3}}, 0, `"p";r=2;t=10`, 30},
+		{"token_bucket_between_units", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "10s", Burst: 5},
+			[]spend{{0, 3, 3}}, 4 * time.Second, `"p";r=2;t=6`, 26},
+		{"token_bucket_in_debt", ratelimit.Policy{Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "10s", Burst: 5},
+			[]spend{{0, 3, 9}}, 4 * time.Second, `"p";r=0;t=46`, 86},
+		{"leaky_bucket_empty", ratelimit.Policy{Algorithm: ratelimit.LeakyBucket, Limit: 6, Period: "1m", MaxWait: "35s"},
+			nil, 0, `"p";r=4;t=10`, 0},
+		{"leaky_bucket", ratelimit.Policy{Algorithm: ratelimit.LeakyBucket, Limit: 6, Period: "1m", MaxWait: "35s"},
+			[]spend{{0, 2, 2}}, 0, `"p";r=2;t=5`, 20},
+		{"leaky_bucket_full", ratelimit.Policy{Algorithm: ratelimit.LeakyBucket, Limit: 6, Period: "1m", MaxWait: "5m"},
+			[]spend{{0, 6, 6}}, time.Second, `"p";r=0;t=9`, 59},
+		{"fixed_window", ratelimit.Policy{Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1m"},
+			[]spend{{0, 1, 1}}, 15 * time.Second, `"p";r=9;t=45`, 45},
+		{"calendar", ratelimit.Policy{Algorithm: ratelimit.Calendar, Limit: 10, Period: "day"},
+			[]spend{{0, 1, 1}}, 15 * time.Hour, `"p";r=9;t=32400`, 32400},
+		{"sliding_window_unspent", ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 100, Period: "1m"},
+			nil, 15 * time.Second, `"p";r=100;t=60`, 0},
+		{"sliding_window_first_request", ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 100, Period: "1m"},
+			[]spend{{18 * time.Second, 1, 1}}, 0, `"p";r=99;t=60`, 60},
+		{"sliding_window_estimate", ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 100, Period: "1m"},
+			[]spend{{0, 10, 10}, {50 * time.Second, 40, 40}, {30 * time.Second, 1, 1}}, 10 * time.Second, `"p";r=74;t=2`, 30},
+		{"sliding_window_exact", ratelimit.Policy{Algorithm: ratelimit.SlidingWindow, Limit: 10, Period: "1m"},
+			[]spend{{0, 1, 1}, {30 * time.Second, 2, 2}}, 40 * time.Second, `"p";r=8;t=20`, 20},
+		{"sliding_log_unspent", ratelimit.Policy{Algorithm: ratelimit.SlidingLog, Limit: 10, Period: "1m"},
+			nil, 0, `"p";r=10;t=60`, 0},
+		{"sliding_log", ratelimit.Policy{Algorithm: ratelimit.SlidingLog, Limit: 10, Period: "1m"},
+			[]spend{{0, 1, 1}, {30 * time.Second, 2, 2}}, 10 * time.Second, `"p";r=7;t=20`, 20},
+		{"sliding_log_in_debt", ratelimit.Policy{Algorithm: ratelimit.SlidingLog, Limit: 10, Period: "1m"},
+			[]spend{{0, 1, 1}, {30 * time.Second, 2, 15}}, 10 * time.Second, `"p";r=0;t=50`, 20},
+		{"concurrency", ratelimit.Policy{Algorithm: ratelimit.Concurrency, Limit: 10}, nil, 0, `"p";r=10`, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clock := newTestClock()
+			l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
+			c.policy.Name = "p"
+			q := mustQuota(t, c.policy)
+			for _, s := range c.spends {
+				clock.advance(s.pause)
+				var r ratelimit.Reservation
+				if err := l.Reserve(ctx, &r, q, "", s.cost); err != nil || !r.Decision.Allowed {
+					t.Fatal(err, r.Decision.Statuses())
+				}
+				if err := r.Commit(ctx, s.actual); err != nil {
+					t.Fatal(err)
+				}
+			}
+			clock.advance(c.pause)
+			d, err := l.Peek(ctx, q, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(d.AppendField(nil)); got != c.want {
+				t.Errorf("AppendField = %s, want %s", got, c.want)
+			}
+			if _, _, reset, _ := d.Legacy(); reset != c.reset {
+				t.Errorf("legacy reset = %d, want %d", reset, c.reset)
+			}
+		})
+	}
+}
+
+// TestDecision_RetryAfter_effectiveWindow refuses requests at any state. The
+// retry may not be earlier than t of a violated policy.
+func TestDecision_RetryAfter_effectiveWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		clock := newTestClock()
+		l := ratelimit.New(memory.New(), ratelimit.WithClock(clock.now))
+		policies := rapid.SliceOfNDistinct(validPolicy(), 1, 4, func(p ratelimit.Policy) string { return p.Name }).Draw(t, "policies")
+		q, err := ratelimit.NewQuota(policies, ratelimit.Subjects{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r ratelimit.Reservation
+		for range 20 {
+			if err := l.Reserve(ctx, &r, q, "", rapid.Int64Range(0, 20).Draw(t, "cost")); err != nil {
+				t.Fatal(err)
+			}
+			items := parseList(t, string(r.Decision.AppendField(nil)))
+			after, ok := r.Decision.RetryAfter()
+			for i, s := range r.Decision.Statuses() {
+				if at, _ := items[i].(httpsfv.Item).Params.Get("t"); ok && !s.Allowed && at != nil && at.(int64) > ratelimit.RetryAfterSeconds(after, 0) {
+					t.Fatalf("Retry-After %v is before t=%v of %+v", after, at, s)
+				}
+			}
+			clock.advance(time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "pause")))
+		}
+	})
+}
+
 // TestHeaderFields_Parse parses both fields with an independent implementation of
 // structured fields.
 func TestHeaderFields_Parse(t *testing.T) {
@@ -108,11 +215,11 @@ func checkItems(t *rapid.T, s ratelimit.Status, policy, item httpsfv.Item) {
 	if (number(policy, "w") > 0) != wantWindow {
 		t.Fatalf("w=%d for %s", number(policy, "w"), s.Policy.Algorithm)
 	}
-	wantReset := int64((s.ResetAfter + time.Second - 1) / time.Second)
+	want := int64((s.EffectiveWindow-1)/time.Second) + 1
 	if s.Policy.Algorithm == ratelimit.Concurrency {
-		wantReset = -1
+		want = -1
 	}
-	if number(item, "t") != wantReset {
+	if number(item, "t") != want || want == 0 {
 		t.Fatalf("t=%d for %+v", number(item, "t"), s)
 	}
 }

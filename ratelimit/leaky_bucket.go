@@ -77,6 +77,11 @@ func statusLeakyBucket(c *Compiled, s State, now, cost int64, st *Status) {
 		st.Remaining = min(room, turnsLeft(c, s, now))
 	}
 	st.ResetAfter = time.Duration(wait)
+	st.EffectiveWindow = time.Duration(c.emissionInterval)
+	if wait > 0 { // until there is room, and a turn within max_wait, for one unit more
+		turn := satSub(c.untilLevel(s, -st.Remaining, now), c.maxWait)
+		st.EffectiveWindow = time.Duration(max(c.untilLevel(s, c.capacity-st.Remaining-1, now), turn))
+	}
 	if st.Allowed && cost > 0 {
 		return
 	}

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"time"
 )
 
@@ -231,11 +232,11 @@ func (m *slidingModel) charge(now, cost int64) receipt {
 		}
 	}
 	m.charges = append(m.charges, slidingCharge{now, k, cost})
-	return receipt{at: now, level: rat(k), label: fmt.Sprint(m.anchor)}
+	return receipt{at: now, level: rat(k), label: strconv.FormatInt(m.anchor, 10)}
 }
 
 func (m *slidingModel) refund(r receipt, now, units int64) {
-	if m.fresh(now) || r.label != fmt.Sprint(m.anchor) {
+	if m.fresh(now) || r.label != strconv.FormatInt(m.anchor, 10) {
 		return // all of it has left
 	}
 	if k := (now - m.anchor) / m.c.period; r.level.Cmp(rat(k-1)) < 0 {

@@ -22,7 +22,7 @@ import (
 //
 // State: N is the units in the log and M the time of its oldest entry. At is the
 // time of the added entry, or for a refused cost the time at which it would
-// pass. Units are given back to their entry, and lost once it has left the log.
+// pass. X is the time at which one unit passes, if the log is in debt. Units are given back to their entry, and lost once it has left the log.
 // An abandoned reservation stays spent until it leaves the log.
 func checkSlidingLog(c *Compiled, l *List, now, cost int64) (State, bool) {
 	now = l.observe(now)
@@ -37,6 +37,9 @@ func checkSlidingLog(c *Compiled, l *List, now, cost int64) (State, bool) {
 	s := State{At: now, N: l.Sum}
 	if len(live) > 0 {
 		s.M = live[0].At
+	}
+	if l.Sum > c.capacity {
+		s.X = admitsAt(c, l, 1)
 	}
 	if need <= c.capacity-l.Sum {
 		return s, cost >= 0
@@ -99,8 +102,13 @@ func giveSlidingLog(c *Compiled, l *List, taken State, now, units int64) State {
 
 func statusSlidingLog(c *Compiled, s State, now, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-s.N)
+	st.EffectiveWindow = time.Duration(c.period)
 	if s.N > 0 {
 		st.ResetAfter = time.Duration(satSub(satAdd(s.M, c.period), now))
+		st.EffectiveWindow = st.ResetAfter
+	}
+	if s.N > c.capacity {
+		st.EffectiveWindow = time.Duration(satSub(s.X, now))
 	}
 	if st.Allowed && cost > 0 {
 		return

@@ -222,6 +222,10 @@ func statusSlidingWindow(c *Compiled, s State, now, cost int64, st *Status) {
 	var w window
 	w.decode(c, &s, now)
 	st.Remaining = w.remaining(c)
+	st.EffectiveWindow = time.Duration(c.period)
+	if st.Remaining < c.capacity {
+		st.EffectiveWindow = time.Duration(satSub(w.passesFrom(c, st.Remaining+1), now))
+	}
 	if w.used|w.previous > 0 {
 		st.ResetAfter = time.Duration(max(0, satSub(satAdd(w.start, c.period), now)))
 	}
@@ -237,8 +241,8 @@ func statusSlidingWindow(c *Compiled, s State, now, cost int64, st *Status) {
 	}
 }
 
-// passesFrom returns the first instant at which a request of cost units passes,
-// if nothing else is charged. It doesn't pass now.
+// passesFrom returns the first instant at which a request of cost units, which
+// doesn't pass now, passes if nothing else is charged.
 func (w *window) passesFrom(c *Compiled, cost int64) int64 {
 	return min(w.estimateReaches(c, c.capacity-cost), w.evenFrom(c, cost), satAdd(w.last, c.period))
 }

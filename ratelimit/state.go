@@ -170,8 +170,8 @@ func (c *Compiled) Status(s State, now, cost int64, allowed bool) Status {
 
 // describe is Status in place. It doesn't write st.Policy.
 func (c *Compiled) describe(st *Status, s State, now, cost int64, allowed bool) {
-	st.Allowed, st.Limit, st.ResetAfter, st.RetryAfter = allowed, c.capacity, 0, 0
-	st.Remaining = 0
+	st.Allowed, st.Limit, st.Remaining = allowed, c.capacity, 0
+	st.ResetAfter, st.EffectiveWindow, st.RetryAfter = 0, 0, 0
 	switch c.kind {
 	case tokenBucket:
 		statusTokenBucket(c, s, now, cost, st)

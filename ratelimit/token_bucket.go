@@ -35,6 +35,7 @@ func giveTokenBucket(c *Compiled, s, taken State, now, units int64) State {
 func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-s.level())
 	st.ResetAfter = time.Duration(c.untilTAT(s, now))
+	st.EffectiveWindow = time.Duration(c.untilLevel(s, c.capacity-st.Remaining-1, now))
 	if st.Allowed && cost > 0 {
 		return
 	}

@@ -125,12 +125,12 @@ func record(h *harness, rng *rand.Rand, s *setup) *history {
 			op := operation{kind: "take", key: key, cost: cost}
 			call := clock.Add(1)
 			var err error
-			switch {
-			case held && rng.IntN(2) == 0:
+			switch action := rng.IntN(4); {
+			case held && action < 2:
 				op.kind, op.key, op.cost = "release", last.key, last.cost
 				err = r.Release(ctx)
 				held = false
-			case held && rng.IntN(2) == 0:
+			case held && action == 2:
 				op = operation{kind: "commit", key: last.key, cost: last.cost, actual: rng.Int64N(8)}
 				if op.actual == op.cost { // it would change, and report, nothing
 					op.actual++
