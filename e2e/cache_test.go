@@ -112,12 +112,3 @@ func TestQuota_overrides(t *testing.T) {
 		t.Errorf("got RateLimit-Policy %s; want %s", got, want)
 	}
 }
-
-func TestQuota_invalid_plan(t *testing.T) {
-	app := newApp(t)
-	app.plan("broken", `[{"name":"a","algorithm":"no such","limit":10}]`)
-	response := app.caller("broken").Get("/v1/products").Want(http.StatusInternalServerError)
-	if strings.Contains(string(response.Body), "no such") || !strings.Contains(app.log.String(), "algorithm") {
-		t.Errorf("want the cause in the log and not in the response %s", response.Body)
-	}
-}

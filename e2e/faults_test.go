@@ -339,8 +339,8 @@ func TestStoredPolicies_unreadable(t *testing.T) {
 			app.plan("damaged", `[{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"}]`)
 			key := app.key(models.NewKey{Plan: "damaged"})
 			app.exec(damage)
-			if got := problemOf(app.As(key).Get("/v1/me").Want(http.StatusServiceUnavailable)); got.Code != "unavailable" {
-				t.Errorf("got code %s", got.Code)
+			if got := problemOf(app.As(key).Get("/v1/me").Want(http.StatusServiceUnavailable)); got.Code != "unavailable" || strings.Contains(got.Detail, "damaged") {
+				t.Errorf("got code %s, detail %s; want the cause in the log only", got.Code, got.Detail)
 			}
 			if log := app.log.String(); !strings.Contains(log, idOf(key)) && !strings.Contains(log, "damaged") {
 				t.Errorf("the log doesn't name the key or plan: %s", log)
