@@ -74,7 +74,7 @@ func TestIdempotency_connection_lost_before_commit(t *testing.T) {
 	caller := app.of("o")
 	first, unlock := app.blockedOrder(caller)
 	defer unlock()
-	app.exec(`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = 'order_items'::regclass`)
+	app.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE NOT granted AND relation = 'order_items'::regclass`)
 	if status := <-first; status != http.StatusServiceUnavailable {
 		t.Errorf("first request: got %d; want 503", status)
 	}
