@@ -1,6 +1,9 @@
 package ratelimit
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // exactWindow is the largest limit at which sliding_window is counted like
 // sliding_log, which stores at most that many entries. An estimate of so few
@@ -133,10 +136,14 @@ func (r *evenRun) fits(c *Compiled, cost int64) bool {
 
 // gap returns the time between two requests of the run. It is rounded down, so
 // that a caller who divides the period likewise isn't early.
-func (r *evenRun) gap(c *Compiled) int64 { return c.period / max(r.requests, 1) }
+func (r *evenRun) gap(c *Compiled) int64 { return c.period / r.requests }
 
-// spaced reports whether a request now continues the run.
-func (w *window) spaced(c *Compiled) bool { return satSub(w.now, w.last) >= w.run.gap(c) }
+// spaced reports whether a request now continues the run: whether the time since
+// the last charge, which is less than a period, is at least gap.
+func (w *window) spaced(c *Compiled) bool {
+	hi, lo := bits.Mul64(uint64(satSub(w.now, w.last)+1), uint64(w.run.requests))
+	return hi > 0 || lo > uint64(c.period)
+}
 
 // even reports whether only the run was charged in the last period.
 func (w *window) even() bool { return w.run.previous || w.previous == 0 }
@@ -153,15 +160,14 @@ func (w *window) remaining(c *Compiled) int64 {
 // evenFrom returns the time from which a request of cost units passes because it
 // continues the run and only the run was charged in the last period.
 func (w *window) evenFrom(c *Compiled, cost int64) int64 {
-	next := satAdd(w.last, w.run.gap(c))
-	switch {
-	case !w.run.fits(c, cost):
+	if !w.run.fits(c, cost) {
 		return never
-	case w.even():
-		return next
-	default: // once the charges before the run have left both windows
+	}
+	next := satAdd(w.last, w.run.gap(c))
+	if !w.even() { // once the charges before the run have left both windows
 		return max(next, satAdd(w.start, c.period))
 	}
+	return next
 }
 
 // weightedPrevious returns the previous window's part of the estimate, in units

@@ -35,7 +35,11 @@ func giveTokenBucket(c *Compiled, s, taken State, now, units int64) State {
 func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-s.level())
 	st.ResetAfter = time.Duration(c.untilTAT(s, now))
-	st.EffectiveWindow = time.Duration(c.untilLevel(s, c.capacity-st.Remaining-1, now))
+	if s.M == 0 && s.N < c.capacity {
+		st.EffectiveWindow = time.Duration(satAdd(satSub(s.At, now), c.emissionInterval))
+	} else {
+		st.EffectiveWindow = time.Duration(c.untilLevel(s, c.capacity-st.Remaining-1, now))
+	}
 	if st.Allowed && cost > 0 {
 		return
 	}

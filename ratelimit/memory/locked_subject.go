@@ -38,26 +38,19 @@ func (s *lockedSubject) check(b *ratelimit.Batch, step *ratelimit.Step, cost int
 
 // checkAt decides a step whose cell is at at.
 func (s *lockedSubject) checkAt(b *ratelimit.Batch, step *ratelimit.Step, cost int64, at cellOffset) {
-	compatible := s.compatible(step, at)
 	cost = step.Policy.CostOf(cost)
 	if step.Policy.Listed() {
-		var list *ratelimit.List
-		var temporary ratelimit.List
-		switch {
-		case !compatible:
-			list = &temporary
-		case s.rec.cell(at).listed():
-			list = s.shard.list(s.rec.cell(at))
-		default:
-			temporary = step.Policy.ToList(s.rec.cell(at).state())
-			list = &temporary
-		}
-		step.State, step.Allowed = step.Policy.CheckList(list, b.Now, cost)
+		s.checkList(b, step, cost, at)
 		return
 	}
 	var state ratelimit.State
+	compatible := s.compatible(step, at)
 	if compatible {
-		state = s.state(step, at)
+		if c := s.rec.cell(at); c.listed() {
+			state = step.Policy.ToState(s.shard.list(c))
+		} else {
+			state = c.state()
+		}
 	}
 	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
 	if compatible && step.State.At < state.At { // the clock was set back
@@ -67,13 +60,18 @@ func (s *lockedSubject) checkAt(b *ratelimit.Batch, step *ratelimit.Step, cost i
 	}
 }
 
-// state returns the State of a compatible cell.
-func (s *lockedSubject) state(step *ratelimit.Step, at cellOffset) ratelimit.State {
-	c := s.rec.cell(at)
-	if c.listed() {
-		return step.Policy.ToState(s.shard.list(c))
+// checkList is checkAt for policies whose counters are Lists.
+func (s *lockedSubject) checkList(b *ratelimit.Batch, step *ratelimit.Step, cost int64, at cellOffset) {
+	var temporary ratelimit.List
+	list := &temporary
+	if s.compatible(step, at) {
+		if c := s.rec.cell(at); c.listed() {
+			list = s.shard.list(c)
+		} else {
+			temporary = step.Policy.ToList(c.state())
+		}
 	}
-	return c.state()
+	step.State, step.Allowed = step.Policy.CheckList(list, b.Now, cost)
 }
 
 // convert makes a compatible cell a List or a State, as the step's policy needs
@@ -87,7 +85,7 @@ func (s *lockedSubject) convert(step *ratelimit.Step, at cellOffset) {
 		c[3], c[4] = listMark, s.shard.newList()
 		*s.shard.list(c) = list
 	default:
-		state := s.state(step, at)
+		state := step.Policy.ToState(s.shard.list(c))
 		s.shard.releaseList(c)
 		c.setState(state)
 	}
@@ -128,10 +126,11 @@ func (s *lockedSubject) owe(b *ratelimit.Batch, step *ratelimit.Step, at cellOff
 // prepare returns the step's cell with a counter of its policy's shape: the
 // present one, converted if need be, or a fresh one.
 func (s *lockedSubject) prepare(step *ratelimit.Step, at cellOffset) cell {
-	if s.compatible(step, at) {
-		s.convert(step, at)
-	} else {
+	switch {
+	case !s.compatible(step, at):
 		s.initCell(step, at)
+	case s.rec.cell(at).listed() != step.Policy.Listed():
+		s.convert(step, at)
 	}
 	return s.rec.cell(at)
 }
