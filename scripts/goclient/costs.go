@@ -42,7 +42,7 @@ func costTable(doc *openapi3.T) ([]byte, error) {
 var parameter = regexp.MustCompile(`\{[^}]*\}`)
 
 // costOf returns the cost of an operation and the group of the policies that
-// apply, beside those without one.
+// apply, in addition to those without a group.
 func costOf(op *openapi3.Operation) (group string, cost uint64, err error) {
 	text, err := json.Marshal(op.Extensions["x-ratelimit"])
 	if err != nil {

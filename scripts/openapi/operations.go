@@ -90,7 +90,7 @@ type operation struct {
 }
 
 // build returns the description of the operation. x-ratelimit has the scope that
-// a key needs (empty: any key), the group of the policies that apply, beside those
+// a key needs (empty: any key), the group of the policies that apply, in addition to those
 // without one, and the cost of a call.
 func (o *operation) build() *openapi3.Operation {
 	scope := string(o.route.Scope)

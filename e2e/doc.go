@@ -1,0 +1,2 @@
+// Package e2e tests the whole server over HTTP, on a real Postgres.
+package e2e
