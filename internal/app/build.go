@@ -72,7 +72,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		clock = append(clock, ratelimit.WithClock(o.Now))
 	}
 	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), clock...) }
-	durable := allowance.NewTable(db)
+	durable := allowance.NewTable(quotaDB)
 	newDurable := func() (*ratelimit.Limiter, *allowance.Service) {
 		store := memory.New()
 		a := allowance.New(durable, store, o.Log)
