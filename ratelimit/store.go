@@ -60,6 +60,9 @@ type Batch struct {
 	// [Compiled.TakeLeased]. A step that is Short keeps the batch from being
 	// charged.
 	Leases bool
+	// Refused means that another store has refused the request: Take charges
+	// nothing and reports what each step by itself would do.
+	Refused bool
 	// IgnoreShadows lets a batch be charged although shadow steps are Short.
 	IgnoreShadows bool
 }

@@ -60,7 +60,7 @@ func (p *lockedPair) subjectOf(step *ratelimit.Step) *lockedSubject {
 
 // take decides all steps before it writes, so that a refusal changes nothing.
 func (p *lockedPair) take(b *ratelimit.Batch) error {
-	admitted, haveCells := true, true
+	admitted, haveCells := !b.Refused, true
 	for i := range b.Steps {
 		step := &b.Steps[i]
 		step.Charged, step.Short = false, false
