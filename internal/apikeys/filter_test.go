@@ -1,6 +1,7 @@
 package apikeys
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -156,28 +157,34 @@ func TestFilter_change_during_read(t *testing.T) {
 	f.put(id, 0) // a row read before the change
 	f.wantVerdict("changed during a read", key, models.KeyUndecided)
 
-	lock, err := f.db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	f.exec(`UPDATE api_keys SET revoked_at = now() WHERE id = $1`, id)
-	if _, err := lock.Exec(t.Context(), `LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
+	during := func(query func() error, change func()) {
+		t.Helper()
+		lock, err := f.db.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lock.Exec(t.Context(), `LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE`); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error)
+		go func() { ended <- query() }()
+		awaitBlocked(t, lock)
+		change()
+		if err := errors.Join(lock.Rollback(t.Context()), <-ended); err != nil {
+			t.Fatal(err)
+		}
 	}
-	looked := make(chan bool)
-	go func() {
-		live, err := f.LookUp(t.Context(), key)
-		looked <- live || err != nil
-	}()
-	awaitBlocked(t, lock)
-	f.InvalidateAll() // and, as seen from the filter, after LookUp's query
-	if err := lock.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if <-looked {
-		t.Error("LookUp: a revoked key is live, or an error")
-	}
+	during(func() error {
+		_, err := f.LookUp(t.Context(), key)
+		return err
+	}, f.InvalidateAll)
 	f.wantVerdict("changed during a lookup", key, models.KeyUndecided)
+
+	during(func() error { return f.read(t.Context()) }, f.InvalidateAll)
+	f.wantVerdict("all changed during a read", key, models.KeyUndecided)
+	f.load()
+	f.wantVerdict("read again", key, models.KeyUnknown)
 }
 
 func TestFilter_failed_read(t *testing.T) {
