@@ -153,7 +153,8 @@ func TestFilter_change_during_read(t *testing.T) {
 	f.InvalidateAll()
 	f.load()
 	key, id := f.create("v2")
-	f.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: id})
+	changed := models.ChangeEvent{Kind: models.ChangedKey, ID: id}
+	f.Invalidate(changed)
 	f.put(id, 0) // a row read before the change
 	f.wantVerdict("changed during a read", key, models.KeyUndecided)
 
@@ -178,7 +179,7 @@ func TestFilter_change_during_read(t *testing.T) {
 	during(func() error {
 		_, err := f.LookUp(t.Context(), key)
 		return err
-	}, f.InvalidateAll)
+	}, func() { f.Invalidate(changed) })
 	f.wantVerdict("changed during a lookup", key, models.KeyUndecided)
 
 	during(func() error { return f.read(t.Context()) }, f.InvalidateAll)
@@ -202,8 +203,17 @@ func TestFilter_failed_read(t *testing.T) {
 	f.wantVerdict("not read", key, models.KeyUndecided)
 	f.exec(`ALTER TABLE away RENAME TO api_keys`)
 	f.load()
-	f.wantVerdict("read later", key, models.KeyLive)
+	f.wantVerdict("all read later", key, models.KeyLive)
 	f.wantVerdict("wrong secret", withOtherSecret(key), models.KeyUnknown)
+
+	f.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: id})
+	f.exec(`ALTER TABLE api_keys RENAME TO away`)
+	if err := f.read(t.Context()); err == nil {
+		t.Error("no error without a table")
+	}
+	f.exec(`ALTER TABLE away RENAME TO api_keys`)
+	f.load()
+	f.wantVerdict("one read later", key, models.KeyLive)
 }
 
 func TestFilter_bounds(t *testing.T) {
