@@ -31,9 +31,9 @@ var secondLooks = []ratelimit.Policy{
 // secondLookTimeout is that of other lookups.
 const secondLookTimeout = 2 * time.Second
 
-// Filter sets what judges presented keys before they are looked up. It must be
+// SetFilter sets what judges presented keys before they are looked up. It must be
 // called before the first request. Without a filter every key is looked up.
-func (f *FailureLimiter) Filter(filter KeyFilter) { f.filter = filter }
+func (f *FailureLimiter) SetFilter(filter KeyFilter) { f.filter = filter }
 
 // screen returns the filter's verdict, after a second look at an unknown key if
 // that is within the limit.

@@ -69,7 +69,7 @@ func newScreened(t *testing.T, keys *fakeKeys) *screened {
 	s := &screened{fakeKeys: keys, t: t, router: gin.New()}
 	s.advance(0)
 	failures := NewFailureLimiter(ratelimit.New(memory.New(), ratelimit.WithClock(func() time.Time { return *s.now.Load() })))
-	failures.Filter(keys)
+	failures.SetFilter(keys)
 	proxies := NewProxies([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, slog.New(slog.DiscardHandler))
 	s.router.Use(Begin(proxies), RenderErrors(), Authenticate(keys, failures))
 	s.router.GET("/", func(c *gin.Context) { c.Status(http.StatusOK) })

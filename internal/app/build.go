@@ -88,7 +88,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		return nil, err
 	}
 	s.keyFilter = apikeys.NewFilter(quotaDB, o.Log, cfg.Peppers, func() bool { return s.watcher.Current() })
-	s.failures.Filter(s.keyFilter)
+	s.failures.SetFilter(s.keyFilter)
 	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
