@@ -44,6 +44,7 @@ type services struct {
 	plans     *quota.Plans
 	keys      *apikeys.Store
 	verifier  *apikeys.Verifier
+	keyFilter *apikeys.Filter
 	limits    *limits.Service
 	usage     *usage.Service
 	audit     *audit.Log
@@ -97,13 +98,15 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if s.planCache, err = quota.NewPlanCache(quotaDB, s.mode, cacheConfig); err != nil {
 		return nil, err
 	}
-	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache)
+	s.keyFilter = apikeys.NewFilter(quotaDB, o.Log, cfg.Peppers, func() bool { return s.watcher.Current() })
+	s.failures.SetFilter(s.keyFilter)
+	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	var checks *ratelimit.Limiter
 	checks, s.checkAllowances = newDurable()
 	s.limits = limits.New(checks, s.planCache, now)
-	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache)
+	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
 
@@ -167,6 +170,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
+		s.keyFilter,
 	)
 	if !o.Isolated {
 		list = append(list, s.watcher)
