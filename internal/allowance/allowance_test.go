@@ -247,4 +247,3 @@ func TestService_down(t *testing.T) {
 		b.want(q, 1, true)
 	})
 }
-
