@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -34,7 +33,7 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 			slog.Int("status", s.Status()),
 			slog.Int("bytes", max(s.Size(), 0)),
 			slog.Float64("duration_ms", float64(time.Since(s.started))/float64(time.Millisecond)),
-			slog.String("ip", addressText(clientAddress(c))),
+			slog.String("ip", addressText(c)),
 		)
 		if s.request.Key != nil {
 			attrs = append(attrs, slog.String("key_id", s.request.Key.ID))
@@ -44,12 +43,4 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		}
 		logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 	}
-}
-
-// addressText returns an address for logs.
-func addressText(addr netip.Addr) string {
-	if !addr.IsValid() {
-		return "unknown"
-	}
-	return addr.String()
 }
