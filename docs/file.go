@@ -124,9 +124,7 @@ func (f *file) begin(c *gin.Context) (compressed bool) {
 		return false
 	}
 	header.Set("Content-Encoding", "gzip")
-	if c.GetHeader("If-Match") == "" { // a 412 has no content
-		header.Set("Content-Length", strconv.Itoa(len(f.gzipped())))
-	}
+	header.Set("Content-Length", strconv.Itoa(len(f.gzipped())))
 	return true
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The pages link files by the version of their content, which may be cached for a year. Everything else is revalidated.
+// The pages link files by the version of their content, which may be cached for a year. All other responses are revalidated.
 func TestPages_versioned_links(t *testing.T) {
 	router := newRouter()
 	links := 0
