@@ -52,8 +52,8 @@ type services struct {
 	orders    *orders.Store
 	cpu       *workpool.Pool
 
-	limiter, builtIn *ratelimit.Limiter
-	failures         *middleware.FailureLimiter
+	limiter, builtIn, anonymous *ratelimit.Limiter
+	failures                    *middleware.FailureLimiter
 
 	// The calendar counters of keys, and of callers' own subjects.
 	keyAllowances, checkAllowances *allowance.Service
@@ -83,7 +83,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
-		builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
+		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 	}
 	s.limiter, s.keyAllowances = newDurable()
 	if s.cpu == nil {
@@ -126,7 +126,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 		Audit:    handlers.NewAudit(s.audit, cursors),
 		Health:   handlers.NewHealth(ready),
 	}, server.RouterConfig{
-		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Usage: s.usage,
+		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
 }
