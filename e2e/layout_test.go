@@ -51,7 +51,6 @@ var mayImport = map[string][]string{
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
-	"scripts/timezones":         {},
 }
 
 // unrestricted packages may import any package of this module.
