@@ -18,9 +18,7 @@ var clockCases = slices.Concat(
 	perAlgorithm("late_callers", lateCallers),
 	perAlgorithm("idle_counter_recovers", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		h.mustRefuse(q, 1, p.Name)
 		h.advance(25 * time.Hour)
 		h.wantRemaining(q, 10)
@@ -73,9 +71,7 @@ func lateCallers(h *harness, p ratelimit.Policy) {
 	for !boundary(h.now()) {
 		h.advance(time.Second)
 	}
-	for range 10 {
-		h.mustAllow(q, 1)
-	}
+	h.exhaust(q)
 	for _, late := range []time.Duration{1, time.Millisecond, 999 * time.Millisecond, 4 * time.Second} {
 		h.advance(-late)
 		h.mustRefuse(q, 1, p.Name)
