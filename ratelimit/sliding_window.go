@@ -235,15 +235,8 @@ func statusSlidingWindow(c *Compiled, s State, now, cost int64, st *Status) {
 	if w.used|w.previous > 0 {
 		st.ResetAfter = time.Duration(max(0, satSub(satAdd(w.start, c.period), now)))
 	}
-	if st.Allowed && cost > 0 {
-		return
-	}
-	cost = max(cost, 1)
-	switch {
-	case cost > c.capacity:
-		st.RetryAfter = Never
-	case cost > st.Remaining:
-		st.RetryAfter = time.Duration(satSub(w.passesFrom(c, cost), now))
+	if need := c.waits(st, cost); need > 0 {
+		st.RetryAfter = time.Duration(satSub(w.passesFrom(c, need), now))
 	}
 }
 
