@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -89,33 +88,6 @@ func (c *Contract) compiled(schema *openapi3.SchemaRef) (*jsonschema.Schema, err
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.compiler.Compile(resource + cmp.Or(schema.Ref, "#"+c.pointers[schema.Value]))
-}
-
-// Statuses returns the described statuses by operationId, in ascending order.
-func (c *Contract) Statuses() map[string][]int {
-	statuses := map[string][]int{}
-	for _, item := range c.doc.Paths.Map() {
-		for _, op := range item.Operations() {
-			for code := range op.Responses.Map() {
-				status, _ := strconv.Atoi(code) // 0 is no status that a server sends
-				statuses[op.OperationID] = append(statuses[op.OperationID], status)
-			}
-			slices.Sort(statuses[op.OperationID])
-		}
-	}
-	return statuses
-}
-
-// Route returns the method and the path template of an operation, or empty strings if it is unknown.
-func (c *Contract) Route(operationID string) (method, path string) {
-	for path, item := range c.doc.Paths.Map() {
-		for method, op := range item.Operations() {
-			if op.OperationID == operationID {
-				return method, path
-			}
-		}
-	}
-	return "", ""
 }
 
 // Check returns the differences between an exchange and the description, or nil. Responses to HEAD are checked like those
