@@ -44,7 +44,6 @@ var mayImport = map[string][]string{
 	"internal/postgres":         {"models"},
 	"internal/devdb":            {"internal/postgres"},
 	"internal/testkit/cluster":  {"internal/testkit"},
-	"internal/testkit/load":     {},
 	"internal/testkit/contract": {},
 	"migrations":                {},
 	"docs":                      {},

@@ -61,7 +61,10 @@ func New(store Store, opts ...Option) *Limiter {
 // and has no statuses; after the store's, it is unknown whether units were
 // taken.
 func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group string, cost int64) error {
-	v := q.view(group)
+	return l.reserve(ctx, r, q, q.view(group), cost)
+}
+
+func (l *Limiter) reserve(ctx context.Context, r *Reservation, q *Quota, v *view, cost int64) error {
 	r.reset(l, q, v, cost)
 	if cost < 0 || cost > MaxCost {
 		return ErrCost
@@ -90,15 +93,8 @@ func (l *Limiter) Peek(ctx context.Context, q *Quota, group string) (Decision, e
 // PeekAll is Peek over the policies of all groups.
 func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 	var r Reservation
-	r.reset(l, q, q.all, 0)
-	if len(q.all.policies) > 0 {
-		r.batch.Now = l.clock.now()
-		if err := l.store.Take(ctx, &r.batch); err != nil {
-			return r.Decision, err
-		}
-	}
-	r.decide()
-	return r.Decision, nil
+	err := l.reserve(ctx, &r, q, q.all, 0)
+	return r.Decision, err
 }
 
 // Reset makes the counters of the named policies fresh; without names, the

@@ -18,7 +18,7 @@ type ValidateOption func(*validator)
 // WithGroups makes every other group a fault. Without it, all groups are
 // accepted.
 func WithGroups(groups ...string) ValidateOption {
-	return func(v *validator) { v.groups, v.checkGroups = groups, true }
+	return func(v *validator) { v.groups = append([]string{}, groups...) }
 }
 
 // Validate checks a list of policies and reports all faults as one
@@ -31,9 +31,8 @@ func Validate(policies []Policy, opts ...ValidateOption) error {
 
 type validator struct {
 	faults
-	groups      []string
-	checkGroups bool
-	at          string // pointer of the current policy
+	groups []string // nil: any
+	at     string   // pointer of the current policy
 }
 
 func (v *validator) validate(policies []Policy, opts []ValidateOption) {
@@ -54,7 +53,7 @@ func (v *validator) validate(policies []Policy, opts []ValidateOption) {
 		v.burst(p)
 		v.durations(p)
 		v.calendar(p)
-		if v.checkGroups && p.Group != "" && !slices.Contains(v.groups, p.Group) {
+		if v.groups != nil && p.Group != "" && !slices.Contains(v.groups, p.Group) {
 			v.fault("group", FaultEnum, "must be one of "+strings.Join(v.groups, ", "))
 		}
 	}
