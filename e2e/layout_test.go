@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/workpool":         {"models"},
 	"internal/postgres":         {"models"},
 	"internal/devdb":            {"internal/postgres"},
-	"internal/testkit/cluster":  {"internal/testkit"},
+	"internal/testkit/cluster":  {"internal/devdb", "internal/testkit"},
 	"internal/testkit/contract": {},
 	"migrations":                {},
 	"docs":                      {},

@@ -63,7 +63,7 @@ var ownKeeper *Keeper
 // Keeper is a process that runs a cluster until Stop or the end of this process.
 type Keeper struct {
 	cmd  *exec.Cmd
-	hold *os.File // the write end of its input
+	hold io.Closer // its input
 	url  string
 }
 
@@ -79,23 +79,19 @@ func StartKeeper() (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, hold, err := os.Pipe()
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), keeperVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not stop it
+	hold, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	results, out, err := os.Pipe()
+	results, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, errors.Join(err, in.Close(), hold.Close())
+		return nil, err
 	}
-	defer func() { _ = results.Close() }()
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), keeperVariable+"=1")
-	cmd.Stdin, cmd.Stdout = in, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not stop it
-	err = cmd.Start()
-	_, _ = in.Close(), out.Close()
-	if err != nil {
-		return nil, errors.Join(err, hold.Close())
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
 	k := &Keeper{cmd: cmd, hold: hold}
 	var report keeperReport
