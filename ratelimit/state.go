@@ -34,15 +34,6 @@ const Never = time.Duration(never)
 // limit of a sliding_window; see ToList and ToState.
 func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
-// ToList converts a counter of the policy's shape that was a State under a
-// higher limit. Only sliding_window needs it. The units keep the latest times
-// at which they can have been spent, and can't be given back any more.
-func (c *Compiled) ToList(s State) List { return slidingWindowList(s) }
-
-// ToState converts a counter of the policy's shape that was a List under a lower
-// limit. Only sliding_window needs it.
-func (c *Compiled) ToState(l *List) State { return slidingWindowState(c, l) }
-
 // Take decides whether cost units pass at now and returns the new state. If
 // they don't pass, that is the state to describe with Status. A store needs to
 // keep it only if its At moved back, which means that the clock was set back;

@@ -89,10 +89,7 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 		xid          *uint64
 		kind, name   *string
 	)
-	rows, err := conn.Query(ctx, readQuery, strconv.FormatUint(l.from(), 10), maxRead+1)
-	if err != nil {
-		return readResult{}, fmt.Errorf("read change log: %w", err)
-	}
+	rows, _ := conn.Query(ctx, readQuery, strconv.FormatUint(l.from(), 10), maxRead+1) // ForEachRow returns its error
 	fresh := map[int64]row{}
 	tag, err := pgx.ForEachRow(rows, []any{&xmin, &at, &found.mode, &found.version, &seq, &xid, &kind, &name, &version}, func() error {
 		if seq != nil {
