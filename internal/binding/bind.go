@@ -22,6 +22,7 @@
 package binding
 
 import (
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -49,9 +50,9 @@ func Bind[T any](c *gin.Context, in T, produces ...string) (T, error) {
 	if err := negotiate(c.Request.Header, produces); err != nil {
 		return in, err
 	}
-	query, err := parseQuery(c.Request)
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {
-		return in, err
+		return in, malformed("The query string is not properly encoded.")
 	}
 	p := params{c: c, query: query}
 	p.rejectUnknown(reflect.TypeFor[T]())

@@ -89,14 +89,13 @@ func run(list bool) (bool, error) {
 		text, err := os.ReadFile(name)
 		switch {
 		case skipped.MatchString(name) || os.IsNotExist(err):
-		case err != nil:
-			return false, err
-		case strings.HasSuffix(name, ".go"):
+			continue
+		case err == nil && strings.HasSuffix(name, ".go"):
 			err = countGo(name, text, comments, messages)
 		default:
 			docs.add(name, 1, string(text))
 		}
-		if err != nil && !os.IsNotExist(err) {
+		if err != nil {
 			return false, fmt.Errorf("%s: %w", name, err)
 		}
 	}
