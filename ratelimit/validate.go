@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"fmt"
 	"math/bits"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,29 +64,18 @@ func (v *validator) fault(field, code, message string) {
 	v.add(v.at+"/"+field, code, message)
 }
 
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
 func (v *validator) name(p *Policy, names map[string]bool) {
 	switch {
 	case p.Name == "":
 		v.fault("name", FaultRequired, "is required")
-	case !validName(p.Name):
+	case !validName.MatchString(p.Name):
 		v.fault("name", FaultPattern, "must be 1 to 32 characters a-z, 0-9, _ or -, beginning with a letter or digit")
 	case names[p.Name]:
 		v.fault("name", FaultDuplicate, "must be unique in the list")
 	}
 	names[p.Name] = true
-}
-
-func validName(s string) bool {
-	if len(s) > 32 || s[0] == '_' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 func (v *validator) enums(p *Policy) {
