@@ -20,8 +20,7 @@ const checkInterval = time.Second
 // handlers.Readiness.
 type readiness struct {
 	db      *pgxpool.Pool
-	started atomic.Bool
-	stopped atomic.Bool
+	serving atomic.Bool // between start and stop
 
 	mu        sync.Mutex
 	checkedAt time.Time
@@ -30,12 +29,9 @@ type readiness struct {
 
 func newReadiness(db *pgxpool.Pool) *readiness { return &readiness{db: db} }
 
-func (r *readiness) start() { r.started.Store(true) }
-func (r *readiness) stop()  { r.stopped.Store(true) }
-
 // NotReady returns why requests can't be served now, or "".
 func (r *readiness) NotReady(ctx context.Context) string {
-	if !r.started.Load() || r.stopped.Load() {
+	if !r.serving.Load() {
 		return "Not ready: starting or shutting down."
 	}
 	r.mu.Lock()

@@ -22,7 +22,6 @@
 package binding
 
 import (
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,9 +49,9 @@ func Bind[T any](c *gin.Context, in T, produces ...string) (T, error) {
 	if err := negotiate(c.Request.Header, produces); err != nil {
 		return in, err
 	}
-	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	query, err := parseQuery(c.Request)
 	if err != nil {
-		return in, malformed("The query string is not properly encoded.")
+		return in, err
 	}
 	p := params{c: c, query: query}
 	p.rejectUnknown(reflect.TypeFor[T]())

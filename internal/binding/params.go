@@ -2,6 +2,7 @@ package binding
 
 import (
 	"maps"
+	"net/http"
 	"net/textproto"
 	"net/url"
 	"reflect"
@@ -24,6 +25,18 @@ type params struct {
 	faultList
 	c     *gin.Context
 	query url.Values
+}
+
+// parseQuery decodes the query string. Error: *Error (400).
+func parseQuery(r *http.Request) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, malformed("The query string is not properly encoded.")
+	}
+	return values, nil
 }
 
 // rejectUnknown adds a fault for every query parameter that the input doesn't

@@ -45,8 +45,8 @@ func NewPublisher(db *pgxpool.Pool, log *slog.Logger) *Publisher {
 func (*Publisher) Name() string { return "change publisher" }
 
 // Start begins to send.
-func (p *Publisher) Start(context.Context) error {
-	go p.run()
+func (p *Publisher) Start(ctx context.Context) error {
+	go p.run(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -73,11 +73,11 @@ func (p *Publisher) Stop(context.Context) error {
 	return nil
 }
 
-func (p *Publisher) run() {
+func (p *Publisher) run(ctx context.Context) {
 	defer close(p.ended)
 	for range p.changed {
 		time.Sleep(debounce)
-		if err := notify(context.Background(), p.db); err != nil {
+		if err := notify(ctx, p.db); err != nil {
 			p.log.Warn("change notification failed; other instances read the change log", "error", err)
 		}
 	}
