@@ -71,12 +71,9 @@ func load(address string) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
-	if faultLine.Match(out) {
-		return 0, fmt.Errorf("requests failed:\n%s", out)
-	}
 	found := rateLine.FindSubmatch(out)
-	if found == nil {
-		return 0, fmt.Errorf("unexpected output of wrk:\n%s", out)
+	if found == nil || faultLine.Match(out) {
+		return 0, fmt.Errorf("requests failed, or the output of wrk is unexpected:\n%s", out)
 	}
 	return strconv.ParseFloat(string(found[1]), 64)
 }

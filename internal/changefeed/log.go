@@ -1,6 +1,7 @@
 package changefeed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,8 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 		xid          *uint64
 		kind, name   *string
 	)
-	rows, _ := conn.Query(ctx, readQuery, strconv.FormatUint(l.from(), 10), maxRead+1) // ForEachRow returns its error
+	from := cmp.Or(l.xmin, math.MaxUint64)                                         // before the first read nothing is cached that changes could invalidate
+	rows, _ := conn.Query(ctx, readQuery, strconv.FormatUint(from, 10), maxRead+1) // ForEachRow returns its error
 	fresh := map[int64]row{}
 	tag, err := pgx.ForEachRow(rows, []any{&xmin, &at, &found.mode, &found.version, &seq, &xid, &kind, &name, &version}, func() error {
 		if seq != nil {
@@ -108,15 +110,6 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 }
 
 var errNoMode = errors.New("the table limiter_mode is empty; it must have one row")
-
-// from returns the first transaction to read changes of. Before the first read
-// nothing is cached that changes could invalidate.
-func (l *changeLog) from() uint64 {
-	if l.xmin == 0 {
-		return math.MaxUint64
-	}
-	return l.xmin
-}
 
 // advance processes the rows from the last xmin on.
 func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64, at time.Time) {

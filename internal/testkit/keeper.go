@@ -54,7 +54,7 @@ var clusterURL = sync.OnceValues(func() (string, error) {
 	if ownKeeper, err = StartKeeper(); err != nil {
 		return "", err
 	}
-	return ownKeeper.URL(), nil
+	return ownKeeper.URL, nil
 })
 
 // ownKeeper references the keeper of this process: collecting it as garbage would stop the cluster.
@@ -62,13 +62,11 @@ var ownKeeper *Keeper
 
 // Keeper is a process that runs a cluster until Stop or the end of this process.
 type Keeper struct {
+	URL string // of a database whose role may create databases
+
 	cmd  *exec.Cmd
 	hold io.Closer // its input
-	url  string
 }
-
-// URL returns the URL of a database whose role may create databases.
-func (k *Keeper) URL() string { return k.url }
 
 // Stop stops the cluster and waits until its files are removed.
 func (k *Keeper) Stop() error { return errors.Join(k.hold.Close(), k.cmd.Wait()) }
@@ -103,6 +101,6 @@ func StartKeeper() (*Keeper, error) {
 	if err != nil {
 		return nil, errors.Join(err, k.Stop())
 	}
-	k.url = report.URL
+	k.URL = report.URL
 	return k, nil
 }

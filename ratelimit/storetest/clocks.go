@@ -68,7 +68,7 @@ func steppedClock(h *harness, p ratelimit.Policy, step time.Duration) {
 // window boundaries. They get the same verdicts as at the latest time.
 func lateCallers(h *harness, p ratelimit.Policy) {
 	q := h.quota(p)
-	for !boundary(h.now()) {
+	for h.now().Unix()%86400 != 0 { // to a window of ten seconds, and of a day
 		h.advance(time.Second)
 	}
 	h.exhaust(q)
@@ -79,7 +79,3 @@ func lateCallers(h *harness, p ratelimit.Policy) {
 		h.mustRefuse(q, 1, p.Name)
 	}
 }
-
-// boundary reports whether t is in the first second of a window of ten seconds
-// and of a day.
-func boundary(t time.Time) bool { return t.Unix()%86400 == 0 }

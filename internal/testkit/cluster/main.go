@@ -52,7 +52,7 @@ func run(args []string) (code int, err error) {
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
 
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL())
+	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// In a process group of its own, the command and its children get each signal once: from here.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
