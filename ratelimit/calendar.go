@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// calendar is takeWindow with calendar periods as windows: days, weeks from Monday
-// (ISO 8601), or months that begin on an anchor day. A period begins at the first
-// instant of its first day in the policy's time zone. Days on which the clocks
-// change have 23 or 25 hours, and months have their real length.
+// takeCalendar counts in calendar periods: days, weeks from Monday (ISO 8601),
+// or months that begin on an anchor day. A period begins at the first instant of
+// its first day in the policy's time zone. Days on which the clocks change have
+// 23 or 25 hours, and months have their real length.
 //
 // limit 10,000, period month, time_zone Europe/Berlin, anchor_day 31:
 //
@@ -17,6 +17,50 @@ import (
 //	2024-03-30 23:59     2024-02-29 … 2024-03-31 00:00         9,999   admitted
 //	2024-03-31 00:00     2024-03-31 … 2024-04-30 00:00             0   admitted
 //	2024-04-30 00:00     2024-04-30 … 2024-05-31 00:00             –   31 clamped to 30
+//
+// State: At is the start of the period, N the units used in it, M its end. Units
+// are given back to the period that was charged, and lost once it has ended. An
+// abandoned reservation stays spent until the period ends.
+func takeCalendar(c *Compiled, s State, now, cost int64) (State, bool) {
+	s = advanceCalendar(c, s, now)
+	if cost < 0 || cost > 0 && cost > c.capacity-s.used() {
+		return s, false
+	}
+	s.N += cost
+	return s, true
+}
+
+// periodEnd is the end of the current calendar period. Storing it saves a
+// calendar computation per request.
+func (s State) periodEnd() int64 { return s.M }
+
+// advanceCalendar moves the state to the period of now. A late caller uses the
+// period that has begun since. If the clock was set back, the units used are
+// kept.
+func advanceCalendar(c *Compiled, s State, now int64) State {
+	s.N = clamp(s.used(), 0, MaxLimit)
+	ahead := satSub(s.windowStart(), now)
+	if ahead <= 0 && now < s.periodEnd() || ahead > 0 && ahead <= skew && s.windowStart() < s.periodEnd() {
+		return s
+	}
+	start, end := c.periodBounds(now)
+	if ahead > 0 {
+		return State{At: start, N: s.used(), M: end}
+	}
+	return State{At: start, M: end}
+}
+
+func giveCalendar(c *Compiled, s, taken State, now, units int64) State {
+	s = advanceCalendar(c, s, now)
+	if s.windowStart() == taken.windowStart() {
+		s.N = max(0, s.used()-units)
+	}
+	return s
+}
+
+func statusCalendar(c *Compiled, s State, now, cost int64, st *Status) {
+	windowStatus(c, s.used(), satSub(s.periodEnd(), now), cost, st)
+}
 
 // calendarMargin is more than the longest period. It keeps period bounds within
 // an int64 of nanoseconds, which ends in the year 2262.

@@ -45,10 +45,12 @@ func (c *Compiled) Take(s State, now, cost int64) (State, bool) {
 		return takeTokenBucket(c, s, now, cost)
 	case leakyBucket:
 		return takeLeakyBucket(c, s, now, cost)
+	case fixedWindow:
+		return takeFixedWindow(c, s, now, cost)
 	case slidingWindow:
 		return takeSlidingWindow(c, s, now, cost)
 	default:
-		return takeWindow(c, s, now, cost)
+		return takeCalendar(c, s, now, cost)
 	}
 }
 
@@ -61,10 +63,12 @@ func (c *Compiled) Give(s, taken State, now, units int64) State {
 		return giveTokenBucket(c, s, taken, now, units)
 	case leakyBucket:
 		return giveLeakyBucket(c, s, taken, now, units)
+	case fixedWindow:
+		return giveFixedWindow(c, s, taken, now, units)
 	case slidingWindow:
 		return giveSlidingWindow(c, s, taken, now, units)
 	default:
-		return giveWindow(c, s, taken, now, units)
+		return giveCalendar(c, s, taken, now, units)
 	}
 }
 
@@ -76,11 +80,13 @@ func (c *Compiled) Owe(s State, now, units int64) State {
 		return c.chargeLevel(s, now, units)
 	case slidingWindow:
 		return chargeSlidingWindow(c, s, now, units)
+	case fixedWindow:
+		s = advanceFixedWindow(c, s, now)
 	default:
-		s = c.advanceWindow(s, now)
-		s.N = min(s.N+units, MaxLimit)
-		return s
+		s = advanceCalendar(c, s, now)
 	}
+	s.N = min(s.N+units, MaxLimit)
+	return s
 }
 
 // CheckList decides whether cost units pass at now and drops expired entries.
@@ -136,11 +142,11 @@ func (c *Compiled) IdleAt(s State) int64 {
 			return satAdd(s.At, c.drainTime(min(s.N, maxDebt), c.period))
 		}
 		return satAdd(s.At, clamp(s.N+1, 0, c.maxLevel)*c.emissionInterval)
-	case slidingLog:
+	case fixedWindow, slidingLog:
 		return satAdd(s.At, c.period)
 	case slidingWindow:
 		return satAdd(s.X, c.period)
-	default: // end of the window or period; concurrency: last expiry
+	default: // calendar: end of the period; concurrency: last expiry
 		return s.M
 	}
 }
@@ -162,14 +168,16 @@ func (c *Compiled) describe(st *Status, s State, now, cost int64, allowed bool) 
 		statusTokenBucket(c, s, now, cost, st)
 	case leakyBucket:
 		statusLeakyBucket(c, s, now, cost, st)
+	case fixedWindow:
+		statusFixedWindow(c, s, now, cost, st)
 	case slidingWindow:
 		statusSlidingWindow(c, s, now, cost, st)
 	case slidingLog:
 		statusSlidingLog(c, s, now, cost, st)
-	case concurrency:
-		statusConcurrency(c, s, cost, st)
+	case calendar:
+		statusCalendar(c, s, now, cost, st)
 	default:
-		statusWindow(c, s, now, cost, st)
+		statusConcurrency(c, s, cost, st)
 	}
 }
 

@@ -30,7 +30,10 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 	if after != nil {
 		from = after.ID
 	}
-	rows, _ := p.db.Query(ctx, selectProduct+`WHERE id > $1 ORDER BY id LIMIT $2`, from, limit+1) // CollectRows returns its error
+	rows, err := p.db.Query(ctx, selectProduct+`WHERE id > $1 ORDER BY id LIMIT $2`, from, limit+1)
+	if err != nil {
+		return models.Page[models.Product]{}, postgres.Classify("list products", err)
+	}
 	products, err := pgx.CollectRows(rows, scanProduct)
 	if err != nil {
 		return models.Page[models.Product]{}, postgres.Classify("list products", err)
@@ -40,7 +43,10 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 
 // Get returns one product. Errors: models.ErrNotFound, models.ErrUnavailable.
 func (p *Products) Get(ctx context.Context, id string) (models.Product, error) {
-	rows, _ := p.db.Query(ctx, selectProduct+`WHERE id = $1`, id) // CollectExactlyOneRow returns its error
+	rows, err := p.db.Query(ctx, selectProduct+`WHERE id = $1`, id)
+	if err != nil {
+		return models.Product{}, postgres.Classify("read product", err)
+	}
 	product, err := pgx.CollectExactlyOneRow(rows, scanProduct)
 	return product, postgres.Classify("read product", err)
 }

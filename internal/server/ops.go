@@ -3,7 +3,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
-	_ "net/http/pprof" //nolint:gosec // only this handler, on the ops address, serves http.DefaultServeMux
+	"net/http/pprof"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,6 +20,19 @@ func NewOpsHandler(health *handlers.Health, log *slog.Logger) http.Handler {
 	router.NoRoute(middleware.NotFound)
 	router.GET("/livez", health.Live)
 	router.GET("/readyz", health.Ready)
-	router.GET("/debug/pprof/*name", gin.WrapH(http.DefaultServeMux))
+	router.GET("/debug/pprof/*name", func(c *gin.Context) {
+		switch c.Param("name") {
+		case "/profile":
+			pprof.Profile(c.Writer, c.Request)
+		case "/trace":
+			pprof.Trace(c.Writer, c.Request)
+		case "/symbol":
+			pprof.Symbol(c.Writer, c.Request)
+		case "/cmdline":
+			pprof.Cmdline(c.Writer, c.Request)
+		default:
+			pprof.Index(c.Writer, c.Request)
+		}
+	})
 	return router
 }
