@@ -61,10 +61,7 @@ func New(store Store, opts ...Option) *Limiter {
 // and has no statuses; after the store's, it is unknown whether units were
 // taken.
 func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group string, cost int64) error {
-	return l.reserve(ctx, r, q, q.view(group), cost)
-}
-
-func (l *Limiter) reserve(ctx context.Context, r *Reservation, q *Quota, v *view, cost int64) error {
+	v := q.view(group)
 	r.reset(l, q, v, cost)
 	if cost < 0 || cost > MaxCost {
 		return ErrCost
@@ -93,8 +90,15 @@ func (l *Limiter) Peek(ctx context.Context, q *Quota, group string) (Decision, e
 // PeekAll is Peek over the policies of all groups.
 func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 	var r Reservation
-	err := l.reserve(ctx, &r, q, q.all, 0)
-	return r.Decision, err
+	r.reset(l, q, q.all, 0)
+	if len(q.all.policies) > 0 {
+		r.batch.Now = l.clock.now()
+		if err := l.store.Take(ctx, &r.batch); err != nil {
+			return r.Decision, err
+		}
+	}
+	r.decide()
+	return r.Decision, nil
 }
 
 // Reset makes the counters of the named policies fresh; without names, the
