@@ -104,7 +104,7 @@ func (a *App) Start(ctx context.Context) error {
 // Stop reports the App as not ready and stops the components in reverse order:
 // requests first, the private Postgres last.
 func (a *App) Stop(ctx context.Context) error {
-	a.readiness.serving.Store(false)
+	a.readiness.stop()
 	a.log.Info("draining")
 	return a.components.stop(ctx)
 }

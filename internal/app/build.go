@@ -163,5 +163,5 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			return err
 		}})
 	}
-	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.serving.Store(true); return nil }})
+	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})
 }

@@ -20,7 +20,8 @@ const checkInterval = time.Second
 // handlers.Readiness.
 type readiness struct {
 	db      *pgxpool.Pool
-	serving atomic.Bool // between start and stop
+	started atomic.Bool
+	stopped atomic.Bool
 
 	mu        sync.Mutex
 	checkedAt time.Time
@@ -29,9 +30,12 @@ type readiness struct {
 
 func newReadiness(db *pgxpool.Pool) *readiness { return &readiness{db: db} }
 
+func (r *readiness) start() { r.started.Store(true) }
+func (r *readiness) stop()  { r.stopped.Store(true) }
+
 // NotReady returns why requests can't be served now, or "".
 func (r *readiness) NotReady(ctx context.Context) string {
-	if !r.serving.Load() {
+	if !r.started.Load() || r.stopped.Load() {
 		return "Not ready: starting or shutting down."
 	}
 	r.mu.Lock()
