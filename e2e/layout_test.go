@@ -45,15 +45,13 @@ var mayImport = map[string][]string{
 	"internal/workpool":         {"models"},
 	"internal/postgres":         {"models"},
 	"internal/devdb":            {"internal/postgres"},
-	"internal/testkit/cluster":  {"internal/testkit"},
-	"internal/testkit/load":     {},
+	"internal/testkit/cluster":  {"internal/devdb", "internal/testkit"},
 	"internal/testkit/contract": {},
 	"migrations":                {},
 	"docs":                      {},
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
-	"scripts/timezones":         {},
 }
 
 // unrestricted packages may import any package of this module.
