@@ -3,16 +3,16 @@ package memory
 import "ratelimiter/ratelimit"
 
 const (
-	// sweepOnCreate is the number of records swept when a subject is created.
-	// It is more than one, so that idle subjects are removed faster than
-	// subjects are created.
+	// sweepOnCreate is the number of records swept when a shard has grown. It is
+	// more than one, so that idle subjects are removed faster than subjects are
+	// created.
 	sweepOnCreate = 4
 	// sweepEvery is the number of takes of a shard after which it sweeps another
 	// shard, so that idle subjects leave shards without takes. A power of two.
 	sweepEvery = 64
 	// sweepOther is the number of records swept in another shard.
 	sweepOther = 16
-	// evictSample is the number of subjects compared for an eviction.
+	// evictSample is the number of eligible subjects compared for an eviction.
 	evictSample = 8
 )
 
@@ -26,7 +26,7 @@ type sweepCursor struct {
 // if the shard has none.
 func (sh *shard) nextRecord() (ref, bool) {
 	for range len(classes) + 1 {
-		if sh.cursor.number < sh.slabs[sh.cursor.class].allocated {
+		if sh.cursor.number < sh.slabs[sh.cursor.class].used {
 			r := newRef(sh.cursor.class, sh.cursor.number)
 			sh.cursor.number++
 			return r, true
@@ -44,8 +44,9 @@ func (sh *shard) sweep(now int64, n int) {
 		if !ok {
 			return
 		}
-		if idle := sh.record(r).idleAt(); r != sh.pinned && idle < now-int64(ratelimit.Skew) {
+		if sh.record(r).idleAt() < now-int64(ratelimit.Skew) {
 			sh.remove(r)
+			sh.cursor.number-- // another record took its place
 		}
 	}
 }
@@ -55,24 +56,35 @@ func (s *Store) sweepShard(n uint32, now int64) {
 	sh := &s.shards[n%uint32(len(s.shards))]
 	if sh.mu.TryLock() {
 		sh.sweep(now, sweepOther)
-		sh.mu.Unlock()
+		sh.unlock(now)
 	}
 }
 
-// evict removes the subject of a sample that would become idle first.
-func (sh *shard) evict() {
+// evict removes a subject of an account that takes at least half of an equal
+// share of the shard. Of a sample it removes one of the largest account, the one
+// that would become idle first. Such accounts take at least half of all bytes, so
+// few records are examined for each byte that is freed. It returns false if the
+// shard is empty.
+func (sh *shard) evict() bool {
+	eligible := sh.accounts.equalShare() / 2
 	var victim ref
-	first := int64(unused)
-	for range evictSample {
-		r, ok := sh.nextRecord()
-		if !ok {
-			break
+	var size, found int // size is that of the victim's account
+	var idle int64
+	for examined := 0; examined < sh.index.used && found < evictSample; examined++ {
+		r, _ := sh.nextRecord()
+		rec := sh.record(r)
+		n := sh.accounts.size(rec.account())
+		if n < eligible {
+			continue
 		}
-		if idle := sh.record(r).idleAt(); r != sh.pinned && idle < first {
-			victim, first = r, idle
+		found++
+		if n > size || n == size && rec.idleAt() < idle {
+			victim, size, idle = r, n, rec.idleAt()
 		}
 	}
-	if victim != 0 {
-		sh.remove(victim)
+	if victim == 0 {
+		return false
 	}
+	sh.remove(victim)
+	return true
 }
