@@ -8,6 +8,7 @@ import "ratelimiter/ratelimit"
 //	word 0, 1  hash of the subject
 //	word 2     instant from which all its counters equal fresh ones, in units of
 //	           2^accountBits ns; number of its account in the low bits
+//	word 3     next and previous record of the account, in a ring
 //
 // Each cell:
 //
@@ -17,9 +18,10 @@ import "ratelimiter/ratelimit"
 type record []uint64
 
 const (
-	headerWords = 3
+	headerWords = 4
 	cellWords   = 6
 	idleWord    = 2
+	ringWord    = 3
 )
 
 // listMark in N marks a cell with a List. No State has a negative N.
@@ -70,6 +72,12 @@ func (r record) setIdleAt(at int64) { r[idleWord] = uint64(at)&^accountMask | r.
 func (r record) account() uint64 { return r[idleWord] & accountMask }
 
 func (r record) setAccount(account uint64) { r[idleWord] = r[idleWord]&^accountMask | account }
+
+func (r record) next() ref { return ref(r[ringWord] >> 32) }
+func (r record) prev() ref { return ref(r[ringWord]) }
+
+func (r record) setNext(n ref) { r[ringWord] = uint64(n)<<32 | uint64(r.prev()) }
+func (r record) setPrev(p ref) { r[ringWord] = uint64(r.next())<<32 | uint64(p) }
 
 // bytes returns the memory of the record without its lists.
 func (r record) bytes() int { return 8 * len(r) }

@@ -54,6 +54,7 @@ func (sh *shard) create(subject *ratelimit.Subject, class int) (ref, record) {
 	rec.setIdleAt(math.MinInt64)
 	rec.setAccount(sh.accounts.open(subject.Account))
 	sh.accounts.add(rec.account(), rec.bytes())
+	sh.enterRing(r, rec)
 	sh.index.insert(subject.Hash, r)
 	return r, rec
 }
@@ -64,7 +65,7 @@ func (sh *shard) move(from ref, class int) (ref, record) {
 	r, rec := sh.allocate(class)
 	copy(rec, old)
 	sh.accounts.add(rec.account(), rec.bytes()-old.bytes())
-	sh.index.replace([2]uint64{old[0], old[1]}, from, r)
+	sh.moved(from, r)
 	sh.free(from)
 	return r, rec
 }
@@ -81,9 +82,8 @@ func (sh *shard) allocate(class int) (ref, record) {
 func (sh *shard) free(r ref) {
 	slab := &sh.slabs[r.class()]
 	if last := newRef(r.class(), slab.used-1); r != last {
-		rec := sh.record(last)
-		copy(sh.record(r), rec)
-		sh.index.replace([2]uint64{rec[0], rec[1]}, last, r)
+		copy(sh.record(r), sh.record(last))
+		sh.moved(last, r)
 	}
 	slab.removeLast()
 }
@@ -95,8 +95,55 @@ func (sh *shard) remove(r ref) {
 		sh.releaseList(rec, rec.cell(cellOffset(headerWords+i*cellWords)))
 	}
 	sh.index.remove([2]uint64{rec[0], rec[1]}, r)
+	sh.leaveRing(r, rec)
 	sh.accounts.add(rec.account(), -rec.bytes())
 	sh.free(r)
+}
+
+// enterRing makes a record the last of its account's.
+func (sh *shard) enterRing(r ref, rec record) {
+	first := &sh.accounts.numbered[rec.account()].first
+	if *first == 0 {
+		*first = r
+		rec.setNext(r)
+		rec.setPrev(r)
+		return
+	}
+	next := sh.record(*first)
+	rec.setNext(*first)
+	rec.setPrev(next.prev())
+	sh.record(next.prev()).setNext(r)
+	next.setPrev(r)
+}
+
+// leaveRing removes a record from its account's.
+func (sh *shard) leaveRing(r ref, rec record) {
+	first := &sh.accounts.numbered[rec.account()].first
+	if rec.next() == r {
+		*first = 0
+		return
+	}
+	sh.record(rec.next()).setPrev(rec.prev())
+	sh.record(rec.prev()).setNext(rec.next())
+	if *first == r {
+		*first = rec.next()
+	}
+}
+
+// moved updates the references to a record that was copied.
+func (sh *shard) moved(from, to ref) {
+	rec := sh.record(to)
+	sh.index.replace([2]uint64{rec[0], rec[1]}, from, to)
+	if rec.next() == from {
+		rec.setNext(to)
+		rec.setPrev(to)
+	} else {
+		sh.record(rec.next()).setPrev(to)
+		sh.record(rec.prev()).setNext(to)
+	}
+	if first := &sh.accounts.numbered[rec.account()].first; *first == from {
+		*first = to
+	}
 }
 
 func (sh *shard) list(c cell) *ratelimit.List { return sh.lists[c[4]] }

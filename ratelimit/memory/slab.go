@@ -35,10 +35,10 @@ type slab struct {
 	used   uint32
 }
 
-// chunkShift returns the binary logarithm of the records per chunk: 16 small
-// ones, which waste little in an almost empty shard and keep the number of chunks
-// small, or two large ones.
-func chunkShift(class int) int { return 4 - class/4 }
+// chunkShift returns the binary logarithm of the records per chunk: eight small
+// ones or two large ones. They waste little in an almost empty shard, and nothing
+// or little of the runtime's size classes.
+func chunkShift(class int) int { return 3 - class/6 }
 
 func (s *slab) record(n uint32) record {
 	from := int(n&(1<<s.shift-1)) * s.words

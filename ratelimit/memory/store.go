@@ -13,14 +13,14 @@
 // # Memory
 //
 // The store is bounded in bytes: records, lists and indexes. In a full shard, the
-// account that takes the most loses the counter that would become idle first. An
-// account that takes less than half of an equal share never loses one. So an
-// owner that spends millions of subjects evicts its own.
+// owner whose subjects take the most loses the counter, of a small sample, that
+// would become idle first. An owner never loses one while another one has twice
+// its bytes there, so an owner that spends millions of subjects evicts its own.
 //
-// A record has 24 bytes and 48 for each policy, its slot in the index 11 to 21. A
+// A record has 32 bytes and 48 for each policy, its slot in the index 11 to 64. A
 // list has 64 bytes and up to 26 for each entry: one for each admitted request of
-// sliding_log, at most 10,000, and for each holder of concurrency. An account has
-// up to 53 bytes in each shard in which it has subjects. The largest subject of 16
+// sliding_log, at most 10,000, and for each holder of concurrency. An owner has 43
+// to 96 bytes in each shard in which it has subjects. The largest subject of 16
 // policies sliding_log takes 4 MB. Once a subject takes half of a shard, 4 MiB by
 // default, charges that need more are an error. The heap, after a collection, is
 // at most 1.15 times the bound, because allocations are rounded up to size classes.

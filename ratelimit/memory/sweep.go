@@ -12,7 +12,7 @@ const (
 	sweepEvery = 64
 	// sweepOther is the number of records swept in another shard.
 	sweepOther = 16
-	// evictSample is the number of eligible subjects compared for an eviction.
+	// evictSample is the number of subjects compared for an eviction.
 	evictSample = 8
 )
 
@@ -60,30 +60,23 @@ func (s *Store) sweepShard(n uint32, now int64) {
 	}
 }
 
-// evict removes a subject of an account that takes at least half of an equal
-// share of the shard. Of a sample it removes one of the largest account, the one
-// that would become idle first. Such accounts take at least half of all bytes, so
-// few records are examined for each byte that is freed. It returns false if the
-// shard is empty.
+// evict removes a subject of the largest accounts: of a sample, the one that would
+// become idle first. So an account never loses a counter while another has twice
+// its bytes. It returns false if the shard is empty.
 func (sh *shard) evict() bool {
-	eligible := sh.accounts.equalShare() / 2
-	var victim ref
-	var size, found int // size is that of the victim's account
-	var idle int64
-	for examined := 0; examined < sh.index.used && found < evictSample; examined++ {
-		r, _ := sh.nextRecord()
-		rec := sh.record(r)
-		n := sh.accounts.size(rec.account())
-		if n < eligible {
-			continue
-		}
-		found++
-		if n > size || n == size && rec.idleAt() < idle {
-			victim, size, idle = r, n, rec.idleAt()
-		}
-	}
-	if victim == 0 {
+	ring := sh.accounts.largest()
+	if ring == nil {
 		return false
+	}
+	var victim ref
+	var idle int64
+	for range evictSample { // of each account in turn, the next record
+		owner := &sh.accounts.numbered[*ring-1]
+		rec := sh.record(owner.first)
+		if victim == 0 || rec.idleAt() < idle {
+			victim, idle = owner.first, rec.idleAt()
+		}
+		*ring, owner.first = owner.next+1, rec.next()
 	}
 	sh.remove(victim)
 	return true
