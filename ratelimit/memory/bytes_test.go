@@ -136,42 +136,47 @@ func TestWithMaxBytes_heap(t *testing.T) {
 	} {
 		kind.fill()
 		got := float64(heap()-before) / bound
-		t.Logf("%s: %d subjects, %.2f × the bound", kind.name, c.store.Len(), got)
-		if got > 1.15 || got < 0.6 {
-			t.Errorf("%s: the heap is %.2f × the bound, want 0.6 to 1.15", kind.name, got)
+		content := 0
+		for i := range c.store.shards {
+			for _, owner := range c.store.shards[i].accounts.numbered {
+				content += owner.size
+			}
+		}
+		t.Logf("%s: %d subjects, %.2f × the bound, content %.2f", kind.name, c.store.Len(), got, float64(content)/bound)
+		if got > 1.15 || content < bound/2 {
+			t.Errorf("%s: the heap is %.2f × the bound, want at most 1.15, with %d bytes of content, want half", kind.name, got, content)
 		}
 	}
 	runtime.KeepAlive(c)
 }
 
-// TestTake_LargestSubject slides 16 logs of the largest limit through several
-// periods, with refunds and debts.
+// TestTake_LargestSubject fills 16 logs of the largest limit with units and debts,
+// then slides them through several periods.
 func TestTake_LargestSubject(t *testing.T) {
 	c := newTestLimiter()
-	c.take(t, mustQuota(t, hourly), 1)
 	q := bind(mustQuota(t, policies(ratelimit.MaxPolicies, log)...), 0)
-	step := time.Hour / ratelimit.MaxLogLimit
-	for i := range 5 * ratelimit.MaxLogLimit {
-		var r ratelimit.Reservation
-		if err := c.Reserve(ctx, &r, q, "", 1); err != nil {
+	step := time.Hour / (2 * ratelimit.MaxLogLimit)
+	var open []*ratelimit.Reservation
+	for range ratelimit.MaxLogLimit {
+		open = append(open, c.take(t, q, 1))
+		c.at = c.at.Add(step)
+	}
+	for _, r := range open {
+		if err := r.Commit(ctx, 2); err != nil {
 			t.Fatal(err)
 		}
-		if r.Decision.Allowed && i%3 == 0 {
-			if err := errors.Join(r.Commit(ctx, int64(i%2)*2)); err != nil { // half are debts
-				t.Fatal(err)
+		c.at = c.at.Add(step)
+	}
+	for range 4 * ratelimit.MaxLogLimit {
+		c.take(t, q, 1)
+		c.at = c.at.Add(2*step - step/10)
+	}
+	for i := range c.store.shards {
+		for _, owner := range c.store.shards[i].accounts.numbered {
+			if owner.size < 5<<19 || owner.size > 4<<20 {
+				t.Errorf("the largest subject takes %d bytes, want 2.5 to 4 MiB", owner.size)
 			}
 		}
-		c.at = c.at.Add(step - step/20)
-	}
-	largest := 0
-	for i := range c.store.shards {
-		if sh := &c.store.shards[i]; sh.index.used == 1 {
-			s := lockedSubject{shard: sh, rec: sh.record(sh.accounts.numbered[*sh.accounts.largest()-1].first)}
-			largest = max(largest, s.bytes())
-		}
-	}
-	if largest < 5<<19 || largest > 4<<20 {
-		t.Errorf("the largest subject takes %d bytes, want 2.5 to 4 MiB", largest)
 	}
 }
 
