@@ -151,7 +151,7 @@ func TestWithMaxBytes_heap(t *testing.T) {
 }
 
 // TestTake_LargestSubject fills a log of the largest limit with units and debts,
-// then slides it through two periods. 16 such logs are half of a shard.
+// then slides it through several periods. 16 such logs are half of a shard.
 func TestTake_LargestSubject(t *testing.T) {
 	c := newTestLimiter()
 	q := bind(mustQuota(t, log), 0)
@@ -167,7 +167,7 @@ func TestTake_LargestSubject(t *testing.T) {
 		}
 		c.at = c.at.Add(step)
 	}
-	for range 2 * ratelimit.MaxLogLimit {
+	for range 4 * ratelimit.MaxLogLimit {
 		c.take(t, q, 1)
 		c.at = c.at.Add(2*step - step/10)
 	}
