@@ -20,7 +20,7 @@ type RouterConfig struct {
 	Quotas         middleware.Quotas
 	Failures       *middleware.FailureLimiter
 	Limiter        *ratelimit.Limiter // of keys' quotas
-	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
+	BuiltIn        *ratelimit.Limiter // of routes with a built-in rate
 	Usage          middleware.Recorder
 	Fields         middleware.Fields
 	Origins        []string       // whose pages may read responses; none: no CORS
@@ -47,10 +47,10 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	router.NoRoute(middleware.NotFound)
 	router.NoMethod(middleware.MethodNotAllowed)
 
-	authenticate, builtIn := middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn)
+	authenticate := middleware.Authenticate(cfg.Quotas, cfg.Failures)
 	methods := map[string][]string{}
 	for _, r := range Routes(h) {
-		chain := cfg.chain(r, authenticate, builtIn)
+		chain := cfg.chain(r, authenticate)
 		router.Handle(r.Method, r.Path, chain...)
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
@@ -65,19 +65,20 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 }
 
 // chain returns a route's handlers, outermost first.
-func (cfg *RouterConfig) chain(r Route, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
+func (cfg *RouterConfig) chain(r Route, authenticate gin.HandlerFunc) []gin.HandlerFunc {
 	if r.Public {
 		return []gin.HandlerFunc{middleware.IgnoreRange(), r.Handler}
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{
-		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
+		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage),
 	}
+	if rate := r.BuiltIn(); rate.PerSecond > 0 {
+		chain = append(chain, middleware.BuiltInLimit(cfg.BuiltIn, rate))
+	}
+	chain = append(chain, middleware.Require(r.Scope))
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())
-	}
-	if r.Cost == 0 && r.Scope == "" {
-		chain = append(chain, builtIn)
 	}
 	if r.Stream {
 		return append(chain, middleware.Stream(), r.Handler)
