@@ -53,6 +53,10 @@ type services struct {
 	failures         *middleware.FailureLimiter
 }
 
+// builtInBytes bounds the counters of built-in rates and those of addresses: half a
+// million keys of as many owners, and 200,000 addresses with 20 failures each.
+const builtInBytes = 128 << 20
+
 // newServices builds the services on db.
 func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
 	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
@@ -62,17 +66,18 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	}
 	// Each limiter has its own store, so that a flood of addresses or of
 	// callers' subjects can't evict the counters of keys.
-	newLimiter := func() *ratelimit.Limiter {
+	newLimiter := func(maxBytes int) *ratelimit.Limiter {
+		store := memory.New(memory.WithMaxBytes(maxBytes))
 		if o.Now == nil {
-			return ratelimit.New(memory.New())
+			return ratelimit.New(store)
 		}
-		return ratelimit.New(memory.New(), ratelimit.WithClock(o.Now))
+		return ratelimit.New(store, ratelimit.WithClock(o.Now))
 	}
 	s := &services{
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
-		limiter: newLimiter(), builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
+		limiter: newLimiter(memory.DefaultMaxBytes), builtIn: newLimiter(builtInBytes), failures: middleware.NewFailureLimiter(newLimiter(builtInBytes)),
 	}
 	if s.cpu == nil {
 		s.cpu = workpool.New()
@@ -89,7 +94,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
-	s.limits = limits.New(newLimiter(), s.planCache, now)
+	s.limits = limits.New(newLimiter(memory.DefaultMaxBytes), s.planCache, now)
 	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache)
 	return s, nil
 }

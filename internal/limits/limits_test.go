@@ -3,6 +3,7 @@ package limits_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -148,14 +149,14 @@ func TestService_Check_flood(t *testing.T) {
 	const bound, quotas = 16 << 20, 1000
 	s := newServiceOn(t, memory.New(memory.WithMaxBytes(bound)), ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 1, Period: "1h"})
 	for i := range quotas {
-		s.check(t, fmt.Sprint("owner ", i%10), fmt.Sprint(i))
+		s.check(t, fmt.Sprint("owner ", i%10), strconv.Itoa(i))
 	}
 	for i := range 4 * bound / 100 {
-		s.check(t, "flooder", fmt.Sprint(i))
+		s.check(t, "flooder", strconv.Itoa(i))
 	}
 	fresh := 0
 	for i := range quotas {
-		if s.check(t, fmt.Sprint("owner ", i%10), fmt.Sprint(i)) {
+		if s.check(t, fmt.Sprint("owner ", i%10), strconv.Itoa(i)) {
 			fresh++
 		}
 	}
