@@ -151,7 +151,7 @@ func TestService_Check_flood(t *testing.T) {
 	for i := range quotas {
 		s.check(t, fmt.Sprint("owner ", i%10), strconv.Itoa(i))
 	}
-	for i := range 4 * bound / 100 {
+	for i := range 2 * bound / 100 {
 		s.check(t, "flooder", strconv.Itoa(i))
 	}
 	fresh := 0
