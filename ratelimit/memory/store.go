@@ -18,7 +18,7 @@
 // its bytes there, so an owner that spends millions of subjects evicts its own.
 //
 // A record has 32 bytes and 48 for each policy, its slot in the index 11 to 64. A
-// list has 64 bytes and up to 26 for each entry: one for each admitted request of
+// list has 64 bytes and up to 40 for each entry: one for each admitted request of
 // sliding_log, at most 10,000, and for each holder of concurrency. An owner has 43
 // to 96 bytes in each shard in which it has subjects. The largest subject of 16
 // policies sliding_log takes 4 MB. Once a subject takes half of a shard, 4 MiB by
