@@ -60,14 +60,15 @@ func (p *lockedPair) subjectOf(step *ratelimit.Step) *lockedSubject {
 
 // take decides all steps before it writes, so that a refusal changes nothing.
 func (p *lockedPair) take(b *ratelimit.Batch) error {
-	admitted, ready := true, true
+	admitted, ready := !b.Refused, true
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		step.Charged = false
+		step.Charged, step.Short = false, false
 		p.cells[i] = p.subjectOf(step).check(b, step, b.Cost)
 		if i < b.Enforced {
 			admitted = admitted && step.Allowed
 		}
+		admitted = admitted && (!step.Short || i >= b.Enforced && b.IgnoreShadows)
 		ready = ready && p.subjectOf(step).ready(step, p.cells[i])
 	}
 	if b.Cost == 0 {
@@ -81,19 +82,19 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 		return nil
 	}
 	if !ready {
-		if err := p.prepare(b, isAllowed); err != nil {
+		if err := p.prepare(b, passes); err != nil {
 			return err
 		}
 	}
 	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Allowed {
+		if step := &b.Steps[i]; passes(step) {
 			p.subjectOf(step).charge(b, step, p.cells[i])
 		}
 	}
 	return nil
 }
 
-func isAllowed(step *ratelimit.Step) bool { return step.Allowed }
+func passes(step *ratelimit.Step) bool { return step.Allowed && !step.Short }
 
 // give gives units back and charges debts. If a debt needs a cell that can't be
 // added, it changes nothing.
