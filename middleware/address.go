@@ -96,10 +96,11 @@ func addressText(c *gin.Context) string {
 	return s.addressText
 }
 
-// siteText returns what the caller's address is counted as; see site.
+// siteText returns what the caller's address is counted as: an IPv4 address, or
+// the narrowest IPv6 network of networksOf.
 func siteText(c *gin.Context) string {
 	if address := clientAddress(c); address.Is6() {
-		return site(address).String()
+		return networksOf(address)[0].String()
 	}
 	return addressText(c)
 }
