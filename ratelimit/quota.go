@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"slices"
 )
 
@@ -27,12 +26,20 @@ type Subject struct {
 	Per Per
 	// Name is unique among subjects of the same kind.
 	Name string
-	// Account is a hash of the owner's name, the same within a process. Stores
-	// share their memory fairly between accounts.
+	// Account is a hash of the owner's name. Stores share their memory fairly
+	// between accounts.
 	Account uint64
 }
 
-var accountSeed = maphash.MakeSeed()
+// accountOf is the hash FNV-1a. It is the same in every process, because
+// snapshots contain it.
+func accountOf(owner string) uint64 {
+	hash := uint64(14695981039346656037)
+	for i := range len(owner) {
+		hash = (hash ^ uint64(owner[i])) * 1099511628211
+	}
+	return hash
+}
 
 // set names the subject. It computes the hash only if hash is set.
 func (s *Subject) set(per Per, name string, account uint64, hash bool) {
@@ -112,7 +119,7 @@ func (q *Quota) For(s Subjects) *Quota {
 // allocating.
 func (q *Quota) Bind(into *Quota, s Subjects) {
 	into.policies, into.views, into.all = q.policies, q.views, q.all
-	account := maphash.String(accountSeed, s.Owner)
+	account := accountOf(s.Owner)
 	into.key.set(PerKey, s.Key, account, q.all.perKey)
 	into.owner.set(PerOwner, s.Owner, account, q.all.perOwner)
 }

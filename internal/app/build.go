@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -57,6 +58,8 @@ type services struct {
 
 	// The calendar counters of keys, and of callers' own subjects.
 	keyAllowances, checkAllowances *allowance.Service
+	// The other counters of both.
+	saved []Component
 }
 
 // builtInBytes bounds each store of built-in rates and of addresses: half a million
@@ -80,9 +83,13 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		return ratelimit.New(memory.New(memory.WithMaxBytes(builtInBytes)), clock...)
 	}
 	durable := allowance.NewTable(quotaDB)
-	newDurable := func() (*ratelimit.Limiter, *allowance.Service) {
+	var saved []Component
+	newDurable := func(file string) (*ratelimit.Limiter, *allowance.Service) {
 		store := memory.New()
 		a := allowance.New(durable, store, o.Log)
+		if cfg.DataDir != "" { // tests have none
+			saved = append(saved, &savedCounters{store: store, path: filepath.Join(cfg.DataDir, file), log: o.Log, now: now})
+		}
 		return ratelimit.New(store, append(slices.Clone(clock), ratelimit.WithAllowances(a))...), a
 	}
 	s := &services{
@@ -91,7 +98,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 	}
-	s.limiter, s.keyAllowances = newDurable()
+	s.limiter, s.keyAllowances = newDurable("counters-of-keys")
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
@@ -110,7 +117,8 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	var checks *ratelimit.Limiter
-	checks, s.checkAllowances = newDurable()
+	checks, s.checkAllowances = newDurable("counters-of-checks")
+	s.saved = saved
 	s.limits = limits.New(checks, s.planCache, now)
 	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
@@ -173,6 +181,9 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			}
 			return s.verifier.Check(ctx)
 		}, stop: func(context.Context) error { db.Close(); return nil }},
+	)
+	list = append(list, s.saved...)
+	list = append(list,
 		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
