@@ -37,8 +37,8 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, cond
 			return nil, err
 		}
 		rotation.Old, err = one(ctx, tx, `
-			UPDATE api_keys SET expires_at = LEAST(expires_at, $2), rotated_to = $3, version = version + 1
-			WHERE id = $1 RETURNING `+columns, id, time.Now().Add(grace), rotation.Key.ID)
+			UPDATE api_keys SET expires_at = LEAST(expires_at, now() + $2::interval), rotated_to = $3, version = version + 1
+			WHERE id = $1 RETURNING `+columns, id, grace, rotation.Key.ID)
 		if err != nil {
 			return nil, err
 		}

@@ -107,6 +107,12 @@ func Check(ctx context.Context, pool *pgxpool.Pool) error {
 	return checkVersion(conn.Conn().PgConn().ParameterStatus("server_version"))
 }
 
+// Now returns the time by the database's clock.
+func Now(ctx context.Context, pool *pgxpool.Pool) (now time.Time, err error) {
+	err = pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, Classify("read the database's clock", err)
+}
+
 // poolConfig parses the URL and applies defaults and options.
 func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
