@@ -1780,7 +1780,7 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 
 // Readyz Check readiness
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -4718,7 +4718,7 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 
 // Readyz: Check readiness (GET /readyz)
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {

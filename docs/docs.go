@@ -38,7 +38,7 @@ const docTemplate = `{
         },
         "/readyz": {
             "get": {
-                "description": "Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.",
+                "description": "Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.",
                 "produces": [
                     "application/json"
                 ],

@@ -131,10 +131,10 @@ func TestLog_List(t *testing.T) {
 			t.Errorf("%+v: got %s; want %s", test.filter, got, test.want)
 		}
 	}
-	if _, err := db.Exec(t.Context(), `DROP TABLE audit_log`); err != nil {
+	if _, err := db.Exec(t.Context(), `ALTER TABLE audit_log RENAME actor TO hidden`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := log.List(t.Context(), models.AuditFilter{}, nil, 2); err == nil || errors.Is(err, models.ErrUnavailable) {
-		t.Errorf("without the table: got error %v", err)
+		t.Errorf("without a column: got error %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -126,6 +127,7 @@ func (s *Service) flushCounts(ctx context.Context, batch cache.Batch[cell, count
 	}
 	_, err := s.db.Exec(ctx, writeCounts, batch.ID, keys, at, groups,
 		numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], first, last)
+	s.diskFull.Store(postgres.IsDiskFull(err))
 	if err != nil {
 		return s.createMissingPartitions(ctx, fmt.Errorf("write usage: %w", err))
 	}

@@ -41,15 +41,11 @@ func (s *Service) MaintainPartitions(ctx context.Context, now time.Time) error {
 // checkViolation is the SQLSTATE of a row without a partition.
 const checkViolation = "23514"
 
-func isSQLState(err error, state string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == state
-}
-
 // createMissingPartitions creates the partitions that the failed write may have
 // missed, so that its retry succeeds. It returns err, or why they can't be created.
 func (s *Service) createMissingPartitions(ctx context.Context, err error) error {
-	if isSQLState(err, checkViolation) {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) && refusal.Code == checkViolation {
 		if _, failed := s.db.Exec(ctx, `SELECT create_partitions(now())`); failed != nil {
 			return fmt.Errorf("create partitions: %w", failed)
 		}
