@@ -12,7 +12,7 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// A machine whose clock is wrong deletes nothing, whatever the job.
+// A machine whose clock is wrong deletes nothing: no job runs.
 func TestRetention_wrong_clock(t *testing.T) {
 	db := testkit.Database(t)
 	for _, statement := range []string{

@@ -58,8 +58,7 @@ func IsDiskFull(err error) bool { return hasState(err, diskFull) }
 
 // sqlState returns the SQLSTATE of an error of Postgres, otherwise "".
 func sqlState(err error) string {
-	var refusal *pgconn.PgError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return refusal.Code
 	}
 	return ""

@@ -14,8 +14,8 @@ import (
 	"ratelimiter/models"
 )
 
-// A state of the database is unavailability, invalid data is permanent, and all
-// else is neither.
+// A state of the database is unavailability, invalid data is permanent, and
+// everything that is neither is a bug.
 func TestClassify_states(t *testing.T) {
 	const unavailable, permanent, neither = "unavailable", "permanent", "neither"
 	for state, want := range map[string]string{
