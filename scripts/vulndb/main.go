@@ -121,7 +121,7 @@ func writeIndexes(folder string, newest time.Time, modules map[string]*module, a
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, name+".json"), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name+".json"), text, 0o644); err != nil { //nolint:gosec // as above
 			return err
 		}
 	}
