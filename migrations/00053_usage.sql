@@ -1,7 +1,7 @@
 -- Partitions are created apart from dropping expired ones, so that a write that
 -- misses a partition drops nothing. The ids of applied batches get the database's
 -- time and are no longer partitioned, so that a machine with a wrong clock can
--- write usage.
+-- write usage. Usage by second is packed: an array takes a fraction of as many rows.
 -- +goose Up
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION create_partitions(around timestamptz) RETURNS void
@@ -62,8 +62,53 @@ ALTER TABLE applied_flushes RENAME TO usage_flushes;
 ALTER INDEX applied_flushes_pkey RENAME TO usage_flushes_pkey;
 CREATE INDEX usage_flushes_at ON usage_flushes (at);
 
+-- The seconds of ten minutes of a key, moved here from usage_seconds. Rows of
+-- usage that was written late have the same key and time: readers add them up.
+CREATE TABLE usage_packed (
+    key_id      text NOT NULL,
+    at          timestamptz NOT NULL, -- a multiple of ten minutes
+    route_group text NOT NULL,
+    unit        bigint NOT NULL,
+    second      smallint[] NOT NULL, -- since at; the other arrays have the same length
+    succeeded   bigint[] NOT NULL,
+    rejected    bigint[] NOT NULL,
+    failed      bigint[] NOT NULL,
+    refused     bigint[] NOT NULL,
+    first_ms    smallint[] NOT NULL,
+    span_ms     smallint[] NOT NULL -- from the first request of the second to the last
+) PARTITION BY RANGE (at);
+CREATE INDEX usage_packed_key ON usage_packed (key_id, at);
+INSERT INTO partitioned_tables (name, span, life) VALUES ('usage_packed', 'day', '7 days');
+SELECT create_partitions(now());
+-- For the seconds that exist, which the server moves in the background.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    first timestamptz;
+BEGIN
+    SET LOCAL timezone = 'UTC';
+    FOR i IN 2..8 LOOP
+        first := date_trunc('day', now()) - i * interval '1 day';
+        EXECUTE format('CREATE TABLE %I PARTITION OF usage_packed FOR VALUES FROM (%L) TO (%L)',
+            'usage_packed_' || to_char(first, 'YYYYMMDD'), first, first + interval '1 day');
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
 -- The functions stay: the previous release can use them.
 -- +goose Down
+INSERT INTO usage_seconds AS old
+SELECT key_id, at + s.second * interval '1 second', route_group, unit, sum(s.succeeded), sum(s.rejected), sum(s.failed), sum(s.refused),
+    min(s.first_ms), max(s.first_ms + s.span_ms)
+FROM usage_packed, unnest(second, succeeded, rejected, failed, refused, first_ms, span_ms)
+    AS s (second, succeeded, rejected, failed, refused, first_ms, span_ms)
+GROUP BY 1, 2, 3, 4
+ON CONFLICT (key_id, at, route_group, unit) DO UPDATE SET
+    succeeded = old.succeeded + excluded.succeeded, rejected = old.rejected + excluded.rejected,
+    failed = old.failed + excluded.failed, refused = old.refused + excluded.refused,
+    first_ms = LEAST(old.first_ms, excluded.first_ms), last_ms = GREATEST(old.last_ms, excluded.last_ms);
+DELETE FROM partitioned_tables WHERE name = 'usage_packed';
+DROP TABLE usage_packed;
 ALTER TABLE usage_flushes RENAME TO applied_flushes;
 ALTER INDEX usage_flushes_pkey RENAME TO applied_flushes_pkey;
 CREATE TABLE usage_flushes (

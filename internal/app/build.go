@@ -123,6 +123,7 @@ func (s *services) jobs() []retention.Job {
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
+		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
 			return false, s.usage.MaintainPartitions(ctx, now)
 		}},

@@ -88,8 +88,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Time) error {
 	var requests int64
 	err := s.db.QueryRow(ctx, `
-		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM usage_seconds
-		WHERE `+ofSubject+` AND at >= $2 AND at < $3`, keyID, from.Add(-warmUp), to).Scan(&requests)
+		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM (`+secondsOf+`) AS u`, keyID, from.Add(-warmUp), to).Scan(&requests)
 	if err != nil {
 		return postgres.Classify("read usage", err)
 	}
@@ -138,8 +137,9 @@ func selected(i, n, all int64) bool { return selectedBefore(i+1, n, all) > selec
 
 func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time) ([]second, error) {
 	rows, err := s.db.Query(ctx, `
-		SELECT at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_seconds
-		WHERE `+ofSubject+` AND at >= $2 AND at < $3 ORDER BY at, route_group, unit`, keyID, from, to)
+		SELECT at, route_group, unit, sum(succeeded)::bigint, sum(rejected)::bigint, sum(failed)::bigint, sum(refused)::bigint,
+			min(first_ms)::smallint, max(last_ms)::smallint
+		FROM (`+secondsOf+`) AS u GROUP BY key_id, at, route_group, unit ORDER BY at, route_group, unit`, keyID, from, to)
 	if err != nil {
 		return nil, postgres.Classify("read usage", err)
 	}
