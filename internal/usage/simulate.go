@@ -18,7 +18,7 @@ import (
 // the longest simulation takes seconds of one core. An instance runs one at a
 // time; others wait.
 const (
-	MaxSimulatedRange    = 7 * 24 * time.Hour // the retention of usage_seconds
+	MaxSimulatedRange    = 7 * 24 * time.Hour // the retention of usage by second
 	MaxSimulatedRequests = 2_000_000
 )
 
@@ -52,7 +52,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	if err := faults.Err(); err != nil {
 		return models.Simulation{}, err
 	}
-	from = from.Truncate(time.Second) // the resolution of usage_seconds
+	from = from.Truncate(time.Second) // the resolution of usage by second
 	quota, err := ratelimit.NewQuota(models.BoundQueues(policies), ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
 	if err != nil {
 		return models.Simulation{}, fmt.Errorf("policies were not validated: %w", err)
@@ -84,11 +84,13 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	return r.result, nil
 }
 
-// checkWork returns an error for a range with more than MaxSimulatedRequests.
+// checkWork returns an error for a range with more than MaxSimulatedRequests. It
+// stops counting when there are more seconds than that.
 func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Time) error {
 	var requests int64
 	err := s.db.QueryRow(ctx, `
-		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM (`+secondsOf+`) AS u`, keyID, from.Add(-warmUp), to).Scan(&requests)
+		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM (`+secondsOf+` LIMIT $4) AS u`,
+		keyID, from.Add(-warmUp), to, MaxSimulatedRequests+1).Scan(&requests)
 	if err != nil {
 		return postgres.Classify("read usage", err)
 	}
@@ -96,7 +98,7 @@ func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Tim
 		return nil
 	}
 	var faults models.Faults
-	faults.Add("max", fmt.Sprintf("the range and the hour before it have %d requests, but at most %d can be replayed; choose a shorter range",
+	faults.Add("max", fmt.Sprintf("the range and the hour before it have at least %d requests, but at most %d can be replayed; choose a shorter range",
 		requests, MaxSimulatedRequests), "to")
 	return faults.Err()
 }
