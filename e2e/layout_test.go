@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
 	"scripts/timezones":         {},
+	"scripts/vulndb":            {},
 }
 
 // unrestricted packages may import any package of this module.

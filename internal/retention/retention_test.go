@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,27 +84,29 @@ func TestRunner_clocks_differ(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
 			clocks := databaseAhead(0)
-			wrong, runs := true, 0
+			var corrected atomic.Bool
+			var runs atomic.Int32
 			clocks.Local = func() time.Time {
-				if wrong {
-					return time.Now().Add(ahead)
+				if corrected.Load() {
+					return time.Now()
 				}
-				return time.Now()
+				return time.Now().Add(ahead)
 			}
 			runner := New(slog.New(slog.NewTextHandler(&log, nil)), clocks, Job{Every: time.Minute, Run: func(context.Context, time.Time) (bool, error) {
-				runs++
+				runs.Add(1)
 				return false, nil
 			}})
 			_ = runner.Start(t.Context())
 			time.Sleep(150 * time.Second)
-			if runs > 0 || strings.Count(log.String(), "retention suspended") != 1 {
-				t.Errorf("ahead by %s: %d runs, log: %s", ahead, runs, &log)
+			synctest.Wait()
+			if runs.Load() > 0 || strings.Count(log.String(), "retention suspended") != 1 {
+				t.Errorf("ahead by %s: %d runs, log: %s", ahead, runs.Load(), &log)
 			}
-			wrong = false
+			corrected.Store(true)
 			time.Sleep(time.Minute)
 			_ = runner.Stop(t.Context())
-			if runs != 1 || strings.Count(log.String(), "retention resumed") != 1 {
-				t.Errorf("after %s was corrected: %d runs, log: %s", ahead, runs, &log)
+			if runs.Load() != 1 || strings.Count(log.String(), "retention resumed") != 1 {
+				t.Errorf("after %s was corrected: %d runs, log: %s", ahead, runs.Load(), &log)
 			}
 		})
 	}

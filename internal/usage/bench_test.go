@@ -120,7 +120,8 @@ func BenchmarkSimulate(b *testing.B) {
 		FROM generate_series(1, 86400) AS i`, to); err != nil {
 		b.Fatal(err)
 	}
-	for more, err := true, error(nil); more; {
+	for more := true; more; {
+		var err error
 		if more, err = s.Pack(b.Context(), to.Add(time.Hour)); err != nil {
 			b.Fatal(err)
 		}

@@ -2,10 +2,10 @@ package usage
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,7 +85,7 @@ func (f *fixture) check(recorded truth, start time.Time) {
 // random times. What is read and simulated is what was recorded.
 func TestPack_Model(t *testing.T) {
 	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			f := newFixture(t, "k", "other")
 			random, recorded := rand.New(rand.NewPCG(2, seed)), truth{}
 			start := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
