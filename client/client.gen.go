@@ -381,7 +381,7 @@ type CreateKeyRequest struct {
 	// IPAllow Networks and addresses that may use the key; by default all
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
-	// Metadata Labels, for operators
+	// Metadata Labels, for operators; at most 16 KiB in all
 	//
 	// Examples: {"team":"checkout"}
 	Metadata *map[string]string `json:"metadata,omitempty"`
@@ -783,7 +783,12 @@ type Order struct {
 	// Examples: ord_5HqT1bZr8w
 	ID string `json:"id"`
 
-	// Items Ordered items
+	// ItemCount Number of ordered items
+	//
+	// Examples: 1
+	ItemCount int64 `json:"item_count"`
+
+	// Items Ordered items; in lists, the first 10
 	Items []OrderItem `json:"items"`
 
 	// Reason Why the order was cancelled, such as payment_declined; otherwise null
@@ -1395,7 +1400,7 @@ type UpdateKeyRequest struct {
 	// LastUsedAt Ignored
 	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at,omitempty"`
 
-	// Metadata Labels, for operators; null removes a label
+	// Metadata Labels, for operators; at most 16 KiB in all; null removes a label
 	//
 	// Examples: {"team":"checkout"}
 	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
@@ -1501,7 +1506,7 @@ type ListAuditParams struct {
 	// To Only changes before this time
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1522,7 +1527,7 @@ type ListKeysParams struct {
 	// Q Only keys whose name or owner contains this text, ignoring case, and the key with this id
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1540,7 +1545,7 @@ type ListKeyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1579,7 +1584,7 @@ type GetKeyUsageParams struct {
 
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1609,7 +1614,7 @@ type ListMyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1642,7 +1647,7 @@ type GetMyUsageParams struct {
 
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1672,7 +1677,7 @@ type GetInvoiceParams struct {
 
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -2588,7 +2593,7 @@ func (c *Raw) GetMyUsage(ctx context.Context, params *GetMyUsageParams, reqEdito
 
 // ListOrders List orders
 //
-// The orders of the key's owner, newest first.
+// The orders of the key's owner, newest first, with the first 10 items of each.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 //
@@ -4998,7 +5003,7 @@ func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits
 
 // ListOrders: List orders (GET /v1/orders)
 //
-// The orders of the key's owner, newest first.
+// The orders of the key's owner, newest first, with the first 10 items of each.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits ...RequestEdit) (*OrderList, error) {

@@ -134,7 +134,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -231,7 +231,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -579,7 +579,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -1176,7 +1176,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -1685,7 +1685,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -1902,7 +1902,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The orders of the key's owner, newest first.",
+                "description": "The orders of the key's owner, newest first, with the first 10 items of each.",
                 "produces": [
                     "application/json"
                 ],
@@ -1923,7 +1923,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     },
@@ -2239,7 +2239,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     },
@@ -3342,7 +3342,7 @@ const docTemplate = `{
                     }
                 },
                 "metadata": {
-                    "description": "labels, for operators",
+                    "description": "labels, for operators; at most 16 KiB in all",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -3700,7 +3700,7 @@ const docTemplate = `{
                     "readOnly": true
                 },
                 "metadata": {
-                    "description": "labels, for operators; null removes a label",
+                    "description": "labels, for operators; at most 16 KiB in all; null removes a label",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -4013,8 +4013,14 @@ const docTemplate = `{
                     "type": "string",
                     "example": "ord_5HqT1bZr8w"
                 },
+                "item_count": {
+                    "description": "number of ordered items",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 1
+                },
                 "items": {
-                    "description": "ordered items",
+                    "description": "ordered items; in lists, the first 10",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.OrderItem"

@@ -81,13 +81,9 @@ func (l *Log) List(ctx context.Context, filter models.AuditFilter, after *models
 	if err != nil {
 		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
 	}
-	entries, err := pgx.CollectRows(rows, scanEntry)
-	if err != nil {
-		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
-	}
-	return models.PageOf(entries, limit, func(last models.AuditEntry) models.Position {
+	return postgres.CollectPage("list audit entries", rows, limit, scanEntry, func(last models.AuditEntry) models.Position {
 		return models.Position{Sort: last.At.UTC().Format(time.RFC3339Nano), ID: last.ID}
-	}), nil
+	})
 }
 
 func scanEntry(row pgx.CollectableRow) (models.AuditEntry, error) {
