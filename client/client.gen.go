@@ -1806,7 +1806,7 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 //
 // Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
-// **Scope:** `admin:audit` · **Cost:** 0
+// **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/audit (the `ListAudit` operationId).
 func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1825,7 +1825,7 @@ func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors
 //
 // Keys, newest first.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys (the `ListKeys` operationId).
 func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1844,7 +1844,7 @@ func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors .
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -1865,7 +1865,7 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1886,7 +1886,7 @@ func (c *Raw) CreateKey(ctx context.Context, body CreateKeyRequest, reqEditors .
 //
 // A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id} (the `GetKey` operationId).
 func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1905,7 +1905,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -1926,7 +1926,7 @@ func (c *Raw) UpdateKeyWithBody(ctx context.Context, id string, params *UpdateKe
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1947,7 +1947,7 @@ func (c *Raw) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams,
 //
 // The state of every policy of the key. Nothing is charged.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/limits (the `GetKeyLimits` operationId).
 func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1966,7 +1966,7 @@ func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...Request
 //
 // The refusals of a key, as the key gets them from /v1/me/refusals.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/refusals (the `ListKeyRefusals` operationId).
 func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1985,7 +1985,7 @@ func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRef
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2006,7 +2006,7 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2027,7 +2027,7 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyRequest, req
 //
 // Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
 func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2046,7 +2046,7 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 //
 // Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2067,7 +2067,7 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 //
 // Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2088,7 +2088,7 @@ func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams,
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2109,7 +2109,7 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2130,7 +2130,7 @@ func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyReques
 //
 // The usage of a key, as the key gets it from /v1/me/usage.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/usage (the `GetKeyUsage` operationId).
 func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2149,7 +2149,7 @@ func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsagePar
 //
 // The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/limiter (the `GetLimiter` operationId).
 func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2168,7 +2168,7 @@ func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2189,7 +2189,7 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2210,7 +2210,7 @@ func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterRequest, reqEditors
 //
 // Plans with their policies, by name.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/plans (the `ListPlans` operationId).
 func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2229,7 +2229,7 @@ func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors
 //
 // Only a plan without keys can be deleted.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with DELETE /v1/admin/plans/{name} (the `DeletePlan` operationId).
 func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2248,7 +2248,7 @@ func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanPar
 //
 // A plan with its policies.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/plans/{name} (the `GetPlan` operationId).
 func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2267,7 +2267,7 @@ func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdi
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2288,7 +2288,7 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4735,7 +4735,7 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 //
 // Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
-// **Scope:** `admin:audit` · **Cost:** 0
+// **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
 	response, err := c.Raw.ListAudit(ctx, params, edits...)
 	return decode[AuditEntryList](response, err)
@@ -4745,7 +4745,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits .
 //
 // Keys, newest first.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...RequestEdit) (*KeyList, error) {
 	response, err := c.Raw.ListKeys(ctx, params, edits...)
 	return decode[KeyList](response, err)
@@ -4755,7 +4755,7 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) CreateKey(ctx context.Context, body CreateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
@@ -4765,7 +4765,7 @@ func (c *Client) CreateKey(ctx context.Context, body CreateKeyRequest, edits ...
 //
 // A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*KeyWithQuota, error) {
 	response, err := c.Raw.GetKey(ctx, id, edits...)
 	return decode[KeyWithQuota](response, err)
@@ -4775,7 +4775,7 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams, body UpdateKeyRequest, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.UpdateKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
@@ -4785,7 +4785,7 @@ func (c *Client) UpdateKey(ctx context.Context, id string, params *UpdateKeyPara
 //
 // The state of every policy of the key. Nothing is charged.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEdit) (*KeyLimits, error) {
 	response, err := c.Raw.GetKeyLimits(ctx, id, edits...)
 	return decode[KeyLimits](response, err)
@@ -4795,7 +4795,7 @@ func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEd
 //
 // The refusals of a key, as the key gets them from /v1/me/refusals.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
 	response, err := c.Raw.ListKeyRefusals(ctx, id, params, edits...)
 	return decode[RefusalList](response, err)
@@ -4805,7 +4805,7 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyRequest, edits ...RequestEdit) error {
 	response, err := c.Raw.ResetKey(ctx, id, body, edits...)
 	return nothing(response, err)
@@ -4815,7 +4815,7 @@ func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyRequest, 
 //
 // Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.RevokeKey(ctx, id, params, edits...)
 	return decode[Key](response, err)
@@ -4825,7 +4825,7 @@ func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyPara
 //
 // Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.RotateKey(ctx, id, params, body, edits...)
 	return decode[KeyWithSecret](response, err)
@@ -4835,7 +4835,7 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
@@ -4845,7 +4845,7 @@ func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyReq
 //
 // The usage of a key, as the key gets it from /v1/me/usage.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
 	response, err := c.Raw.GetKeyUsage(ctx, id, params, edits...)
 	return decode[UsageHistory](response, err)
@@ -4855,7 +4855,7 @@ func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsage
 //
 // The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.GetLimiter(ctx, edits...)
 	return decode[LimiterMode](response, err)
@@ -4865,7 +4865,7 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) PutLimiter(ctx context.Context, body PutLimiterRequest, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.PutLimiter(ctx, body, edits...)
 	return decode[LimiterMode](response, err)
@@ -4875,7 +4875,7 @@ func (c *Client) PutLimiter(ctx context.Context, body PutLimiterRequest, edits .
 //
 // Plans with their policies, by name.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits ...RequestEdit) (*PlanList, error) {
 	response, err := c.Raw.ListPlans(ctx, params, edits...)
 	return decode[PlanList](response, err)
@@ -4885,7 +4885,7 @@ func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits .
 //
 // Only a plan without keys can be deleted.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, edits ...RequestEdit) error {
 	response, err := c.Raw.DeletePlan(ctx, name, params, edits...)
 	return nothing(response, err)
@@ -4895,7 +4895,7 @@ func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlan
 //
 // A plan with its policies.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.GetPlan(ctx, name, edits...)
 	return decode[Plan](response, err)
@@ -4905,7 +4905,7 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)

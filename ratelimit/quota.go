@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"slices"
 )
 
@@ -12,7 +13,8 @@ import (
 type Subjects struct {
 	// Key is the subject of policies per key.
 	Key string
-	// Owner is the subject of policies per owner.
+	// Owner is the subject of policies per owner. The counters of all keys of
+	// an owner share its part of a store's memory.
 	Owner string
 }
 
@@ -25,11 +27,16 @@ type Subject struct {
 	Per Per
 	// Name is unique among subjects of the same kind.
 	Name string
+	// Account is a hash of the owner's name, the same within a process. Stores
+	// share their memory fairly between accounts.
+	Account uint64
 }
 
+var accountSeed = maphash.MakeSeed()
+
 // set names the subject. It computes the hash only if hash is set.
-func (s *Subject) set(per Per, name string, hash bool) {
-	s.Per, s.Name, s.Hash = per, name, [2]uint64{}
+func (s *Subject) set(per Per, name string, account uint64, hash bool) {
+	s.Per, s.Name, s.Account, s.Hash = per, name, account, [2]uint64{}
 	if !hash {
 		return
 	}
@@ -105,8 +112,9 @@ func (q *Quota) For(s Subjects) *Quota {
 // allocating.
 func (q *Quota) Bind(into *Quota, s Subjects) {
 	into.policies, into.views, into.all = q.policies, q.views, q.all
-	into.key.set(PerKey, s.Key, q.all.perKey)
-	into.owner.set(PerOwner, s.Owner, q.all.perOwner)
+	account := maphash.String(accountSeed, s.Owner)
+	into.key.set(PerKey, s.Key, account, q.all.perKey)
+	into.owner.set(PerOwner, s.Owner, account, q.all.perOwner)
 }
 
 func newView(all []*Compiled, applies func(*Compiled) bool) *view {

@@ -59,6 +59,10 @@ type services struct {
 	keyAllowances, checkAllowances *allowance.Service
 }
 
+// builtInBytes bounds each store of built-in rates and of addresses: half a million
+// keys of as many owners, and 200,000 addresses with 20 failures each.
+const builtInBytes = 128 << 20
+
 // newServices builds the services on db.
 func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
 	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
@@ -72,7 +76,9 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if o.Now != nil {
 		clock = append(clock, ratelimit.WithClock(o.Now))
 	}
-	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), clock...) }
+	newLimiter := func() *ratelimit.Limiter {
+		return ratelimit.New(memory.New(memory.WithMaxBytes(builtInBytes)), clock...)
+	}
 	durable := allowance.NewTable(quotaDB)
 	newDurable := func() (*ratelimit.Limiter, *allowance.Service) {
 		store := memory.New()

@@ -77,7 +77,8 @@ func (c *PlanCache) load(ctx context.Context, name string) (*cachedPlan, error) 
 		return nil, err
 	}
 	for i := range policies {
-		policies[i].Group = "" // groups are those of our own routes
+		// Groups are those of our own routes; a check has one subject.
+		policies[i].Group, policies[i].Per = "", ""
 	}
 	plan.quota, err = ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "nobody", Owner: "nobody"})
 	if err != nil {

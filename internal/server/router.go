@@ -20,7 +20,7 @@ type RouterConfig struct {
 	Quotas         middleware.Quotas
 	Failures       *middleware.FailureLimiter
 	Limiter        *ratelimit.Limiter // of keys' quotas
-	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
+	BuiltIn        *ratelimit.Limiter // of routes with a built-in rate
 	Anonymous      *ratelimit.Limiter // of requests that need no key, by address
 	Usage          middleware.Recorder
 	Fields         middleware.Fields
@@ -49,10 +49,10 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	router.NoRoute(anonymous, middleware.NotFound)
 	router.NoMethod(anonymous, middleware.MethodNotAllowed)
 
-	authenticate, builtIn := middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn)
+	authenticate := middleware.Authenticate(cfg.Quotas, cfg.Failures)
 	methods := map[string][]string{}
 	for _, r := range Routes(h) {
-		chain := cfg.chain(r, anonymous, authenticate, builtIn)
+		chain := cfg.chain(r, anonymous, authenticate)
 		router.Handle(r.Method, r.Path, chain...)
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
@@ -67,7 +67,7 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 }
 
 // chain returns a route's handlers, outermost first.
-func (cfg *RouterConfig) chain(r Route, anonymous, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
+func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc) []gin.HandlerFunc {
 	switch {
 	case r.Health:
 		return []gin.HandlerFunc{r.Handler}
@@ -76,13 +76,14 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate, builtIn gin.Han
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{
-		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
+		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage),
 	}
+	if rate := r.BuiltIn(); rate.PerSecond > 0 {
+		chain = append(chain, middleware.BuiltInLimit(cfg.BuiltIn, rate))
+	}
+	chain = append(chain, middleware.Require(r.Scope))
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())
-	}
-	if r.Cost == 0 && r.Scope == "" {
-		chain = append(chain, builtIn)
 	}
 	if r.Stream {
 		return append(chain, middleware.Stream(), r.Handler)

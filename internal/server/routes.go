@@ -3,12 +3,14 @@ package server
 import (
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/docs"
 	"ratelimiter/handlers"
+	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
@@ -31,6 +33,23 @@ var pathParameter = regexp.MustCompile(`[:*](\w+)`)
 // Name returns the route's name in usage and refusals: "GET /v1/products/{id}".
 func (r *Route) Name() string {
 	return r.Method + " " + pathParameter.ReplaceAllString(r.Path, "{$1}")
+}
+
+// builtInRates are those of the routes below a path, for each key. What
+// /v1/limits may take is bounded by its owner's share of memory instead.
+var builtInRates = map[string]middleware.BuiltInRate{
+	"/v1/me/":    {Name: "built-in", PerSecond: 50},
+	"/v1/admin/": {Name: "built-in-admin", PerSecond: 1000},
+}
+
+// BuiltIn returns the route's built-in rate; 0 requests a second: it has none.
+func (r *Route) BuiltIn() middleware.BuiltInRate {
+	for path, rate := range builtInRates {
+		if strings.HasPrefix(r.Path+"/", path) {
+			return rate
+		}
+	}
+	return middleware.BuiltInRate{}
 }
 
 // Handlers serve the routes.
