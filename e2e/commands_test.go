@@ -75,11 +75,20 @@ func TestKeysCommand_in_process(t *testing.T) {
 	if text, _ := line.run(0, "keys", "rotate", successor.ID); !strings.Contains(text, "is valid until") {
 		t.Errorf("got output %s", text)
 	}
-	var revoked handlers.Key
-	line.json(&revoked, "keys", "revoke", key.ID)
+	var revoked, suspended handlers.Key
+	line.json(&revoked, "keys", "revoke", "--only", key.ID)
 	if revoked.Status != models.KeyRevoked || revoked.ID != key.ID {
 		t.Errorf("got revoked key %+v", revoked)
 	}
+	line.json(&suspended, "keys", "suspend", successor.ID)
+	if text, _ := line.run(0, "keys", "show", successor.ID); suspended.Status != models.KeySuspended || !strings.Contains(text, "status     suspended\n") {
+		t.Errorf("got suspended key %+v, shown as\n%s", suspended, text)
+	}
+	line.json(&suspended, "keys", "resume", successor.ID)
+	if suspended.Status != models.KeyActive {
+		t.Errorf("got resumed key %+v", suspended)
+	}
+	line.run(1, "keys", "resume", key.ID) // revoked
 	for args, want := range map[string]int{"": 4, "--owner o": 3, "--status revoked": 1, "--plan internal": 1, "-q SHO": 3, "--owner o --status active": 2} {
 		var list listed[handlers.Key]
 		line.json(&list, append([]string{"keys", "list"}, strings.Fields(args)...)...)
@@ -87,6 +96,7 @@ func TestKeysCommand_in_process(t *testing.T) {
 			t.Errorf("keys list %s: got %d keys; want %d", args, len(list.Data), want)
 		}
 	}
+	line.run(1, "keys", "show", "none")
 	if text, _ := line.run(0, "keys", "list", "--status", "revoked"); !strings.Contains(text, key.ID) || strings.Count(text, "\n") != 2 {
 		t.Errorf("got output %s", text)
 	}
@@ -107,7 +117,7 @@ func TestKeysCommand_in_process(t *testing.T) {
 		}
 		actions = append(actions, e.Action)
 	}
-	want := "key.revoke key.revoke key.create key.rotate key.create key.rotate key.create key.create"
+	want := "key.revoke key.resume key.suspend key.revoke key.create key.expire key.rotate key.create key.rotate key.create key.create"
 	if got := strings.Join(actions, " "); got != want {
 		t.Errorf("got audit %s\n    want %s", got, want)
 	}

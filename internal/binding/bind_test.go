@@ -138,7 +138,7 @@ func TestBind_faults(t *testing.T) {
 		"invalid text":  {"/?state=%ff", "a", `{"name":"m\u0000g"}`, []string{"X-Trace", "\x00"}, "query state:utf8, header X-Trace:nul, body /name:nul"},
 		"null":          {"/", "a", `{"name":null,"count":null,"grade":null}`, nil, "body /name:null, body /count:null, body /grade:null"},
 		"fractions":     {"/?limit=1.0", "a", `{"name":"mug","count":1.5}`, nil, "query limit:type, body /count:type"},
-		"blank":         {"/", "a", `{"name":"mug","mark":"\u00a0\u2003\ufeff"}`, nil, "body /mark:pattern"},
+		"blank":         {"/", "a", `{"name":"mug","mark":"\u00a0\u2003"}`, nil, "body /mark:pattern"},
 		"control":       {"/", "a", `{"name":"m\u202eg","labels":{"a\u007f":"b"}}`, nil, "body /name:control, body /labels/a\x7f:control"},
 		"NUL in a name": {"/", "a", `{"name":"mug","labels":{"a\u0000":"b"}}`, nil, "body /labels/a\x00:nul"},
 		"map":           {"/", "a", `{"name":"mug","labels":{"":"a","abc":"a","b":"abcd","c":"abc","d":null}}`, nil, "body /labels/d:null, body /labels/:min_name, body /labels/abc:max_name, body /labels/b:max_length, body /labels:max_items"},

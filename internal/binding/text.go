@@ -43,6 +43,8 @@ func parseText(text string, into reflect.Value, fault func(code, message string)
 			return false
 		}
 		into.SetInt(n)
+	case reflect.Bool: // only as a default
+		into.SetBool(text == "true")
 	case reflect.String:
 		if code, message := textFault(text); code != "" {
 			fault(code, message)
