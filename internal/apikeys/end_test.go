@@ -211,6 +211,8 @@ func TestStore_keeps_an_admin(t *testing.T) {
 	first := s.create(models.NewKey{Name: "first", Admin: true, Owner: "house"})
 	last := s.rotate(s.cli, first.ID)
 	suspended := s.create(models.NewKey{Name: "suspended", Admin: true})
+	briefly := time.Now().Add(90 * time.Minute) // longer than the first one's grace period
+	s.create(models.NewKey{Name: "expiring", Admin: true, ExpiresAt: &briefly})
 	if _, err := s.SetSuspended(s.as(last), suspended.ID, true, models.Precondition{}); err != nil {
 		t.Fatal(err)
 	}

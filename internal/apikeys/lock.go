@@ -26,8 +26,9 @@ const (
 
 // lock returns the keys that meet a condition on value, locked until tx ends. It
 // also locks the acting key: one that ended after its request was authenticated,
-// perhaps long before the request's body arrived, changes nothing more. All are
-// locked in the order of their ids, so that transactions don't block each other.
+// perhaps long before the request's body arrived, changes nothing more. The first
+// key of every chain is locked before all others, and each group in the order of
+// the ids, so that transactions don't lock each other out.
 // Errors: KindForbidden for an acting key that has ended or is suspended; the
 // database's.
 func lock(ctx context.Context, tx pgx.Tx, condition, value string) ([]models.APIKey, error) {
@@ -36,7 +37,8 @@ func lock(ctx context.Context, tx pgx.Tx, condition, value string) ([]models.API
 		actorID = actor.ID
 	}
 	rows, err := tx.Query(ctx, `SELECT `+columns+`, (`+condition+`) IS TRUE AS wanted FROM api_keys
-		WHERE (`+condition+`) OR id = $2 ORDER BY id FOR UPDATE`, value, actorID)
+		WHERE id = ANY (ARRAY(SELECT unnest(ARRAY[id, subject]) FROM api_keys WHERE (`+condition+`) OR id = $2))
+		ORDER BY id <> subject, id FOR UPDATE`, value, actorID)
 	if err != nil {
 		return nil, postgres.Classify("lock keys", err)
 	}
