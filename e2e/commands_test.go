@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,7 +118,8 @@ func TestKeysCommand_in_process(t *testing.T) {
 		}
 		actions = append(actions, e.Action)
 	}
-	want := "key.revoke key.resume key.suspend key.revoke key.create key.expire key.rotate key.create key.rotate key.create key.create"
+	slices.Sort(actions)
+	want := "key.create key.create key.create key.create key.expire key.resume key.revoke key.revoke key.rotate key.rotate key.suspend"
 	if got := strings.Join(actions, " "); got != want {
 		t.Errorf("got audit %s\n    want %s", got, want)
 	}
@@ -143,10 +145,15 @@ func TestCommands_escape_control_characters(t *testing.T) {
 	var key createdKey
 	line.json(&key, "keys", "create", "--name", "x")
 	app := newApp(t, onDatabase(address))
-	const stored = "a\u202eb\x1b[31m\u0085"
-	app.exec(`UPDATE api_keys SET name = $1, owner = $1`, stored)
+	const stored = "a\u202eb\x1b[31m\u0085\u200b\u061c\u200f\u2028\u2029\ufeff\U000e0041\tc"
+	app.exec(`UPDATE api_keys SET name = $1, owner = $1, metadata = jsonb_build_object($1::text, $1::text),
+		overrides = jsonb_build_array(jsonb_build_object('policy', '{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"}'::jsonb, 'reason', $1::text))`, stored)
 	app.exec(`UPDATE plans SET description = $1`, stored)
-	for _, args := range []string{"keys list", "plans list", "keys revoke " + key.ID, "keys list --json", "plans list --json"} {
+	plans := writeFile(t, "plans.yaml", "plans: [{name: free, policies: []}]")
+	for _, args := range []string{
+		"keys list", "plans list", "keys list --json", "plans list --json", "plans apply --dry-run " + plans, "plans apply --dry-run --json " + plans,
+		"keys show " + key.ID, "keys show --json " + key.ID, "keys suspend " + key.ID, "keys resume " + key.ID, "keys revoke " + key.ID,
+	} {
 		text, _ := line.run(0, strings.Fields(args)...)
 		if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), models.IsControl) || !strings.Contains(text, `a\u202eb\`) {
 			t.Errorf("%s: got output %q; want it escaped", args, text)
@@ -157,7 +164,11 @@ func TestCommands_escape_control_characters(t *testing.T) {
 	if list.Data[0].Name != stored {
 		t.Errorf("got name %q; want %q", list.Data[0].Name, stored)
 	}
-	line.run(2, "keys", "create", "--name", "a\tb")
+	for _, hidden := range []string{"\t", "\u202e", "\u200b", "\u2028", "\u009b"} {
+		if _, log := line.run(2, "keys", "create", "--name", "a"+hidden+"b", "--plan", "p"+hidden); strings.ContainsFunc(strings.ReplaceAll(log, "\n", ""), models.IsControl) {
+			t.Errorf("got error %q; want it escaped", log)
+		}
+	}
 }
 
 func writeFile(t *testing.T, name, text string) string {

@@ -55,9 +55,10 @@ func authorizeSecret(ctx context.Context, owner string) error {
 
 // authorizeGrants rejects what only admin may give: a later expiry or a wider
 // allow-list than the acting key has, a plan other than its own or the default
-// (with admin:plans: any), and changed overrides of keys of its own owner. What
-// before has already isn't given; nil: after is a new key. Errors: KindForbidden
-// naming the scope that is missing.
+// (with admin:plans: any), changed overrides of keys of its own owner, and
+// admin:keys to other owners, whose keys could change those overrides. What before
+// has already isn't given; nil: after is a new key. Errors: KindForbidden naming
+// the scope that is missing.
 func authorizeGrants(ctx context.Context, before *models.APIKey, after models.APIKey) error {
 	actor := models.RequestFrom(ctx).Key
 	if actor == nil || actor.Has(models.ScopeAdmin) {
@@ -79,6 +80,8 @@ func authorizeGrants(ctx context.Context, before *models.APIKey, after models.AP
 			models.DefaultPlan, actor.Plan))
 	case ownOwner && !slices.EqualFunc(after.Overrides, old.Overrides, func(a, b models.Override) bool { return reflect.DeepEqual(a, b) }):
 		return models.Forbidden("admin_required", "Changing overrides of keys of your own owner needs the scope admin.")
+	case actor.Owner != after.Owner && slices.Contains(after.Scopes, models.ScopeAdminKeys) && !slices.Contains(old.Scopes, models.ScopeAdminKeys):
+		return models.Forbidden("admin_required", "Giving admin:keys to a key of another owner needs the scope admin. Name your own owner.")
 	default:
 		return nil
 	}

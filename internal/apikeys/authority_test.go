@@ -115,6 +115,19 @@ func TestFences_give(t *testing.T) {
 	if _, _, err := f.Create(f.ctx, f.spec(func(k *models.NewKey) { k.Owner, k.Overrides = "", []models.Override{f.override} })); err != nil {
 		t.Errorf("create with overrides for a new owner: got %v", err)
 	}
+	// Another owner's operator could change the overrides of the first one's keys.
+	operators := func(k *models.NewKey) { k.Owner, k.Scopes = "", []models.Scope{models.ScopeAdminKeys} }
+	if _, _, err := f.Create(f.ctx, f.spec(operators)); outcome(err) != "admin_required" {
+		t.Errorf("create an operator of a new owner: got %v", err)
+	}
+	foreign := f.create(f.spec(func(k *models.NewKey) { k.Owner = "other" }))
+	_, err := f.Change(f.ctx, foreign.ID, models.Precondition{}, func(k *models.APIKey) { k.Scopes = append(k.Scopes, models.ScopeAdminKeys) })
+	if outcome(err) != "admin_required" {
+		t.Errorf("make another owner's key an operator: got %v", err)
+	}
+	if _, _, err := f.Create(f.ctx, f.spec(func(k *models.NewKey) { k.Scopes = []models.Scope{models.ScopeAdminKeys} })); err != nil {
+		t.Errorf("create an operator of its own owner: got %v", err)
+	}
 	planner := newFences(t, models.ScopeAdminPlans)
 	if _, _, err := planner.Create(planner.ctx, planner.spec(func(k *models.NewKey) { k.Plan = "pro" })); err != nil {
 		t.Errorf("create with another plan and admin:plans: got %v", err)

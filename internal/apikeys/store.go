@@ -56,7 +56,7 @@ func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIK
 			return nil, err
 		}
 		wanted := models.APIKey{
-			Plan: spec.Plan, Owner: spec.Owner, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
+			Plan: spec.Plan, Owner: spec.Owner, Scopes: spec.Scopes, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
 		}
 		if err := authorizeGrants(ctx, nil, wanted); err != nil {
 			return nil, err

@@ -140,6 +140,7 @@ func TestBind_faults(t *testing.T) {
 		"fractions":     {"/?limit=1.0", "a", `{"name":"mug","count":1.5}`, nil, "query limit:type, body /count:type"},
 		"blank":         {"/", "a", `{"name":"mug","mark":"\u00a0\u2003"}`, nil, "body /mark:pattern"},
 		"control":       {"/", "a", `{"name":"m\u202eg","labels":{"a\u007f":"b"}}`, nil, "body /name:control, body /labels/a\x7f:control"},
+		"invisible":     {"/", "a", `{"name":"m\u200bg","mark":"x\u2028","labels":{"a":"\ufeff","\u200f":"b","c":"\udb40\udc41"}}`, nil, "body /name:control, body /mark:control, body /labels/a:control, body /labels/\u200f:control, body /labels/c:control"},
 		"NUL in a name": {"/", "a", `{"name":"mug","labels":{"a\u0000":"b"}}`, nil, "body /labels/a\x00:nul"},
 		"map":           {"/", "a", `{"name":"mug","labels":{"":"a","abc":"a","b":"abcd","c":"abc","d":null}}`, nil, "body /labels/d:null, body /labels/:min_name, body /labels/abc:max_name, body /labels/b:max_length, body /labels:max_items"},
 		"too precise":   {"/", "a", `{"name":"mug","count":9007199254740993.0}`, nil, "body /count:type"},

@@ -73,7 +73,7 @@ func textFault(text string) (code, message string) {
 // is stored, and shown to others.
 func bodyTextFault(text string) (code, message string) {
 	if code, message = textFault(text); code == "" && strings.ContainsFunc(text, models.IsControl) {
-		return "control", "must not contain control characters, line breaks and tabs included, or bidirectional ones"
+		return "control", "must not contain control characters, line breaks and tabs included, or invisible ones"
 	}
 	return code, message
 }
