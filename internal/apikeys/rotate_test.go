@@ -12,7 +12,7 @@ import (
 func TestStore_Rotate_bounds(t *testing.T) {
 	s := newTestStore(t)
 	labels := map[string]string{}
-	for _, name := range strings.Fields("a b c d e f g h i j") {
+	for name := range strings.FieldsSeq("a b c d e f g h i j") {
 		labels[name] = strings.Repeat("x", 500)
 	}
 	first := s.create(models.NewKey{Name: "k", Metadata: labels})

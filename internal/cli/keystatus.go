@@ -22,10 +22,10 @@ type keyArgument struct {
 	JSON bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
 }
 
-// run does something with the key and prints the result: as JSON, or with print.
+// run does something with the key and prints the result: as JSON, or with show.
 func (k *keyArgument) run(
 	ctx context.Context, cfg *config.Config, to *console,
-	do func(context.Context, *apikeys.Store) (models.APIKey, error), print func(io.Writer, models.APIKey) error,
+	do func(context.Context, *apikeys.Store) (models.APIKey, error), show func(io.Writer, models.APIKey) error,
 ) error {
 	return withKeys(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) error {
 		key, err := do(ctx, keys)
@@ -35,7 +35,7 @@ func (k *keyArgument) run(
 		if k.JSON {
 			return printJSON(to.out, handlers.ShowKey(key, time.Now()))
 		}
-		return print(to.out, key)
+		return show(to.out, key)
 	})
 }
 
