@@ -144,3 +144,30 @@ func TestKeys_revoke_by_owner_or_subject(t *testing.T) {
 		admin.Post("/v1/admin/keys/"+other.ID+"/revoke", body).Want(http.StatusOK)
 	}
 }
+
+// Every text that is stored, or shown to others, is refused with control characters
+// or invisible ones.
+func TestTexts_without_control_characters(t *testing.T) {
+	app := newApp(t)
+	admin := app.admin()
+	caller := app.caller("internal", models.ScopeOrdersWrite, models.ScopeLimitsCheck)
+	key := "/v1/admin/keys/" + createKey(t, admin, `{"name":"k"}`).ID
+	const override = `"overrides":[{"policy":{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"},"reason":"X"}]`
+	for _, hidden := range []string{`\t`, `\u001b`, `\u007f`, `\u009b`, `\u061c`, `\u200b`, `\u200e`, `\u2028`, `\u202e`, `\u2066`, `\ufeff`, `\udb40\udc41`} {
+		for _, test := range []struct {
+			as                       *testkit.Client
+			method, path, body, want string
+		}{
+			{admin, "POST", "/v1/admin/keys", `{"name":"X","owner":"X","metadata":{"a":"X"},` + override + `}`, "/name /owner /metadata/a /overrides/0/reason"},
+			{admin, patch, key, `{"name":"X","owner":"X","metadata":{"a":"X"},` + override + `}`, "/name /owner /metadata/a /overrides/0/reason"},
+			{admin, "PUT", "/v1/admin/plans/p", `{"description":"X","policies":[]}`, "/description"},
+			{caller, "POST", "/v1/limits/check", `{"subject":"X","plan":"free"}`, "/subject"},
+			{caller, "POST", "/v1/orders", `{"items":[{"product_id":"X","quantity":1}],"email":"X@example.com","payment_token":"X"}`, "/items/0/product_id /email /payment_token"},
+		} {
+			got := faultsOf(test.as.Do(test.method, test.path, strings.ReplaceAll(test.body, "X", "a"+hidden+"b")))
+			if got = strings.ReplaceAll(got, ":control", ""); got != test.want {
+				t.Errorf("%s: %s %s: got faults %s; want control at %s", hidden, test.method, test.path, got, test.want)
+			}
+		}
+	}
+}
