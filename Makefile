@@ -100,6 +100,11 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
 	go run ./internal/testkit/cluster -- go test -run '^$$' -bench LatencyUnderInvoiceLoad -benchtime 1x -timeout 5m ./e2e
 
+.PHONY: proof-allowances
+proof-allowances: ## kill instances 200 times and Postgres 20 times under load; simulate 100,000 seeds: about an hour
+	go test ./internal/allowance -run 'Service_killed' -crash-rounds 50 -crash-restarts 5 -timeout 60m -v
+	go test ./internal/allowance -run 'Service_simulation$$' -seeds 100000 -timeout 180m
+
 .PHONY: clean
 clean: ## remove what was built, but not .data
 	rm -rf bin

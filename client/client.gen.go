@@ -384,7 +384,7 @@ type CreateKeyRequest struct {
 	// IPAllow Networks and addresses that may use the key; by default all
 	IPAllow *[]string `json:"ip_allow,omitempty"`
 
-	// Metadata Labels, for operators
+	// Metadata Labels, for operators; at most 16 KiB in all
 	//
 	// Examples: {"team":"checkout"}
 	Metadata *map[string]string `json:"metadata,omitempty"`
@@ -786,7 +786,12 @@ type Order struct {
 	// Examples: ord_5HqT1bZr8w
 	ID string `json:"id"`
 
-	// Items Ordered items
+	// ItemCount Number of ordered items
+	//
+	// Examples: 1
+	ItemCount int64 `json:"item_count"`
+
+	// Items Ordered items; in lists, the first 10
 	Items []OrderItem `json:"items"`
 
 	// Reason Why the order was cancelled, such as payment_declined; otherwise null
@@ -1425,7 +1430,7 @@ type UpdateKeyRequest struct {
 	// LastUsedAt Ignored
 	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at,omitempty"`
 
-	// Metadata Labels, for operators; null removes a label
+	// Metadata Labels, for operators; at most 16 KiB in all; null removes a label
 	//
 	// Examples: {"team":"checkout"}
 	Metadata nullable.Nullable[map[string]*string] `json:"metadata,omitempty"`
@@ -1531,7 +1536,7 @@ type ListAuditParams struct {
 	// To Only changes before this time
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1552,7 +1557,7 @@ type ListKeysParams struct {
 	// Q Only keys whose name or owner contains this text, ignoring case, and the key with this id
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1570,7 +1575,7 @@ type ListKeyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1621,7 +1626,7 @@ type GetKeyUsageParams struct {
 
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1651,7 +1656,7 @@ type ListMyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
 	RequestID *string `form:"request_id,omitempty" json:"request_id,omitempty"`
 
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1684,7 +1689,7 @@ type GetMyUsageParams struct {
 
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -1714,7 +1719,7 @@ type GetInvoiceParams struct {
 
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
-	// Limit Maximum number of items
+	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor Start of the page: next_cursor of the previous page
@@ -2733,7 +2738,7 @@ func (c *Raw) GetMyUsage(ctx context.Context, params *GetMyUsageParams, reqEdito
 
 // ListOrders List orders
 //
-// The orders of the key's owner, newest first.
+// The orders of the key's owner, newest first, with the first 10 items of each.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 //
@@ -5324,7 +5329,7 @@ func (c *Client) GetMyUsage(ctx context.Context, params *GetMyUsageParams, edits
 
 // ListOrders: List orders (GET /v1/orders)
 //
-// The orders of the key's owner, newest first.
+// The orders of the key's owner, newest first, with the first 10 items of each.
 //
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, edits ...RequestEdit) (*OrderList, error) {

@@ -3,98 +3,71 @@ package docs
 import (
 	"context"
 	"io/fs"
-	"net/http"
 	"os"
+	"path"
+	"time"
 
 	"golang.org/x/net/webdav"
 )
 
-// assetFS is a read-only webdav.FileSystem over an fs.FS: gin-swagger reads its files through webdav.
+// gzipSuffix ends the name of a compressed file in an assetFS.
+const gzipSuffix = ".gz"
+
+// assetFS is the file system from which gin-swagger serves, through webdav: files in memory, compressed and not.
 type assetFS struct {
-	files http.FileSystem
-	tags  map[string]string // entity tag by file name; embedded files have no modification times
+	webdav.FileSystem
+	tags map[string]string // entity tag by path
 }
 
-var _ webdav.FileSystem = (*assetFS)(nil)
+// newAssetFS returns an assetFS of files by name.
+func newAssetFS(files map[string]*file) *assetFS {
+	a := &assetFS{webdav.NewMemFS(), map[string]string{}}
+	for name, f := range files {
+		a.add("/"+name, f.content(), f.tag())
+		a.add("/"+name+gzipSuffix, f.gzipped(), f.tag())
+	}
+	return a
+}
 
-// newAssetFS returns an adapter for the files at the top of fsys.
-func newAssetFS(fsys fs.FS) *assetFS {
-	tags := map[string]string{}
-	names, err := fs.Glob(fsys, "*")
+func (a *assetFS) add(name string, content []byte, tag string) {
+	file, err := a.FileSystem.OpenFile(context.Background(), name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = file.Write(content)
+	}
 	if err != nil {
-		panic(err) // the pattern is a constant
+		panic(err) // memory never fails
 	}
-	for _, name := range names {
-		content, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			continue // a folder
-		}
-		tags[name] = etag(content)
-	}
-	return &assetFS{files: http.FS(fsys), tags: tags}
+	a.tags[name] = tag
 }
 
-// OpenFile opens a file for reading. Other modes return fs.ErrPermission.
-func (a *assetFS) OpenFile(_ context.Context, name string, flag int, _ os.FileMode) (webdav.File, error) {
-	if flag != os.O_RDONLY {
-		return nil, fs.ErrPermission
-	}
-	file, err := a.files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return assetFile{File: file, tags: a.tags}, nil
+// OpenFile opens a file whose info has its entity tag.
+func (a *assetFS) OpenFile(ctx context.Context, name string, flag int, mode os.FileMode) (webdav.File, error) {
+	file, err := a.FileSystem.OpenFile(ctx, name, flag, mode)
+	return assetFile{file, a.tags[path.Join("/", name)]}, err
 }
 
-// Stat implements webdav.FileSystem.
-func (a *assetFS) Stat(ctx context.Context, name string) (os.FileInfo, error) {
-	file, err := a.OpenFile(ctx, name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return file.Stat()
-}
-
-// Mkdir returns fs.ErrPermission.
-func (a *assetFS) Mkdir(context.Context, string, os.FileMode) error { return fs.ErrPermission }
-
-// RemoveAll returns fs.ErrPermission.
-func (a *assetFS) RemoveAll(context.Context, string) error { return fs.ErrPermission }
-
-// Rename returns fs.ErrPermission.
-func (a *assetFS) Rename(context.Context, string, string) error { return fs.ErrPermission }
-
-// assetFile is an open file. It is read-only.
+// assetFile is an open file.
 type assetFile struct {
-	http.File
-	tags map[string]string
+	webdav.File
+	tag string
 }
-
-// Write returns fs.ErrPermission.
-func (assetFile) Write([]byte) (int, error) { return 0, fs.ErrPermission }
 
 // Stat returns the file info with the entity tag.
 func (f assetFile) Stat() (fs.FileInfo, error) {
 	info, err := f.File.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return taggedInfo{FileInfo: info, tag: f.tags[info.Name()]}, nil
+	return assetInfo{info, f.tag}, err
 }
 
-// taggedInfo adds the entity tag that webdav sends.
-type taggedInfo struct {
+// assetInfo is the info of a file with the entity tag that webdav sends.
+type assetInfo struct {
 	fs.FileInfo
 	tag string
 }
 
-var _ webdav.ETager = taggedInfo{}
+var _ webdav.ETager = assetInfo{}
 
-// ETag returns the tag, or webdav.ErrNotImplemented so that webdav generates one.
-func (i taggedInfo) ETag(context.Context) (string, error) {
-	if i.tag == "" {
-		return "", webdav.ErrNotImplemented
-	}
-	return i.tag, nil
-}
+// ETag returns the entity tag.
+func (i assetInfo) ETag(context.Context) (string, error) { return i.tag, nil }
+
+// ModTime returns no time: that of the memory differs between instances.
+func (assetInfo) ModTime() time.Time { return time.Time{} }

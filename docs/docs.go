@@ -134,7 +134,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -233,7 +233,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -654,7 +654,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -1424,7 +1424,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -1933,7 +1933,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     }
@@ -2150,7 +2150,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "The orders of the key's owner, newest first.",
+                "description": "The orders of the key's owner, newest first, with the first 10 items of each.",
                 "produces": [
                     "application/json"
                 ],
@@ -2171,7 +2171,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     },
@@ -2487,7 +2487,7 @@ const docTemplate = `{
                         "minimum": 1,
                         "type": "integer",
                         "default": 20,
-                        "description": "Maximum number of items",
+                        "description": "Maximum number of items; a page of large items has fewer",
                         "name": "limit",
                         "in": "query"
                     },
@@ -3604,7 +3604,7 @@ const docTemplate = `{
                     }
                 },
                 "metadata": {
-                    "description": "labels, for operators",
+                    "description": "labels, for operators; at most 16 KiB in all",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -3991,7 +3991,7 @@ const docTemplate = `{
                     "readOnly": true
                 },
                 "metadata": {
-                    "description": "labels, for operators; null removes a label",
+                    "description": "labels, for operators; at most 16 KiB in all; null removes a label",
                     "type": "object",
                     "maxLength": 500,
                     "additionalProperties": {
@@ -4306,8 +4306,14 @@ const docTemplate = `{
                     "type": "string",
                     "example": "ord_5HqT1bZr8w"
                 },
+                "item_count": {
+                    "description": "number of ordered items",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 1
+                },
                 "items": {
-                    "description": "ordered items",
+                    "description": "ordered items; in lists, the first 10",
                     "type": "array",
                     "items": {
                         "$ref": "#/definitions/models.OrderItem"

@@ -24,13 +24,19 @@ var redocPage []byte
 //go:embed pages/redoc-initializer.js
 var redocScript []byte
 
+var (
+	redocFile       = page("redoc.html", redocPage)
+	redocBundleFile = embedded("redoc.standalone.js", redocBundle)
+	redocScriptFile = embedded("redoc-initializer.js", redocScript)
+)
+
 // Home handles GET /: it redirects to Swagger UI.
 func Home(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") }
 
 // Reference handles GET /redoc: the ReDoc page of /openapi.json.
 func Reference(c *gin.Context) {
 	c.Header("Content-Security-Policy", redocPolicy)
-	serve(c, redocPage, "text/html; charset=utf-8")
+	redocFile.serve(c)
 }
 
 // ReDoc handles GET /redoc/*any: the vendored ReDoc bundle and the script that starts it.
@@ -39,9 +45,9 @@ func ReDoc(c *gin.Context) {
 	case "":
 		c.Redirect(http.StatusFound, "/redoc")
 	case "redoc.standalone.js":
-		serve(c, redocBundle, "text/javascript; charset=utf-8")
+		redocBundleFile.serve(c)
 	case "redoc-initializer.js":
-		serve(c, redocScript, "text/javascript; charset=utf-8")
+		redocScriptFile.serve(c)
 	default:
 		c.Status(http.StatusNotFound)
 	}

@@ -2,9 +2,9 @@ package docs
 
 import (
 	"embed"
-	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 	ginSwagger "github.com/swaggo/gin-swagger"
@@ -31,20 +31,45 @@ var pageStyle []byte
 var pageScript []byte
 
 var (
-	assets     = mustSub(vendored, "swagger-ui")
-	ginHandler = ginSwagger.CustomWrapHandler(&ginSwagger.Config{}, &webdav.Handler{
-		FileSystem: newAssetFS(assets),
+	docsFile     = page("docs.html", docsPage)
+	styleFile    = embedded("index.css", pageStyle)
+	scriptFile   = embedded("swagger-initializer.js", pageScript)
+	swagger2File = newFile("doc.json", func() []byte { return []byte(SwaggerInfo.ReadDoc()) })
+)
+
+// vendoredFiles are the files of Swagger UI by name.
+var vendoredFiles = sync.OnceValue(func() map[string]*file {
+	entries, err := vendored.ReadDir("swagger-ui")
+	if err != nil {
+		panic(err) // an invalid folder name in the source
+	}
+	files := map[string]*file{}
+	for _, entry := range entries {
+		files[entry.Name()] = newFile(entry.Name(), func() []byte {
+			content, err := vendored.ReadFile("swagger-ui/" + entry.Name())
+			if err != nil {
+				panic(err) // it is embedded
+			}
+			return content
+		})
+	}
+	return files
+})
+
+var ginHandler = sync.OnceValue(func() gin.HandlerFunc {
+	return ginSwagger.CustomWrapHandler(&ginSwagger.Config{}, &webdav.Handler{
+		FileSystem: newAssetFS(vendoredFiles()),
 		LockSystem: webdav.NewMemLS(),
 	})
-)
+})
 
 // Page handles GET /docs: the Swagger UI page of /openapi.json.
 func Page(c *gin.Context) {
 	c.Header("Content-Security-Policy", swaggerUIPolicy)
-	serve(c, docsPage, "text/html; charset=utf-8")
+	docsFile.serve(c)
 }
 
-// SwaggerUI handles GET /swagger/*any. gin-swagger serves the vendored Swagger UI 5 and doc.json, the description in
+// SwaggerUI handles GET /swagger/*any. gin-swagger serves the vendored Swagger UI 5; doc.json is the description in
 // Swagger 2.0 for older tools. The page, its style and its script are our own: those of gin-swagger have an inline style
 // and no option to hide the top bar.
 func SwaggerUI(c *gin.Context) {
@@ -54,9 +79,11 @@ func SwaggerUI(c *gin.Context) {
 	case "index.html":
 		Page(c)
 	case "index.css":
-		serve(c, pageStyle, "text/css; charset=utf-8")
+		styleFile.serve(c)
 	case "swagger-initializer.js":
-		serve(c, pageScript, "text/javascript; charset=utf-8")
+		scriptFile.serve(c)
+	case "doc.json":
+		swagger2File.serve(c)
 	default:
 		serveVendored(c, name)
 	}
@@ -65,7 +92,8 @@ func SwaggerUI(c *gin.Context) {
 // serveVendored lets gin-swagger serve an existing file, and sends 404 otherwise. gin-swagger takes the file name from the
 // raw request URI and remembers the prefix of its first request, so it must only see canonical paths.
 func serveVendored(c *gin.Context, name string) {
-	if info, err := fs.Stat(assets, name); name != "doc.json" && (err != nil || info.IsDir()) {
+	f, found := vendoredFiles()[name]
+	if !found {
 		c.Status(http.StatusNotFound)
 		return
 	}
@@ -75,16 +103,8 @@ func serveVendored(c *gin.Context, name string) {
 	c.Request.Method = http.MethodGet // gin-swagger refuses HEAD; net/http leaves the body out
 	c.Request.RequestURI = swaggerRoot + name
 	c.Request.URL.Path = swaggerRoot + name
-
-	c.Header("Cache-Control", "no-cache")
-	c.Header("X-Content-Type-Options", "nosniff")
-	ginHandler(c)
-}
-
-func mustSub(fsys fs.FS, dir string) fs.FS {
-	sub, err := fs.Sub(fsys, dir)
-	if err != nil {
-		panic(err) // an invalid folder name in the source
+	if f.begin(c) {
+		c.Request.URL.Path += gzipSuffix
 	}
-	return sub
+	ginHandler()(c)
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"ratelimiter/docs"
 	"ratelimiter/internal/testkit"
@@ -108,7 +110,7 @@ func TestCompress_if_match(t *testing.T) {
 
 func TestCompress_head(t *testing.T) {
 	caller := newApp(t).caller("internal")
-	for _, path := range []string{"/v1/products", "/v1/products/prd_0y5apuf8zs", "/openapi.json", "/v1/none", "/swagger/swagger-ui.css"} {
+	for _, path := range []string{"/v1/products", "/v1/products/prd_0y5apuf8zs", "/v1/none"} {
 		for _, accepted := range []string{"identity", "gzip"} {
 			want := caller.Get(path, acceptEncoding, "identity", "X-Request-Id", "r")
 			got := caller.Do(head, path, nil, acceptEncoding, accepted, "X-Request-Id", "r").Want(want.Status)
@@ -122,6 +124,45 @@ func TestCompress_head(t *testing.T) {
 				t.Errorf("HEAD %s: got %d bytes, header %v", path, len(got.Body), got.Header)
 			}
 		}
+	}
+}
+
+// Static files are compressed once: GET and HEAD have the same header, with the length of what is sent.
+func TestCompress_static_files(t *testing.T) {
+	app := newApp(t)
+	tags := map[string]bool{}
+	for _, path := range []string{
+		"/openapi.json", "/docs", "/redoc", "/swagger/index.css", "/swagger/doc.json", "/swagger/swagger-ui.css", "/swagger/swagger-ui-bundle.js",
+		"/redoc/redoc.standalone.js", "/redoc/redoc-initializer.js",
+	} {
+		app.clock.Advance(time.Second) // the bound of an address
+		identity := app.Get(path, acceptEncoding, "identity").Want(http.StatusOK)
+		for accepted, encoding := range map[string]string{"identity": "", "gzip;q=0": "", "br, GZIP;q=0.5": "gzip"} {
+			got := app.Get(path, acceptEncoding, accepted).Want(http.StatusOK)
+			header := app.Do(head, path, nil, acceptEncoding, accepted).Want(http.StatusOK).Header
+			for _, name := range []string{"Content-Type", "ETag", "Cache-Control", "Content-Length", "Content-Encoding", "Vary", "Last-Modified"} {
+				if header.Get(name) != got.Header.Get(name) {
+					t.Errorf("HEAD %s: got %s %q; want %q as for GET", path, name, header.Get(name), got.Header.Get(name))
+				}
+			}
+			if got.Header.Get("Content-Encoding") != encoding || got.Header.Get("Content-Length") != strconv.Itoa(len(got.Body)) ||
+				!slices.Equal(got.Header.Values("Vary"), []string{acceptEncoding}) || got.Header.Get("Last-Modified") != "" {
+				t.Errorf("%s, %s: %d bytes, header %v", path, accepted, len(got.Body), got.Header)
+			}
+			if string(plain(t, got)) != string(identity.Body) {
+				t.Errorf("%s, %s: got other content", path, accepted)
+			}
+			tag := got.Header.Get("ETag")
+			tags[tag] = true
+			same := app.Get(path, acceptEncoding, accepted, "If-None-Match", tag).Want(http.StatusNotModified)
+			if same.Header.Get("ETag") != tag || len(same.Body) != 0 || same.Header.Get("Content-Encoding")+same.Header.Get("Content-Length") != "" {
+				t.Errorf("%s, %s: 304 with %d bytes, header %v", path, accepted, len(same.Body), same.Header)
+			}
+			app.Get(path, acceptEncoding, accepted, "If-None-Match", `"another"`).Want(http.StatusOK)
+		}
+	}
+	if len(tags) != 18 {
+		t.Errorf("got %d entity tags of 9 files; want 2 of each", len(tags))
 	}
 }
 

@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/apikeys":          {"models", "internal/audit", "internal/postgres"},
 	"internal/quota":            {"models", "ratelimit", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/limits":           {"models", "ratelimit", "internal/quota", "internal/postgres"},
+	"internal/allowance":        {"models", "ratelimit", "internal/postgres"},
 	"internal/changefeed":       {"models", "internal/postgres"},
 	"internal/audit":            {"models", "internal/postgres"},
 	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},

@@ -79,7 +79,7 @@ func serveWithoutServices(t *testing.T) *testkit.Client {
 		Log:      slog.New(slog.DiscardHandler),
 		Quotas:   &testkit.OneKey{Key: models.APIKey{Scopes: models.AllScopes()}},
 		Failures: middleware.NewFailureLimiter(newLimiter()),
-		Limiter:  newLimiter(), BuiltIn: newLimiter(), Fields: middleware.FieldsDraft11,
+		Limiter:  newLimiter(), BuiltIn: newLimiter(), Anonymous: newLimiter(), Fields: middleware.FieldsDraft11,
 	})
 	return testkit.Serve(t, router).As("any")
 }

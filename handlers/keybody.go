@@ -27,7 +27,7 @@ type createKeyRequest struct {
 	Owner     binding.Optional[string] `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank"`                          // owner, which groups keys; orders belong to the owner; by default a new one
 	ExpiresAt *binding.Time            `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                // when the key expires; null: never
 	IPAllow   []binding.Network        `json:"ip_allow" swaggertype:"array,string" maxItems:"100"`                                                                       // networks and addresses that may use the key; by default all
-	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for operators
+	Metadata  map[string]string        `json:"metadata" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" exampleJSON:"{\"team\":\"checkout\"}"`                    // labels, for operators; at most 16 KiB in all
 	Overrides []keyOverrideRequest     `json:"overrides" maxItems:"16"`                                                                                                  // policies that replace the plan's policies of the same name, or are added
 }
 
@@ -57,7 +57,7 @@ type updateKeyRequest struct {
 	Owner     binding.Optional[string]                `json:"owner" swaggertype:"string" minLength:"1" maxLength:"100" pattern:"\\S" says:"must not be blank" example:"own_5HqT1bZr8wYk"`                                // owner; to change it requires the scope admin
 	ExpiresAt binding.Optional[*binding.Time]         `json:"expires_at" swaggertype:"string" format:"date-time" extensions:"x-nullable" example:"2037-01-15T09:30:00Z"`                                                 // when the key expires; null: never
 	IPAllow   binding.Optional[*[]binding.Network]    `json:"ip_allow" swaggertype:"array,string" maxItems:"100" extensions:"x-nullable" example:"203.0.113.0/24"`                                                       // networks and addresses that may use the key; empty or null: all
-	Metadata  binding.Optional[*map[string]*string]   `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; null removes a label
+	Metadata  binding.Optional[*map[string]*string]   `json:"metadata" swaggertype:"object,string" maxItems:"50" minName:"1" maxName:"64" maxLength:"500" extensions:"x-nullable" exampleJSON:"{\"team\":\"checkout\"}"` // labels, for operators; at most 16 KiB in all; null removes a label
 	Overrides binding.Optional[*[]keyOverrideRequest] `json:"overrides" swaggertype:"array,object" maxItems:"16" extensions:"x-nullable"`                                                                                // policies that replace the plan's policies of the same name, or are added; null: none
 
 	ID         binding.Optional[string]        `json:"id" swaggertype:"string" readonly:"true" example:"9Kx2mV4tQaLp"`                                    // as stored

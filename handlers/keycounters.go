@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -46,7 +45,7 @@ func (h *Keys) limits(ctx context.Context, id string) (KeyLimits, error) {
 func limitsOf(ctx context.Context, limiter KeyLimiter, quota *ratelimit.Quota) (KeyLimits, error) {
 	decision, err := limiter.PeekAll(ctx, quota)
 	if err != nil {
-		return KeyLimits{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		return KeyLimits{}, models.LimiterFailed(err)
 	}
 	return showLimits(&decision), nil
 }
@@ -111,7 +110,7 @@ func (h *Keys) reset(ctx context.Context, in counterReset) error {
 	}
 	return h.keys.Reset(ctx, in.ID, policies, func(ctx context.Context) error {
 		if err := h.limiter.Reset(ctx, quota, policies...); err != nil {
-			return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+			return models.LimiterFailed(err)
 		}
 		return nil
 	})

@@ -17,7 +17,7 @@ type List[T any] struct {
 
 // page selects a part of a list.
 type page struct {
-	Limit  int    `form:"limit" minimum:"1" maximum:"100" default:"20"` // Maximum number of items
+	Limit  int    `form:"limit" minimum:"1" maximum:"100" default:"20"` // Maximum number of items; a page of large items has fewer
 	Cursor string `form:"cursor"`                                       // Start of the page: next_cursor of the previous page
 
 	cursors *Cursors

@@ -16,7 +16,7 @@ type OrderService interface {
 	// models.KindInvalid.
 	Create(ctx context.Context, spec models.NewOrder) (order models.Order, replayed bool, err error)
 	// List returns up to limit of the owner's orders, newest first, starting
-	// after the position after (nil: the start).
+	// after the position after (nil: the start), with the first 10 items of each.
 	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
 	// Get returns one of the owner's orders, or models.ErrNotFound.
 	Get(ctx context.Context, owner, id string) (models.Order, error)
@@ -113,7 +113,7 @@ func markReplayed(c *gin.Context, replayed bool) {
 // List handles GET /v1/orders.
 //
 //	@Summary		List orders
-//	@Description	The orders of the key's owner, newest first.
+//	@Description	The orders of the key's owner, newest first, with the first 10 items of each.
 //	@Tags			orders
 //	@ID				listOrders
 //	@Produce		json

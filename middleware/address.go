@@ -84,6 +84,27 @@ func clientAddress(c *gin.Context) netip.Addr {
 	return s.address
 }
 
+// addressText returns the address of c's caller as text.
+func addressText(c *gin.Context) string {
+	s := stateOf(c)
+	if s.addressText == "" {
+		s.addressText = "unknown"
+		if address := clientAddress(c); address.IsValid() {
+			s.addressText = address.String()
+		}
+	}
+	return s.addressText
+}
+
+// siteText returns what the caller's address is counted as: an IPv4 address, or
+// the narrowest IPv6 network of networksOf.
+func siteText(c *gin.Context) string {
+	if address := clientAddress(c); address.Is6() {
+		return networksOf(address)[0].String()
+	}
+	return addressText(c)
+}
+
 // RecordAddress stores the caller's address in the request, for the audit. Only
 // routes that may be audited need it.
 func RecordAddress() gin.HandlerFunc {

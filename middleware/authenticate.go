@@ -54,11 +54,22 @@ func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 	}
 }
 
-// resolve resolves a key that isn't cached or not fresh. Lookups of uncached keys
-// from addresses with too many failures are slowed.
-func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented string, known bool) (*models.APIKey, *ratelimit.Quota, error) {
+// resolve resolves a key that isn't cached or not fresh. Live keys are looked up
+// at once, unknown ones hardly ever. While memory can't decide, the lookups of
+// addresses with too many failures are slowed.
+func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented string, cached bool) (*models.APIKey, *ratelimit.Quota, error) {
 	ctx, address := c.Request.Context(), clientAddress(c)
-	if !known {
+	verdict := models.KeyLive
+	if !cached {
+		var err error
+		if verdict, err = failures.screen(ctx, address, presented); err != nil {
+			return nil, nil, err
+		}
+	}
+	if verdict == models.KeyUnknown {
+		return nil, nil, failures.invalid(ctx, address)
+	}
+	if verdict == models.KeyUndecided {
 		leave, err := failures.Enter(ctx, address)
 		if err != nil {
 			return nil, nil, err
@@ -67,9 +78,10 @@ func resolve(c *gin.Context, quotas Quotas, failures *FailureLimiter, presented 
 	}
 	key, quota, err := quotas.Resolve(ctx, presented, stateOf(c).started)
 	if errors.Is(err, models.ErrInvalidKey) {
-		if tooMany := failures.Record(ctx, address); tooMany != nil {
-			err = tooMany
+		if verdict == models.KeyLive && failures.filter != nil { // it has expired or been revoked
+			_, _ = failures.lookAgain(ctx, address, presented) // if that fails, the next request tries again
 		}
+		err = failures.invalid(ctx, address)
 	}
 	return key, quota, err
 }

@@ -30,8 +30,11 @@ var compressible = []string{
 // section 8.8.3.3).
 const gzipSuffix = "-gzip"
 
-// varyEncoding is shared by all responses and must not be changed.
-var varyEncoding = []string{"Accept-Encoding"}
+// Header values that requests and responses share. They must not be changed.
+var (
+	varyEncoding = []string{"Accept-Encoding"}
+	onlyGzip     = []string{"gzip"}
+)
 
 // prepareEncoding sets the header fields that depend on compression, before the
 // header is sent; first is the length of the first write. A response that is
@@ -51,8 +54,14 @@ func (s *requestState) prepareEncoding(first int) {
 		header["Vary"] = append(header["Vary"], varyEncoding[0])
 	}
 	if tag := header.Get("Etag"); s.headOfCompressed && tag != "" && isCompressible(header.Get("Content-Type")) {
-		header["Etag"] = []string{strings.TrimSuffix(tag, `"`) + gzipSuffix + `"`}
+		header["Etag"] = []string{withSuffix(tag)}
 	}
+}
+
+// withSuffix returns the entity tag of the compressed content that has tag
+// uncompressed.
+func withSuffix(tag string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(tag, `"`), gzipSuffix) + gzipSuffix + `"`
 }
 
 // acceptsGzip reports whether a request accepts gzip (RFC 9110, section 12.5.3).
@@ -69,14 +78,15 @@ func acceptsGzip(header http.Header) bool {
 }
 
 // Compress compresses responses with gzip where that pays and the client accepts
-// it. It wraps the router, so that handlers see neither compressed bytes nor
+// it. Handlers see an Accept-Encoding of exactly "gzip" if the client does; they
+// may send compressed content, with Content-Encoding, themselves. It wraps the router, so that handlers see neither compressed bytes nor
 // their entity tags. A response with the field gzhttp.HeaderNoCompression is
 // sent unchanged, without the field; it may be set only if the request has an
 // Accept-Encoding.
 func Compress(next http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(
 		gzhttp.MinSize(minCompressed), gzhttp.CompressionLevel(compressionLevel), gzhttp.EnableZstd(false),
-		gzhttp.SuffixETag(gzipSuffix), gzhttp.SetContentType(false), gzhttp.ContentTypeFilter(isCompressible),
+		gzhttp.SetContentType(false), gzhttp.ContentTypeFilter(isCompressible),
 	)
 	if err != nil {
 		panic(err) // the options are constants
@@ -89,11 +99,10 @@ func Compress(next http.Handler) http.Handler {
 			wire.ResponseWriter, wire.sentTags, wire.named = nil, nil, false
 			wireWriters.Put(wire)
 		}()
-		accepted := r.Header["Accept-Encoding"]
-		if len(accepted) > 1 { // one list over several lines (RFC 9110, section 5.3)
-			r.Header.Set("Accept-Encoding", strings.Join(accepted, ", "))
+		if acceptsGzip(r.Header) {
+			r.Header["Accept-Encoding"] = onlyGzip
 		}
-		if accepted == nil || wantsEvents(r) {
+		if r.Header["Accept-Encoding"] == nil || wantsEvents(r) {
 			if r.Header["If-None-Match"] != nil { // a 304 has no size to go by
 				w.Header()["Vary"] = varyEncoding
 			}

@@ -5,34 +5,46 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
 
-// failedAuthentications limits the failures of one address. Mistyped keys fail
-// their checksum; this limits guessing.
-var failedAuthentications = []ratelimit.Policy{{
-	Name: "failed-authentications", Algorithm: ratelimit.SlidingWindow, Limit: 20, Period: ratelimit.Every(time.Minute),
-}}
+// failedAuthentications limits the failures of each network of an address. Mistyped
+// keys fail their checksum; this limits guessing. By index of ipv6Networks: each
+// holds 256 of the ones before and may fail four times as often, so that a caller
+// who changes networks runs into the next limit.
+var failedAuthentications = [][]ratelimit.Policy{failures(20), failures(80), failures(320)}
 
-// slowedLookups limits the lookups of an address with too many failures. They
+func failures(limit int64) []ratelimit.Policy {
+	return []ratelimit.Policy{{
+		Name: "failed-authentications", Algorithm: ratelimit.SlidingWindow, Limit: limit, Period: ratelimit.Every(time.Minute),
+	}}
+}
+
+// slowedLookups limits the lookups of a network with too many failures. They
 // are slowed and not refused, so that a valid key is never locked out by others
 // behind the same address.
 var slowedLookups = []ratelimit.Policy{{
 	Name: "slowed-lookups", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: ratelimit.Every(2 * time.Second), MaxWait: ratelimit.Every(2 * time.Second),
 }}
 
-// sitePrefix is the length of the IPv6 prefix that one caller is assumed to
-// hold: the smallest network that providers assign (RFC 6177).
-const sitePrefix = 64
+// ipv6Networks are the lengths of the prefixes that one caller may hold: the
+// smallest network that providers assign, and the usual ones of homes and sites
+// (RFC 6177).
+var ipv6Networks = [...]int{64, 56, 48}
 
 // FailureLimiter limits failed authentications by address, in this instance's
 // memory.
 type FailureLimiter struct {
-	limiter *ratelimit.Limiter     // of failures and of slowed lookups
-	lookups [stripes]chan struct{} // semaphores of running lookups, by hash of address
+	limiter *ratelimit.Limiter     // of failures and of lookups
+	lookups [stripes]chan struct{} // semaphores of running lookups, by hash of the widest network
+	filter  KeyFilter              // nil: none
+	again   singleflight.Group     // second looks, by presented key
 }
 
 // concurrentLookups is how many lookups of uncached keys the addresses of a stripe
@@ -58,20 +70,21 @@ func NewFailureLimiter(limiter *ratelimit.Limiter) *FailureLimiter {
 // failures, and for a slot. The caller must call leave after the lookup. Errors:
 // too many waiting lookups, models.ErrOverloaded after slotTimeout, ctx's.
 func (f *FailureLimiter) Enter(ctx context.Context, address netip.Addr) (leave func(), err error) {
-	slots := f.lookups[maphash.Comparable(stripeSeed, site(address))%stripes]
+	networks := networksOf(address)
+	slots := f.lookups[maphash.Comparable(stripeSeed, networks[len(networks)-1])%stripes]
 	for slowed := false; ; slowed = true {
 		if err := takeSlot(ctx, slots); err != nil {
 			return nil, err
 		}
-		failures, err := f.limiter.Peek(ctx, quotaOf(failedAuthentications, address), "")
-		if err == nil && (slowed || failures.Statuses()[0].Remaining > 0) {
+		exhausted, err := f.exhausted(ctx, networks)
+		if err == nil && (slowed || exhausted < 0) {
 			return func() { <-slots }, nil
 		}
 		<-slots // the addresses of a stripe don't wait for each other's turns
 		if err != nil {
-			return nil, fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
+			return nil, err
 		}
-		if err := f.awaitTurn(ctx, address); err != nil {
+		if err := f.awaitTurn(ctx, networks[exhausted]); err != nil {
 			return nil, err
 		}
 	}
@@ -97,11 +110,26 @@ func takeSlot(ctx context.Context, slots chan struct{}) error {
 	}
 }
 
+// exhausted returns the index of the widest network with too many failures; -1:
+// none.
+func (f *FailureLimiter) exhausted(ctx context.Context, networks []netip.Prefix) (int, error) {
+	for i, network := range slices.Backward(networks) {
+		failures, err := f.limiter.Peek(ctx, quotaOf(failedAuthentications[i], network), "")
+		if err != nil {
+			return -1, limiterFailed(err)
+		}
+		if failures.Statuses()[0].Remaining == 0 {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
 // awaitTurn waits for a slowed lookup.
-func (f *FailureLimiter) awaitTurn(ctx context.Context, address netip.Addr) error {
+func (f *FailureLimiter) awaitTurn(ctx context.Context, network netip.Prefix) error {
 	var r ratelimit.Reservation
-	if err := f.limiter.Reserve(ctx, &r, quotaOf(slowedLookups, address), "", 1); err != nil {
-		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
+	if err := f.limiter.Reserve(ctx, &r, quotaOf(slowedLookups, network), "", 1); err != nil {
+		return limiterFailed(err)
 	}
 	if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
 		return tooManyFailures(wait)
@@ -109,39 +137,51 @@ func (f *FailureLimiter) awaitTurn(ctx context.Context, address netip.Addr) erro
 	return r.Wait(ctx)
 }
 
-// Record counts one failure and fails if it was one too many.
+// Record counts one failure and fails if it was one too many. A network counts
+// what its parts didn't refuse, so that one part can't use it up.
 func (f *FailureLimiter) Record(ctx context.Context, address netip.Addr) error {
-	var r ratelimit.Reservation
-	if err := f.limiter.Reserve(ctx, &r, quotaOf(failedAuthentications, address), "", 1); err != nil {
-		return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
-	}
-	if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
-		return tooManyFailures(wait)
+	for i, network := range networksOf(address) {
+		var r ratelimit.Reservation
+		if err := f.limiter.Reserve(ctx, &r, quotaOf(failedAuthentications[i], network), "", 1); err != nil {
+			return limiterFailed(err)
+		}
+		if wait, _ := r.Decision.RetryAfter(); !r.Decision.Allowed {
+			return tooManyFailures(wait)
+		}
 	}
 	return nil
 }
 
-// site returns what is counted: an IPv4 address, or an IPv6 network.
-func site(address netip.Addr) netip.Addr {
-	if address.Is6() {
-		return netip.PrefixFrom(address, sitePrefix).Masked().Addr()
+// networksOf returns what is counted, from narrow to wide: an IPv4 address, or
+// IPv6 networks.
+func networksOf(address netip.Addr) []netip.Prefix {
+	if !address.Is6() {
+		return []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
 	}
-	return address
+	networks := make([]netip.Prefix, len(ipv6Networks))
+	for i, bits := range ipv6Networks {
+		networks[i] = netip.PrefixFrom(address, bits).Masked()
+	}
+	return networks
 }
 
-func quotaOf(policies []ratelimit.Policy, address netip.Addr) *ratelimit.Quota {
-	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: site(address).String()})
+func quotaOf(policies []ratelimit.Policy, network netip.Prefix) *ratelimit.Quota {
+	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: network.String(), Owner: "all"})
 	if err != nil {
-		panic(err) // the policies above are constants
+		panic(err) // the policies are constants
 	}
 	return quota
+}
+
+func limiterFailed(err error) error {
+	return fmt.Errorf("%w: failure limiter: %w", models.ErrUnavailable, err)
 }
 
 func tooManyFailures(wait time.Duration) error {
 	return &limitedError{
 		code:       "too_many_failures",
-		detail:     "Too many failed authentications from this address.",
-		violated:   []string{failedAuthentications[0].Name},
+		detail:     "Too many failed authentications from this address or its network.",
+		violated:   []string{failedAuthentications[0][0].Name},
 		retryAfter: wait,
 	}
 }

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -63,9 +64,9 @@ func TestFailureLimiter_flood_delays_itself_only(t *testing.T) {
 // Lookups that don't end hold others up for a bounded time.
 func TestFailureLimiter_slot_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, address := NewFailureLimiter(ratelimit.New(memory.New())), netip.MustParseAddr("198.51.100.1")
-		for range concurrentLookups {
-			if _, err := f.Enter(t.Context(), address); err != nil {
+		f, address := NewFailureLimiter(ratelimit.New(memory.New())), netip.MustParseAddr("2001:db8:1::1")
+		for i := range concurrentLookups { // from several networks of one site
+			if _, err := f.Enter(t.Context(), netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", 0x1000*i))); err != nil {
 				t.Fatal(err)
 			}
 		}

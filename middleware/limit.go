@@ -27,7 +27,7 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 		s.fields, s.route, s.recorder = fields, route, recorder
 		ctx := c.Request.Context()
 		if err := limiter.Reserve(ctx, &s.reservation, s.request.Quota, string(route.Group), route.Cost); err != nil {
-			Fail(c, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err))
+			Fail(c, models.LimiterFailed(err))
 			return
 		}
 		s.limited = true

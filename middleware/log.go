@@ -4,12 +4,19 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
+)
+
+// Bounds of text in the log, in bytes: clients choose methods, paths and parts of
+// errors, and a line must not outgrow its request.
+const (
+	maxLogged      = 256
+	maxLoggedError = 1024
 )
 
 // Log writes one line per request when it has ended. Query strings and header
@@ -28,28 +35,32 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		var buffer [10]slog.Attr // all attributes fit, so that the slice doesn't grow
 		attrs := append(buffer[:0],
 			slog.String("request_id", s.request.ID),
-			slog.String("method", maskKeys(c.Request.Method)),
-			slog.String("path", maskKeys(c.Request.URL.Path)),
+			slog.String("method", loggable(c.Request.Method, maxLogged)),
+			slog.String("path", loggable(c.Request.URL.Path, maxLogged)),
 			slog.String("route", c.FullPath()),
 			slog.Int("status", s.Status()),
 			slog.Int("bytes", max(s.Size(), 0)),
 			slog.Float64("duration_ms", float64(time.Since(s.started))/float64(time.Millisecond)),
-			slog.String("ip", addressText(clientAddress(c))),
+			slog.String("ip", addressText(c)),
 		)
 		if s.request.Key != nil {
 			attrs = append(attrs, slog.String("key_id", s.request.Key.ID))
 		}
 		if err := c.Errors.Last(); err != nil {
-			attrs = append(attrs, slog.String("error", maskKeys(err.Error())))
+			attrs = append(attrs, slog.String("error", loggable(err.Error(), maxLoggedError)))
 		}
 		logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 	}
 }
 
-// addressText returns an address for logs.
-func addressText(addr netip.Addr) string {
-	if !addr.IsValid() {
-		return "unknown"
+// loggable returns a text for the log: at most about most bytes, the rest as an
+// ellipsis, with API keys masked.
+func loggable(s string, most int) string {
+	if len(s) > most {
+		for most > 0 && !utf8.RuneStart(s[most]) {
+			most--
+		}
+		s = s[:most] + "…"
 	}
-	return addr.String()
+	return maskKeys(s)
 }

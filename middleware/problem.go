@@ -220,7 +220,7 @@ func renderError(c *gin.Context) {
 
 // responseOnlyHeaders are set by handlers for a successful response and removed
 // when the request fails.
-var responseOnlyHeaders = []string{"Content-Type", "Content-Disposition", "Etag", "Link", "Location"}
+var responseOnlyHeaders = []string{"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Length", "Etag", "Link", "Location"}
 
 // writeProblem writes body as problem+json and drops the header fields of the
 // successful response.

@@ -26,7 +26,7 @@ func Recover(logger *slog.Logger) gin.HandlerFunc {
 			}
 			logger.LogAttrs(c.Request.Context(), slog.LevelError, "panic",
 				slog.String("request_id", models.RequestFrom(c).ID),
-				slog.String("panic", maskKeys(fmt.Sprint(p))),
+				slog.String("panic", loggable(fmt.Sprint(p), maxLoggedError)),
 				slog.String("stack", string(debug.Stack())))
 			if c.Writer.Written() {
 				panic(http.ErrAbortHandler)

@@ -29,6 +29,7 @@ type requestState struct {
 
 	address      netip.Addr // of the caller, once addressKnown
 	addressKnown bool
+	addressText  string // "": not known yet
 
 	keys map[any]any // of the gin.Context, kept to save its allocation
 
@@ -39,6 +40,7 @@ type requestState struct {
 	limited          bool // reservation is in use
 	settled          bool // reservation is settled and its header fields are set
 	reservation      ratelimit.Reservation
+	quota            ratelimit.Quota // of a request without a key
 }
 
 // retained is allocated once per request and never reused, because handlers may
@@ -108,7 +110,7 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 func (s *requestState) reset() {
 	clear(s.keys)
 	s.ResponseWriter, s.retained, s.route, s.recorder = nil, nil, nil, nil
-	s.limited, s.settled, s.addressKnown = false, false, false
+	s.limited, s.settled, s.addressKnown, s.addressText = false, false, false, ""
 }
 
 // stateOf returns the state of the request that ctx, a *gin.Context, belongs to.

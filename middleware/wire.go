@@ -22,7 +22,7 @@ var standardNames = [...]struct{ canonical, standard string }{
 }
 
 // wireWriter is the outermost response writer. It gives header fields their final
-// form: standard names, and the entity tag of a compressed response on a 304.
+// form: standard names, and the entity tag of compressed content.
 type wireWriter struct {
 	http.ResponseWriter
 	sentTags []string // lines of If-None-Match with tags of compressed responses
@@ -38,8 +38,12 @@ func (w *wireWriter) finish(status int) {
 	}
 	w.named = status < 100 || status > 199 || status == http.StatusSwitchingProtocols
 	header := w.Header()
-	if status == http.StatusNotModified {
+	delete(header, "Accept-Ranges") // set by net/http; see IgnoreRange
+	switch tag := header.Get("Etag"); {
+	case status == http.StatusNotModified:
 		w.restoreTag(header)
+	case tag != "" && header.Get("Content-Encoding") == "gzip":
+		header["Etag"] = []string{withSuffix(tag)}
 	}
 	for _, name := range standardNames {
 		if values, found := header[name.canonical]; found {

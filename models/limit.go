@@ -1,6 +1,8 @@
 package models
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"ratelimiter/ratelimit"
@@ -44,4 +46,18 @@ func SecondsOrNever(d time.Duration) *float64 {
 	}
 	s := Seconds(d)
 	return &s
+}
+
+// errNoQuota is the error of a request whose calendar quota can't be decided.
+var errNoQuota = &Error{
+	Kind: KindUnavailable, Code: "quota_unavailable",
+	Message: "A calendar quota is counted in the database, which is unavailable, and no units of it are at hand. Retry later.",
+}
+
+// LimiterFailed returns the domain error of a limiter's error.
+func LimiterFailed(err error) error {
+	if errors.Is(err, ratelimit.ErrNoLease) {
+		return fmt.Errorf("%w: %w", errNoQuota, err)
+	}
+	return fmt.Errorf("%w: limiter: %w", ErrUnavailable, err)
 }

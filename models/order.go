@@ -34,7 +34,8 @@ type Order struct {
 	Owner     string      `json:"-"`
 	Status    OrderStatus `json:"status" enums:"pending,confirmed,cancelled" example:"pending"` // state of the order
 	Reason    *string     `json:"reason"`                                                       // why the order was cancelled, such as payment_declined; otherwise null
-	Items     []OrderItem `json:"items"`                                                        // ordered items
+	Items     []OrderItem `json:"items"`                                                        // ordered items; in lists, the first 10
+	ItemCount int         `json:"item_count" minimum:"1" example:"1"`                           // number of ordered items
 	Total     Money       `json:"total" exampleJSON:"{\"amount\":3998,\"currency\":\"EUR\"}"`   // sum over all items
 	Email     string      `json:"email" example:"a@example.com"`                                // address for the confirmation
 	CreatedAt time.Time   `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when the order was placed

@@ -13,13 +13,3 @@ type Position struct {
 	Sort string `json:"s"`
 	ID   string `json:"i"`
 }
-
-// PageOf returns a page of limit rows; rows holds one more if there is a next
-// page.
-func PageOf[T any](rows []T, limit int, position func(T) Position) Page[T] {
-	if len(rows) <= limit {
-		return Page[T]{Data: rows}
-	}
-	next := position(rows[limit-1])
-	return Page[T]{Data: rows[:limit], Next: &next}
-}

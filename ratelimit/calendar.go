@@ -18,15 +18,17 @@ import (
 //	2024-03-31 00:00     2024-03-31 … 2024-04-30 00:00             0   admitted
 //	2024-04-30 00:00     2024-04-30 … 2024-05-31 00:00             –   31 clamped to 30
 //
-// State: At is the start of the period, N the units used in it, M its end. Units
-// are given back to the period that was charged, and lost once it has ended. An
-// abandoned reservation stays spent until the period ends.
+// State: At is the start of the period, N the units used in it, M its end, X the
+// units that are leased and not spent; see TakeLeased. Units are given back to
+// the period that was charged, and lost once it has ended. An abandoned
+// reservation stays spent until the period ends.
 func takeCalendar(c *Compiled, s State, now, cost int64) (State, bool) {
 	s = advanceCalendar(c, s, now)
 	if cost < 0 || cost > 0 && cost > c.capacity-s.used() {
 		return s, false
 	}
 	s.N += cost
+	s.X -= cost
 	return s, true
 }
 
@@ -38,22 +40,29 @@ func (s State) periodEnd() int64 { return s.M }
 // period that has begun since. If the clock was set back, the units used are
 // kept.
 func advanceCalendar(c *Compiled, s State, now int64) State {
-	s.N = clamp(s.used(), 0, MaxLimit)
-	ahead := satSub(s.windowStart(), now)
-	if ahead <= 0 && now < s.periodEnd() || ahead > 0 && ahead <= skew && s.windowStart() < s.periodEnd() {
+	s.N, s.X = clamp(s.used(), 0, MaxLimit), clamp(s.leased(), -MaxLimit, MaxLimit)
+	if s.periodContains(now) {
 		return s
 	}
 	start, end := c.periodBounds(now)
-	if ahead > 0 {
+	if s.windowStart() > now {
 		return State{At: start, N: s.used(), M: end}
 	}
 	return State{At: start, M: end}
+}
+
+// periodContains reports whether the state's period is that of now, or has begun
+// after a late caller read its clock.
+func (s State) periodContains(now int64) bool {
+	ahead := satSub(s.windowStart(), now)
+	return ahead <= 0 && now < s.periodEnd() || ahead > 0 && ahead <= skew && s.windowStart() < s.periodEnd()
 }
 
 func giveCalendar(c *Compiled, s, taken State, now, units int64) State {
 	s = advanceCalendar(c, s, now)
 	if s.windowStart() == taken.windowStart() {
 		s.N = max(0, s.used()-units)
+		s.X += units
 	}
 	return s
 }

@@ -21,13 +21,18 @@ var (
 	ErrExpired = errors.New("ratelimit: reservation expired")
 	// ErrUnknownPolicy reports a reset of a policy that isn't in the quota.
 	ErrUnknownPolicy = errors.New("ratelimit: unknown policy")
+	// ErrNoLease reports that no units of a calendar policy are leased and that
+	// the durable counter can't be reached, so that it is unknown whether any
+	// are left.
+	ErrNoLease = errors.New("ratelimit: no leased units, and the durable counter is unavailable")
 )
 
 // Limiter takes units from the counters of a store. It is safe for concurrent
 // use.
 type Limiter struct {
-	store Store
-	clock clock
+	store      Store
+	clock      clock
+	allowances Allowances // nil: calendar counters are in the store alone
 }
 
 // Option configures a Limiter.
@@ -37,6 +42,12 @@ type Option func(*Limiter)
 // may admit one extra burst.
 func WithClock(now func() time.Time) Option {
 	return func(l *Limiter) { l.clock.read = now }
+}
+
+// WithAllowances makes the calendar counters durable: the limiter spends only
+// units that a has leased. Its store must be the LeaseStore that a supplies.
+func WithAllowances(a Allowances) Option {
+	return func(l *Limiter) { l.allowances = a }
 }
 
 // New returns a limiter over store.
@@ -57,9 +68,9 @@ func New(store Store, opts ...Option) *Limiter {
 // r may be reused after it is settled. With a reused r, Reserve doesn't
 // allocate; with a new one, it allocates only for more than four policies.
 //
-// The error is ErrCost or the store's. After either, r.Decision allows nothing
-// and has no statuses; after the store's, it is unknown whether units were
-// taken.
+// The error is ErrCost, ErrNoLease or the store's. After any, r.Decision allows
+// nothing and has no statuses; after the store's, it is unknown whether units
+// were taken.
 func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group string, cost int64) error {
 	v := q.view(group)
 	r.reset(l, q, v, cost)
@@ -71,11 +82,14 @@ func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group s
 		if v.holds {
 			r.batch.Holder = int64(rand.Uint64())
 		}
-		if err := l.store.Take(ctx, &r.batch); err != nil {
+		if err := l.take(ctx, &r.batch); err != nil {
 			return err
 		}
 	}
 	r.decide()
+	if r.phase == charged {
+		l.prefetch(&r.batch)
+	}
 	return nil
 }
 
@@ -93,7 +107,7 @@ func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 	r.reset(l, q, q.all, 0)
 	if len(q.all.policies) > 0 {
 		r.batch.Now = l.clock.now()
-		if err := l.store.Take(ctx, &r.batch); err != nil {
+		if err := l.take(ctx, &r.batch); err != nil {
 			return r.Decision, err
 		}
 	}
@@ -104,7 +118,7 @@ func (l *Limiter) PeekAll(ctx context.Context, q *Quota) (Decision, error) {
 // Reset makes the counters of the named policies fresh; without names, the
 // counters of all policies. Policies per owner are reset for the owner. Units
 // that were reserved before the reset can't be given back after it. The error
-// is ErrUnknownPolicy or the store's; after either, nothing was reset.
+// is ErrUnknownPolicy, that of the allowances, or the store's.
 func (l *Limiter) Reset(ctx context.Context, q *Quota, policies ...string) error {
 	var r Reservation
 	r.reset(l, q, q.all, 0)
@@ -122,6 +136,11 @@ func (l *Limiter) Reset(ctx context.Context, q *Quota, policies ...string) error
 	}
 	if len(r.batch.Steps) == 0 {
 		return nil
+	}
+	if l.allowances != nil {
+		if err := l.allowances.Reset(ctx, &r.batch); err != nil {
+			return err
+		}
 	}
 	return l.store.Reset(ctx, &r.batch)
 }

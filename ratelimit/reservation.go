@@ -277,6 +277,7 @@ func (r *Reservation) give(ctx context.Context, units func(*Step) int64) error {
 	if err := r.limiter.store.Give(ctx, b); err != nil {
 		return err
 	}
+	r.limiter.prefetch(b) // a debt is leased, too
 	for i := range b.Steps {
 		if s := &b.Steps[i]; s.Give != 0 {
 			s.Policy.describe(&r.Decision.statuses[i], s.State, b.Now, s.Policy.CostOf(b.Cost), true)

@@ -93,6 +93,7 @@ func (c *Compiled) Owe(s State, now, units int64) State {
 		s = advanceFixedWindow(c, s, now)
 	default:
 		s = advanceCalendar(c, s, now)
+		s.X -= units
 	}
 	s.N = min(s.N+units, MaxLimit)
 	return s

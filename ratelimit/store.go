@@ -16,9 +16,9 @@ import "context"
 type Store interface {
 	// Take decides the batch, all or nothing. If all enforced steps pass, it
 	// charges them and those shadow steps that pass; otherwise it charges
-	// nothing. It sets Allowed, Charged, State and Generation of every step,
-	// regardless of their values before. With cost 0 it charges nothing and
-	// allows every step.
+	// nothing. It sets Allowed, Short, Charged, State and Generation of every
+	// step, regardless of their values before. With cost 0 it charges nothing
+	// and allows every step.
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
 	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
@@ -31,6 +31,15 @@ type Store interface {
 	Renew(ctx context.Context, b *Batch) error
 	// Reset makes the counters of the steps fresh.
 	Reset(ctx context.Context, b *Batch) error
+}
+
+// LeaseStore is a Store whose calendar counters can hold leased units.
+type LeaseStore interface {
+	Store
+	// Exchange replaces the state of a calendar counter by change's result, in
+	// one atomic step. If fresh is set, the counter begins a new Generation.
+	// change must be a short, pure function.
+	Exchange(s *Subject, p *Compiled, now int64, change func(State) (_ State, fresh bool)) error
 }
 
 // Batch is one operation on the counters of one key and its owner.
@@ -47,6 +56,15 @@ type Batch struct {
 	// decide, the others are in shadow mode.
 	Steps    []Step
 	Enforced int
+	// Leases means that calendar steps spend leased units only; see
+	// [Compiled.TakeLeased]. A step that is Short keeps the batch from being
+	// charged.
+	Leases bool
+	// Refused means that another store has refused the request: Take charges
+	// nothing and reports what each step by itself would do.
+	Refused bool
+	// IgnoreShadows lets a batch be charged although shadow steps are Short.
+	IgnoreShadows bool
 }
 
 // Step is one policy's part of a batch.
@@ -61,6 +79,9 @@ type Step struct {
 	Generation uint32
 	// Allowed reports whether this step by itself passes.
 	Allowed bool
+	// Short reports that the units must be leased before it is known whether
+	// this step passes. Allowed is what is known so far.
+	Short bool
 	// Charged reports whether units were taken.
 	Charged bool
 	// Give is the number of units to give back; negative: to charge as debt.

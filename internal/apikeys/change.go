@@ -2,7 +2,6 @@ package apikeys
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -71,8 +70,8 @@ func changed(ctx context.Context, tx pgx.Tx, before, after []models.APIKey, reco
 }
 
 // Reset audits that a key's counters of these policies (none: all) are reset,
-// and calls reset before the commit. Errors: models.ErrNotFound; KindForbidden;
-// reset's; models.ErrUnavailable.
+// and then calls reset, outside the transaction. Errors: models.ErrNotFound;
+// KindForbidden; reset's; models.ErrUnavailable.
 func (s *Store) Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
 		key, err := lockOne(ctx, tx, id)
@@ -86,13 +85,10 @@ func (s *Store) Reset(ctx context.Context, id string, policies []string, reset f
 		if len(policies) == 0 {
 			after["policies"] = "all"
 		}
-		if err := audit.Append(ctx, tx, models.AuditRecord{Action: "key.reset", Target: id, After: after}); err != nil {
-			return nil, err
-		}
-		return nil, reset(ctx)
+		return nil, audit.Append(ctx, tx, models.AuditRecord{Action: "key.reset", Target: id, After: after})
 	})
-	if errors.Is(err, context.Canceled) {
-		return err
+	if err != nil {
+		return postgres.Classify("reset counters", err)
 	}
-	return postgres.Classify("reset counters", err)
+	return reset(ctx)
 }

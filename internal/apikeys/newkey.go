@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,7 +52,7 @@ func setDefaults(n *models.NewKey) {
 func (s *Store) check(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
 	var faults models.Faults
 	checkReadOnly(&faults, before, after)
-	checkMetadata(&faults, after.Metadata)
+	checkMetadata(&faults, before.Metadata, after.Metadata)
 	checkExpiries(&faults, before, after, time.Now())
 	err := s.quotas.CheckQuota(ctx, tx, after.Plan, after.Overrides)
 	if invalid, ok := errors.AsType[*models.Error](err); ok && invalid.Kind == models.KindInvalid {
@@ -99,13 +100,27 @@ func past(expiry, stored *time.Time, now time.Time) bool {
 	return expiry != nil && !expiry.After(now) && (stored == nil || !stored.Equal(*expiry))
 }
 
-// maxMetadata is the largest number of metadata entries of a key. A merge patch
-// is checked after merging, which only the store can do.
-const maxMetadata = 50
+// Bounds of a key's metadata. With the largest allow-list and overrides, a key
+// of this size still fits into a request, so that it can be sent back. A merge
+// patch is checked after merging, which only the store can do.
+const (
+	maxMetadata      = 50        // entries
+	maxMetadataBytes = 16 * 1024 // of names and values
+)
 
-// checkMetadata adds a fault for too many metadata entries.
-func checkMetadata(faults *models.Faults, metadata map[string]string) {
-	if len(metadata) > maxMetadata {
+// checkMetadata adds a fault for changed metadata that exceeds the bounds.
+func checkMetadata(faults *models.Faults, before, after map[string]string) {
+	if maps.Equal(before, after) {
+		return
+	}
+	size := 0
+	for name, value := range after {
+		size += len(name) + len(value)
+	}
+	if len(after) > maxMetadata {
 		faults.Add("max_items", fmt.Sprintf("must have at most %d entries in all", maxMetadata), "metadata")
+	}
+	if size > maxMetadataBytes {
+		faults.Add("max_length", fmt.Sprintf("must have at most %d bytes in all names and values", maxMetadataBytes), "metadata")
 	}
 }

@@ -62,10 +62,10 @@ func (p *Peppers) Hash(key string) (mac []byte, version string) {
 
 // Verify reports whether mac is the HMAC of key under the pepper of that
 // version, in time that depends on neither. An unknown version verifies
-// nothing.
+// nothing, in the same time.
 func (p *Peppers) Verify(key, version string, mac []byte) bool {
 	secret, known := p.versions[version]
-	return known && hmac.Equal(mac, sum(secret, key))
+	return hmac.Equal(mac, sum(secret, key)) && known
 }
 
 // Derive returns a 32-byte key for another purpose, named by label, so that an

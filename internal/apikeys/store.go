@@ -107,13 +107,9 @@ func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models
 	if err != nil {
 		return models.Page[models.APIKey]{}, postgres.Classify("list keys", err)
 	}
-	keys, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[models.APIKey])
-	if err != nil {
-		return models.Page[models.APIKey]{}, postgres.Classify("list keys", err)
-	}
-	return models.PageOf(keys, limit, func(last models.APIKey) models.Position {
+	return postgres.CollectPage("list keys", rows, limit, pgx.RowToStructByNameLax[models.APIKey], func(last models.APIKey) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
-	}), nil
+	})
 }
 
 // Get returns one key. Errors: models.ErrNotFound, models.ErrUnavailable.

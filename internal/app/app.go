@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,14 +44,15 @@ type App struct {
 	readiness  *readiness
 	services   *services
 	api, ops   httpServer
-	failed     chan error // capacity 1: the first failure of a running component
+	delay      time.Duration // from the end of Run's context to Stop
+	failed     chan error    // capacity 1: the first failure of a running component
 	out        io.Writer
 	greeting   string // of dev mode
 }
 
 // New returns a complete App that isn't started. The peppers of cfg are loaded.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{log: o.Log, out: o.Out, failed: make(chan error, 1)}
+	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1)}
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	router := a.services.router(cfg, o.Log, a.readiness)
 	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
-	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(handlers.NewHealth(a.readiness), o.Log), o.Log, a.fail)
+	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), o.Log), o.Log, a.fail)
 	a.components.list = a.ordered(cfg, db, private, o)
 	return a, nil
 }
@@ -73,18 +76,43 @@ func (a *App) Addr() net.Addr { return a.api.listener.Addr() }
 func (a *App) OpsAddr() net.Addr { return a.ops.listener.Addr() }
 
 // Run starts the App, serves until ctx ends or a component fails, and stops it.
+// After the end of ctx it serves for the shutdown delay first.
 // A start that ctx interrupts is no error.
 func (a *App) Run(ctx context.Context) error {
 	err := a.Start(ctx)
 	if err == nil {
 		select {
 		case <-ctx.Done():
+			err = a.delayStop(ctx)
 		case err = <-a.failed:
 		}
 	} else if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+}
+
+// delayStop reports the App as not ready and keeps serving for the shutdown
+// delay, so that load balancers stop sending requests before the listener closes.
+// Responses ask clients to close their connections. A second signal or a failed
+// component ends the delay; the error is the component's.
+func (a *App) delayStop(ctx context.Context) error {
+	if a.delay == 0 {
+		return nil
+	}
+	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, a.delay)
+	defer cancel()
+	a.api.server.CloseConnections()
+	a.readiness.stop()
+	a.log.Info("not ready, serving until the drain", "delay", a.delay.String())
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.failed:
+		return err
+	}
 }
 
 // Start starts the components in order. After an error, Stop stops those that

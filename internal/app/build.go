@@ -5,11 +5,13 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/handlers"
+	"ratelimiter/internal/allowance"
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/audit"
 	"ratelimiter/internal/catalog"
@@ -42,6 +44,7 @@ type services struct {
 	plans     *quota.Plans
 	keys      *apikeys.Store
 	verifier  *apikeys.Verifier
+	keyFilter *apikeys.Filter
 	limits    *limits.Service
 	usage     *usage.Service
 	audit     *audit.Log
@@ -49,8 +52,11 @@ type services struct {
 	orders    *orders.Store
 	cpu       *workpool.Pool
 
-	limiter, builtIn *ratelimit.Limiter
-	failures         *middleware.FailureLimiter
+	limiter, builtIn, anonymous *ratelimit.Limiter
+	failures                    *middleware.FailureLimiter
+
+	// The calendar counters of keys, and of callers' own subjects.
+	keyAllowances, checkAllowances *allowance.Service
 }
 
 // newServices builds the services on db.
@@ -62,18 +68,24 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	}
 	// Each limiter has its own store, so that a flood of addresses or of
 	// callers' subjects can't evict the counters of keys.
-	newLimiter := func() *ratelimit.Limiter {
-		if o.Now == nil {
-			return ratelimit.New(memory.New())
-		}
-		return ratelimit.New(memory.New(), ratelimit.WithClock(o.Now))
+	var clock []ratelimit.Option
+	if o.Now != nil {
+		clock = append(clock, ratelimit.WithClock(o.Now))
+	}
+	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), clock...) }
+	durable := allowance.NewTable(quotaDB)
+	newDurable := func() (*ratelimit.Limiter, *allowance.Service) {
+		store := memory.New()
+		a := allowance.New(durable, store, o.Log)
+		return ratelimit.New(store, append(slices.Clone(clock), ratelimit.WithAllowances(a))...), a
 	}
 	s := &services{
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
-		limiter: newLimiter(), builtIn: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
+		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 	}
+	s.limiter, s.keyAllowances = newDurable()
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
@@ -86,11 +98,15 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if s.planCache, err = quota.NewPlanCache(quotaDB, s.mode, cacheConfig); err != nil {
 		return nil, err
 	}
-	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache)
+	s.keyFilter = apikeys.NewFilter(quotaDB, o.Log, cfg.Peppers, func() bool { return s.watcher.Current() })
+	s.failures.SetFilter(s.keyFilter)
+	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
-	s.limits = limits.New(newLimiter(), s.planCache, now)
-	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache)
+	var checks *ratelimit.Limiter
+	checks, s.checkAllowances = newDurable()
+	s.limits = limits.New(checks, s.planCache, now)
+	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
 
@@ -110,7 +126,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 		Audit:    handlers.NewAudit(s.audit, cursors),
 		Health:   handlers.NewHealth(ready),
 	}, server.RouterConfig{
-		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Usage: s.usage,
+		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
 }
@@ -120,6 +136,7 @@ func (s *services) jobs() []retention.Job {
 	return []retention.Job{
 		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context) (bool, error) { return changefeed.Prune(ctx, s.db) }},
 		{Name: "audit log", Every: audit.PruneInterval, Run: func(ctx context.Context) (bool, error) { return s.audit.Prune(ctx, time.Now()) }},
+		{Name: "allowances", Every: allowance.PruneInterval, Run: allowance.NewTable(s.db).Prune},
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: s.orders.PruneIdempotencyKeys},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context) (bool, error) {
 			return false, s.usage.MaintainPartitions(ctx, time.Now())
@@ -150,8 +167,10 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			}
 			return s.verifier.Check(ctx)
 		}, stop: func(context.Context) error { db.Close(); return nil }},
+		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
+		s.keyFilter,
 	)
 	if !o.Isolated {
 		list = append(list, s.watcher)

@@ -44,8 +44,8 @@ func Append(ctx context.Context, tx pgx.Tx, records ...models.AuditRecord) error
 }
 
 // Bounds of a recorded state, in bytes: of one above maxState, members above
-// maxMember are left out. A key can have 150 KB of labels and overrides, and
-// anyone who may change it could otherwise fill the disk.
+// maxMember are left out. A key can have 60 KB of labels and overrides, and each
+// change of one would be recorded with two copies.
 const (
 	maxState  = 8 << 10
 	maxMember = 1 << 10
@@ -107,13 +107,9 @@ func (l *Log) List(ctx context.Context, filter models.AuditFilter, after *models
 	if err != nil {
 		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
 	}
-	entries, err := pgx.CollectRows(rows, scanEntry)
-	if err != nil {
-		return models.Page[models.AuditEntry]{}, postgres.Classify("list audit entries", err)
-	}
-	return models.PageOf(entries, limit, func(last models.AuditEntry) models.Position {
+	return postgres.CollectPage("list audit entries", rows, limit, scanEntry, func(last models.AuditEntry) models.Position {
 		return models.Position{Sort: last.At.UTC().Format(time.RFC3339Nano), ID: last.ID}
-	}), nil
+	})
 }
 
 func scanEntry(row pgx.CollectableRow) (models.AuditEntry, error) {

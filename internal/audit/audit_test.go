@@ -75,7 +75,7 @@ func TestAppend_null_fields(t *testing.T) {
 	}
 }
 
-// A key can have 150 KB of labels. The audit keeps what is small of it.
+// Of a large state the audit keeps what is small.
 func TestAppend_bounds_large_states(t *testing.T) {
 	db := testkit.Database(t)
 	state := map[string]any{"name": "x", "version": 7, "metadata": map[string]string{"a": strings.Repeat("x", 150_000)}}

@@ -34,11 +34,7 @@ func (p *Products) List(ctx context.Context, after *models.Position, limit int) 
 	if err != nil {
 		return models.Page[models.Product]{}, postgres.Classify("list products", err)
 	}
-	products, err := pgx.CollectRows(rows, scanProduct)
-	if err != nil {
-		return models.Page[models.Product]{}, postgres.Classify("list products", err)
-	}
-	return models.PageOf(products, limit, func(last models.Product) models.Position { return models.Position{ID: last.ID} }), nil
+	return postgres.CollectPage("list products", rows, limit, scanProduct, func(last models.Product) models.Position { return models.Position{ID: last.ID} })
 }
 
 // Get returns one product. Errors: models.ErrNotFound, models.ErrUnavailable.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,6 +20,10 @@ import (
 const (
 	pollInterval = 3 * time.Second
 	pingInterval = time.Second
+
+	// currentFor is how long after a read the feed counts as current: until the
+	// next read has failed.
+	currentFor = 2 * pollInterval
 
 	minReconnectPause = 50 * time.Millisecond
 	maxReconnectPause = time.Second
@@ -44,6 +49,7 @@ type Watcher struct {
 	mode        Mode
 	subscribers []Subscriber
 	changes     *changeLog
+	readAt      atomic.Pointer[time.Time] // start of the last successful read
 
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
@@ -151,6 +157,7 @@ func (w *Watcher) watch(ctx context.Context, conn *postgres.Listener) error {
 
 // read reads the log and applies what it finds.
 func (w *Watcher) read(ctx context.Context, conn *postgres.Listener) error {
+	began := time.Now()
 	found, err := w.changes.read(ctx, conn.Conn())
 	if err != nil {
 		return err
@@ -165,5 +172,13 @@ func (w *Watcher) read(ctx context.Context, conn *postgres.Listener) error {
 			s.Invalidate(e)
 		}
 	}
+	w.readAt.Store(&began)
 	return nil
+}
+
+// Current reports whether the subscribers have heard of all changes except those
+// of the last moments.
+func (w *Watcher) Current() bool {
+	readAt := w.readAt.Load()
+	return readAt != nil && time.Since(*readAt) < currentFor
 }

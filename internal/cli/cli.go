@@ -56,7 +56,7 @@ type console struct {
 
 // Main runs the command line of this process and returns its exit code. The
 // first SIGINT or SIGTERM stops the server in order; a second one ends the
-// process at once.
+// shutdown delay, or the process at once.
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

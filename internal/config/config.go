@@ -29,6 +29,7 @@ type Settings struct {
 	PepperFile     string `env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
+	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
 	DatabaseURL    secret `name:"database-url" hidden:""`
@@ -43,7 +44,8 @@ type Config struct {
 	OpsAddr        string
 	DataDir        string
 	TrustedProxies []netip.Prefix
-	Origins        []string // whose pages may read responses; none: no CORS
+	Origins        []string      // whose pages may read responses; none: no CORS
+	ShutdownDelay  time.Duration // from the signal to the drain
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
 	Headers        middleware.Fields
@@ -67,6 +69,10 @@ const (
 	maxCacheStale = 24 * time.Hour
 )
 
+// maxShutdownDelay exceeds what load balancers take to notice that an instance
+// isn't ready.
+const maxShutdownDelay = 5 * time.Minute
+
 // Config validates every setting. The error is a *Error that lists all faults.
 func (s *Settings) Config() (*Config, error) {
 	var faults []error
@@ -87,6 +93,8 @@ func (s *Settings) Config() (*Config, error) {
 	fault("TRUSTED_PROXIES", err)
 	cfg.Origins, err = parseOrigins(s.Origins)
 	fault("CORS_ORIGINS", err)
+	cfg.ShutdownDelay, err = parseDuration(s.ShutdownDelay, 0, maxShutdownDelay)
+	fault("SHUTDOWN_DELAY", err)
 	cfg.CacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)

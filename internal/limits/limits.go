@@ -47,7 +47,7 @@ func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Deci
 	}
 	var r ratelimit.Reservation
 	if err := s.limiter.Reserve(ctx, &r, quota, "", check.Cost); err != nil {
-		return ratelimit.Decision{}, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		return ratelimit.Decision{}, models.LimiterFailed(err)
 	}
 	return r.Decision, nil
 }
@@ -71,7 +71,7 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 	}
 	r := new(ratelimit.Reservation)
 	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
-		return d, "", expiresAt, fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		return d, "", expiresAt, models.LimiterFailed(err)
 	}
 	if !r.Decision.Allowed || check.Cost == 0 {
 		return r.Decision, "", expiresAt, nil
@@ -115,7 +115,7 @@ func (s *Service) settled(owner, id string, err error) error {
 	case errors.Is(err, ratelimit.ErrSettled):
 		return models.ErrNotFound
 	case err != nil:
-		return fmt.Errorf("%w: limiter: %w", models.ErrUnavailable, err)
+		return models.LimiterFailed(err)
 	default:
 		return nil
 	}

@@ -27,8 +27,12 @@ type Store struct {
 func NewStore(db *pgxpool.Pool) *Store { return &Store{db: db} }
 
 const selectOrder = `
-	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at
+	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at,
+		(SELECT COALESCE(max(position) + 1, 0) FROM order_items WHERE order_id = o.id)
 	FROM orders o `
+
+// maxListed is the number of an order's items in lists. An order can have 200.
+const maxListed = 10
 
 // createTimeout bounds the creation of an order, which takes milliseconds.
 const createTimeout = 8 * time.Second
@@ -134,8 +138,8 @@ func insert(ctx context.Context, tx pgx.Tx, spec models.NewOrder, total models.M
 	rows, err := tx.Query(ctx, `
 		INSERT INTO orders AS o (id, owner, email, payment_token, total_amount, total_currency)
 		VALUES ($1, $2, $3, $4, $5, $6)
-		RETURNING o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at`,
-		newOrderID(), spec.Owner, spec.Email, spec.PaymentToken, total.Amount, total.Currency)
+		RETURNING o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at, $7::integer`,
+		newOrderID(), spec.Owner, spec.Email, spec.PaymentToken, total.Amount, total.Currency, len(spec.Items))
 	if err != nil {
 		return models.Order{}, postgres.Classify("store order", err)
 	}
@@ -154,7 +158,7 @@ func insertItems(ctx context.Context, tx pgx.Tx, order models.Order) error {
 }
 
 // List returns up to limit of the owner's orders, newest first, starting after
-// the position after (nil: the start). Errors: models.ErrUnavailable.
+// the position after (nil: the start), with the first 10 items of each. Errors: models.ErrUnavailable.
 func (s *Store) List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error) {
 	before, id := "infinity", ""
 	if after != nil {
@@ -166,14 +170,13 @@ func (s *Store) List(ctx context.Context, owner string, after *models.Position, 
 	if err != nil {
 		return models.Page[models.Order]{}, postgres.Classify("list orders", err)
 	}
-	orders, err := pgx.CollectRows(rows, scanOrder)
-	if err != nil {
-		return models.Page[models.Order]{}, postgres.Classify("list orders", err)
-	}
-	result := models.PageOf(orders, limit, func(last models.Order) models.Position {
+	result, err := postgres.CollectPage("list orders", rows, limit, scanOrder, func(last models.Order) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
 	})
-	return result, addItems(ctx, s.db, result.Data)
+	if err != nil {
+		return models.Page[models.Order]{}, err
+	}
+	return result, addItems(ctx, s.db, result.Data, maxListed)
 }
 
 // Get returns one of the owner's orders. Errors: models.ErrNotFound, also for
@@ -197,12 +200,12 @@ func get(ctx context.Context, db querier, owner, id string) (models.Order, error
 		return models.Order{}, postgres.Classify("read order", err)
 	}
 	one := []models.Order{order}
-	err = addItems(ctx, db, one)
+	err = addItems(ctx, db, one, math.MaxInt32)
 	return one[0], err
 }
 
-// addItems reads the items of all orders in one query.
-func addItems(ctx context.Context, db querier, orders []models.Order) error {
+// addItems reads the first items of all orders, up to most of each, in one query.
+func addItems(ctx context.Context, db querier, orders []models.Order, most int) error {
 	byID := make(map[string]*models.Order, len(orders))
 	ids := make([]string, len(orders))
 	for i := range orders {
@@ -211,7 +214,7 @@ func addItems(ctx context.Context, db querier, orders []models.Order) error {
 	}
 	rows, err := db.Query(ctx, `
 		SELECT order_id, product_id, sku, name, quantity, unit_amount, currency
-		FROM order_items WHERE order_id = ANY ($1) ORDER BY order_id, position`, ids)
+		FROM order_items WHERE order_id = ANY ($1) AND position < $2 ORDER BY order_id, position`, ids, most)
 	if err != nil {
 		return postgres.Classify("read items", err)
 	}
@@ -226,7 +229,7 @@ func addItems(ctx context.Context, db querier, orders []models.Order) error {
 
 func scanOrder(row pgx.CollectableRow) (models.Order, error) {
 	var o models.Order
-	err := row.Scan(&o.ID, &o.Owner, &o.Status, &o.Reason, &o.Email, &o.Total.Amount, &o.Total.Currency, &o.CreatedAt, &o.UpdatedAt)
+	err := row.Scan(&o.ID, &o.Owner, &o.Status, &o.Reason, &o.Email, &o.Total.Amount, &o.Total.Currency, &o.CreatedAt, &o.UpdatedAt, &o.ItemCount)
 	return o, err
 }
 

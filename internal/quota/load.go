@@ -46,6 +46,7 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 	at := r.generations.now() // before the query
 	row, err := r.read(ctx, id)
 	if errors.Is(err, models.ErrNotFound) {
+		r.verifier.Verify(presented, "", nil) // takes the time that a wrong secret takes
 		return nil, models.ErrInvalidKey
 	}
 	if err != nil {

@@ -45,11 +45,9 @@ func (p *Plans) List(ctx context.Context, after *models.Position, limit int) (mo
 	if err != nil {
 		return models.Page[models.Plan]{}, postgres.Classify("list plans", err)
 	}
-	plans, err := pgx.CollectRows(rows, pgx.RowToStructByName[models.Plan])
-	if err != nil {
-		return models.Page[models.Plan]{}, postgres.Classify("list plans", err)
-	}
-	return models.PageOf(plans, limit, func(last models.Plan) models.Position { return models.Position{ID: last.Name} }), nil
+	return postgres.CollectPage("list plans", rows, limit, pgx.RowToStructByName[models.Plan], func(last models.Plan) models.Position {
+		return models.Position{ID: last.Name}
+	})
 }
 
 // Get returns one plan. Errors: models.ErrNotFound, models.ErrUnavailable.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,19 +64,27 @@ type HTTP struct {
 	server   *http.Server
 	failed   func(error)
 	ended    chan struct{}
+	closing  atomic.Bool // responses close their connections
 }
 
 // NewHTTP returns the API's server. failed is called if it ends by itself.
 func NewHTTP(listener *Listener, handler http.Handler, log *slog.Logger, failed func(error)) *HTTP {
-	return &HTTP{name: "API server", listener: listener, failed: failed, ended: make(chan struct{}), server: &http.Server{
-		Handler:           handler,
+	h := &HTTP{name: "API server", listener: listener, failed: failed, ended: make(chan struct{})}
+	h.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if h.closing.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			handler.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}}
+	}
+	return h
 }
 
 // NewOpsHTTP returns the server of the ops address.
@@ -98,6 +107,11 @@ func (h *HTTP) Start(context.Context) error {
 	}()
 	return nil
 }
+
+// CloseConnections makes every response the last of its connection. Unlike
+// http.Server.SetKeepAlivesEnabled, it leaves idle connections open, on which a
+// request may be under way.
+func (h *HTTP) CloseConnections() { h.closing.Store(true) }
 
 // Stop accepts no more connections and waits for running requests. Requests that
 // exceed drainTimeout are cut, which is an error.

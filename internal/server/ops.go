@@ -12,14 +12,19 @@ import (
 )
 
 // NewOpsHandler returns the handler of the ops address: health checks and
-// profiles.
-func NewOpsHandler(health *handlers.Health, log *slog.Logger) http.Handler {
+// profiles. A loopback address addr is served for loopback names only.
+func NewOpsHandler(addr string, health *handlers.Health, log *slog.Logger) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.Use(middleware.Begin(middleware.NewProxies(nil, log)), middleware.Recover(log), middleware.RenderErrors())
+	if middleware.IsLoopback(addr) {
+		router.Use(middleware.LoopbackHost())
+	}
+	router.HandleMethodNotAllowed = true
 	router.NoRoute(middleware.NotFound)
-	router.GET("/livez", health.Live)
-	router.GET("/readyz", health.Ready)
+	router.NoMethod(middleware.MethodNotAllowed)
+	router.Match([]string{http.MethodGet, http.MethodHead}, "/livez", health.Live)
+	router.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.Ready)
 	router.GET("/debug/pprof/*name", func(c *gin.Context) {
 		switch c.Param("name") {
 		case "/profile":

@@ -22,6 +22,7 @@ type RouterConfig struct {
 	Failures       *middleware.FailureLimiter
 	Limiter        *ratelimit.Limiter // of keys' quotas
 	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
+	Anonymous      *ratelimit.Limiter // of requests that need no key, by address
 	Usage          middleware.Recorder
 	Fields         middleware.Fields
 	Origins        []string       // whose pages may read responses; none: no CORS
@@ -45,13 +46,14 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	if len(cfg.Origins) > 0 {
 		router.Use(middleware.CORS(cfg.Origins))
 	}
-	router.NoRoute(middleware.NotFound)
-	router.NoMethod(middleware.MethodNotAllowed)
+	anonymous := middleware.AnonymousLimit(cfg.Anonymous)
+	router.NoRoute(anonymous, middleware.NotFound)
+	router.NoMethod(anonymous, middleware.MethodNotAllowed)
 
 	authenticate, builtIn := middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn)
 	methods := map[string][]string{}
 	for _, r := range Routes(h) {
-		chain := cfg.chain(r, authenticate, builtIn)
+		chain := cfg.chain(r, anonymous, authenticate, builtIn)
 		router.Handle(r.Method, r.Path, chain...)
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
@@ -66,15 +68,18 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 				supported = append(supported, its...)
 			}
 		}
-		router.OPTIONS(literal, middleware.Options(supported...))
+		router.OPTIONS(literal, anonymous, middleware.Options(supported...))
 	}
 	return middleware.Compress(router)
 }
 
 // chain returns a route's handlers, outermost first.
-func (cfg *RouterConfig) chain(r Route, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
-	if r.Public {
-		return []gin.HandlerFunc{middleware.IgnoreRange(), r.Handler}
+func (cfg *RouterConfig) chain(r Route, anonymous, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
+	switch {
+	case r.Health:
+		return []gin.HandlerFunc{r.Handler}
+	case r.Public:
+		return []gin.HandlerFunc{anonymous, middleware.IgnoreRange(), r.Handler}
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{

@@ -48,6 +48,16 @@ func routerConfig(tb testing.TB, limit int64) RouterConfig {
 		Log:    slog.New(slog.NewJSONHandler(io.Discard, nil)),
 		Quotas: &testkit.OneKey{Key: models.APIKey{ID: "k", Owner: "o", Subject: "k", Scopes: models.DefaultScopes()}, Quota: quota},
 		Fields: middleware.FieldsDraft11, Failures: middleware.NewFailureLimiter(newLimiter()), Limiter: newLimiter(), BuiltIn: newLimiter(),
+		Anonymous: ratelimit.New(memory.New(), ratelimit.WithClock(everySecond())),
+	}
+}
+
+// everySecond returns a clock that advances a second with each call.
+func everySecond() func() time.Time {
+	now := time.Now()
+	return func() time.Time {
+		now = now.Add(time.Second)
+		return now
 	}
 }
 
@@ -116,7 +126,7 @@ func TestRouter_with_a_wrapped_writer(t *testing.T) {
 	router.Use(middleware.Begin(nil), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors(),
 		func(c *gin.Context) { c.Writer = wrappedWriter{c.Writer} })
 	route := Route{Method: http.MethodGet, Path: "/", Scope: models.ScopeProductsRead, Cost: 1, Handler: func(c *gin.Context) { c.String(http.StatusOK, "hello") }}
-	router.GET("/", cfg.chain(route, middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn))...)
+	router.GET("/", cfg.chain(route, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn))...)
 	for i, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
 		w := httptest.NewRecorder()
 		router.ServeHTTP(w, requestFor("/"))
@@ -151,7 +161,7 @@ func TestRoute_options(t *testing.T) {
 			router := gin.New()
 			router.Use(middleware.Begin(nil), middleware.RenderErrors())
 			test.route.Handler = handler
-			router.GET("/", cfg.chain(test.route, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
+			router.GET("/", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
 			w := httptest.NewRecorder()
 			router.ServeHTTP(w, requestFor("/"))
 			if w.Code != http.StatusOK || !test.check() {
@@ -173,7 +183,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 		c.Writer.Flush()
 		<-proceed
 		_, _ = c.Writer.WriteString("second\n")
-	}}, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
+	}}, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
 	server := httptest.NewUnstartedServer(router)
 	server.Config.WriteTimeout = 50 * time.Millisecond
 	server.Start()

@@ -22,6 +22,7 @@ type Route struct {
 	Timeout time.Duration // of the handler; 0: defaultTimeout
 	Stream  bool          // the response has no end of its own: no timeout, no write deadline
 	Public  bool          // needs no key and costs nothing
+	Health  bool          // of a Public route: without a bound per address
 }
 
 // pathParameter is a parameter of a path, as gin spells it.
@@ -96,8 +97,8 @@ func Routes(h Handlers) []Route {
 
 		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit},
 
-		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true},
-		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true},
+		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true, Health: true},
+		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},
 		{Method: get, Path: "/", Handler: docs.Home, Public: true},
 		{Method: get, Path: "/docs", Handler: docs.Page, Public: true},
 		{Method: get, Path: "/swagger/*any", Handler: docs.SwaggerUI, Public: true},

@@ -90,11 +90,7 @@ func (s *Service) Refusals(ctx context.Context, keyID string, q models.RefusalQu
 	if err != nil {
 		return models.Page[models.Refusal]{}, postgres.Classify("read refusals", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[models.Refusal])
-	if err != nil {
-		return models.Page[models.Refusal]{}, postgres.Classify("read refusals", err)
-	}
-	return models.PageOf(list, q.Limit, func(last models.Refusal) models.Position {
+	return postgres.CollectPage("read refusals", rows, q.Limit, pgx.RowToStructByPos[models.Refusal], func(last models.Refusal) models.Position {
 		return models.Position{Sort: last.At.Format(time.RFC3339Nano), ID: last.ID}
-	}), nil
+	})
 }

@@ -15,6 +15,7 @@ import (
 // job is a generated job: when it arrives, how long it runs, and when its caller
 // cancels (0: never).
 type job struct {
+	owner                  string
 	arrives, runs, cancels time.Duration
 	panics                 bool
 }
@@ -33,15 +34,71 @@ type outcome struct {
 	at     time.Duration
 }
 
+// waitingJobs is a queue in order of arrival whose owners take turns.
+type waitingJobs struct {
+	line  []int
+	turns []string // owners with waiting jobs
+}
+
+// of returns the waiting jobs of an owner.
+func (w *waitingJobs) of(jobs []job, owner string) (own []int) {
+	for _, i := range w.line {
+		if jobs[i].owner == owner {
+			own = append(own, i)
+		}
+	}
+	return own
+}
+
+func (w *waitingJobs) add(jobs []job, i int) {
+	w.line = append(w.line, i)
+	if !slices.Contains(w.turns, jobs[i].owner) {
+		w.turns = append(w.turns, jobs[i].owner)
+	}
+}
+
+func (w *waitingJobs) remove(jobs []job, i int) {
+	w.line = slices.DeleteFunc(w.line, func(other int) bool { return other == i })
+	if len(w.of(jobs, jobs[i].owner)) == 0 {
+		w.turns = slices.DeleteFunc(w.turns, func(owner string) bool { return owner == jobs[i].owner })
+	}
+}
+
+// next removes and returns the job whose turn it is.
+func (w *waitingJobs) next(jobs []job) int {
+	owner := w.turns[0]
+	i := w.of(jobs, owner)[0]
+	w.remove(jobs, i)
+	if len(w.turns) > 0 && w.turns[0] == owner {
+		w.turns = append(w.turns[1:], owner)
+	}
+	return i
+}
+
+// victim returns the waiting job that a full queue drops for a job of owner, or
+// -1 to reject that one.
+func (w *waitingJobs) victim(jobs []job, owner string) int {
+	var longest []int
+	for _, other := range w.turns {
+		if own := w.of(jobs, other); len(own) > len(longest) {
+			longest = own
+		}
+	}
+	if len(longest) <= len(w.of(jobs, owner))+1 {
+		return -1
+	}
+	return longest[len(longest)-1]
+}
+
 // simulate is an independent model of the pool: an event simulation of workers
-// and a queue, first come, first served.
+// and a queue whose owners take turns.
 func simulate(jobs []job, workers, queue int) []outcome {
 	type state struct {
 		stage string // "", waiting, working, gone
 		ends  time.Duration
 	}
 	outcomes, states := make([]outcome, len(jobs)), make([]state, len(jobs))
-	var line []int // who waits, in order
+	var line waitingJobs
 	working := 0
 	begin := func(i int, now time.Duration) {
 		working++
@@ -73,8 +130,13 @@ func simulate(jobs []job, workers, queue int) []outcome {
 			switch {
 			case working < workers:
 				begin(next, at)
-			case len(line) < queue:
-				line = append(line, next)
+			case len(line.line) < queue || line.victim(jobs, g.owner) >= 0:
+				if len(line.line) == queue {
+					dropped := line.victim(jobs, g.owner)
+					line.remove(jobs, dropped)
+					states[dropped].stage, outcomes[dropped] = "gone", outcome{rejected, at}
+				}
+				line.add(jobs, next)
 				states[next] = state{"waiting", at + maxQueueTime}
 				if g.cancels > 0 && g.cancels < at+maxQueueTime {
 					states[next].ends = g.cancels
@@ -83,7 +145,7 @@ func simulate(jobs []job, workers, queue int) []outcome {
 				states[next].stage, outcomes[next] = "gone", outcome{rejected, at}
 			}
 		case "waiting":
-			line = slices.DeleteFunc(line, func(i int) bool { return i == next })
+			line.remove(jobs, next)
 			states[next].stage, outcomes[next] = "gone", outcome{rejected, at}
 			if at == g.cancels {
 				outcomes[next].result = canceled
@@ -97,9 +159,8 @@ func simulate(jobs []job, workers, queue int) []outcome {
 			case g.panics:
 				outcomes[next].result = panicked
 			}
-			if len(line) > 0 {
-				begin(line[0], at)
-				line = line[1:]
+			if len(line.line) > 0 {
+				begin(line.next(jobs), at)
 			}
 		}
 	}
@@ -108,7 +169,7 @@ func simulate(jobs []job, workers, queue int) []outcome {
 // run runs a job in a real pool.
 func run(p *Pool, g job, start time.Time, inside func(int)) (f outcome) {
 	time.Sleep(g.arrives)
-	ctx := context.Background()
+	ctx := of(g.owner)
 	if g.cancels > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, start.Add(g.cancels))
@@ -150,6 +211,7 @@ func randomJobs(random *rand.Rand) []job {
 	for i := range jobs {
 		odd := time.Duration(random.IntN(1_000_000))
 		jobs[i] = job{
+			owner:   string(rune('a' + random.IntN(1+random.IntN(4)))), // a has the most
 			arrives: time.Duration(random.Int64N(int64(rush)))*time.Millisecond + odd,
 			runs:    time.Duration(1+random.IntN(300))*time.Millisecond + time.Duration(random.IntN(1_000_000)),
 			panics:  random.IntN(10) == 0,
@@ -195,7 +257,7 @@ func TestPool_Do_matches_the_model(t *testing.T) {
 			if most > workers {
 				t.Errorf("seed %d: %d ran at once; at most %d may", seed, most, workers)
 			}
-			pool.empty(t, int64(workers))
+			pool.empty(t, workers)
 		})
 		if t.Failed() {
 			return

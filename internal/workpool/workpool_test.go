@@ -3,6 +3,7 @@ package workpool
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -12,14 +13,16 @@ import (
 )
 
 // empty fails the test unless the pool is idle.
-func (p *Pool) empty(t *testing.T, workers int64) {
+func (p *Pool) empty(t *testing.T, workers int) {
 	t.Helper()
-	if !p.admitted.TryAcquire(p.capacity) || !p.workers.TryAcquire(workers) {
+	if !p.open.TryAcquire(math.MaxInt64) {
 		t.Error("a slot was not released")
 		return
 	}
-	p.admitted.Release(p.capacity)
-	p.workers.Release(workers)
+	p.open.Release(math.MaxInt64)
+	if p.free != workers || p.waiting != 0 || len(p.lines) != 0 {
+		t.Errorf("%d workers are free, want %d; %d jobs wait in %d lines", p.free, workers, p.waiting, len(p.lines))
+	}
 }
 
 // busy runs n jobs that last until end is called.
@@ -142,11 +145,11 @@ func TestPool_Stop(t *testing.T) {
 func TestNew_leaves_one_core(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(before)
-	for cores, workers := range map[int]int64{1: 1, 2: 1, 3: 2, 8: 7} {
+	for cores, workers := range map[int]int{1: 1, 2: 1, 3: 2, 8: 7} {
 		runtime.GOMAXPROCS(cores)
 		p := New()
-		if !p.workers.TryAcquire(workers) || p.workers.TryAcquire(1) || p.capacity != workers*(1+64) {
-			t.Errorf("%d cores: want %d workers and 64 queue slots each; capacity %d", cores, workers, p.capacity)
+		if p.free != workers || p.queue != 64*workers {
+			t.Errorf("%d cores: want %d workers and 64 queue slots each; got %d, %d", cores, workers, p.free, p.queue)
 		}
 	}
 }

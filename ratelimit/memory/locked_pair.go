@@ -60,14 +60,15 @@ func (p *lockedPair) subjectOf(step *ratelimit.Step) *lockedSubject {
 
 // take decides all steps before it writes, so that a refusal changes nothing.
 func (p *lockedPair) take(b *ratelimit.Batch) error {
-	admitted, haveCells := true, true
+	admitted, haveCells := !b.Refused, true
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		step.Charged = false
+		step.Charged, step.Short = false, false
 		p.cells[i] = p.subjectOf(step).check(b, step, b.Cost)
 		if i < b.Enforced {
 			admitted = admitted && step.Allowed
 		}
+		admitted = admitted && (!step.Short || i >= b.Enforced && b.IgnoreShadows)
 		haveCells = haveCells && p.cells[i] != noCell
 	}
 	if b.Cost == 0 {
@@ -81,19 +82,19 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 		return nil
 	}
 	if !haveCells {
-		if err := p.addCells(b, isAllowed); err != nil {
+		if err := p.addCells(b, passes); err != nil {
 			return err
 		}
 	}
 	for i := range b.Steps {
-		if step := &b.Steps[i]; step.Allowed {
+		if step := &b.Steps[i]; passes(step) {
 			p.subjectOf(step).charge(b, step, p.cells[i])
 		}
 	}
 	return nil
 }
 
-func isAllowed(step *ratelimit.Step) bool { return step.Allowed }
+func passes(step *ratelimit.Step) bool { return step.Allowed && !step.Short }
 
 // give gives units back and charges debts. If a debt needs a cell that can't be
 // added, it changes nothing.

@@ -52,6 +52,10 @@ func (s *lockedSubject) checkAt(b *ratelimit.Batch, step *ratelimit.Step, cost i
 			state = c.state()
 		}
 	}
+	if b.Leases && step.Policy.Leasable() {
+		step.State, step.Allowed, step.Short = step.Policy.TakeLeased(state, b.Now, cost)
+		return
+	}
 	step.State, step.Allowed = step.Policy.Take(state, b.Now, cost)
 	if compatible && step.State.At < state.At { // the clock was set back
 		s.convert(step, at)
@@ -94,7 +98,7 @@ func (s *lockedSubject) convert(step *ratelimit.Step, at cellOffset) {
 // uncharge restores the state of a step that check has admitted and that isn't
 // charged, because another one refuses.
 func (s *lockedSubject) uncharge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
-	if step.Allowed && !step.Policy.Listed() {
+	if passes(step) && !step.Policy.Listed() {
 		s.checkAt(b, step, 0, at)
 	}
 }
