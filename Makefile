@@ -88,7 +88,7 @@ bench: ## compare the engine with its peers, in one process: ratios
 bench-http: ## compare the middleware with bare Gin: in process, and over HTTP with wrk
 	go test ./middleware -run '^$$' -bench ServeHTTP -benchtime 500x -count 3
 	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
-	cd bench && go run ./http
+	cd bench && go run . -http
 
 .PHONY: bench-engine
 bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects

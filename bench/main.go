@@ -1,9 +1,9 @@
 // Command bench compares the engine with other Go rate limiters in one process.
 // Candidates run in short, interleaved slices of time, so that other load on the
 // machine affects all of them equally. It prints medians and their ratios to this
-// engine.
+// engine. With -http it compares middlewares over HTTP, which needs wrk on the PATH.
 //
-//	go run . [-rounds 30] [-slice 20ms] [-keys 100000] [-memory 1000000]
+//	go run . [-http]
 package main
 
 import (
@@ -22,23 +22,30 @@ import (
 	"time"
 )
 
-// highLimit is a limit that no measurement exhausts.
-const highLimit = 3_000_000_000
+const (
+	// highLimit is a limit that no measurement exhausts.
+	highLimit  = 3_000_000_000
+	rounds     = 30
+	slice      = 20 * time.Millisecond // per candidate and round
+	randomKeys = 100_000
+	memoryKeys = 1_000_000
+)
 
 func main() {
-	rounds := flag.Int("rounds", 30, "number of rounds")
-	slice := flag.Duration("slice", 20*time.Millisecond, "time per candidate and round")
-	randomKeys := flag.Int("keys", 100_000, "number of random keys")
-	memoryKeys := flag.Int("memory", 1_000_000, "number of keys for the memory measurement; 0 skips it")
+	compareHTTP := flag.Bool("http", false, "compare middlewares over HTTP")
 	flag.Parse()
-
-	fmt.Printf("%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOMAXPROCS(0))
-	speed("one hot key", 1, 1, *rounds, *slice)
-	speed("one hot key, two goroutines", 1, 2, *rounds, *slice)
-	speed(fmt.Sprint(*randomKeys, " random keys"), *randomKeys, 1, *rounds, *slice)
-	if *memoryKeys > 0 {
-		memoryUse(*memoryKeys)
+	if *compareHTTP {
+		if err := overHTTP(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
 	}
+	fmt.Printf("%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOMAXPROCS(0))
+	speed("one hot key", 1, 1)
+	speed("one hot key, two goroutines", 1, 2)
+	speed(fmt.Sprint(randomKeys, " random keys"), randomKeys, 1)
+	memoryUse(memoryKeys)
 	exactness()
 	fmt.Println("\nFeatures of this engine that each candidate omits:")
 	table(func(w *tabwriter.Writer) {
@@ -49,7 +56,7 @@ func main() {
 }
 
 // speed runs all candidates interleaved and prints the median time of a take.
-func speed(title string, count, goroutines, rounds int, slice time.Duration) {
+func speed(title string, count, goroutines int) {
 	names := newKeys(count)
 	takes := make([]func(string) bool, len(candidates))
 	times := make([][]float64, len(candidates))
@@ -62,7 +69,7 @@ func speed(title string, count, goroutines, rounds int, slice time.Duration) {
 	runtime.GC()
 	for range rounds {
 		for _, i := range rand.Perm(len(candidates)) {
-			times[i] = append(times[i], run(takes[i], names, goroutines, slice))
+			times[i] = append(times[i], run(takes[i], names, goroutines))
 		}
 	}
 	fmt.Printf("\n%s, median of %d interleaved slices of %v:\n", title, rounds, slice)
@@ -77,7 +84,7 @@ func speed(title string, count, goroutines, rounds int, slice time.Duration) {
 
 // run takes from random keys for a slice of time and returns nanoseconds per take
 // of all goroutines together.
-func run(take func(string) bool, names keys, goroutines int, slice time.Duration) float64 {
+func run(take func(string) bool, names keys, goroutines int) float64 {
 	const batch = 64
 	var total atomic.Int64
 	var wg sync.WaitGroup

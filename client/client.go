@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 )
@@ -41,25 +42,15 @@ const (
 )
 
 func (o *Options) withDefaults() Options {
-	filled := Options{Base: http.DefaultTransport, UserAgent: defaultUserAgent, Timeout: defaultTimeout, MaxWait: defaultMaxWait, MaxAttempts: defaultMaxAttempts}
-	if o == nil {
-		return filled
+	filled := Options{}
+	if o != nil {
+		filled = *o
 	}
-	if o.Base != nil {
-		filled.Base = o.Base
-	}
-	if o.UserAgent != "" {
-		filled.UserAgent = o.UserAgent
-	}
-	if o.Timeout > 0 {
-		filled.Timeout = o.Timeout
-	}
-	if o.MaxWait > 0 {
-		filled.MaxWait = o.MaxWait
-	}
-	if o.MaxAttempts > 0 {
-		filled.MaxAttempts = o.MaxAttempts
-	}
+	filled.Base = cmp.Or(filled.Base, http.DefaultTransport)
+	filled.UserAgent = cmp.Or(filled.UserAgent, defaultUserAgent)
+	filled.Timeout = cmp.Or(max(filled.Timeout, 0), defaultTimeout)
+	filled.MaxWait = cmp.Or(max(filled.MaxWait, 0), defaultMaxWait)
+	filled.MaxAttempts = cmp.Or(max(filled.MaxAttempts, 0), defaultMaxAttempts)
 	return filled
 }
 

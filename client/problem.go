@@ -80,7 +80,8 @@ func content(response *http.Response, err error) ([]byte, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return nil, problemOf(response)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxProblem)) // a truncated body is parsed as far as it goes
+		return nil, parseProblem(response, body)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
@@ -109,11 +110,6 @@ func decode[T any](response *http.Response, err error) (*T, error) {
 		return nil, fmt.Errorf("decode response: %w", err)
 	}
 	return value, nil
-}
-
-func problemOf(response *http.Response) *Problem {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxProblem)) // a truncated body is parsed as far as it goes
-	return parseProblem(response, body)
 }
 
 // parseProblem reads the body of a failed response. A proxy may answer in

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,13 +27,6 @@ const (
 	items     = 20          // in the order
 )
 
-// loadReport is the output of internal/testkit/load.
-type loadReport struct {
-	Cheap    []time.Duration
-	Statuses map[string]int
-	Failed   int
-}
-
 // benchServer is a server and its measurements.
 type benchServer struct {
 	*testApp
@@ -50,13 +42,12 @@ type benchServer struct {
 // server with the CPU pool and on one with an unbounded pool. The servers take
 // turns; the clients are a separate process. Run it with make bench-cpu.
 func BenchmarkLatencyUnderInvoiceLoad(b *testing.B) {
-	program := buildLoad(b)
 	bounded := newBenchServer(b, "with pool", workpool.New())
 	unbounded := newBenchServer(b, "without pool", workpool.NewSized(1<<20, 0))
 	workers := max(1, runtime.GOMAXPROCS(0)-1)
 	for b.Loop() {
 		idle := &benchServer{testApp: bounded.testApp, name: "no invoices", key: bounded.key, heavy: bounded.heavy, seen: map[string]int{}}
-		idle.load(b, program, 0)
+		idle.load(b, 0)
 		b.Logf("%-17s %s", idle.name, figures(idle.cheap))
 		for _, base := range []struct {
 			name    string
@@ -67,13 +58,13 @@ func BenchmarkLatencyUnderInvoiceLoad(b *testing.B) {
 			{"pool workers", bounded, workers, "pool"},
 			{"all cores", unbounded, 4 * runtime.GOMAXPROCS(0), "machine"},
 		} {
-			capacity := base.server.capacity(b, program, base.clients)
+			capacity := base.server.capacity(b, base.clients)
 			b.Logf("%s: capacity %.0f invoices/s; requesting %.1f times as many", base.name, capacity, overload)
 			bounded.reset()
 			unbounded.reset()
 			for range rounds {
-				bounded.load(b, program, overload*capacity)
-				unbounded.load(b, program, overload*capacity)
+				bounded.load(b, overload*capacity)
+				unbounded.load(b, overload*capacity)
 			}
 			for _, c := range []*benchServer{bounded, unbounded} {
 				b.Logf("%-17s %s; invoices by status: %s", c.name, figures(c.cheap), c.statuses())
@@ -83,14 +74,6 @@ func BenchmarkLatencyUnderInvoiceLoad(b *testing.B) {
 			b.ReportMetric(ratio, "p99-ratio-"+base.metric)
 		}
 	}
-}
-
-func buildLoad(b *testing.B) string {
-	program := filepath.Join(b.TempDir(), "load")
-	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", program, "../internal/testkit/load").CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	return program
 }
 
 func newBenchServer(b *testing.B, name string, cpu *workpool.Pool) *benchServer {
@@ -103,15 +86,14 @@ func newBenchServer(b *testing.B, name string, cpu *workpool.Pool) *benchServer 
 func (c *benchServer) reset() { c.cheap, c.seen = nil, map[string]int{} }
 
 // capacity returns the invoices per second of a closed loop of clients.
-func (c *benchServer) capacity(b *testing.B, program string, clients int) float64 {
-	report := c.run(b, program, fmt.Sprintf("-clients=%d", clients))
+func (c *benchServer) capacity(b *testing.B, clients int) float64 {
+	report := c.run(b, requestLoad{Clients: clients})
 	return float64(report.Statuses["200"]) / slice.Seconds()
 }
 
 // load runs one slice of load and adds its measurements.
-func (c *benchServer) load(b *testing.B, program string, heavyRate float64) {
-	report := c.run(b, program, fmt.Sprintf("-cheap-rate=%d", cheapRate), fmt.Sprintf("-heavy-rate=%f", heavyRate),
-		"-warm="+warmup.String(), "-cheap=/v1/products/"+cups)
+func (c *benchServer) load(b *testing.B, heavyRate float64) {
+	report := c.run(b, requestLoad{CheapRate: cheapRate, HeavyRate: heavyRate, Warmup: warmup, Cheap: "/v1/products/" + cups})
 	c.cheap = append(c.cheap, report.Cheap...)
 	for status, n := range report.Statuses {
 		c.seen[status] += n
@@ -121,19 +103,24 @@ func (c *benchServer) load(b *testing.B, program string, heavyRate float64) {
 	}
 }
 
-func (c *benchServer) run(b *testing.B, program string, args ...string) loadReport {
+// run sends a load from another process; see loadVariable.
+func (c *benchServer) run(b *testing.B, l requestLoad) (report loadReport) {
+	l.Base, l.Key, l.Heavy, l.Duration = c.Base(), c.key, c.heavy, slice
+	text, err := json.Marshal(l)
+	if err != nil {
+		b.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(b.Context(), slice+20*time.Second)
 	defer cancel()
-	command := exec.CommandContext(ctx, program, append(args, "-base="+c.Base(), "-heavy="+c.heavy, "-for="+slice.String())...)
-	command.Env = append(os.Environ(), "LOAD_KEY="+c.key)
+	command := exec.CommandContext(ctx, os.Args[0])
+	command.Env = append(os.Environ(), loadVariable+"="+string(text))
 	command.Stderr = os.Stderr
 	out, err := command.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &report)
+	}
 	if err != nil {
 		b.Fatalf("%s: %v", c.name, err)
-	}
-	var report loadReport
-	if err := json.Unmarshal(out, &report); err != nil {
-		b.Fatal(err)
 	}
 	return report
 }

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/allowance":        {"models", "ratelimit", "internal/postgres"},
 	"internal/changefeed":       {"models", "internal/postgres"},
 	"internal/audit":            {"models", "internal/postgres"},
+	"internal/telemetry":        {"models"},
 	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},
 	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/orders":           {"models", "internal/cache", "internal/audit", "internal/postgres"},
@@ -44,15 +45,13 @@ var mayImport = map[string][]string{
 	"internal/workpool":         {"models"},
 	"internal/postgres":         {"models"},
 	"internal/devdb":            {"internal/postgres"},
-	"internal/testkit/cluster":  {"internal/testkit"},
-	"internal/testkit/load":     {},
+	"internal/testkit/cluster":  {"internal/devdb", "internal/testkit"},
 	"internal/testkit/contract": {},
 	"migrations":                {},
 	"docs":                      {},
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
-	"scripts/timezones":         {},
 }
 
 // unrestricted packages may import any package of this module.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strings"
+	"regexp"
 
 	"github.com/gin-gonic/gin"
 
@@ -93,16 +93,10 @@ func (h *Invoices) draw(ctx context.Context, inv models.Invoice) (pdf []byte, er
 	return pdf, err
 }
 
+var unsafeInFileName = regexp.MustCompile(`[^A-Za-z0-9_-]`)
+
 // fileName returns the file name of an order's invoice, which is safe in a header
 // field and on any file system.
 func fileName(orderID string) string {
-	safe := func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
-			return r
-		default:
-			return '-'
-		}
-	}
-	return "invoice-" + strings.Map(safe, orderID) + ".pdf"
+	return "invoice-" + unsafeInFileName.ReplaceAllString(orderID, "-") + ".pdf"
 }

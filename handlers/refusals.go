@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"context"
 	"encoding/json"
 	"time"
 
@@ -86,7 +85,10 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 func (h *Usage) RefusalsOfKey(c *gin.Context) {
 	list := "refusals " + c.Param("id")
 	if in, ok := bind(c, refusalsOfKey{Refusals: listRefusals{Page: h.cursors.page(list)}}); ok {
-		refusals, err := h.refusalsOf(c.Request.Context(), in)
+		ctx := c.Request.Context()
+		refusals, err := ofExisting(ctx, h, in.ID, func() (models.Page[models.Refusal], error) {
+			return h.usage.Refusals(ctx, in.ID, in.Refusals.toModel())
+		})
 		respondShown(c, in.Refusals.Page, refusals, err, showRefusal)
 	}
 }
@@ -95,11 +97,4 @@ func (h *Usage) RefusalsOfKey(c *gin.Context) {
 type refusalsOfKey struct {
 	ID       string `uri:"id"`
 	Refusals listRefusals
-}
-
-func (h *Usage) refusalsOf(ctx context.Context, in refusalsOfKey) (models.Page[models.Refusal], error) {
-	if err := h.usage.Exists(ctx, in.ID); err != nil {
-		return models.Page[models.Refusal]{}, err
-	}
-	return h.usage.Refusals(ctx, in.ID, in.Refusals.toModel())
 }

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -86,18 +85,14 @@ const resolution = "1s"
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
 	if in, ok := bind(c, simulateKey{Body: simulateKeyRequest{now: time.Now()}}); ok {
-		result, err := h.simulate(c.Request.Context(), in)
+		ctx := c.Request.Context()
+		from, to := in.Body.timeRange()
+		result, err := ofExisting(ctx, h, in.ID, func() (models.Simulation, error) {
+			return h.usage.Simulate(ctx, in.ID, in.Body.Policies, from, to)
+		})
 		respond(c, http.StatusOK, Simulation{
 			Requests: result.Requests, WouldRefuse: result.WouldRefuse, FirstRefusalAt: result.FirstRefusalAt,
 			ByPolicy: result.ByPolicy, Timeline: result.Timeline, Resolution: resolution,
 		}, err)
 	}
-}
-
-func (h *Usage) simulate(ctx context.Context, in simulateKey) (models.Simulation, error) {
-	if err := h.usage.Exists(ctx, in.ID); err != nil {
-		return models.Simulation{}, err
-	}
-	from, to := in.Body.timeRange()
-	return h.usage.Simulate(ctx, in.ID, in.Body.Policies, from, to)
 }

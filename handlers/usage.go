@@ -140,14 +140,16 @@ type historyOfKey struct {
 //	@Router			/v1/admin/keys/{id}/usage [get]
 func (h *Usage) OfKey(c *gin.Context) {
 	if in, ok := bind(c, historyOfKey{}); ok {
-		history, err := h.ofKey(c.Request.Context(), in)
+		ctx := c.Request.Context()
+		history, err := ofExisting(ctx, h, in.ID, func() ([]models.Usage, error) { return h.usage.Usage(ctx, in.ID, in.Query.toModel()) })
 		respond(c, http.StatusOK, UsageHistory{Bucket: in.Query.Bucket, Data: append([]models.Usage{}, history...)}, err)
 	}
 }
 
-func (h *Usage) ofKey(ctx context.Context, in historyOfKey) ([]models.Usage, error) {
-	if err := h.usage.Exists(ctx, in.ID); err != nil {
-		return nil, err
+// ofExisting returns the result of read for a key that exists.
+func ofExisting[T any](ctx context.Context, h *Usage, id string, read func() (T, error)) (result T, err error) {
+	if err = h.usage.Exists(ctx, id); err == nil {
+		result, err = read()
 	}
-	return h.usage.Usage(ctx, in.ID, in.Query.toModel())
+	return result, err
 }

@@ -3,6 +3,7 @@ package middleware
 import (
 	"crypto/rand"
 	"net/http"
+	"strings"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -22,10 +23,5 @@ func requestID(h http.Header) string {
 
 // isPrintable reports whether s consists of printable ASCII characters.
 func isPrintable(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

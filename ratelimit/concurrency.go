@@ -1,6 +1,9 @@
 package ratelimit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // concurrencyRetry is the RetryAfter of a refused request. The time at which a
 // slot becomes free is unknown.
@@ -78,12 +81,7 @@ func renewConcurrency(c *Compiled, l *List, now, holder int64) bool {
 }
 
 func findHolder(l *List, holder int64) int {
-	for i := range l.Entries {
-		if l.Entries[i].N == holder {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(l.Entries, func(e Entry) bool { return e.N == holder })
 }
 
 func statusConcurrency(c *Compiled, s State, cost int64, st *Status) {

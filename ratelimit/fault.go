@@ -36,19 +36,11 @@ type InvalidError struct {
 
 // Error returns all faults in one line.
 func (e *InvalidError) Error() string {
-	var b strings.Builder
-	b.WriteString("invalid policies: ")
+	texts := make([]string, len(e.Faults))
 	for i, f := range e.Faults {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		if f.Pointer != "" {
-			b.WriteString(f.Pointer)
-			b.WriteByte(' ')
-		}
-		b.WriteString(f.Message)
+		texts[i] = strings.TrimSpace(f.Pointer + " " + f.Message)
 	}
-	return b.String()
+	return "invalid policies: " + strings.Join(texts, "; ")
 }
 
 // faults collects faults. It keeps the first one per pointer, because later

@@ -67,14 +67,7 @@ func windowStatus(c *Compiled, used, untilEnd, cost int64, st *Status) {
 	st.Remaining = max(0, c.capacity-used)
 	st.ResetAfter = time.Duration(max(0, untilEnd))
 	st.EffectiveWindow = st.ResetAfter
-	if st.Allowed && cost > 0 {
-		return
-	}
-	cost = max(cost, 1)
-	switch {
-	case cost > c.capacity:
-		st.RetryAfter = Never
-	case cost > st.Remaining:
+	if c.waits(st, cost) > 0 {
 		st.RetryAfter = st.ResetAfter
 	}
 }

@@ -23,10 +23,7 @@ const (
 // units, w the time in which it is restored, in seconds rounded up. The result
 // is "" if no enforced policy applies.
 func (q *Quota) PolicyField(group string) string {
-	if f := q.view(group).field; len(f) > 0 {
-		return f[0]
-	}
-	return ""
+	return strings.Join(q.view(group).field, "")
 }
 
 // PolicyFieldValues is PolicyField as a value of an http.Header. The slice is

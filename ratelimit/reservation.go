@@ -182,12 +182,7 @@ func (r *Reservation) Commit(ctx context.Context, actual int64) error {
 		return ErrCost
 	}
 	r.phase = closed
-	return r.give(ctx, func(s *Step) int64 {
-		if s.Policy.kind == concurrency {
-			return 1
-		}
-		return r.batch.Cost - actual
-	})
+	return r.give(ctx, true, func(*Step) int64 { return r.batch.Cost - actual })
 }
 
 // Release gives back everything that isn't settled: all units and slots, or
@@ -200,9 +195,9 @@ func (r *Reservation) Release(ctx context.Context) error {
 	r.phase = closed
 	switch was {
 	case charged:
-		return r.give(ctx, func(s *Step) int64 { return s.Policy.CostOf(r.batch.Cost) })
+		return r.give(ctx, true, func(*Step) int64 { return r.batch.Cost })
 	case running:
-		return r.give(ctx, freeSlot)
+		return r.give(ctx, true, func(*Step) int64 { return 0 })
 	default:
 		return ErrSettled
 	}
@@ -235,38 +230,29 @@ func (r *Reservation) settle(ctx context.Context, o Outcome, next phase) error {
 	if o == Succeeded && (!r.holds || next == running) {
 		return nil
 	}
-	return r.give(ctx, func(s *Step) int64 {
-		switch {
-		case s.Policy.kind == concurrency:
-			if next == running {
-				return 0
-			}
-			return 1
-		case o == Failed || o == Rejected && s.Policy.Charge == Successes:
+	return r.give(ctx, next == closed, func(s *Step) int64 {
+		if o == Failed || o == Rejected && s.Policy.Charge == Successes {
 			return r.batch.Cost
-		default:
-			return 0
 		}
+		return 0
 	})
 }
 
-func freeSlot(s *Step) int64 {
-	if s.Policy.kind == concurrency {
-		return 1
-	}
-	return 0
-}
-
 // give gives units(step) back to each step that was charged, or charges them if
-// they are negative, and updates the decision. r.mu must be held.
-func (r *Reservation) give(ctx context.Context, units func(*Step) int64) error {
+// they are negative, and updates the decision. Steps of concurrency give back
+// their slot instead, if slots is set. r.mu must be held.
+func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) int64) error {
 	b := &r.batch
 	changes := false
 	for i := range b.Steps {
 		s := &b.Steps[i]
 		s.Give = 0
-		if s.Charged {
+		switch {
+		case !s.Charged:
+		case s.Policy.kind != concurrency:
 			s.Give = units(s)
+		case slots:
+			s.Give = 1
 		}
 		changes = changes || s.Give != 0
 	}

@@ -110,14 +110,7 @@ func statusSlidingLog(c *Compiled, s State, now, cost int64, st *Status) {
 	if s.N > c.capacity {
 		st.EffectiveWindow = time.Duration(satSub(s.X, now))
 	}
-	if st.Allowed && cost > 0 {
-		return
-	}
-	cost = max(cost, 1)
-	switch {
-	case cost > c.capacity:
-		st.RetryAfter = Never
-	case cost > st.Remaining:
+	if need := c.waits(st, cost); need > 0 {
 		st.RetryAfter = time.Duration(satSub(s.At, now))
 	}
 }

@@ -199,8 +199,11 @@ func giveSlidingWindow(c *Compiled, s, taken State, now, units int64) State {
 	return w.encode()
 }
 
-// slidingWindowList returns a State as the List of a limit up to exactWindow.
-func slidingWindowList(s State) List {
+// ToList converts a counter of the policy's shape that was a State under a higher
+// limit, above exactWindow. Only sliding_window needs it. The units keep the
+// latest times at which they can have been spent, and can't be given back any
+// more.
+func (*Compiled) ToList(s State) List {
 	l := List{Last: s.X}
 	for _, e := range [...]Entry{{satSub(s.At, 1), s.M & unitMask}, {s.X, s.N & unitMask}} {
 		if e.N > 0 {
@@ -210,8 +213,9 @@ func slidingWindowList(s State) List {
 	return l
 }
 
-// slidingWindowState returns a List as the State of a limit above exactWindow.
-func slidingWindowState(c *Compiled, l *List) State {
+// ToState converts a counter of the policy's shape that was a List under a lower
+// limit, up to exactWindow. Only sliding_window needs it.
+func (c *Compiled) ToState(l *List) State {
 	var s State
 	var w window
 	for _, e := range l.live() {
@@ -235,15 +239,8 @@ func statusSlidingWindow(c *Compiled, s State, now, cost int64, st *Status) {
 	if w.used|w.previous > 0 {
 		st.ResetAfter = time.Duration(max(0, satSub(satAdd(w.start, c.period), now)))
 	}
-	if st.Allowed && cost > 0 {
-		return
-	}
-	cost = max(cost, 1)
-	switch {
-	case cost > c.capacity:
-		st.RetryAfter = Never
-	case cost > st.Remaining:
-		st.RetryAfter = time.Duration(satSub(w.passesFrom(c, cost), now))
+	if need := c.waits(st, cost); need > 0 {
+		st.RetryAfter = time.Duration(satSub(w.passesFrom(c, need), now))
 	}
 }
 

@@ -34,15 +34,6 @@ const Never = time.Duration(never)
 // limit of a sliding_window; see ToList and ToState.
 func (c *Compiled) Listed() bool { return c.kind >= slidingLog }
 
-// ToList converts a counter of the policy's shape that was a State under a
-// higher limit. Only sliding_window needs it. The units keep the latest times
-// at which they can have been spent, and can't be given back any more.
-func (c *Compiled) ToList(s State) List { return slidingWindowList(s) }
-
-// ToState converts a counter of the policy's shape that was a List under a lower
-// limit. Only sliding_window needs it.
-func (c *Compiled) ToState(l *List) State { return slidingWindowState(c, l) }
-
 // Take decides whether cost units pass at now and returns the new state. If
 // they don't pass, that is the state to describe with Status. A store needs to
 // keep it only if its At moved back, which means that the clock was set back;
@@ -182,11 +173,26 @@ func (c *Compiled) describe(st *Status, s State, now, cost int64, allowed bool) 
 		statusFixedWindow(c, s, now, cost, st)
 	case slidingWindow:
 		statusSlidingWindow(c, s, now, cost, st)
-	case calendar:
-		statusCalendar(c, s, now, cost, st)
 	case slidingLog:
 		statusSlidingLog(c, s, now, cost, st)
+	case calendar:
+		statusCalendar(c, s, now, cost, st)
 	default:
 		statusConcurrency(c, s, cost, st)
+	}
+}
+
+// waits returns the units that a request of this cost, or a peek, has to wait
+// for; 0 if it doesn't. It sets RetryAfter if it can never pass.
+func (c *Compiled) waits(st *Status, cost int64) int64 {
+	need := max(cost, 1)
+	switch {
+	case st.Allowed && cost > 0, need <= st.Remaining:
+		return 0
+	case need > c.capacity:
+		st.RetryAfter = Never
+		return 0
+	default:
+		return need
 	}
 }

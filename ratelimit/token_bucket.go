@@ -40,14 +40,7 @@ func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {
 	} else {
 		st.EffectiveWindow = time.Duration(c.untilLevel(s, c.capacity-st.Remaining-1, now))
 	}
-	if st.Allowed && cost > 0 {
-		return
-	}
-	cost = max(cost, 1)
-	switch {
-	case cost > c.capacity:
-		st.RetryAfter = Never
-	case cost > st.Remaining:
-		st.RetryAfter = time.Duration(c.untilLevel(s, c.capacity-cost, now))
+	if need := c.waits(st, cost); need > 0 {
+		st.RetryAfter = time.Duration(c.untilLevel(s, c.capacity-need, now))
 	}
 }

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"fmt"
 	"math/bits"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ type ValidateOption func(*validator)
 // WithGroups makes every other group a fault. Without it, all groups are
 // accepted.
 func WithGroups(groups ...string) ValidateOption {
-	return func(v *validator) { v.groups, v.checkGroups = groups, true }
+	return func(v *validator) { v.groups = append([]string{}, groups...) }
 }
 
 // Validate checks a list of policies and reports all faults as one
@@ -31,9 +32,8 @@ func Validate(policies []Policy, opts ...ValidateOption) error {
 
 type validator struct {
 	faults
-	groups      []string
-	checkGroups bool
-	at          string // pointer of the current policy
+	groups []string // nil: any
+	at     string   // pointer of the current policy
 }
 
 func (v *validator) validate(policies []Policy, opts []ValidateOption) {
@@ -54,7 +54,7 @@ func (v *validator) validate(policies []Policy, opts []ValidateOption) {
 		v.burst(p)
 		v.durations(p)
 		v.calendar(p)
-		if v.checkGroups && p.Group != "" && !slices.Contains(v.groups, p.Group) {
+		if v.groups != nil && p.Group != "" && !slices.Contains(v.groups, p.Group) {
 			v.fault("group", FaultEnum, "must be one of "+strings.Join(v.groups, ", "))
 		}
 	}
@@ -64,29 +64,18 @@ func (v *validator) fault(field, code, message string) {
 	v.add(v.at+"/"+field, code, message)
 }
 
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
 func (v *validator) name(p *Policy, names map[string]bool) {
 	switch {
 	case p.Name == "":
 		v.fault("name", FaultRequired, "is required")
-	case !validName(p.Name):
+	case !validName.MatchString(p.Name):
 		v.fault("name", FaultPattern, "must be 1 to 32 characters a-z, 0-9, _ or -, beginning with a letter or digit")
 	case names[p.Name]:
 		v.fault("name", FaultDuplicate, "must be unique in the list")
 	}
 	names[p.Name] = true
-}
-
-func validName(s string) bool {
-	if len(s) > 32 || s[0] == '_' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 func (v *validator) enums(p *Policy) {

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"archive/zip"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -10,19 +11,18 @@ import (
 	"time"
 )
 
-// Time zones come from these files only, version 2025c of the tz database, so
-// that a policy means the same on every machine. scripts/timezones writes them.
-var (
-	//go:embed tzdata/zoneinfo.zip
-	zoneData string
-	//go:embed tzdata/links.txt
-	zoneLinks string // lines of an alias and its canonical name
-)
+// Time zones come from this file only, version 2025c of the tz database, so that
+// a policy means the same on every machine.
+//
+//go:embed tzdata/zoneinfo.zip
+var zoneData string
 
 // zoneTable is the names of all time zones.
 type zoneTable struct {
 	files map[string]*zip.File
-	links map[string]string // canonical names by alias
+	// canonical is the name that all zones with the same data share, by the
+	// CRC-32 of the data.
+	canonical map[uint32]string
 	// loaded is a map from canonical names to *time.Location.
 	loaded sync.Map
 }
@@ -32,39 +32,36 @@ var zones = sync.OnceValue(func() *zoneTable {
 	if err != nil {
 		panic(err) // embedded
 	}
-	t := &zoneTable{files: make(map[string]*zip.File, len(archive.File)), links: map[string]string{}}
+	t := &zoneTable{files: make(map[string]*zip.File, len(archive.File)), canonical: map[uint32]string{}}
 	for _, f := range archive.File {
-		if f.Name != "Factory" { // the tz database's mark of a machine that has no zone yet
-			t.files[f.Name] = f
+		if f.Name == "Factory" { // the tz database's mark of a machine that has no zone yet
+			continue
+		}
+		t.files[f.Name] = f
+		if first, alias := t.canonical[f.CRC32]; !alias || f.Name < first {
+			t.canonical[f.CRC32] = f.Name
 		}
 	}
-	for line := range strings.Lines(zoneLinks) {
-		alias, target, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		t.links[alias] = target
-	}
+	t.canonical[t.files["UTC"].CRC32] = "UTC"
 	return t
 })
-
-// canonical returns the name that all aliases of a zone share.
-func (t *zoneTable) canonical(name string) string {
-	if target, alias := t.links[name]; alias {
-		return target
-	}
-	return name
-}
 
 // loadZone returns the time zone with an IANA name and its canonical name. ""
 // is UTC.
 func loadZone(name string) (*time.Location, string, error) {
 	t := zones()
-	canonical := t.canonical(name)
-	if name == "" || canonical == "UTC" {
-		return time.UTC, "UTC", nil
+	file := t.files[cmp.Or(name, "UTC")]
+	if file == nil {
+		return nil, "", fmt.Errorf("unknown time zone %q", name)
+	}
+	canonical := t.canonical[file.CRC32]
+	if canonical == "UTC" {
+		return time.UTC, canonical, nil
 	}
 	if zone, ok := t.loaded.Load(canonical); ok {
 		return zone.(*time.Location), canonical, nil
 	}
-	data, err := readZone(canonical)
+	data, err := readZone(file)
 	if err != nil {
 		return nil, "", err
 	}
@@ -77,11 +74,7 @@ func loadZone(name string) (*time.Location, string, error) {
 }
 
 // readZone returns the data of a zone.
-func readZone(name string) ([]byte, error) {
-	file := zones().files[name]
-	if file == nil {
-		return nil, fmt.Errorf("unknown time zone %q", name)
-	}
+func readZone(file *zip.File) ([]byte, error) {
 	r, err := file.Open()
 	if err != nil {
 		return nil, err

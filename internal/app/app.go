@@ -64,7 +64,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	router := a.services.router(cfg, o.Log, a.readiness)
 	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
-	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), o.Log), o.Log, a.fail)
+	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log), o.Log, a.fail)
 	a.components.list = a.ordered(cfg, db, private, o)
 	return a, nil
 }

@@ -85,26 +85,18 @@ func createDevKeys(ctx context.Context, cfg *config.Config, s *services, file st
 	return created, err
 }
 
-// write writes the keys to a file with mode 0600.
+// write writes the keys to a file with mode 0600. An existing file is renamed: it
+// may hold the only copy of another database's keys.
 func (k *devKeys) write(file string) error {
 	data, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
-	if err := setAside(file); err != nil {
+	aside := strings.TrimSuffix(file, ".json") + time.Now().UTC().Format(".until-20060102T150405.000000000") + ".json"
+	if err := os.Rename(file, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return os.WriteFile(file, append(data, '\n'), 0o600)
-}
-
-// setAside renames an existing file: it may hold the only copy of another
-// database's keys.
-func setAside(file string) error {
-	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	aside := strings.TrimSuffix(file, ".json") + time.Now().UTC().Format(".until-20060102T150405.000000000") + ".json"
-	return os.Rename(file, aside)
 }
 
 // inDatabase reports whether the keys in a file belong to this database.

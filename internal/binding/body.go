@@ -25,7 +25,7 @@ var errTooLarge = &Error{
 
 // body reads a JSON body into a field of the input. Error: a body that can't be
 // parsed.
-func (p *params) body(field inputField, into reflect.Value) error {
+func (p *params) body(field field, into reflect.Value) error {
 	if field.optional && isEmpty(p.c.Request) {
 		p.decode([]byte("{}"), into)
 		return nil

@@ -32,7 +32,7 @@ func DecodeJSON(text []byte, out any) error {
 // continues after a fault.
 func (f *faultList) decode(text []byte, into reflect.Value) {
 	d := decoder{f}
-	d.value(text, into, nil)
+	d.value(text, into, nil, &rules{})
 	f.validate(into)
 }
 
@@ -47,11 +47,10 @@ func (d decoder) fault(path []string, code, message string) {
 // child returns the path of a field or list element.
 func child(path []string, name string) []string { return append(slices.Clip(path), name) }
 
-// value reads any value and reports whether it could be read.
-func (d decoder) value(text jsontext.Value, into reflect.Value, path []string) bool {
-	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
-		into = reflect.ValueOf(member.found()).Elem()
-	}
+// value reads any value and reports whether it could be read. Rules for the
+// members of a map are checked, others are the caller's.
+func (d decoder) value(text jsontext.Value, into reflect.Value, path []string, r *rules) bool {
+	into = found(into)
 	if text.Kind() == 'n' {
 		if into.Kind() != reflect.Pointer {
 			d.fault(path, "null", "must not be null")
@@ -65,7 +64,7 @@ func (d decoder) value(text jsontext.Value, into reflect.Value, path []string) b
 	switch into.Kind() {
 	case reflect.Pointer: // left nil unless it is right
 		value := reflect.New(into.Type().Elem())
-		right := d.value(text, value.Elem(), path)
+		right := d.value(text, value.Elem(), path, r)
 		if right {
 			into.Set(value)
 		}
@@ -75,7 +74,7 @@ func (d decoder) value(text jsontext.Value, into reflect.Value, path []string) b
 	case reflect.Slice:
 		return d.list(text, into, path)
 	case reflect.Map:
-		return d.table(text, into, path)
+		return d.table(text, into, path, r)
 	default:
 		return d.scalar(text, into, path)
 	}
@@ -133,7 +132,7 @@ func (d decoder) list(text jsontext.Value, into reflect.Value, path []string) bo
 	read := reader(text)
 	for i := 0; read.PeekKind() != ']' && i <= maxListItems; i++ {
 		into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
-		d.value(mustRead(read), into.Index(i), child(path, strconv.Itoa(i)))
+		d.value(mustRead(read), into.Index(i), child(path, strconv.Itoa(i)), &rules{})
 	}
 	if into.IsNil() { // empty, not absent
 		into.Set(reflect.MakeSlice(into.Type(), 0, 0))
@@ -158,7 +157,9 @@ func (d decoder) object(text jsontext.Value, into reflect.Value, path []string) 
 			continue
 		}
 		there[name] = true
-		d.member(value, field, into.Field(field.index), at)
+		if into := into.Field(field.index); d.value(value, into, at, &field.rules) {
+			field.check(found(into), func(code, message string) { d.fault(at, code, message) })
+		}
 	}
 	for _, name := range shape.names {
 		if field := shape.members[name]; !there[name] {
@@ -166,44 +167,6 @@ func (d decoder) object(text jsontext.Value, into reflect.Value, path []string) 
 		}
 	}
 	return true
-}
-
-// member reads the value of a field and checks it.
-func (d decoder) member(text jsontext.Value, field bodyField, into reflect.Value, at []string) {
-	if !d.value(text, into, at) {
-		return
-	}
-	if member, ok := reflect.TypeAssert[member](into.Addr()); ok {
-		into = reflect.ValueOf(member.found()).Elem()
-	}
-	field.entries(textsOf(into), func(name, code, message string) {
-		if where := child(at, name); !d.covered(models.SourceBody, where) {
-			d.fault(where, code, message)
-		}
-	})
-	field.check(into, func(code, message string) { d.fault(at, code, message) })
-}
-
-// textsOf returns a map of strings, with nil for null; nil for other types.
-func textsOf(v reflect.Value) map[string]*string {
-	if v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	if v.Kind() != reflect.Map {
-		return nil
-	}
-	switch table := v.Interface().(type) {
-	case map[string]*string:
-		return table
-	case map[string]string:
-		texts := make(map[string]*string, len(table))
-		for name, text := range table {
-			texts[name] = &text
-		}
-		return texts
-	default:
-		return nil
-	}
 }
 
 // readMember reads a name and its value from an object of valid syntax.

@@ -80,7 +80,7 @@ func (p *params) fill(into reflect.Value) error {
 	return nil
 }
 
-func (p *params) field(field inputField, into reflect.Value) error {
+func (p *params) field(field field, into reflect.Value) error {
 	fault := func(code, message string) { p.fault(field.source, []string{field.name}, code, message) }
 	switch field.source {
 	case models.SourceBody:
@@ -105,7 +105,7 @@ func (p *params) field(field inputField, into reflect.Value) error {
 }
 
 // value reads one parameter.
-func value(field inputField, sent []string, into reflect.Value, fault func(code, message string)) {
+func value(field field, sent []string, into reflect.Value, fault func(code, message string)) {
 	lines, readsLines := reflect.TypeAssert[FieldLines](into.Addr())
 	switch {
 	case len(sent) > 0 && readsLines:

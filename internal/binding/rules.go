@@ -3,7 +3,6 @@ package binding
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/mail"
 	"reflect"
 	"regexp"
@@ -88,28 +87,13 @@ func (r *rules) check(v reflect.Value, fault func(code, message string)) {
 	}
 }
 
-// entries reports faults of the names and values of a map of strings.
-func (r *rules) entries(table map[string]*string, fault func(name, code, message string)) {
-	for _, name := range slices.Sorted(maps.Keys(table)) {
-		at := func(code, message string) { fault(name, code, message) }
-		length := int64(utf8.RuneCountInString(name))
-		if r.names.check(length, "have a name of", "character", "_name", at) {
-			continue
-		}
-		if value := table[name]; value != nil {
-			r.text(*value, at)
-		}
-	}
-}
-
 func (r *rules) text(s string, fault func(code, message string)) {
 	if s == "" && r.length.least != nil && *r.length.least > 0 {
 		fault("min_length", "must not be empty")
 		return
 	}
-	length := int64(utf8.RuneCountInString(s))
 	switch {
-	case r.length.check(length, "have", "character", "_length", fault):
+	case r.length.check(characters(s), "have", "character", "_length", fault):
 	case len(r.enums) > 0 && !slices.Contains(r.enums, s):
 		fault("enum", "must be one of "+strings.Join(r.enums, ", "))
 	case r.email && !isEmail(s):
@@ -118,6 +102,8 @@ func (r *rules) text(s string, fault func(code, message string)) {
 		fault("pattern", r.says)
 	}
 }
+
+func characters(s string) int64 { return int64(utf8.RuneCountInString(s)) }
 
 // check reports whether n is out of bounds, with a fault of code min or max plus
 // suffix.

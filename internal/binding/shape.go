@@ -10,25 +10,19 @@ import (
 
 // shape is the parsed tags of a struct type.
 type shape struct {
-	inputs  []inputField         // of an input
-	members map[string]bodyField // of a body, by JSON name
-	names   []string             // of the members, in declaration order
+	inputs  []field          // of an input
+	members map[string]field // of a body, by JSON name
+	names   []string         // of the members, in declaration order
 }
 
-// inputField is a field that is filled from the request; without a source, a
-// struct of such fields.
-type inputField struct {
+// field is a field that is filled from the request, or that of a struct within a
+// body. Without a source it is a struct of such fields.
+type field struct {
 	rules
 	index    int
-	source   models.Source
+	source   models.Source // of an input
 	name     string
 	optional bool // a body that may be absent
-}
-
-// bodyField is a field of a struct within a body.
-type bodyField struct {
-	rules
-	index int
 }
 
 var shapes sync.Map // reflect.Type → *shape
@@ -39,17 +33,17 @@ func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
 		return s.(*shape)
 	}
-	s := &shape{members: map[string]bodyField{}}
+	s := &shape{members: map[string]field{}}
 	for i := range t.NumField() {
-		field := t.Field(i)
-		if !field.IsExported() {
+		declared := t.Field(i)
+		if !declared.IsExported() {
 			continue
 		}
-		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
-			s.members[name] = bodyField{rulesOf(field), i}
+		if name, _, _ := strings.Cut(declared.Tag.Get("json"), ","); name != "" && name != "-" {
+			s.members[name] = field{rules: rulesOf(declared), index: i}
 			s.names = append(s.names, name)
 		}
-		if input, ok := inputOf(field, i); ok {
+		if input, ok := inputOf(declared, i); ok {
 			s.inputs = append(s.inputs, input)
 		}
 	}
@@ -57,25 +51,25 @@ func shapeOf(t reflect.Type) *shape {
 	return known.(*shape)
 }
 
-func inputOf(field reflect.StructField, index int) (inputField, bool) {
-	input := inputField{rules: rulesOf(field), index: index}
+func inputOf(declared reflect.StructField, index int) (field, bool) {
+	input := field{rules: rulesOf(declared), index: index}
 	for _, from := range []struct {
 		tag    string
 		source models.Source
 	}{{"uri", models.SourcePath}, {"form", models.SourceQuery}, {"header", models.SourceHeader}} {
-		if name, tagged := field.Tag.Lookup(from.tag); tagged {
-			if !isParameter(field.Type) { // found by the first request, not only by one that sends the parameter
-				panic("binding: a parameter can't be a " + field.Type.String())
+		if name, tagged := declared.Tag.Lookup(from.tag); tagged {
+			if !isParameter(declared.Type) { // found by the first request, not only by one that sends the parameter
+				panic("binding: a parameter can't be a " + declared.Type.String())
 			}
 			input.source, input.name = from.source, name
 			return input, true
 		}
 	}
-	if need, tagged := field.Tag.Lookup("body"); tagged {
+	if need, tagged := declared.Tag.Lookup("body"); tagged {
 		input.source, input.optional = models.SourceBody, need == "optional"
 		return input, true
 	}
-	return input, field.Type.Kind() == reflect.Struct && field.Tag == ""
+	return input, declared.Type.Kind() == reflect.Struct && declared.Tag == ""
 }
 
 // isParameter reports whether a value of this type can be read from a parameter.

@@ -14,6 +14,14 @@ type member interface {
 	found() any
 }
 
+// found returns the value to fill of a field that is present.
+func found(field reflect.Value) reflect.Value {
+	if member, ok := reflect.TypeAssert[member](field.Addr()); ok {
+		return reflect.ValueOf(member.found()).Elem()
+	}
+	return field
+}
+
 // Optional is a field that records whether it was present, as needed for merge
 // patches (RFC 7396). Where null is allowed, to remove a value, T is a pointer.
 type Optional[T any] struct {
@@ -36,8 +44,8 @@ type JSONDecoder interface {
 // special decodes Text and JSONDecoder values; it reports whether into is one of
 // these, and whether it could be read.
 func (d decoder) special(text jsontext.Value, into reflect.Value, path []string) (known, valid bool) {
-	if value, ok := reflect.TypeAssert[Text](into.Addr()); ok {
-		return true, d.text(text, value, path)
+	if into.Addr().Type().Implements(reflect.TypeFor[Text]()) {
+		return true, d.text(text, into, path)
 	}
 	value, ok := reflect.TypeAssert[JSONDecoder](into.Addr())
 	if !ok {
@@ -51,26 +59,24 @@ func (d decoder) special(text jsontext.Value, into reflect.Value, path []string)
 	return true, valid
 }
 
-func (d decoder) text(text jsontext.Value, value Text, path []string) bool {
+func (d decoder) text(text jsontext.Value, into reflect.Value, path []string) bool {
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
 		d.fault(path, "type", "must be a string")
 		return false
 	}
-	code, message := value.ParseText(s)
-	if code != "" {
-		d.fault(path, code, message)
-	}
-	return code == ""
+	return parseText(s, into, func(code, message string) { d.fault(path, code, message) })
 }
 
-// table reads an object with arbitrary names into a map.
-func (d decoder) table(text jsontext.Value, into reflect.Value, path []string) bool {
+// table reads an object with arbitrary names into a map, and checks the names and
+// the values.
+func (d decoder) table(text jsontext.Value, into reflect.Value, path []string, r *rules) bool {
 	if text.Kind() != '{' {
 		d.fault(path, "type", "must be an object")
 		return false
 	}
 	into.Set(reflect.MakeMap(into.Type()))
+	var right []string
 	read := reader(text)
 	for read.PeekKind() != '}' {
 		name, member := readMember(read)
@@ -80,8 +86,16 @@ func (d decoder) table(text jsontext.Value, into reflect.Value, path []string) b
 			continue
 		}
 		value := reflect.New(into.Type().Elem()).Elem()
-		d.value(member, value, at)
+		if d.value(member, value, at, &rules{}) {
+			right = append(right, name)
+		}
 		into.SetMapIndex(reflect.ValueOf(name), value)
+	}
+	for _, name := range right {
+		fault := func(code, message string) { d.fault(child(path, name), code, message) }
+		if !r.names.check(characters(name), "have a name of", "character", "_name", fault) {
+			r.check(into.MapIndex(reflect.ValueOf(name)), fault)
+		}
 	}
 	return true
 }

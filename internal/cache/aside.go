@@ -1,5 +1,4 @@
-// Package cache provides bounded in-memory caches: cache-aside, write-through
-// and write-behind.
+// Package cache provides bounded in-memory caches: cache-aside and write-behind.
 package cache
 
 import (

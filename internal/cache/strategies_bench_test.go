@@ -77,19 +77,6 @@ var strategies = []struct {
 			close: a.Close,
 		}
 	}},
-	{"write_through", func(b *testing.B, s *slowSource) strategy {
-		t, err := NewWriteThrough[int, int64](WriteThroughOptions{Size: benchKeys, LoadTimeout: time.Minute, TTL: time.Second})
-		if err != nil {
-			b.Fatal(err)
-		}
-		return strategy{
-			read: func(ctx context.Context, key int) int64 { v, _ := t.Get(ctx, key, s.read(key)); return v },
-			write: func(ctx context.Context, key int) {
-				_, _ = t.Write(ctx, key, func(context.Context) (int64, error) { return s.add(Entry[int, int64]{key, 1}), nil })
-			},
-			close: t.Close,
-		}
-	}},
 	{"write_behind", func(_ *testing.B, s *slowSource) strategy {
 		w := NewWriteBehind(WriteBehindOptions[int, int64]{
 			Size: benchKeys, Backlog: benchKeys, BatchSize: benchKeys, Interval: 100 * time.Millisecond, Timeout: time.Minute,

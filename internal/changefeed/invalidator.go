@@ -33,12 +33,12 @@ func NewInvalidator(publisher *Publisher, subscribers ...Subscriber) *Invalidato
 	return &Invalidator{subscribers: subscribers, publisher: publisher}
 }
 
-// Invalidate invalidates the caches and publishes the event.
+// Invalidate invalidates the caches and has the event's change published.
 func (i *Invalidator) Invalidate(_ context.Context, event models.ChangeEvent) {
 	for _, s := range i.subscribers {
 		s.Invalidate(event)
 	}
-	i.publisher.Publish(event)
+	i.publisher.Publish()
 }
 
 // NoCaches is the models.Invalidator of processes without caches, such as the

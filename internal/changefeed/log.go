@@ -1,6 +1,7 @@
 package changefeed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,9 @@ const (
 // ended, and the next read begins there. Rows of transactions from xmin on are
 // read again; seen filters them out.
 type changeLog struct {
-	xmin  uint64    // of the last read; 0: none yet
-	at    time.Time // of the last read, by Postgres's clock
-	seen  map[int64]row
-	known map[models.ChangeEvent]struct{} // the events of seen
+	xmin uint64           // of the last read; 0: none yet
+	at   time.Time        // of the last read, by Postgres's clock
+	seen map[int64]uint64 // transactions of the rows from xmin on, by sequence number
 }
 
 // row is a row of the log.
@@ -55,7 +55,7 @@ type row struct {
 }
 
 func newChangeLog() *changeLog {
-	return &changeLog{seen: map[int64]row{}, known: map[models.ChangeEvent]struct{}{}}
+	return &changeLog{seen: map[int64]uint64{}}
 }
 
 // readResult is the result of one read.
@@ -73,8 +73,8 @@ type readResult struct {
 // readQuery reads the mode and the changes in one snapshot. Without changes it
 // returns one row.
 const readQuery = `
-	SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp(),
-	       m.mode, m.version, c.seq, c.xid::text, c.kind, c.id, c.version
+	SELECT pg_snapshot_xmin(pg_current_snapshot()), clock_timestamp(),
+	       m.mode, m.version, c.seq, c.xid, c.kind, c.id, c.version
 	FROM limiter_mode m
 	LEFT JOIN (SELECT * FROM changes WHERE xid >= $1::text::xid8 ORDER BY xid, seq LIMIT $2) c ON true`
 
@@ -83,51 +83,33 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var (
-		found               readResult
-		xminText            string
-		at                  time.Time
-		seq, version        *int64
-		xidText, kind, name *string
+		found        readResult
+		xmin         uint64
+		at           time.Time
+		seq, version *int64
+		xid          *uint64
+		kind, name   *string
 	)
-	rows, err := conn.Query(ctx, readQuery, strconv.FormatUint(l.from(), 10), maxRead+1)
-	if err != nil {
-		return readResult{}, fmt.Errorf("read change log: %w", err)
-	}
+	from := cmp.Or(l.xmin, math.MaxUint64)                                         // before the first read nothing is cached that changes could invalidate
+	rows, _ := conn.Query(ctx, readQuery, strconv.FormatUint(from, 10), maxRead+1) // ForEachRow returns its error
 	fresh := map[int64]row{}
-	count := 0
-	_, err = pgx.ForEachRow(rows, []any{&xminText, &at, &found.mode, &found.version, &seq, &xidText, &kind, &name, &version}, func() error {
-		count++
-		if seq == nil {
-			return nil
+	tag, err := pgx.ForEachRow(rows, []any{&xmin, &at, &found.mode, &found.version, &seq, &xid, &kind, &name, &version}, func() error {
+		if seq != nil {
+			fresh[*seq] = row{*xid, models.ChangeEvent{Kind: models.ChangeKind(*kind), ID: *name, Version: *version}}
 		}
-		xid, err := strconv.ParseUint(*xidText, 10, 64)
-		fresh[*seq] = row{xid, models.ChangeEvent{Kind: models.ChangeKind(*kind), ID: *name, Version: *version}}
-		return err
+		return nil
 	})
 	if err != nil {
 		return readResult{}, fmt.Errorf("read change log: %w", err)
 	}
-	if count == 0 {
+	if tag.RowsAffected() == 0 {
 		return readResult{}, errNoMode
-	}
-	xmin, err := strconv.ParseUint(xminText, 10, 64)
-	if err != nil {
-		return readResult{}, fmt.Errorf("read change log: %w", err)
 	}
 	l.advance(&found, fresh, xmin, at)
 	return found, nil
 }
 
 var errNoMode = errors.New("the table limiter_mode is empty; it must have one row")
-
-// from returns the first transaction to read changes of. Before the first read
-// nothing is cached that changes could invalidate.
-func (l *changeLog) from() uint64 {
-	if l.xmin == 0 {
-		return math.MaxUint64
-	}
-	return l.xmin
-}
 
 // advance processes the rows from the last xmin on.
 func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64, at time.Time) {
@@ -136,35 +118,15 @@ func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64,
 	found.all = found.restored || len(fresh) > maxRead || at.Sub(l.at) > maxAbsence
 	if found.restored {
 		clear(l.seen)
-		clear(l.known)
 	}
 	for seq, r := range fresh {
 		if _, met := l.seen[seq]; !met {
-			l.seen[seq] = r
-			l.known[r.event] = struct{}{}
+			l.seen[seq] = r.xid
 			found.events = append(found.events, r.event)
 		}
 	}
 	l.xmin, l.at = xmin, at
-	maps.DeleteFunc(l.seen, func(_ int64, r row) bool {
-		if r.xid < xmin {
-			delete(l.known, r.event)
-		}
-		return r.xid < xmin
-	})
-}
-
-// isNews reports whether a notification contains an event that wasn't read yet.
-// An empty one asks to read.
-func (l *changeLog) isNews(payload string) bool {
-	events := parsePayload(payload)
-	for _, e := range events {
-		// Creations and deletions can repeat with the same version.
-		if _, read := l.known[e]; !read || e.Version <= 1 {
-			return true
-		}
-	}
-	return len(events) == 0
+	maps.DeleteFunc(l.seen, func(_ int64, xid uint64) bool { return xid < xmin })
 }
 
 // PruneInterval is a suitable interval between calls of Prune.

@@ -2,7 +2,6 @@ package changefeed
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -98,27 +97,6 @@ func TestChangeLog_Read(t *testing.T) {
 	})
 }
 
-func TestChangeLog_isNews(t *testing.T) {
-	r := newLogReader(t)
-	r.next()
-	const payload = "plan free 2\n"
-	for _, unread := range []string{payload, "", "no event"} {
-		if !r.isNews(unread) {
-			t.Errorf("%q is no news", unread)
-		}
-	}
-	r.known[models.ChangeEvent{Kind: models.ChangedPlan, ID: "free", Version: 2}] = struct{}{}
-	r.known[models.ChangeEvent{Kind: models.ChangedPlan, ID: "new", Version: 1}] = struct{}{}
-	if r.isNews(payload) {
-		t.Error("a known event is news")
-	}
-	for name, text := range map[string]string{"a creation that can repeat": "plan new 1\n", "an unknown event among known ones": payload + "key x 3\n"} {
-		if !r.isNews(text) {
-			t.Errorf("%s is no news", name)
-		}
-	}
-}
-
 func TestPrune(t *testing.T) {
 	db := testkit.Database(t)
 	_, err := db.Exec(t.Context(), `INSERT INTO changes (kind, id, version, at)
@@ -134,27 +112,5 @@ func TestPrune(t *testing.T) {
 	var left int
 	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM changes`).Scan(&left); err != nil || left != 1 {
 		t.Errorf("%d rows left, %v; want the younger one", left, err)
-	}
-}
-
-func TestPayloads(t *testing.T) {
-	events := map[models.ChangeEvent]struct{}{}
-	for i := range int64(2_000) {
-		events[models.ChangeEvent{Kind: models.ChangedKey, ID: strings.Repeat("k", 20), Version: i}] = struct{}{}
-	}
-	decoded := map[models.ChangeEvent]struct{}{}
-	for _, payload := range payloads(events) {
-		if len(payload) >= 8_000 || payload == "" {
-			t.Errorf("a payload of %d bytes", len(payload))
-		}
-		for _, e := range parsePayload(payload) {
-			decoded[e] = struct{}{}
-		}
-	}
-	if len(decoded) != len(events) {
-		t.Errorf("%d of %d events were decoded", len(decoded), len(events))
-	}
-	if got := parsePayload("key only\nkey x y\n\nkey x 1 2\n"); got != nil {
-		t.Errorf("invalid lines were decoded as %v", got)
 	}
 }

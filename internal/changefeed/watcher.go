@@ -138,15 +138,15 @@ func (w *Watcher) reconnect(ctx context.Context) *postgres.Listener {
 func (w *Watcher) watch(ctx context.Context, conn *postgres.Listener) error {
 	nextRead := time.Now().Add(pollInterval)
 	for {
-		payload, notified, err := conn.Wait(ctx, min(pingInterval, time.Until(nextRead)))
+		_, notified, err := conn.Wait(ctx, min(pingInterval, time.Until(nextRead)))
 		if err != nil {
 			return err
 		}
 		switch now := time.Now(); {
-		case notified && w.changes.isNews(payload), !now.Before(nextRead):
+		case notified, !now.Before(nextRead):
 			err = w.read(ctx, conn)
 			nextRead = now.Add(pollInterval)
-		case !notified:
+		default:
 			err = conn.Ping(ctx)
 		}
 		if err != nil {

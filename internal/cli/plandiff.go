@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ratelimiter/models"
@@ -40,10 +41,8 @@ func comparePlans(before, after models.Plan) planChange {
 }
 
 func policyNamed(policies []ratelimit.Policy, name string) *ratelimit.Policy {
-	for i := range policies {
-		if policies[i].Name == name {
-			return &policies[i]
-		}
+	if i := slices.IndexFunc(policies, func(p ratelimit.Policy) bool { return p.Name == name }); i >= 0 {
+		return &policies[i]
 	}
 	return nil
 }

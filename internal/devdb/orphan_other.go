@@ -4,5 +4,5 @@ package devdb
 
 import "syscall"
 
-// setParentDeathSignal does nothing: only Linux has such a signal. openFolder stops the orphan later.
-func setParentDeathSignal(*syscall.SysProcAttr, syscall.Signal) {}
+// SetParentDeathSignal does nothing: only Linux has such a signal. openFolder stops the orphan later.
+func SetParentDeathSignal(*syscall.SysProcAttr, syscall.Signal) {}

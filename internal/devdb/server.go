@@ -209,7 +209,7 @@ func (s *Server) command(ctx context.Context, orphaned syscall.Signal, program s
 	cmd.Dir = "/"                         // the account may have no access to the current folder
 	cmd.ExtraFiles = []*os.File{s.folder} // descriptor 3, with its lock
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.account}
-	setParentDeathSignal(cmd.SysProcAttr, orphaned)
+	SetParentDeathSignal(cmd.SysProcAttr, orphaned)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second // for the output: the children of a dead program may hold the pipe open
 	return cmd

@@ -11,9 +11,9 @@ import (
 	"ratelimiter/middleware"
 )
 
-// NewOpsHandler returns the handler of the ops address: health checks and
-// profiles. A loopback address addr is served for loopback names only.
-func NewOpsHandler(addr string, health *handlers.Health, log *slog.Logger) http.Handler {
+// NewOpsHandler returns the handler of the ops address: health checks, metrics
+// and profiles. A loopback address addr is served for loopback names only.
+func NewOpsHandler(addr string, health *handlers.Health, metrics http.Handler, log *slog.Logger) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.Use(middleware.Begin(middleware.NewProxies(nil, log)), middleware.Recover(log), middleware.RenderErrors())
@@ -25,6 +25,7 @@ func NewOpsHandler(addr string, health *handlers.Health, log *slog.Logger) http.
 	router.NoMethod(middleware.MethodNotAllowed)
 	router.Match([]string{http.MethodGet, http.MethodHead}, "/livez", health.Live)
 	router.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.Ready)
+	router.GET("/metrics", gin.WrapH(metrics))
 	router.GET("/debug/pprof/*name", func(c *gin.Context) {
 		switch c.Param("name") {
 		case "/profile":

@@ -22,7 +22,7 @@ func callOps(addr, method, path, host string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, http.NoBody)
 	r.Host = host
 	w := httptest.NewRecorder()
-	NewOpsHandler(addr, handlers.NewHealth(alwaysReady{}), slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+	NewOpsHandler(addr, handlers.NewHealth(alwaysReady{}), http.NotFoundHandler(), slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
 	return w
 }
 

@@ -84,7 +84,7 @@ func (c *Client) Post(path string, body any, header ...string) *Response {
 func (c *Client) Do(method, path string, body any, header ...string) *Response {
 	c.t.Helper()
 	sent := c.bytes(body)
-	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, reader(sent))
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, bytes.NewReader(sent))
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -129,14 +129,6 @@ func (c *Client) bytes(body any) []byte {
 		c.t.Fatalf("marshal the body: %v", err)
 	}
 	return data
-}
-
-// reader returns nil for no body, so that net/http sends none.
-func reader(body []byte) io.Reader {
-	if body == nil {
-		return nil
-	}
-	return bytes.NewReader(body)
 }
 
 // Response is a received response.

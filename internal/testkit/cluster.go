@@ -35,9 +35,7 @@ type cluster struct {
 
 // startCluster starts a cluster, in memory where there is room. The caller must stop it.
 func startCluster(ctx context.Context) (*cluster, error) {
-	parent := clusterParent()
-	removeLeftovers(parent)
-	folder, err := os.MkdirTemp(parent, folderPrefix)
+	folder, err := clusterFolder()
 	if err != nil {
 		return nil, err
 	}
@@ -66,19 +64,18 @@ func (c *cluster) stop() error {
 	return errors.Join(c.server.Stop(ctx), os.RemoveAll(c.folder))
 }
 
-// clusterParent returns the RAM disk if it exists, is writable and has room, otherwise the folder
-// for temporary files.
-func clusterParent() string {
+// clusterFolder creates the folder of a cluster: on the RAM disk if that exists, is writable and has
+// room, otherwise among the temporary files.
+func clusterFolder() (string, error) {
 	var stat syscall.Statfs_t
-	if err := syscall.Statfs(ramDisk, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < ramDiskSpace {
-		return os.TempDir()
+	if err := syscall.Statfs(ramDisk, &stat); err == nil && stat.Bavail*uint64(stat.Bsize) >= ramDiskSpace {
+		removeLeftovers(ramDisk)
+		if folder, err := os.MkdirTemp(ramDisk, folderPrefix); err == nil {
+			return folder, nil
+		}
 	}
-	probe, err := os.MkdirTemp(ramDisk, folderPrefix)
-	if err != nil {
-		return os.TempDir()
-	}
-	_ = os.Remove(probe)
-	return ramDisk
+	removeLeftovers(os.TempDir())
+	return os.MkdirTemp("", folderPrefix)
 }
 
 // removeLeftovers removes the folders of clusters whose process was killed: they use memory. Their

@@ -34,8 +34,7 @@ const (
 // the end of the test.
 func Database(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), DatabaseURL(t),
-		postgres.WithMaxConns(maxConns), postgres.WithApplicationName(applicationName(t.Name())))
+	pool, err := postgres.Open(t.Context(), DatabaseURL(t), postgres.WithMaxConns(maxConns))
 	if err != nil {
 		t.Fatalf("open the test database: %v", err)
 	}
@@ -69,12 +68,6 @@ func DatabaseURL(t testing.TB) string {
 		}
 	})
 	return withDatabase(address, name)
-}
-
-// applicationName truncates the name of a test to the limit of Postgres.
-func applicationName(name string) string {
-	const limit = 63 // bytes, NAMEDATALEN-1
-	return name[:min(len(name), limit)]
 }
 
 // withDatabase returns the URL of another database of the same server.

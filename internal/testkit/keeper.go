@@ -54,7 +54,7 @@ var clusterURL = sync.OnceValues(func() (string, error) {
 	if ownKeeper, err = StartKeeper(); err != nil {
 		return "", err
 	}
-	return ownKeeper.URL(), nil
+	return ownKeeper.URL, nil
 })
 
 // ownKeeper references the keeper of this process: collecting it as garbage would stop the cluster.
@@ -62,13 +62,11 @@ var ownKeeper *Keeper
 
 // Keeper is a process that runs a cluster until Stop or the end of this process.
 type Keeper struct {
-	cmd  *exec.Cmd
-	hold *os.File // the write end of its input
-	url  string
-}
+	URL string // of a database whose role may create databases
 
-// URL returns the URL of a database whose role may create databases.
-func (k *Keeper) URL() string { return k.url }
+	cmd  *exec.Cmd
+	hold io.Closer // its input
+}
 
 // Stop stops the cluster and waits until its files are removed.
 func (k *Keeper) Stop() error { return errors.Join(k.hold.Close(), k.cmd.Wait()) }
@@ -79,23 +77,19 @@ func StartKeeper() (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, hold, err := os.Pipe()
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), keeperVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not stop it
+	hold, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	results, out, err := os.Pipe()
+	results, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, errors.Join(err, in.Close(), hold.Close())
+		return nil, err
 	}
-	defer func() { _ = results.Close() }()
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), keeperVariable+"=1")
-	cmd.Stdin, cmd.Stdout = in, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not stop it
-	err = cmd.Start()
-	_, _ = in.Close(), out.Close()
-	if err != nil {
-		return nil, errors.Join(err, hold.Close())
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
 	k := &Keeper{cmd: cmd, hold: hold}
 	var report keeperReport
@@ -107,6 +101,6 @@ func StartKeeper() (*Keeper, error) {
 	if err != nil {
 		return nil, errors.Join(err, k.Stop())
 	}
-	k.url = report.URL
+	k.URL = report.URL
 	return k, nil
 }

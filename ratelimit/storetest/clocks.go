@@ -18,9 +18,7 @@ var clockCases = slices.Concat(
 	perAlgorithm("late_callers", lateCallers),
 	perAlgorithm("idle_counter_recovers", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		h.mustRefuse(q, 1, p.Name)
 		h.advance(25 * time.Hour)
 		h.wantRemaining(q, 10)
@@ -70,12 +68,10 @@ func steppedClock(h *harness, p ratelimit.Policy, step time.Duration) {
 // window boundaries. They get the same verdicts as at the latest time.
 func lateCallers(h *harness, p ratelimit.Policy) {
 	q := h.quota(p)
-	for !boundary(h.now()) {
+	for h.now().Unix()%86400 != 0 { // to a window of ten seconds, and of a day
 		h.advance(time.Second)
 	}
-	for range 10 {
-		h.mustAllow(q, 1)
-	}
+	h.exhaust(q)
 	for _, late := range []time.Duration{1, time.Millisecond, 999 * time.Millisecond, 4 * time.Second} {
 		h.advance(-late)
 		h.mustRefuse(q, 1, p.Name)
@@ -83,7 +79,3 @@ func lateCallers(h *harness, p ratelimit.Policy) {
 		h.mustRefuse(q, 1, p.Name)
 	}
 }
-
-// boundary reports whether t is in the first second of a window of ten seconds
-// and of a day.
-func boundary(t time.Time) bool { return t.Unix()%86400 == 0 }

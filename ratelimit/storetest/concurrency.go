@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"time"
 
 	"ratelimiter/ratelimit"
@@ -35,17 +34,13 @@ var concurrencyCases = []testCase{
 		h.wantRemaining(q, 1)
 		h.noError(r.Release(ctx))
 		h.wantRemaining(q, 2)
-		if err := r.Renew(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatalf("Renew after Release = %v, want ErrSettled", err)
-		}
+		h.wantError(r.Renew(ctx), ratelimit.ErrSettled)
 	}},
 	{"renew_after_expiry", func(h *harness) {
 		q := h.quota(parallelTwo)
 		r := h.mustAllow(q, 1)
 		h.advance(time.Minute)
-		if err := r.Renew(ctx); !errors.Is(err, ratelimit.ErrExpired) {
-			h.Fatal(err)
-		}
+		h.wantError(r.Renew(ctx), ratelimit.ErrExpired)
 		h.wantRemaining(q, 2)
 	}},
 	{"every_end_frees_the_slot", func(h *harness) {
@@ -82,14 +77,10 @@ var concurrencyCases = []testCase{
 		h.noError(r.SettleUnits(ctx, ratelimit.Failed))
 		h.wantRemaining(q, 1, 10)
 		h.noError(r.Renew(ctx))
-		if err := r.Settle(ctx, ratelimit.Failed); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatalf("Settle after SettleUnits = %v, want ErrSettled", err)
-		}
+		h.wantError(r.Settle(ctx, ratelimit.Failed), ratelimit.ErrSettled)
 		h.noError(r.Release(ctx))
 		h.wantRemaining(q, 2, 10)
-		if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatalf("second Release = %v, want ErrSettled", err)
-		}
+		h.wantError(r.Release(ctx), ratelimit.ErrSettled)
 	}},
 	{"refusal_holds_no_slot", func(h *harness) {
 		q := h.quota(parallelTwo, ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 1, Period: "10s"})

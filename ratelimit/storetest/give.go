@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -15,14 +14,10 @@ var giveCases = slices.Concat(
 		r := h.mustAllow(q, 5)
 		h.noError(r.Release(ctx))
 		want := remainingAfter(p, 4)
-		if got := r.Decision.Statuses()[0].Remaining; got != want {
-			h.Fatalf("Decision after Release: Remaining = %d, want %d", got, want)
-		}
+		h.wantDecision(r, want)
 		h.wantRemaining(q, want)
 		for _, again := range []error{r.Release(ctx), r.Commit(ctx, 0), r.Settle(ctx, ratelimit.Failed)} {
-			if !errors.Is(again, ratelimit.ErrSettled) {
-				h.Fatalf("second end = %v, want ErrSettled", again)
-			}
+			h.wantError(again, ratelimit.ErrSettled)
 		}
 		h.wantRemaining(q, want)
 	}),
@@ -30,19 +25,12 @@ var giveCases = slices.Concat(
 		q := h.quota(p)
 		r := h.mustAllow(q, 7)
 		for _, actual := range []int64{-1, ratelimit.MaxCost + 1} {
-			if err := r.Commit(ctx, actual); !errors.Is(err, ratelimit.ErrCost) {
-				h.Fatalf("Commit(%d) = %v, want ErrCost", actual, err)
-			}
+			h.wantError(r.Commit(ctx, actual), ratelimit.ErrCost)
 		}
 		h.noError(r.Commit(ctx, 3))
-		want := remainingAfter(p, 3)
-		if p.Algorithm == ratelimit.Concurrency {
-			want = 10 // Commit frees the slot
-		}
+		want := settledRemaining(p, 3)
 		h.wantRemaining(q, want)
-		if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatalf("Release after Commit = %v, want ErrSettled", err)
-		}
+		h.wantError(r.Release(ctx), ratelimit.ErrSettled)
 		h.wantRemaining(q, want)
 	}),
 	perAlgorithm("late_release", func(h *harness, p ratelimit.Policy) {
@@ -64,13 +52,9 @@ var giveCases = slices.Concat(
 	}),
 	perAlgorithm("release_after_refusal", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		r := h.mustRefuse(q, 1, p.Name)
-		if err := r.Release(ctx); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatal(err)
-		}
+		h.wantError(r.Release(ctx), ratelimit.ErrSettled)
 		h.wantRemaining(q, 0)
 	}),
 	perAlgorithm("release_in_any_order", func(h *harness, p ratelimit.Policy) {
@@ -121,18 +105,11 @@ func settle(h *harness) {
 		r := h.mustAllow(q, 4)
 		h.noError(r.Settle(ctx, c.outcome))
 		h.wantRemaining(q, c.requests, c.successes, c.successes, 10)
-		d := &r.Decision
-		for i, want := range []int64{c.requests, c.successes, c.successes, 10} {
-			if got := d.Statuses()[i].Remaining; got != want {
-				h.Fatalf("outcome %d: %s: Remaining = %d, want %d", c.outcome, d.Statuses()[i].Policy.Name, got, want)
-			}
-		}
-		if got := d.Shadows()[0].Remaining; got != c.requests {
+		h.wantDecision(r, c.requests, c.successes, c.successes, 10)
+		if got := r.Decision.Shadows()[0].Remaining; got != c.requests {
 			h.Fatalf("outcome %d: shadow: Remaining = %d, want %d", c.outcome, got, c.requests)
 		}
-		if err := r.Settle(ctx, c.outcome); !errors.Is(err, ratelimit.ErrSettled) {
-			h.Fatal(err)
-		}
+		h.wantError(r.Settle(ctx, c.outcome), ratelimit.ErrSettled)
 		h.noError(h.limiter.Reset(ctx, q))
 	}
 }

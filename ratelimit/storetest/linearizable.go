@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,20 +22,16 @@ import (
 const HistoriesVariable = "LINEARIZABILITY_HISTORIES"
 
 // defaultHistories is the number of histories if HistoriesVariable isn't set.
-const defaultHistories = 300
+const defaultHistories = "300"
 
 // RunLinearizable checks that random concurrent histories of takes, releases,
 // commits and peeks over the counters of two keys and their owner are linearizable. A take
 // must therefore see all its counters at one instant, and a refused take must
 // change none.
 func RunLinearizable(t *testing.T, newStore Factory) {
-	histories := defaultHistories
-	if v := os.Getenv(HistoriesVariable); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		histories = n
+	histories, err := strconv.Atoi(cmp.Or(os.Getenv(HistoriesVariable), defaultHistories))
+	if err != nil {
+		t.Fatal(err)
 	}
 	h := newHarness(t, newStore)
 	for i := range histories {
@@ -106,17 +103,14 @@ func record(h *harness, rng *rand.Rand, s *setup) *history {
 	const each = 4
 	var clock atomic.Int64
 	results := make([][]porcupine.Operation, workers)
-	seeds := make([]uint64, workers)
-	for i := range seeds {
-		seeds[i] = rng.Uint64()
-	}
+	seed := rng.Uint64()
 	var ready atomic.Int32
 	runWorkers(func(w int) {
 		// Without a common start, the first worker ends before the last begins.
 		for ready.Add(1); ready.Load() < workers; {
 			runtime.Gosched()
 		}
-		rng := rand.New(rand.NewPCG(seeds[w], 2))
+		rng := rand.New(rand.NewPCG(seed, uint64(w)))
 		var r ratelimit.Reservation
 		var held bool
 		var last operation

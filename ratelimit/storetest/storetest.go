@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -112,6 +113,14 @@ func (h *harness) mustAllow(q *ratelimit.Quota, cost int64) *ratelimit.Reservati
 	return r
 }
 
+// exhaust takes the capacity of everyAlgorithm's policies in single requests.
+func (h *harness) exhaust(q *ratelimit.Quota) {
+	h.Helper()
+	for range 10 {
+		h.mustAllow(q, 1)
+	}
+}
+
 // mustRefuse is take and fails the test unless exactly the named policies refuse
 // it.
 func (h *harness) mustRefuse(q *ratelimit.Quota, cost int64, by ...string) *ratelimit.Reservation {
@@ -133,8 +142,20 @@ func (h *harness) wantRemaining(q *ratelimit.Quota, want ...int64) {
 	if err != nil {
 		h.Fatal(err)
 	}
+	h.wantStatuses(d.Statuses(), want)
+}
+
+// wantDecision checks Remaining of every enforced policy in a decision that a
+// reservation's end has updated.
+func (h *harness) wantDecision(r *ratelimit.Reservation, want ...int64) {
+	h.Helper()
+	h.wantStatuses(r.Decision.Statuses(), want)
+}
+
+func (h *harness) wantStatuses(statuses []ratelimit.Status, want []int64) {
+	h.Helper()
 	var got []int64
-	for _, s := range d.Statuses() {
+	for _, s := range statuses {
 		got = append(got, s.Remaining)
 	}
 	if !slices.Equal(got, want) {
@@ -145,8 +166,13 @@ func (h *harness) wantRemaining(q *ratelimit.Quota, want ...int64) {
 // noError fails the test if err isn't nil.
 func (h *harness) noError(err error) {
 	h.Helper()
-	if err != nil {
-		h.Fatal(err)
+	h.wantError(err, nil)
+}
+
+func (h *harness) wantError(err, want error) {
+	h.Helper()
+	if !errors.Is(err, want) {
+		h.Fatalf("error %v, want %v", err, want)
 	}
 }
 

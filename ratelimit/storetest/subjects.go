@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,9 +12,7 @@ var subjectCases = slices.Concat(
 	perAlgorithm("separate_subjects", func(h *harness, p ratelimit.Policy) {
 		a := h.quotaFor(ratelimit.Subjects{Key: "a"}, p)
 		b := h.quotaFor(ratelimit.Subjects{Key: "b"}, p)
-		for range 10 {
-			h.mustAllow(a, 1)
-		}
+		h.exhaust(a)
 		h.mustRefuse(a, 1, p.Name)
 		h.wantRemaining(b, 10)
 	}),
@@ -34,14 +31,10 @@ var subjectCases = slices.Concat(
 	}),
 	perAlgorithm("reset", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		h.noError(h.limiter.Reset(ctx, q, p.Name))
 		h.wantRemaining(q, 10)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		h.mustRefuse(q, 1, p.Name)
 	}),
 	[]testCase{
@@ -102,9 +95,7 @@ func resetSome(h *harness) {
 	if d := h.mustAllow(q, 0).Decision; d.Shadows()[0].Remaining != 10 {
 		h.Fatalf("shadow policy isn't reset: %+v", d.Shadows())
 	}
-	if err := h.limiter.Reset(ctx, q, "calendar", "unknown"); !errors.Is(err, ratelimit.ErrUnknownPolicy) {
-		h.Fatal(err)
-	}
+	h.wantError(h.limiter.Reset(ctx, q, "calendar", "unknown"), ratelimit.ErrUnknownPolicy)
 	h.wantRemaining(q, 6, 10, 6, 10, 6, 9)
 	h.noError(h.limiter.Reset(ctx, q))
 	h.wantRemaining(q, 10, 10, 10, 10, 10, 10)

@@ -11,9 +11,7 @@ import (
 var takeCases = slices.Concat(
 	perAlgorithm("capacity", func(h *harness, p ratelimit.Policy) {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		h.mustRefuse(q, 1, p.Name)
 		h.wantRemaining(q, 0)
 	}),
@@ -21,9 +19,7 @@ var takeCases = slices.Concat(
 		q := h.quota(p)
 		h.mustAllow(q, 0)
 		h.wantRemaining(q, 10)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		d := h.mustAllow(q, 0).Decision
 		if s := d.Statuses()[0]; s.Remaining != 0 || s.RetryAfter <= 0 {
 			h.Fatalf("peek at an exhausted counter: %+v", s)
@@ -89,9 +85,7 @@ var takeCases = slices.Concat(
 func exactRetryAfter(h *harness, p ratelimit.Policy) {
 	if p.Algorithm == ratelimit.Concurrency {
 		q := h.quota(p)
-		for range 10 {
-			h.mustAllow(q, 1)
-		}
+		h.exhaust(q)
 		d := h.mustRefuse(q, 1, p.Name).Decision
 		if after, ok := d.RetryAfter(); !ok || after != time.Second {
 			h.Fatalf("RetryAfter = %v, %v, want 1s, true", after, ok)
@@ -216,8 +210,6 @@ func maxPolicies(h *harness) {
 		policies = append(policies, p)
 	}
 	q := h.quota(policies...)
-	for range 10 {
-		h.mustAllow(q, 1)
-	}
+	h.exhaust(q)
 	h.mustRefuse(q, 1, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p")
 }

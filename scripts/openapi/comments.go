@@ -51,7 +51,10 @@ func (s source) add(file *ast.File) {
 				s.comments[owner+"."+name.Name] = firstParagraph(node.Doc, node.Comment)
 			}
 		case *ast.ValueSpec:
-			s.addConstants(file.Name.Name, node)
+			if typ, ok := node.Type.(*ast.Ident); ok {
+				name := file.Name.Name + "." + typ.Name
+				s.constants[name] = append(s.constants[name], stringsOf(node.Values)...)
+			}
 			return false
 		case *ast.FuncDecl:
 			return false
@@ -60,18 +63,15 @@ func (s source) add(file *ast.File) {
 	})
 }
 
-func (s source) addConstants(pkg string, spec *ast.ValueSpec) {
-	typ, ok := spec.Type.(*ast.Ident)
-	if !ok {
-		return
-	}
-	for _, value := range spec.Values {
+// stringsOf returns the values of string literals.
+func stringsOf(expressions []ast.Expr) (values []any) {
+	for _, value := range expressions {
 		if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 			text, _ := strconv.Unquote(literal.Value) // never fails: the file was parsed
-			name := pkg + "." + typ.Name
-			s.constants[name] = append(s.constants[name], text)
+			values = append(values, text)
 		}
 	}
+	return values
 }
 
 // identifierIs is the start of a doc comment that a description leaves out.

@@ -15,10 +15,8 @@ func exampleOf(schema *openapi3.Schema) (value any, written bool) {
 	switch {
 	case len(schema.Examples) > 0:
 		return schema.Examples[0], true
-	case len(schema.AllOf) > 0:
-		return exampleOf(schema.AllOf[0].Value)
-	case len(schema.AnyOf) > 0:
-		return exampleOf(schema.AnyOf[0].Value)
+	case len(schema.AllOf)+len(schema.AnyOf) > 0:
+		return exampleOf(slices.Concat(schema.AllOf, schema.AnyOf)[0].Value)
 	case len(propertiesOf(schema)) > 0:
 		return objectExample(schema)
 	case schema.Items != nil:

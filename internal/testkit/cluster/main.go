@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"ratelimiter/internal/devdb"
 	"ratelimiter/internal/testkit"
 )
 
@@ -51,11 +52,11 @@ func run(args []string) (code int, err error) {
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
 
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL())
+	cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+cluster.URL)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// In a process group of its own, the command and its children get each signal once: from here.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	setParentDeathSignal(cmd.SysProcAttr)
+	devdb.SetParentDeathSignal(cmd.SysProcAttr, syscall.SIGTERM)
 	runtime.LockOSThread() // the signal is sent when this thread ends
 	if err := cmd.Start(); err != nil {
 		return failed, err

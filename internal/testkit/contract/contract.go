@@ -7,6 +7,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -32,85 +35,59 @@ type Exchange struct {
 
 // Contract is a loaded description. It is safe for concurrent use.
 type Contract struct {
-	operations []*operation
-	problem    *jsonschema.Schema // of responses to unknown operations
+	doc      *openapi3.T
+	paths    []string                    // literal ones before those with parameters
+	pointers map[*openapi3.Schema]string // JSON pointers of the schemas
+
+	mu       sync.Mutex // guards the fields below
+	compiler *jsonschema.Compiler
 }
 
-// operation is one method of one path.
-type operation struct {
-	name      string   // its operationId
-	method    string   // in upper case
-	path      string   // /v1/products/{id}
-	segments  []string // of the path, split at slashes
-	params    []parameter
-	body      *body // nil: none
-	responses map[int]response
-}
+// resource is the name of the description for the compiler.
+const resource = "openapi:description"
 
-// parameter is a path or query parameter or a header.
-type parameter struct {
-	name, in string
-	required bool
-	typ      string // of the value, or of the items of a list
-	list     bool
-	schema   *jsonschema.Schema
-}
+// problem is the schema of responses to unknown operations.
+var problem = openapi3.NewSchemaRef("#/components/schemas/Problem", nil)
 
-type body struct {
-	required bool
-	content  map[string]*jsonschema.Schema // by media type; a nil schema allows anything
-}
-
-type response struct {
-	headers []parameter
-	content map[string]*jsonschema.Schema
-}
-
-// Load reads a description. The error lists what is unsupported or invalid.
+// Load reads a description. The schema of a problem must be in it.
 func Load(document []byte) (*Contract, error) {
-	decoded, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		return nil, err
 	}
-	root, ok := decoded.(map[string]any)
-	if !ok {
-		return nil, errors.New("the description is not a JSON object")
-	}
-	loading := newLoader(root)
-	c := &Contract{}
-	for path, item := range object(root["paths"]) {
-		for method, op := range object(item) {
-			c.operations = append(c.operations, loading.operation(method, path, object(op)))
+	c := &Contract{doc: doc, paths: doc.Paths.InMatchingOrder(), pointers: map[*openapi3.Schema]string{}, compiler: jsonschema.NewCompiler()}
+	err = doc.WalkSchemas(func(pointer string, schema *openapi3.SchemaRef) error {
+		c.pointers[schema.Value] = pointer
+		if more := &schema.Value.AdditionalProperties; more.Has == nil && more.Schema == nil && schema.Value.Properties != nil {
+			more.Has = new(false)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	c.problem = loading.schema(map[string]any{"$ref": "#/components/schemas/Problem"})
-	// Literal paths take precedence over paths with parameters.
-	slices.SortFunc(c.operations, func(a, b *operation) int { return strings.Compare(a.sortKey(), b.sortKey()) })
-	return c, loading.compile()
+	closed, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(closed))
+	if err != nil {
+		return nil, err
+	}
+	c.compiler.DefaultDraft(jsonschema.Draft2020)
+	c.compiler.AssertFormat()
+	if err := c.compiler.AddResource(resource, root); err != nil {
+		return nil, err
+	}
+	_, err = c.compiled(problem)
+	return c, err
 }
 
-// sortKey orders literal segments before parameters.
-func (op *operation) sortKey() string {
-	return strings.ReplaceAll(op.path, "{", "\xff") + " " + op.method
-}
-
-// Statuses returns the described statuses by operationId, in ascending order.
-func (c *Contract) Statuses() map[string][]int {
-	statuses := map[string][]int{}
-	for _, op := range c.operations {
-		statuses[op.name] = slices.Sorted(maps.Keys(op.responses))
-	}
-	return statuses
-}
-
-// Route returns the method and the path template of an operation, or empty strings if it is unknown.
-func (c *Contract) Route(operationID string) (method, path string) {
-	for _, op := range c.operations {
-		if op.name == operationID {
-			return op.method, op.path
-		}
-	}
-	return "", ""
+// compiled returns a schema of the description for validation. The compiler keeps what it has compiled.
+func (c *Contract) compiled(schema *openapi3.SchemaRef) (*jsonschema.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.compiler.Compile(resource + cmp.Or(schema.Ref, "#"+c.pointers[schema.Value]))
 }
 
 // Check returns the differences between an exchange and the description, or nil. Responses to HEAD are checked like those
@@ -124,23 +101,22 @@ func (c *Contract) Check(e Exchange) error {
 	if op == nil {
 		return c.checkUnknown(e)
 	}
-	described, ok := op.responses[e.Status]
-	if !ok {
-		return fmt.Errorf("%s doesn't describe status %d", op.name, e.Status)
+	described := op.Responses.Status(e.Status)
+	if described == nil {
+		return fmt.Errorf("%s doesn't describe status %d", op.OperationID, e.Status)
 	}
-	faults := described.check(e)
+	faults := c.checkResponse(described.Value, e)
 	if e.Status >= 200 && e.Status < 300 {
-		faults = append(faults, op.checkRequest(e, values)...)
+		faults = append(faults, c.checkRequest(op, e, values)...)
 	}
 	return errors.Join(faults...)
 }
 
 // find returns an operation and the values of its path parameters.
-func (c *Contract) find(method, path string) (*operation, map[string]string) {
-	segments := strings.Split(path, "/")
-	for _, op := range c.operations {
-		if op.method == method && len(op.segments) == len(segments) {
-			if values, ok := op.match(segments); ok {
+func (c *Contract) find(method, path string) (*openapi3.Operation, map[string]string) {
+	for _, template := range c.paths {
+		if op := c.doc.Paths.Value(template).GetOperation(method); op != nil {
+			if values, ok := match(strings.Split(template, "/"), strings.Split(path, "/")); ok {
 				return op, values
 			}
 		}
@@ -148,18 +124,22 @@ func (c *Contract) find(method, path string) (*operation, map[string]string) {
 	return nil, nil
 }
 
-func (op *operation) match(segments []string) (map[string]string, bool) {
+// match matches the segments of a path with those of a template, and returns the values of the parameters.
+func match(template, path []string) (map[string]string, bool) {
+	if len(template) != len(path) {
+		return nil, false
+	}
 	values := map[string]string{}
-	for i, segment := range op.segments {
+	for i, segment := range template {
 		name, parameter := strings.CutPrefix(segment, "{")
 		switch {
-		case parameter && segments[i] != "":
-			value, err := url.PathUnescape(segments[i])
+		case parameter && path[i] != "":
+			value, err := url.PathUnescape(path[i])
 			if err != nil {
 				return nil, false
 			}
 			values[strings.TrimSuffix(name, "}")] = value
-		case segment != segments[i]:
+		case segment != path[i]:
 			return nil, false
 		}
 	}
@@ -171,50 +151,43 @@ func (c *Contract) checkUnknown(e Exchange) error {
 	if e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
 		return fmt.Errorf("status %d for an unknown operation; want 404 or 405", e.Status)
 	}
-	described := response{
-		headers: []parameter{{name: "X-Request-Id"}},
-		content: map[string]*jsonschema.Schema{"application/problem+json": c.problem},
+	described := &openapi3.Response{
+		Headers: openapi3.Headers{"X-Request-Id": {Value: &openapi3.Header{}}},
+		Content: openapi3.Content{"application/problem+json": {Schema: problem}},
 	}
 	if e.Status == http.StatusMethodNotAllowed {
-		described.headers = append(described.headers, parameter{name: "Allow", required: true})
+		described.Headers["Allow"] = &openapi3.HeaderRef{Value: &openapi3.Header{Parameter: openapi3.Parameter{Required: true}}}
 	}
-	return errors.Join(described.check(e)...)
+	return errors.Join(c.checkResponse(described, e)...)
 }
 
-// object returns value if it is a JSON object, or nil.
-func object(value any) map[string]any {
-	o, _ := value.(map[string]any)
-	return o
+// transport lists response headers that a description may omit because they concern the transport, browsers or caches
+// instead of the operation. The value is the only one allowed, or "" for any.
+var transport = map[string]string{
+	"Connection": "", "Content-Encoding": "", "Content-Length": "", "Content-Type": "", "Date": "", "Vary": "",
+	"Content-Security-Policy": "", "X-Content-Type-Options": "",
+	"Cache-Control": "no-store", // other values must be described
 }
 
-// text returns value if it is a JSON string, or "".
-func text(value any) string {
-	s, _ := value.(string)
-	return s
-}
+// crossOrigin is the prefix of the CORS headers.
+const crossOrigin = "Access-Control-"
 
-// parse converts the text of a parameter to its type. Invalid text stays a string, which the schema then rejects.
-func parse(typ, value string) any {
-	if typ == "string" || typ == "" {
-		return value
+// checkHeaders returns the missing, invalid and undescribed headers of a response.
+func (c *Contract) checkHeaders(described openapi3.Headers, header http.Header) []error {
+	var faults []error
+	known := map[string]bool{}
+	for name, param := range described {
+		known[http.CanonicalHeaderKey(name)] = true
+		if err := c.checkParameter(name, &param.Value.Parameter, header.Values(name)); err != nil {
+			faults = append(faults, fmt.Errorf("response header %w", err))
+		}
 	}
-	parsed, err := jsonschema.UnmarshalJSON(strings.NewReader(value))
-	if _, isText := parsed.(string); err != nil || isText {
-		return value
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		only, omitted := transport[name]
+		omitted = strings.HasPrefix(name, crossOrigin) || omitted && (only == "" || slices.Equal(header[name], []string{only}))
+		if !known[name] && !omitted {
+			faults = append(faults, fmt.Errorf("response header %s (%q) isn't described", name, header[name]))
+		}
 	}
-	return parsed
-}
-
-// isJSON reports whether a media type is JSON or has the suffix +json.
-func isJSON(mediaType string) bool {
-	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
-}
-
-// decode decodes a JSON body.
-func decode(data []byte) (any, error) {
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil || json.Valid(data) {
-		return value, err
-	}
-	return nil, errors.New("data after the JSON value")
+	return faults
 }

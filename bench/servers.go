@@ -20,9 +20,6 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// highLimit is a limit that no measurement exhausts.
-const highLimit = 3_000_000_000
-
 const (
 	bareGin  = "bare Gin"
 	bareHTTP = "bare net/http"
@@ -33,12 +30,13 @@ var product = models.Product{
 	Price: models.Money{Amount: 1999, Currency: "EUR"}, Stock: 1000, UpdatedAt: time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC),
 }
 
-func servers() ([]*server, error) {
+func servers() []*server {
 	gin.SetMode(gin.ReleaseMode)
-	keys, err := newOneKey()
-	if err != nil {
-		return nil, err
-	}
+	keys := &oneKey{quota: must(ratelimit.NewQuota([]ratelimit.Policy{
+		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 900_000, Period: "1s", Burst: highLimit},
+		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: highLimit, Period: "1h"},
+		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: highLimit, Period: ratelimit.Month},
+	}, ratelimit.Subjects{Key: "k", Owner: "o"}))}
 	limiter, guard := ratelimit.New(memory.New()), middleware.NewFailureLimiter(ratelimit.New(memory.New()))
 	chain := []gin.HandlerFunc{
 		middleware.RenderErrors(), middleware.Authenticate(keys, guard), middleware.Limit(limiter, middleware.FieldsDraft11, &models.Route{Cost: 1}, nil),
@@ -67,7 +65,7 @@ func servers() ([]*server, error) {
 			name: "didip/tollbooth", baseline: bareHTTP, omits: "keys looked up, several policies",
 			handler: tollbooth.HTTPMiddleware(tollbooth.NewLimiter(1e6, nil).SetBurst(highLimit).SetHeaders(map[string][]string{"Authorization": {}}))(handler),
 		},
-	}, nil
+	}
 }
 
 func router(chain ...gin.HandlerFunc) *gin.Engine {
@@ -86,15 +84,6 @@ func writeProduct(w http.ResponseWriter, _ *http.Request) {
 type oneKey struct {
 	key   models.APIKey
 	quota *ratelimit.Quota
-}
-
-func newOneKey() (*oneKey, error) {
-	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
-		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 900_000, Period: "1s", Burst: highLimit},
-		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: highLimit, Period: "1h"},
-		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: highLimit, Period: ratelimit.Month},
-	}, ratelimit.Subjects{Key: "k", Owner: "o"})
-	return &oneKey{quota: quota}, err
 }
 
 func (k *oneKey) Cached(string, time.Time) (*models.APIKey, *ratelimit.Quota, bool) {

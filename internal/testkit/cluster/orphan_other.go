@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "syscall"
-
-// setParentDeathSignal does nothing: only Linux has such a signal.
-func setParentDeathSignal(*syscall.SysProcAttr) {}
