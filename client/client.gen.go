@@ -19,9 +19,10 @@ import (
 
 // Defines values for KeyStatus.
 const (
-	KeyStatusActive  KeyStatus = "active"
-	KeyStatusExpired KeyStatus = "expired"
-	KeyStatusRevoked KeyStatus = "revoked"
+	KeyStatusActive    KeyStatus = "active"
+	KeyStatusExpired   KeyStatus = "expired"
+	KeyStatusRevoked   KeyStatus = "revoked"
+	KeyStatusSuspended KeyStatus = "suspended"
 )
 
 // Valid indicates whether the value is a known member of the KeyStatus enum.
@@ -32,6 +33,8 @@ func (e KeyStatus) Valid() bool {
 	case KeyStatusExpired:
 		return true
 	case KeyStatusRevoked:
+		return true
+	case KeyStatusSuspended:
 		return true
 	default:
 		return false
@@ -1303,6 +1306,33 @@ type ResetKeyRequest struct {
 	Policies *[]string `json:"policies,omitempty"`
 }
 
+// RevokeKeyRequest The extent of a revocation.
+type RevokeKeyRequest struct {
+	// Chain Whether also the keys end that the key was rotated from and to
+	//
+	// Examples: true
+	Chain *bool `json:"chain,omitempty"`
+}
+
+// RevokeKeysRequest selects the keys to revoke: by owner or by subject.
+type RevokeKeysRequest struct {
+	// Owner All keys of this owner
+	//
+	// Examples: own_5HqT1bZr8wYk
+	Owner *string `json:"owner,omitempty"`
+
+	// Subject All keys of this subject: a key with those that it was rotated from and to
+	Subject *string `json:"subject,omitempty"`
+}
+
+// RevokedKeys The result of a revocation by owner or subject.
+type RevokedKeys struct {
+	// Revoked How many keys ended; others had ended before
+	//
+	// Examples: 3
+	Revoked int64 `json:"revoked"`
+}
+
 // RotateKeyRequest The body of a rotation.
 type RotateKeyRequest struct {
 	// Grace How long the old key keeps working, from 0s to 7d
@@ -1552,6 +1582,12 @@ type ListKeyRefusalsParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ResumeKeyParams defines parameters for ResumeKey.
+type ResumeKeyParams struct {
+	// IfMatch Resume only this version: the ETag of an earlier response
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
 	// IfMatch Revoke only this version: the ETag of an earlier response
@@ -1561,6 +1597,12 @@ type RevokeKeyParams struct {
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
 	// IfMatch Rotate only this version: the ETag of an earlier response
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// SuspendKeyParams defines parameters for SuspendKey.
+type SuspendKeyParams struct {
+	// IfMatch Suspend only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -1785,7 +1827,7 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 
 // Readyz Check readiness
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -1872,6 +1914,48 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 // Corresponds with POST /v1/admin/keys (the `CreateKey` operationId).
 func (c *Raw) CreateKey(ctx context.Context, body CreateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newCreateKeyRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKeysWithBody Revoke the keys of an owner or a subject
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/keys/revoke (the `RevokeKeys` operationId).
+func (c *Raw) RevokeKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeysRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKeys Revoke the keys of an owner or a subject
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/keys/revoke (the `RevokeKeys` operationId).
+func (c *Raw) RevokeKeys(ctx context.Context, body RevokeKeysRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeysRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2023,15 +2107,57 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyRequest, req
 	return c.Client.Do(req)
 }
 
-// RevokeKey Revoke a key
+// ResumeKey Resume a key
 //
-// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
+// Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
+// Corresponds with POST /v1/admin/keys/{id}/resume (the `ResumeKey` operationId).
+func (c *Raw) ResumeKey(ctx context.Context, id string, params *ResumeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newResumeKeyRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKeyWithBody Revoke a key
+//
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes any type of body and a specified content type.
+//
 // Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
-func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := newRevokeKeyRequest(c.Server, id, params)
+func (c *Raw) RevokeKeyWithBody(ctx context.Context, id string, params *RevokeKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeyRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKey Revoke a key
+//
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
+func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, body RevokeKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2044,7 +2170,7 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 
 // RotateKeyWithBody Rotate a key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
@@ -2065,7 +2191,7 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 
 // RotateKey Rotate a key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
@@ -2116,6 +2242,25 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 // Corresponds with POST /v1/admin/keys/{id}/simulate (the `SimulateKey` operationId).
 func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newSimulateKeyRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SuspendKey Suspend a key
+//
+// Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/keys/{id}/suspend (the `SuspendKey` operationId).
+func (c *Raw) SuspendKey(ctx context.Context, id string, params *SuspendKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newSuspendKeyRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2532,7 +2677,7 @@ func (c *Raw) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, 
 
 // RotateMeWithBody Rotate your key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2553,7 +2698,7 @@ func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, cont
 
 // RotateMe Rotate your key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -3066,6 +3211,46 @@ func newCreateKeyRequestWithBody(server string, contentType string, body io.Read
 	return req, nil
 }
 
+// newRevokeKeysRequest calls the generic RevokeKeys builder with application/json body
+func newRevokeKeysRequest(server string, body RevokeKeysRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newRevokeKeysRequestWithBody(server, "application/json", bodyReader)
+}
+
+// newRevokeKeysRequestWithBody constructs an http.Request for the RevokeKeys method, with any body, and a specified content type
+func newRevokeKeysRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/revoke")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // newGetKeyRequest constructs an http.Request for the GetKey method
 func newGetKeyRequest(server string, id string) (*http.Request, error) {
 	var err error
@@ -3328,8 +3513,68 @@ func newResetKeyRequestWithBody(server string, id string, contentType string, bo
 	return req, nil
 }
 
-// newRevokeKeyRequest constructs an http.Request for the RevokeKey method
-func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*http.Request, error) {
+// newResumeKeyRequest constructs an http.Request for the ResumeKey method
+func newResumeKeyRequest(server string, id string, params *ResumeKeyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/%s/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newRevokeKeyRequest calls the generic RevokeKey builder with application/json body
+func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams, body RevokeKeyRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newRevokeKeyRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// newRevokeKeyRequestWithBody constructs an http.Request for the RevokeKey method, with any body, and a specified content type
+func newRevokeKeyRequestWithBody(server string, id string, params *RevokeKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3354,10 +3599,12 @@ func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*ht
 		return nil, err
 	}
 
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -3482,6 +3729,55 @@ func newSimulateKeyRequestWithBody(server string, id string, contentType string,
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// newSuspendKeyRequest constructs an http.Request for the SuspendKey method
+func newSuspendKeyRequest(server string, id string, params *SuspendKeyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/%s/suspend", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -4723,7 +5019,7 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 
 // Readyz: Check readiness (GET /readyz)
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
@@ -4759,6 +5055,16 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 func (c *Client) CreateKey(ctx context.Context, body CreateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
+}
+
+// RevokeKeys: Revoke the keys of an owner or a subject (POST /v1/admin/keys/revoke)
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RevokeKeys(ctx context.Context, body RevokeKeysRequest, edits ...RequestEdit) (*RevokedKeys, error) {
+	response, err := c.Raw.RevokeKeys(ctx, body, edits...)
+	return decode[RevokedKeys](response, err)
 }
 
 // GetKey: Get a key (GET /v1/admin/keys/{id})
@@ -4811,19 +5117,29 @@ func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyRequest, 
 	return nothing(response, err)
 }
 
-// RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
+// ResumeKey: Resume a key (POST /v1/admin/keys/{id}/resume)
 //
-// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
+// Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
-func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
-	response, err := c.Raw.RevokeKey(ctx, id, params, edits...)
+func (c *Client) ResumeKey(ctx context.Context, id string, params *ResumeKeyParams, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.ResumeKey(ctx, id, params, edits...)
+	return decode[Key](response, err)
+}
+
+// RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
+//
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, body RevokeKeyRequest, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.RevokeKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
 }
 
 // RotateKey: Rotate a key (POST /v1/admin/keys/{id}/rotate)
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
 // **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
@@ -4839,6 +5155,16 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
+}
+
+// SuspendKey: Suspend a key (POST /v1/admin/keys/{id}/suspend)
+//
+// Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) SuspendKey(ctx context.Context, id string, params *SuspendKeyParams, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.SuspendKey(ctx, id, params, edits...)
+	return decode[Key](response, err)
 }
 
 // GetKeyUsage: Get the usage of a key (GET /v1/admin/keys/{id}/usage)
@@ -4983,7 +5309,7 @@ func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParam
 
 // RotateMe: Rotate your key (POST /v1/me/rotate)
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKeyRequest, edits ...RequestEdit) (*OwnKeyWithSecret, error) {

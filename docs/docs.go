@@ -38,7 +38,7 @@ const docTemplate = `{
         },
         "/readyz": {
             "get": {
-                "description": "Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.",
+                "description": "Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.",
                 "produces": [
                     "application/json"
                 ],
@@ -207,12 +207,14 @@ const docTemplate = `{
                     {
                         "enum": [
                             "active",
+                            "suspended",
                             "expired",
                             "revoked"
                         ],
                         "type": "string",
                         "x-enum-varnames": [
                             "KeyActive",
+                            "KeySuspended",
                             "KeyExpired",
                             "KeyRevoked"
                         ],
@@ -308,6 +310,79 @@ const docTemplate = `{
                     },
                     "400": {
                         "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/revoke": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Revoke the keys of an owner or a subject",
+                "operationId": "revokeKeys",
+                "parameters": [
+                    {
+                        "description": "Owner or subject",
+                        "name": "revoke",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.revokeKeysRequest"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.RevokedKeys"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The last admin key is among them",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -689,7 +764,7 @@ const docTemplate = `{
                 }
             }
         },
-        "/v1/admin/keys/{id}/revoke": {
+        "/v1/admin/keys/{id}/resume": {
             "post": {
                 "security": [
                     {
@@ -699,15 +774,15 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.",
+                "description": "Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "keys"
                 ],
-                "summary": "Revoke a key",
-                "operationId": "revokeKey",
+                "summary": "Resume a key",
+                "operationId": "resumeKey",
                 "parameters": [
                     {
                         "type": "string",
@@ -719,7 +794,7 @@ const docTemplate = `{
                     },
                     {
                         "type": "string",
-                        "description": "Revoke only this version: the ETag of an earlier response",
+                        "description": "Resume only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     }
@@ -744,13 +819,117 @@ const docTemplate = `{
                         }
                     },
                     "409": {
-                        "description": "The key is the last admin key",
+                        "description": "The key is revoked, which is final",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
                     },
                     "412": {
                         "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/revoke": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with \"chain\" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Revoke a key",
+                "operationId": "revokeKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Revoke only this version: the ETag of an earlier response",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "Extent",
+                        "name": "revoke",
+                        "in": "body",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.revokeKeyRequest"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Version of the key"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The last admin key is among them",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -768,7 +947,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
                 ],
@@ -834,7 +1013,7 @@ const docTemplate = `{
                         }
                     },
                     "409": {
-                        "description": "The key has ended or was already rotated",
+                        "description": "The key is suspended, has ended or was already rotated",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -940,6 +1119,75 @@ const docTemplate = `{
                     },
                     "422": {
                         "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/suspend": {
+            "post": {
+                "security": [
+                    {
+                        "BearerAuth": []
+                    },
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ],
+                "description": "Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Suspend a key",
+                "operationId": "suspendKey",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Suspend only this version: the ETag of an earlier response",
+                        "name": "If-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Version of the key"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The key is revoked, or it is the last admin key",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -1722,7 +1970,7 @@ const docTemplate = `{
                         "ApiKeyAuth": []
                     }
                 ],
-                "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.",
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.",
                 "consumes": [
                     "application/json"
                 ],
@@ -2432,6 +2680,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -2574,6 +2823,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -2679,6 +2929,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -3163,6 +3414,17 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.RevokedKeys": {
+            "type": "object",
+            "properties": {
+                "revoked": {
+                    "description": "how many keys ended; others had ended before",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 3
+                }
+            }
+        },
         "handlers.Simulation": {
             "type": "object",
             "properties": {
@@ -3620,6 +3882,35 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.revokeKeyRequest": {
+            "type": "object",
+            "properties": {
+                "chain": {
+                    "description": "whether also the keys end that the key was rotated from and to",
+                    "type": "boolean",
+                    "default": true,
+                    "example": true
+                }
+            }
+        },
+        "handlers.revokeKeysRequest": {
+            "type": "object",
+            "properties": {
+                "owner": {
+                    "description": "all keys of this owner",
+                    "type": "string",
+                    "maxLength": 100,
+                    "minLength": 1,
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "subject": {
+                    "description": "all keys of this subject: a key with those that it was rotated from and to",
+                    "type": "string",
+                    "maxLength": 100,
+                    "minLength": 1
+                }
+            }
+        },
         "handlers.rotateKeyRequest": {
             "type": "object",
             "properties": {
@@ -3909,11 +4200,13 @@ const docTemplate = `{
             "type": "string",
             "enum": [
                 "active",
+                "suspended",
                 "expired",
                 "revoked"
             ],
             "x-enum-varnames": [
                 "KeyActive",
+                "KeySuspended",
                 "KeyExpired",
                 "KeyRevoked"
             ]

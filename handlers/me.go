@@ -101,7 +101,7 @@ type myRotation struct {
 // Rotate handles POST /v1/me/rotate.
 //
 //	@Summary		Rotate your key
-//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //	@Tags			me
 //	@ID				rotateMe
 //	@Accept			json

@@ -148,12 +148,17 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 // jobs are the retention jobs.
 func (s *services) jobs() []retention.Job {
 	return []retention.Job{
-		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context) (bool, error) { return changefeed.Prune(ctx, s.db) }},
-		{Name: "audit log", Every: audit.PruneInterval, Run: func(ctx context.Context) (bool, error) { return s.audit.Prune(ctx, time.Now()) }},
-		{Name: "allowances", Every: allowance.PruneInterval, Run: allowance.NewTable(s.db).Prune},
-		{Name: "idempotency keys", Every: orders.PruneInterval, Run: s.orders.PruneIdempotencyKeys},
-		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context) (bool, error) {
-			return false, s.usage.MaintainPartitions(ctx, time.Now())
+		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return changefeed.Prune(ctx, s.db) }},
+		{Name: "audit log", Every: audit.PruneInterval, Run: s.audit.Prune},
+		{Name: "allowances", Every: allowance.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
+			return allowance.NewTable(s.db).Prune(ctx)
+		}},
+		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
+			return s.orders.PruneIdempotencyKeys(ctx)
+		}},
+		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
+		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
+			return false, s.usage.MaintainPartitions(ctx, now)
 		}},
 	}
 }
@@ -192,7 +197,8 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	if !o.Isolated {
 		list = append(list, s.watcher)
 	}
-	list = append(list, s.usage, retention.New(o.Log, s.jobs()...), s.cpu)
+	clocks := retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }}
+	list = append(list, s.usage, retention.New(o.Log, clocks, s.jobs()...), s.cpu)
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {
 			a.greeting, err = greeting(ctx, cfg, s, a.Addr())

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -21,16 +22,18 @@ import (
 // Settings are the flags that every command takes, each with its environment
 // variable. They are plain text until Config has validated all of them together.
 type Settings struct {
-	DatabaseURL    string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres 14 or newer. Unset: a private Postgres in DATA_DIR."`
+	DatabaseFile   string `env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks and profiles."`
 	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
-	KeyPepper      string `env:"KEY_PEPPER" placeholder:"SECRET" help:"Secret for hashing API keys; v2:NEW,v1:OLD rotates it. Unset: the one in DATA_DIR, which dev mode creates."`
+	PepperFile     string `env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
+	DatabaseURL    secret `name:"database-url" hidden:""`
+	KeyPepper      secret `name:"key-pepper" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 }
 
@@ -78,9 +81,10 @@ func (s *Settings) Config() (*Config, error) {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	cfg := &Config{DatabaseURL: s.DatabaseURL, HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
+	cfg := &Config{HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
 	var err error
-	fault("DATABASE_URL", checkDatabaseURL(s.DatabaseURL))
+	cfg.DatabaseURL, err = readSecret("DATABASE_URL", s.DatabaseFile)
+	fault("DATABASE_URL", cmp.Or(err, checkDatabaseURL(cfg.DatabaseURL)))
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
 	cfg.DataDir, err = parseFolder(s.DataDir)
@@ -97,10 +101,11 @@ func (s *Settings) Config() (*Config, error) {
 	fault("CACHE_STALE", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
-	if s.KeyPepper != "" {
-		cfg.Peppers, err = apikeys.ParsePeppers(s.KeyPepper)
-		fault("KEY_PEPPER", err)
+	pepper, err := readSecret("KEY_PEPPER", s.PepperFile)
+	if err == nil && pepper != "" {
+		cfg.Peppers, err = apikeys.ParsePeppers(pepper)
 	}
+	fault("KEY_PEPPER", err)
 	if err := errors.Join(faults...); err != nil {
 		return nil, &Error{err}
 	}
@@ -117,7 +122,7 @@ func (cfg *Config) LoadPeppers(create bool) error {
 	cfg.Peppers, err = apikeys.LoadPeppers(cfg.DataDir, create)
 	if errors.Is(err, os.ErrNotExist) {
 		return &Error{fmt.Errorf("KEY_PEPPER: is not set, and %s contains no pepper: "+
-			"set it to a random secret, such as the output of 'openssl rand -hex 32', or run 'serve --dev', which creates one", cfg.DataDir)}
+			"set it, or KEY_PEPPER_FILE to a file with it, to a random secret, such as the output of 'openssl rand -hex 32', or run 'serve --dev', which creates one", cfg.DataDir)}
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,7 +47,7 @@ func names(n int) []string {
 
 func TestService_Reserve_fair_places(t *testing.T) {
 	for _, greedy := range []int{1, 5, 50, 500} {
-		t.Run(fmt.Sprint(greedy), func(t *testing.T) {
+		t.Run(strconv.Itoa(greedy), func(t *testing.T) {
 			s := newService(t, ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 1_000_000, Period: "1h"})
 			owners := names(greedy)
 			open := s.fill(t, owners)

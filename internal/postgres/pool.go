@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -107,6 +108,29 @@ func Check(ctx context.Context, pool *pgxpool.Pool) error {
 	return checkVersion(conn.Conn().PgConn().ParameterStatus("server_version"))
 }
 
+// Writable reports whether the database accepts writes: it is no standby and not
+// read-only. It is cheap enough for a readiness probe. A connection that doesn't
+// is closed, because a new one may reach the primary.
+func Writable(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return false, Classify("connect to the database", err)
+	}
+	defer conn.Release()
+	var readOnly bool
+	err = conn.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly)
+	if readOnly {
+		_ = conn.Conn().Close(ctx)
+	}
+	return !readOnly && err == nil, Classify("check for writes", err)
+}
+
+// Now returns the time by the database's clock.
+func Now(ctx context.Context, pool *pgxpool.Pool) (now time.Time, err error) {
+	err = pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, Classify("read the database's clock", err)
+}
+
 // poolConfig parses the URL and applies defaults and options.
 func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -123,6 +147,7 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	}
 	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
 	cfg.AfterConnect = scanTimesInUTC
+	cfg.ConnConfig.OnPgError = keepConnection
 	for name, value := range map[string]string{
 		"application_name":                    "ratelimiter",
 		"statement_timeout":                   milliseconds(statementTimeout),
@@ -137,6 +162,13 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 		option(cfg)
 	}
 	return cfg, nil
+}
+
+// keepConnection closes a connection on fatal errors, as is pgx's default, and
+// when its server has become read-only: after a failover, a new connection may
+// reach the primary.
+func keepConnection(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+	return !strings.EqualFold(err.Severity, "FATAL") && err.Code != readOnly
 }
 
 // scanTimesInUTC makes a connection scan times in UTC instead of the machine's time zone.

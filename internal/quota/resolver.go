@@ -102,7 +102,7 @@ func (r *Resolver) Cached(presented string, now time.Time) (key *models.APIKey, 
 		r.cache.Refresh(hash, now, r.loader(presented))
 	case cache.Fresh, cache.Stale, cache.Expired:
 	}
-	if entry.key.Status(now) != models.KeyActive {
+	if entry.key.Usable(now) != nil {
 		return nil, nil, false
 	}
 	return &entry.key, r.inForce(entry), state == cache.Fresh || state == cache.Due
@@ -111,7 +111,7 @@ func (r *Resolver) Cached(presented string, now time.Time) (key *models.APIKey, 
 // Resolve returns the presented key and its quota, from the cache or by one
 // query, shared by concurrent callers. Key and quota are shared and must not be
 // changed. Errors: models.ErrInvalidKey (unknown, revoked, expired or mistyped);
-// models.ErrUnavailable (Postgres is down and nothing cached may be served);
+// models.ErrKeySuspended; models.ErrUnavailable (Postgres is down and nothing cached may be served);
 // ctx's.
 func (r *Resolver) Resolve(ctx context.Context, presented string, now time.Time) (*models.APIKey, *ratelimit.Quota, error) {
 	if _, err := r.verifier.ParseID(presented); err != nil {
@@ -122,8 +122,8 @@ func (r *Resolver) Resolve(ctx context.Context, presented string, now time.Time)
 	if err != nil {
 		return nil, nil, err
 	}
-	if entry.key.Status(now) != models.KeyActive {
-		return nil, nil, models.ErrInvalidKey
+	if err := entry.key.Usable(now); err != nil {
+		return nil, nil, err
 	}
 	return &entry.key, r.inForce(entry), nil
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -60,8 +61,14 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 			methods[r.Path] = append(methods[r.Path], http.MethodHead)
 		}
 	}
-	for path, supported := range methods {
-		router.OPTIONS(path, anonymous, middleware.Options(supported...))
+	for literal := range methods {
+		var supported []string
+		for pattern, its := range methods { // GET /v1/admin/keys/revoke is one of /v1/admin/keys/:id
+			if match, _ := path.Match(pathParameter.ReplaceAllString(pattern, "*"), literal); match {
+				supported = append(supported, its...)
+			}
+		}
+		router.OPTIONS(literal, anonymous, middleware.Options(supported...))
 	}
 	return middleware.Compress(router)
 }
