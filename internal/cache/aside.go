@@ -18,9 +18,10 @@ type Options[V any] struct {
 	LoadTimeout time.Duration // of one load
 	TTL         time.Duration // each entry gets 90 to 100 % of it, so that entries loaded together don't expire together
 
-	// Stale is the time after its TTL for which an entry is served if a load
-	// fails with an error that isn't Negative. ServeStale excludes values from
-	// that; nil: none.
+	// Stale is the time after its TTL for which an entry is served at once and
+	// loaded behind, so that no caller waits for a source that hangs. An error
+	// that is Negative removes it. ServeStale excludes values from that; nil:
+	// none.
 	Stale      time.Duration
 	ServeStale func(V) bool
 
@@ -38,7 +39,8 @@ type Options[V any] struct {
 	Valid func(V) bool
 
 	// Until returns a time at which a value expires regardless of its TTL, or
-	// the zero time. nil: no value has one.
+	// the zero time. From then on it is served stale only after a load has
+	// failed. nil: no value has one.
 	Until func(V) time.Time
 }
 
@@ -53,7 +55,7 @@ type State int
 const (
 	Absent  State = iota // not cached
 	Expired              // expired or invalid, and must not be served
-	Stale                // expired, and may be served if a load fails
+	Stale                // expired, but may be served, and due for Refresh
 	Due                  // fresh, and due for Refresh
 	Fresh
 )
@@ -63,9 +65,14 @@ const (
 const refreshAhead = 0.8
 
 // retryAfterFailure is the time for which an entry is served after a failed load
-// without another attempt. Without it, every request would wait for the timeout
-// of a source that hangs.
+// without another attempt.
 const retryAfterFailure = time.Second
+
+// maxRefreshes is how many loads run at once that no caller waits for: half of
+// the database's connections, so that a source that hangs or is slow has room
+// for the loads that callers do wait for. 100,000 keys in use refresh 2,000
+// times a second, which takes two at once if a load takes 1 ms.
+const maxRefreshes = 8
 
 // Aside is a cache-aside: reads load missing values from the source. Writers
 // change the source without the cache, so an entry can be out of date for its
@@ -76,19 +83,21 @@ type Aside[K comparable, V any] struct {
 	entries  *otter.Cache[K, *entry[V]]
 	negative *otter.Cache[K, negative]
 
-	mu      sync.Mutex
-	flights map[K]*flight[V] // running loads
-	epoch   uint64           // number of Invalidate calls
-	closed  bool
-	loads   sync.WaitGroup
-	ctx     context.Context // canceled by Close
-	cancel  context.CancelFunc
+	mu        sync.Mutex
+	flights   map[K]*flight[V] // running loads
+	refreshes int              // those that Refresh began
+	epoch     uint64           // number of Invalidate calls
+	closed    bool
+	loads     sync.WaitGroup
+	ctx       context.Context // canceled by Close
+	cancel    context.CancelFunc
 }
 
 type entry[V any] struct {
 	value     V
 	refreshAt time.Time
 	expiresAt time.Time
+	ends      bool                      // expiresAt is that of Options.Until
 	retryAt   atomic.Pointer[time.Time] // earliest next load after a failed one; nil: any time
 }
 
@@ -131,21 +140,35 @@ func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 	return none, Absent
 }
 
-// Refresh loads key in the background, unless a load is running.
-func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) { a.start(key, now, load) }
+// Refresh loads key in the background, unless a load of key is running, its last
+// one has just failed, or maxRefreshes are running: a later read tries again.
+func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, found := a.entries.GetIfPresent(key)
+	if a.flights[key] != nil || found && !e.mayRetry(now) || a.refreshes >= maxRefreshes {
+		return
+	}
+	if f := a.startLocked(key, now, load); f.running {
+		f.refresh = true
+		a.refreshes++
+	}
+}
 
-// Get returns the value of key at now, cached or by load. It returns the error
-// of load, or ctx's if ctx is done first. In the latter case the load continues
-// for other callers.
+// Get returns the value of key at now, cached or by load. A stale value is
+// returned at once and refreshed in the background. Get returns the error of
+// load, or ctx's if ctx is done first. In the latter case the load continues for
+// other callers.
 func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V]) (V, error) {
 	var none V
-	state := Absent
-	e, found := a.entries.GetIfPresent(key)
-	if found {
-		state = a.state(e, now)
-	}
-	if state == Fresh || state == Due || state == Stale && !e.mayRetry(now) {
-		return e.value, nil
+	value, state := a.Peek(key, now)
+	switch state {
+	case Stale:
+		a.Refresh(key, now, load)
+		return value, nil
+	case Fresh, Due:
+		return value, nil
+	case Absent, Expired:
 	}
 	if n, absent := a.negative.GetIfPresent(key); absent && now.Before(n.expiresAt) {
 		return none, n.err
@@ -156,8 +179,10 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
-	if f.err != nil && state == Stale && !a.isNegative(f.err) && a.isValid(e.value) {
-		return e.value, nil
+	if f.err != nil {
+		if value, state := a.Peek(key, now); state == Stale {
+			return value, nil
+		}
 	}
 	return f.value, f.err
 }
@@ -175,7 +200,7 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 		return Fresh
 	case !now.Before(e.expiresAt.Add(a.opts.Stale)):
 		return Absent
-	case a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
+	case e.ends && e.retryAt.Load() == nil, a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
 		return Expired
 	default:
 		return Stale

@@ -90,22 +90,23 @@ func NewResolver(db *pgxpool.Pool, verifier KeyVerifier, mode *EnforcementMode, 
 	return &Resolver{db: db, verifier: verifier, mode: mode, cache: aside, compiled: compiled}, nil
 }
 
-// Cached returns what is cached for a presented key at now. A nil key means
-// that it isn't cached. If the result isn't fresh, Resolve must be called.
+// Cached returns what is cached for a presented key at now, and refreshes it in
+// the background if it is due or stale. A nil key means that it isn't cached.
+// If the result isn't fresh, it must not be served: Resolve must be called.
 func (r *Resolver) Cached(presented string, now time.Time) (key *models.APIKey, quota *ratelimit.Quota, fresh bool) {
 	hash := keyHash(sha256.Sum256([]byte(presented)))
 	entry, state := r.cache.Peek(hash, now)
 	switch state {
 	case cache.Absent:
 		return nil, nil, false
-	case cache.Due:
+	case cache.Due, cache.Stale:
 		r.cache.Refresh(hash, now, r.loader(presented))
-	case cache.Fresh, cache.Stale, cache.Expired:
+	case cache.Fresh, cache.Expired:
 	}
 	if entry.key.Status(now) != models.KeyActive {
 		return nil, nil, false
 	}
-	return &entry.key, r.inForce(entry), state == cache.Fresh || state == cache.Due
+	return &entry.key, r.inForce(entry), state != cache.Expired
 }
 
 // Resolve returns the presented key and its quota, from the cache or by one
