@@ -23,7 +23,7 @@ var (
 type zoneTable struct {
 	files map[string]*zip.File
 	links map[string]string // canonical names by alias
-	// loaded is a map from canonical names to *time.Location.
+	// loaded is a map from canonical names to *time.Location, one each.
 	loaded sync.Map
 }
 
@@ -72,8 +72,8 @@ func loadZone(name string) (*time.Location, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("time zone %s: %w", name, err)
 	}
-	t.loaded.Store(canonical, zone)
-	return zone, canonical, nil
+	one, _ := t.loaded.LoadOrStore(canonical, zone)
+	return one.(*time.Location), canonical, nil
 }
 
 // readZone returns the data of a zone.

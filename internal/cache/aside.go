@@ -14,7 +14,7 @@ import (
 
 // Options configures an Aside. Size, LoadTimeout and TTL are required.
 type Options[V any] struct {
-	Size        int           // maximum number of entries
+	Size        int           // maximum number of entries; with Weigh, their maximum total weight
 	LoadTimeout time.Duration // of one load
 	TTL         time.Duration // each entry gets 90 to 100 % of it, so that entries loaded together don't expire together
 
@@ -37,6 +37,17 @@ type Options[V any] struct {
 	// never served, not even stale. Valid is called on every read and must be
 	// fast. nil: all values are valid.
 	Valid func(V) bool
+
+	// Weigh returns the weight of a value. nil: every value weighs 1.
+	Weigh func(V) uint32
+
+	// Reserved returns how much of Size what values share takes. It is called
+	// after each load. nil: none.
+	Reserved func() int
+
+	// OnDrop is called once with each loaded value that the cache doesn't hold,
+	// or no longer, under locks of the cache. nil: none.
+	OnDrop func(V)
 
 	// Until returns a time at which a value expires regardless of its TTL, or
 	// the zero time. From then on it is served stale only after a load has
@@ -87,6 +98,7 @@ type Aside[K comparable, V any] struct {
 	flights   map[K]*flight[V] // running loads
 	refreshes int              // those that Refresh began
 	epoch     uint64           // number of Invalidate calls
+	reserved  int              // result of the last Options.Reserved
 	closed    bool
 	loads     sync.WaitGroup
 	ctx       context.Context // canceled by Close
@@ -113,9 +125,17 @@ type negative struct {
 
 // NewAside returns an empty cache. The caller must Close it.
 func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
-	entries, err := otter.New(&otter.Options[K, *entry[V]]{MaximumSize: opts.Size})
+	bounds := &otter.Options[K, *entry[V]]{MaximumSize: opts.Size}
+	if opts.Weigh != nil {
+		bounds.MaximumSize, bounds.MaximumWeight = 0, uint64(opts.Size)
+		bounds.Weigher = func(_ K, e *entry[V]) uint32 { return opts.Weigh(e.value) }
+	}
+	if opts.OnDrop != nil {
+		bounds.OnAtomicDeletion = func(d otter.DeletionEvent[K, *entry[V]]) { opts.OnDrop(d.Value.value) }
+	}
+	entries, err := otter.New(bounds)
 	if err != nil {
-		return nil, fmt.Errorf("cache of %d entries: %w", opts.Size, err)
+		return nil, fmt.Errorf("cache of size %d: %w", opts.Size, err)
 	}
 	absent, err := otter.New(&otter.Options[K, negative]{MaximumSize: max(1, opts.NegativeSize)})
 	if err != nil {
@@ -205,6 +225,13 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 	default:
 		return Stale
 	}
+}
+
+// Len returns the number of cached values, after evicting what exceeds
+// Options.Size.
+func (a *Aside[K, V]) Len() int {
+	a.entries.CleanUp()
+	return a.entries.EstimatedSize()
 }
 
 // Invalidate must be called after values have changed at the source and

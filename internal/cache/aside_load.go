@@ -86,7 +86,10 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 	case f.err == nil:
 		if a.isValid(f.value) {
 			a.entries.Set(key, a.newEntry(f.value, now))
+			a.resize()
 			a.negative.Invalidate(key)
+		} else if a.opts.OnDrop != nil {
+			a.opts.OnDrop(f.value)
 		}
 	case a.isNegative(f.err):
 		if e, found := a.entries.GetIfPresent(key); found && e == f.replaces {
@@ -100,6 +103,17 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 			retryAt := now.Add(retryAfterFailure)
 			e.retryAt.Store(&retryAt)
 		}
+	}
+}
+
+// resize leaves room for what is reserved of the size. a.mu must be held.
+func (a *Aside[K, V]) resize() {
+	if a.opts.Reserved == nil {
+		return
+	}
+	if reserved := a.opts.Reserved(); reserved != a.reserved {
+		a.reserved = reserved
+		a.entries.SetMaximum(uint64(max(0, a.opts.Size-reserved))) // evicts what exceeds it
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Settings struct {
 	KeyPepper      string `env:"KEY_PEPPER" placeholder:"SECRET" help:"Secret for hashing API keys; v2:NEW,v1:OLD rotates it. Unset: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
+	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
@@ -41,6 +43,7 @@ type Config struct {
 	DataDir        string
 	TrustedProxies []netip.Prefix
 	Origins        []string // whose pages may read responses; none: no CORS
+	CacheKeys      int
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
 	Headers        middleware.Fields
@@ -56,9 +59,12 @@ func (e *Error) Unwrap() error { return e.error }
 // NewError returns a *Error with this message.
 func NewError(message string) error { return &Error{errors.New(message)} }
 
-// Bounds of the cache's times. Below a second a cache has no effect; a day is
+// Bounds of the cache. Below a second a cache has no effect; a day is
 // the longest that a server should run on stale quotas.
+// A thousand keys fit any machine; ten million take 10 GB.
 const (
+	minCacheKeys  = 1_000
+	maxCacheKeys  = 10_000_000
 	minCacheTTL   = time.Second
 	maxCacheTTL   = time.Hour
 	maxCacheStale = 24 * time.Hour
@@ -83,6 +89,8 @@ func (s *Settings) Config() (*Config, error) {
 	fault("TRUSTED_PROXIES", err)
 	cfg.Origins, err = parseOrigins(s.Origins)
 	fault("CORS_ORIGINS", err)
+	cfg.CacheKeys, err = parseNumber(s.CacheKeys, minCacheKeys, maxCacheKeys)
+	fault("CACHE_KEYS", err)
 	cfg.CacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
@@ -178,4 +186,12 @@ func parseDuration(text string, least, most time.Duration) (time.Duration, error
 		return 0, fmt.Errorf("%s must be from %s to %s", d, least, most)
 	}
 	return d, nil
+}
+
+func parseNumber(text string, least, most int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q must be a whole number from %d to %d", text, least, most)
+	}
+	return n, nil
 }

@@ -58,7 +58,7 @@ func (c *PlanCache) Quota(ctx context.Context, name string) (*ratelimit.Quota, e
 		return nil, err
 	}
 	if c.mode.Shadow() {
-		return plan.shadow.of(plan.quota), nil
+		return plan.shadow.of(plan.quota, nil), nil
 	}
 	return plan.quota, nil
 }

@@ -78,6 +78,10 @@ func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
 	}
 }
 
+// insertKeys creates keys k1 to k$1 on the plan free.
+const insertKeys = `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+	SELECT 'k' || n, 'k', 'free', 'o', 'k' || n, '{}', sha256('x'), 'v1' FROM generate_series(1, $1::int) n`
+
 func TestResolver_Cached_stale(t *testing.T) {
 	db := testkit.Database(t)
 	if _, err := db.Exec(t.Context(), insertKeys, 1); err != nil {
