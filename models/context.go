@@ -15,6 +15,10 @@ type Request struct {
 	Address netip.Addr       // the caller's, on routes whose changes are audited
 	Actor   string           // who acts where no key does, such as ActorCLI; empty: nobody
 
+	// Administrative requests read or change what operators manage. They hold at
+	// most a share of the connections to the database.
+	Administrative bool
+
 	// Replayed is set by a handler whose response repeats that of an earlier
 	// request with the same idempotency key. Such a response isn't charged by
 	// policies that charge for successes.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -76,8 +77,14 @@ func (cfg *RouterConfig) chain(r Route, authenticate, builtIn gin.HandlerFunc) [
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())
 	}
+	if r.Scope == "" || strings.HasPrefix(string(r.Scope), "admin:") {
+		chain = append(chain, middleware.Administrative())
+	}
 	if r.Cost == 0 && r.Scope == "" {
 		chain = append(chain, builtIn)
+	}
+	if r.Heavy {
+		chain = append(chain, middleware.HeavyLimit(cfg.BuiltIn))
 	}
 	if r.Stream {
 		return append(chain, middleware.Stream(), r.Handler)
