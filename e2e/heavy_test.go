@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"ratelimiter/middleware"
+	"ratelimiter/models"
+)
+
+// TestHeavy blocks searches of keys by a lock: a key can have three at once, and
+// requests of callers have connections of their own.
+func TestHeavy(t *testing.T) {
+	app := newApp(t)
+	key := app.key(models.NewKey{Admin: true})
+	admin, other, caller := app.As(key), app.admin(), app.caller("internal")
+	admin.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
+	other.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
+	caller.Get("/v1/products").Want(http.StatusOK)
+
+	_, unlock := app.lock("api_keys")
+	defer unlock()
+	var hangUps []func()
+	for range 3 {
+		hangUps = append(hangUps, app.startRequest(key, http.MethodGet, "/v1/admin/keys?q=x", ""))
+	}
+	app.await("three searches are blocked", func() bool {
+		return app.count(`SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'api_keys'::regclass AND mode = 'AccessShareLock'`) == 3
+	})
+	for _, path := range []string{"/v1/admin/keys", "/v1/admin/audit", "/v1/me/usage", "/v1/me/refusals"} {
+		var problem middleware.QuotaProblem
+		refused := admin.Get(path).Want(http.StatusTooManyRequests)
+		refused.JSON(&problem)
+		if !slices.Equal(problem.ViolatedPolicies, []string{"heavy"}) || refused.Header.Get("Retry-After") != "1" {
+			t.Errorf("%s: got problem %+v, Retry-After %q", path, problem, refused.Header.Get("Retry-After"))
+		}
+	}
+	caller.Get("/v1/products").Want(http.StatusOK)
+	for _, hangUp := range hangUps {
+		hangUp()
+	}
+	unlock()
+	app.await("the searches have ended", func() bool { return other.Get("/v1/admin/audit").Want(http.StatusOK) != nil })
+	admin.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
+}
