@@ -14,9 +14,8 @@ import (
 func TestHeavy(t *testing.T) {
 	app := newApp(t)
 	key := app.key(models.NewKey{Admin: true})
-	admin, other, caller := app.As(key), app.admin(), app.caller("internal")
+	admin, caller := app.As(key), app.caller("internal")
 	admin.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
-	other.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
 	caller.Get("/v1/products").Want(http.StatusOK)
 
 	_, unlock := app.lock("api_keys")
@@ -41,6 +40,5 @@ func TestHeavy(t *testing.T) {
 		hangUp()
 	}
 	unlock()
-	app.await("the searches have ended", func() bool { return other.Get("/v1/admin/audit").Want(http.StatusOK) != nil })
-	admin.Get("/v1/admin/keys?q=x").Want(http.StatusOK)
+	app.await("the places are free", func() bool { return admin.Get("/v1/admin/keys?q=x").Status == http.StatusOK })
 }
