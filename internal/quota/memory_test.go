@@ -48,7 +48,7 @@ func heapOf(fill func()) int {
 	runtime.GC()
 	runtime.GC() // the first moves pools to their victim caches
 	runtime.ReadMemStats(&after)
-	return int(after.HeapAlloc) - int(before.HeapAlloc) //nolint:gosec // bytes of a heap
+	return int(after.HeapAlloc) - int(before.HeapAlloc)
 }
 
 // cacheKeys caches and uses n keys, of as many variants of overrides, as

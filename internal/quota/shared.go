@@ -119,5 +119,5 @@ func weigh(entry *resolved) uint32 {
 	for _, scope := range k.Scopes {
 		n += int(unsafe.Sizeof(scope)) + len(scope)
 	}
-	return uint32(n) //nolint:gosec // lists are bounded where keys are written
+	return uint32(n) // lists are bounded where keys are written
 }
