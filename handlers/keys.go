@@ -16,6 +16,8 @@ import (
 type KeyService interface {
 	// Create stores a new key and returns it with its text.
 	Create(ctx context.Context, spec models.NewKey) (models.APIKey, string, error)
+	// Get returns the key with this id, or models.ErrNotFound.
+	Get(ctx context.Context, id string) (models.APIKey, error)
 	// List returns up to limit keys that match filter, newest first, starting
 	// after the position after (nil: the start).
 	List(ctx context.Context, filter models.KeyFilter, after *models.Position, limit int) (models.Page[models.APIKey], error)

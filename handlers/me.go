@@ -10,7 +10,7 @@ import (
 	"ratelimiter/models"
 )
 
-// Me serves /v1/me, a key's view of itself, from memory.
+// Me serves /v1/me, a key's view of itself.
 type Me struct {
 	keys    KeyService
 	limiter KeyLimiter
@@ -69,8 +69,10 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
-		key, now := keyOf(c), time.Now()
-		respondVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(key, now), showQuota(key, models.RequestFrom(c).Quota, now)}, nil)
+		// The key of the request has only what a request needs.
+		key, err := h.keys.Get(c.Request.Context(), keyOf(c).ID)
+		now := time.Now()
+		respondVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(&key, now), showQuota(&key, models.RequestFrom(c).Quota, now)}, err)
 	}
 }
 

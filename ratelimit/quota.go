@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unsafe"
 )
 
 // Subjects names the subjects whose counters a quota spends. A key and an
@@ -148,6 +149,31 @@ func newView(all []*Compiled, applies func(*Compiled) bool) *view {
 
 // Policies returns a copy of the policies as passed to NewQuota.
 func (q *Quota) Policies() []Policy { return slices.Clone(q.policies) }
+
+// Footprint returns about how many bytes the compiled policies take. All quotas
+// that For and Bind make of q share them.
+func (q *Quota) Footprint() int {
+	const pointer, allocation = 8, 16 // allocation: what a string's size is rounded up by
+	size := func(p *Policy) int {
+		text := len(p.Name) + len(p.Algorithm) + len(p.Period) + len(p.MaxWait) + len(p.Hold) + len(p.TimeZone) + len(p.Group) +
+			len(p.Per) + len(p.Charge) + len(p.Mode) + len(p.Sharing)
+		return int(unsafe.Sizeof(*p)) + text + 4*allocation
+	}
+	n := 0
+	for i := range q.policies {
+		n += size(&q.policies[i])
+	}
+	for _, c := range q.all.policies {
+		n += int(unsafe.Sizeof(*c)) + len(c.field) + allocation
+	}
+	for _, v := range slices.Concat(q.views, []*view{q.all}) {
+		n += int(unsafe.Sizeof(*v)) + 2*pointer*len(v.policies) + allocation
+		for _, field := range v.field {
+			n += len(field) + 2*allocation
+		}
+	}
+	return n
+}
 
 // Subjects returns the subjects whose counters the quota spends.
 func (q *Quota) Subjects() Subjects { return Subjects{Key: q.key.Name, Owner: q.owner.Name} }

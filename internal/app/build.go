@@ -68,7 +68,7 @@ const builtInBytes = 128 << 20
 
 // newServices builds the services on db.
 func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
-	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
+	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
 	now := o.Now
 	if now == nil {
 		now = time.Now

@@ -16,6 +16,9 @@ import (
 // often.
 const checkInterval = time.Second
 
+// checkTimeout bounds a check, because a database that hangs answers nothing.
+const checkTimeout = 2 * time.Second
+
 // readiness reports whether requests can be served. It implements
 // handlers.Readiness.
 type readiness struct {
@@ -51,6 +54,8 @@ func (r *readiness) NotReady(ctx context.Context) string {
 }
 
 func (r *readiness) check(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	writable, err := postgres.Writable(ctx, r.db)
 	if err != nil {
 		return "Not ready: the database is unreachable."

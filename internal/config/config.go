@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type Settings struct {
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
+	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
 	DatabaseURL    secret `name:"database-url" hidden:""`
@@ -46,6 +48,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	Origins        []string      // whose pages may read responses; none: no CORS
 	ShutdownDelay  time.Duration // from the signal to the drain
+	CacheKeys      int
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
 	Headers        middleware.Fields
@@ -61,9 +64,12 @@ func (e *Error) Unwrap() error { return e.error }
 // NewError returns a *Error with this message.
 func NewError(message string) error { return &Error{errors.New(message)} }
 
-// Bounds of the cache's times. Below a second a cache has no effect; a day is
+// Bounds of the cache. Below a second a cache has no effect; a day is
 // the longest that a server should run on stale quotas.
+// A thousand keys fit any machine; ten million take 10 GB.
 const (
+	minCacheKeys  = 1_000
+	maxCacheKeys  = 10_000_000
 	minCacheTTL   = time.Second
 	maxCacheTTL   = time.Hour
 	maxCacheStale = 24 * time.Hour
@@ -95,6 +101,8 @@ func (s *Settings) Config() (*Config, error) {
 	fault("CORS_ORIGINS", err)
 	cfg.ShutdownDelay, err = parseDuration(s.ShutdownDelay, 0, maxShutdownDelay)
 	fault("SHUTDOWN_DELAY", err)
+	cfg.CacheKeys, err = parseNumber(s.CacheKeys, minCacheKeys, maxCacheKeys)
+	fault("CACHE_KEYS", err)
 	cfg.CacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
@@ -191,4 +199,12 @@ func parseDuration(text string, least, most time.Duration) (time.Duration, error
 		return 0, fmt.Errorf("%s must be from %s to %s", d, least, most)
 	}
 	return d, nil
+}
+
+func parseNumber(text string, least, most int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q must be a whole number from %d to %d", text, least, most)
+	}
+	return n, nil
 }

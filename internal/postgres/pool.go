@@ -61,7 +61,7 @@ func WithStatementTimeout(d time.Duration) Option {
 // WithAcquireTimeout sets the longest wait for a free connection, after which a query fails with
 // context.DeadlineExceeded.
 func WithAcquireTimeout(d time.Duration) Option {
-	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = acquireDeadline(d) }
+	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = &acquireLimits{timeout: d} }
 }
 
 // WithBeforeConnect sets a function that completes the configuration of each new connection.
@@ -145,7 +145,7 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	if !strings.Contains(url, "connect_timeout") {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
+	cfg.ConnConfig.Tracer = &acquireLimits{timeout: acquireTimeout}
 	cfg.AfterConnect = scanTimesInUTC
 	cfg.ConnConfig.OnPgError = keepConnection
 	for name, value := range map[string]string{
@@ -160,6 +160,9 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	}
 	for _, option := range options {
 		option(cfg)
+	}
+	if limits, ok := cfg.ConnConfig.Tracer.(*acquireLimits); ok {
+		limits.admin = make(chan struct{}, adminShare(cfg.MaxConns))
 	}
 	return cfg, nil
 }

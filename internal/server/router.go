@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -91,6 +92,12 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc)
 	chain = append(chain, middleware.Require(r.Scope))
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())
+	}
+	if r.Scope == "" || strings.HasPrefix(string(r.Scope), "admin:") {
+		chain = append(chain, middleware.Administrative())
+	}
+	if r.Heavy {
+		chain = append(chain, middleware.HeavyLimit(cfg.BuiltIn))
 	}
 	if r.Stream {
 		return append(chain, middleware.Stream(), r.Handler)

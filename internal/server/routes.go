@@ -25,6 +25,7 @@ type Route struct {
 	Stream  bool          // the response has no end of its own: no timeout, no write deadline
 	Public  bool          // needs no key and costs nothing
 	Health  bool          // of a Public route: without a bound per address
+	Heavy   bool          // reads much; a key can have few such requests at once
 }
 
 // pathParameter is a parameter of a path, as gin spells it.
@@ -88,10 +89,10 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/me", Handler: h.Me.Get},
 		{Method: get, Path: "/v1/me/limits", Handler: h.Me.Limits},
 		{Method: post, Path: "/v1/me/rotate", Handler: h.Me.Rotate},
-		{Method: get, Path: "/v1/me/usage", Handler: h.Usage.Mine},
-		{Method: get, Path: "/v1/me/refusals", Handler: h.Usage.MyRefusals},
+		{Method: get, Path: "/v1/me/usage", Handler: h.Usage.Mine, Heavy: true},
+		{Method: get, Path: "/v1/me/refusals", Handler: h.Usage.MyRefusals, Heavy: true},
 
-		{Method: get, Path: "/v1/admin/keys", Handler: h.Keys.List, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys", Handler: h.Keys.List, Scope: models.ScopeAdminKeys, Heavy: true},
 		{Method: post, Path: "/v1/admin/keys", Handler: h.Keys.Create, Scope: models.ScopeAdminKeys},
 		{Method: get, Path: "/v1/admin/keys/:id", Handler: h.Keys.Get, Scope: models.ScopeAdminKeys},
 		{Method: patch, Path: "/v1/admin/keys/:id", Handler: h.Keys.Patch, Scope: models.ScopeAdminKeys},
@@ -102,9 +103,9 @@ func Routes(h Handlers) []Route {
 		{Method: post, Path: "/v1/admin/keys/:id/resume", Handler: h.Keys.Resume, Scope: models.ScopeAdminKeys},
 		{Method: post, Path: "/v1/admin/keys/:id/reset", Handler: h.Keys.Reset, Scope: models.ScopeAdminKeys},
 		{Method: get, Path: "/v1/admin/keys/:id/limits", Handler: h.Keys.Limits, Scope: models.ScopeAdminKeys},
-		{Method: get, Path: "/v1/admin/keys/:id/usage", Handler: h.Usage.OfKey, Scope: models.ScopeAdminKeys},
-		{Method: get, Path: "/v1/admin/keys/:id/refusals", Handler: h.Usage.RefusalsOfKey, Scope: models.ScopeAdminKeys},
-		{Method: post, Path: "/v1/admin/keys/:id/simulate", Handler: h.Usage.Simulate, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id/usage", Handler: h.Usage.OfKey, Scope: models.ScopeAdminKeys, Heavy: true},
+		{Method: get, Path: "/v1/admin/keys/:id/refusals", Handler: h.Usage.RefusalsOfKey, Scope: models.ScopeAdminKeys, Heavy: true},
+		{Method: post, Path: "/v1/admin/keys/:id/simulate", Handler: h.Usage.Simulate, Scope: models.ScopeAdminKeys, Heavy: true},
 
 		{Method: get, Path: "/v1/admin/plans", Handler: h.Plans.List, Scope: models.ScopeAdminPlans},
 		{Method: get, Path: "/v1/admin/plans/:name", Handler: h.Plans.Get, Scope: models.ScopeAdminPlans},
@@ -114,7 +115,7 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/admin/limiter", Handler: h.Limiter.Get, Scope: models.ScopeAdminPlans},
 		{Method: put, Path: "/v1/admin/limiter", Handler: h.Limiter.Put, Scope: models.ScopeAdminPlans},
 
-		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit},
+		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit, Heavy: true},
 
 		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true, Health: true},
 		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},
