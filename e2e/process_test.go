@@ -425,8 +425,9 @@ func TestServer_restarts_postgres(t *testing.T) {
 	// Every request gets a response, and never a 401.
 	deadline := time.Now().Add(30 * time.Second)
 	for status := 0; status != http.StatusOK || !restarted(); {
-		if status = uncached.Get("/v1/products").Status; status != http.StatusOK && status != http.StatusServiceUnavailable {
-			t.Fatalf("uncached key: got status %d; want 200 or 503", status)
+		got := uncached.Get("/v1/products")
+		if status = got.Status; status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("uncached key: got %d %s; want 200 or 503\n%s", status, got.Body, server.stderr)
 		}
 		if got := cached.Get("/v1/products/prd_0y5apuf8zs"); got.Status != http.StatusOK && got.Status != http.StatusServiceUnavailable {
 			t.Fatalf("cached key: got %d %s; want 200 or 503", got.Status, got.Body)

@@ -132,7 +132,7 @@ func TestRouter_built_in_rates(t *testing.T) {
 		status, rate int
 		violated     string
 	}{ // in this order: the rates are counted separately
-		{http.MethodGet, "/v1/me", http.StatusOK, 50, `["built-in"]`},
+		{http.MethodGet, "/v1/me/limits", http.StatusOK, 50, `["built-in"]`},
 		{http.MethodGet, "/v1/admin/audit", http.StatusForbidden, 1000, `["built-in-admin"]`}, // a scope is missing
 		{http.MethodPost, "/v1/limits/check", http.StatusForbidden, 0, ""},
 	} {
