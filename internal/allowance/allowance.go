@@ -117,7 +117,7 @@ type entry struct {
 
 	// What to ask next.
 	need, total int64
-	read, ahead bool
+	ahead       bool
 	call        *call // that requests wait for; nil: none waits
 	queued      bool  // in Service.ready
 	flying      bool  // in a statement
@@ -174,18 +174,11 @@ func (s *Service) ask(b *ratelimit.Batch, calls []*call) ([]*call, error) {
 		}
 		e, err := s.entryOf(b, step)
 		if err != nil {
+			s.dispatch() // what earlier steps ask
 			return nil, err
 		}
 		known := !e.knownAt.IsZero() && now.Sub(e.knownAt) < knownFor
-		switch {
-		case b.Cost == 0 || b.Cost > step.Policy.Capacity():
-			if known && !step.Short {
-				continue
-			}
-			e.read = true
-		case step.Short || !step.Allowed && !known:
-			e.want(b.Cost - max(0, step.State.X))
-		default:
+		if !step.Short && (known || step.Allowed && b.Cost > 0) {
 			continue
 		}
 		if s.stopped {
@@ -193,6 +186,9 @@ func (s *Service) ask(b *ratelimit.Batch, calls []*call) ([]*call, error) {
 		}
 		if now.Before(s.downUntil) {
 			return nil, errDown
+		}
+		if b.Cost > 0 && b.Cost <= step.Policy.Capacity() { // otherwise news is enough
+			e.want(b.Cost - max(0, step.State.X))
 		}
 		if e.call == nil {
 			e.call = &call{done: make(chan struct{})}

@@ -21,6 +21,7 @@ import (
 type bench struct {
 	t       *testing.T
 	durable *counted
+	store   *memory.Store
 	service *allowance.Service
 	limiter *ratelimit.Limiter
 }
@@ -65,7 +66,7 @@ func onBench(t *testing.T, run func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &counted{quick: quick{durable{rows: map[period]*allowance.Reply{}, rng: rand.New(rand.NewPCG(1, 1))}}, ops: map[allowance.Op]int{}}
 		store := memory.New()
-		b := &bench{t: t, durable: d, service: allowance.New(d, store, slog.New(slog.DiscardHandler))}
+		b := &bench{t: t, durable: d, store: store, service: allowance.New(d, store, slog.New(slog.DiscardHandler))}
 		if err := b.service.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}

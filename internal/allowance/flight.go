@@ -83,7 +83,7 @@ func (s *Service) appendRequests(flight []asked, e *entry, now time.Time) []aske
 		r.Want = e.leaseSize(state, now)
 	}
 	flight = append(flight, asked{entry: e, call: e.call, Request: r})
-	e.need, e.total, e.read, e.ahead, e.call = 0, 0, false, false, nil
+	e.need, e.total, e.ahead, e.call = 0, 0, false, nil
 	return flight
 }
 
