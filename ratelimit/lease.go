@@ -31,7 +31,7 @@ type Allowances interface {
 	// that the durable counters can't be reached. Lease doesn't keep the batch.
 	Lease(ctx context.Context, b *Batch) (changed bool, err error)
 	// Prefetch leases units for a step without waiting: few are left to spend,
-	// or more were spent than leased.
+	// more were spent than leased, or a step in shadow mode refuses.
 	Prefetch(b *Batch, step *Step)
 	// Reset makes the durable counters of the batch's calendar steps fresh.
 	Reset(ctx context.Context, b *Batch) error
@@ -43,12 +43,13 @@ func (c *Compiled) Leasable() bool { return c.kind == calendar }
 
 // TakeLeased is Take for a counter of a calendar policy that may spend only
 // leased units. If the state doesn't know the period of now, or if cost units
-// are left in the period but not leased, it takes nothing and reports short.
+// are left in the period but not leased, it takes nothing and reports short. In
+// shadow mode, units that aren't leased are a debt, so that no request waits.
 func (c *Compiled) TakeLeased(s State, now, cost int64) (_ State, allowed, short bool) {
 	known := s.periodContains(now)
 	s = advanceCalendar(c, s, now)
 	allowed = cost == 0 || cost > 0 && cost <= c.capacity-s.used()
-	short = !known || allowed && cost > max(0, s.leased())
+	short = (!known || allowed && cost > max(0, s.leased())) && (cost == 0 || c.Mode != Shadow)
 	if allowed && !short {
 		s.N += cost
 		s.X -= cost
@@ -96,7 +97,7 @@ const maxRounds = 16
 // take takes the batch from the store. If leased units are too few to decide it,
 // it leases more and takes it again.
 func (l *Limiter) take(ctx context.Context, b *Batch) error {
-	b.Leases, b.IgnoreShadows = l.allowances != nil, false
+	b.Leases = l.allowances != nil
 	for range maxRounds {
 		if err := l.store.Take(ctx, b); err != nil || !b.needsLease() {
 			return err
@@ -109,16 +110,14 @@ func (l *Limiter) take(ctx context.Context, b *Batch) error {
 		if b.Cost == 0 {
 			return nil // a peek reports what is known
 		}
-		refused, short := b.verdict(err != nil)
-		switch {
-		case short && err == nil:
+		switch undecided := b.undecided(err != nil); {
+		case undecided && err == nil:
 			return ErrNoLease
-		case short:
+		case undecided:
 			return fmt.Errorf("%w: %w", ErrNoLease, err)
-		case refused:
-			return nil
+		default:
+			return nil // refused
 		}
-		b.IgnoreShadows = true // only shadow steps are Short: they don't delay or fail a request
 	}
 	return ErrNoLease
 }
@@ -134,7 +133,7 @@ func (b *Batch) needsLease() bool {
 		s := &b.Steps[i]
 		switch {
 		case s.Policy.Leasable():
-			needs = needs || b.Cost == 0 || s.wantsLease(b) && (i < b.Enforced || !b.IgnoreShadows)
+			needs = needs || b.Cost == 0 || i < b.Enforced && s.wantsLease(b)
 		case !s.Allowed && i < b.Enforced:
 			return false // refused in any case
 		}
@@ -147,25 +146,27 @@ func (s *Step) wantsLease(b *Batch) bool {
 	return s.Short || !s.Allowed && b.Cost <= s.Policy.capacity
 }
 
-// verdict sums up the enforced steps after leasing: whether one refuses, and
-// whether one can't be decided. If the durable counters can't be reached, a
-// refusal for lack of units is not certain.
-func (b *Batch) verdict(unreachable bool) (refused, short bool) {
+// undecided reports whether an enforced step can't be decided after leasing. If
+// the durable counters can't be reached, a refusal for lack of units is not
+// certain.
+func (b *Batch) undecided(unreachable bool) bool {
 	for i := range b.Steps[:b.Enforced] {
 		s := &b.Steps[i]
-		refused = refused || !s.Allowed
-		short = short || s.Short || unreachable && s.Policy.Leasable() && s.wantsLease(b)
+		if s.Short || unreachable && s.Policy.Leasable() && s.wantsLease(b) {
+			return true
+		}
 	}
-	return refused, short
+	return false
 }
 
-// prefetch leases ahead for the steps that were charged and are low.
+// prefetch leases ahead for the steps that were charged and are low, and asks for
+// news of steps in shadow mode that refuse.
 func (l *Limiter) prefetch(b *Batch) {
 	if !b.Leases {
 		return
 	}
 	for i := range b.Steps {
-		if s := &b.Steps[i]; s.Policy.kind == calendar && s.Charged && s.Policy.low(s.State) {
+		if s := &b.Steps[i]; s.Policy.kind == calendar && (!s.Allowed || s.Charged && s.Policy.low(s.State)) {
 			l.allowances.Prefetch(b, s)
 		}
 	}

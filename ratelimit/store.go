@@ -63,8 +63,6 @@ type Batch struct {
 	// Refused means that another store has refused the request: Take charges
 	// nothing and reports what each step by itself would do.
 	Refused bool
-	// IgnoreShadows lets a batch be charged although shadow steps are Short.
-	IgnoreShadows bool
 }
 
 // Step is one policy's part of a batch.

@@ -169,16 +169,15 @@ func (s *Service) ask(b *ratelimit.Batch, calls []*call) ([]*call, error) {
 	now := time.Now()
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		if !step.Policy.Leasable() {
-			continue
+		if !step.Policy.Leasable() || i >= b.Enforced && b.Cost > 0 {
+			continue // in shadow mode, no request waits
 		}
 		e, err := s.entryOf(b, step)
 		if err != nil {
 			s.dispatch() // what earlier steps ask
 			return nil, err
 		}
-		known := !e.knownAt.IsZero() && now.Sub(e.knownAt) < knownFor
-		if !step.Short && (known || step.Allowed && b.Cost > 0) {
+		if !step.Short && (e.known(now) || step.Allowed && b.Cost > 0) {
 			continue
 		}
 		if s.stopped {
@@ -201,6 +200,11 @@ func (s *Service) ask(b *ratelimit.Batch, calls []*call) ([]*call, error) {
 	}
 	s.dispatch()
 	return calls, nil
+}
+
+// known reports whether the used units are as Postgres reported them recently.
+func (e *entry) known(now time.Time) bool {
+	return !e.knownAt.IsZero() && now.Sub(e.knownAt) < knownFor
 }
 
 // want adds units that a request misses.
@@ -247,11 +251,12 @@ func (s *Service) forget(e *entry) {
 func (s *Service) Prefetch(b *ratelimit.Batch, step *ratelimit.Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped || time.Now().Before(s.downUntil) {
+	now := time.Now()
+	if s.stopped || now.Before(s.downUntil) {
 		return
 	}
 	e, err := s.entryOf(b, step)
-	if err != nil || e.ahead {
+	if err != nil || e.ahead || !step.Allowed && e.known(now) {
 		return
 	}
 	e.ahead = true

@@ -112,6 +112,15 @@ func (b *bench) used() int64 {
 	return 0
 }
 
+// setUsed sets the units that the durable counter has.
+func (c *counted) setUsed(units int64) {
+	c.durable.mu.Lock()
+	defer c.durable.mu.Unlock()
+	for _, row := range c.rows {
+		row.Used = units
+	}
+}
+
 func daily(limit int64) ratelimit.Policy {
 	return ratelimit.Policy{Name: "daily", Algorithm: ratelimit.Calendar, Limit: limit, Period: ratelimit.Day}
 }

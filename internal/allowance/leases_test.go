@@ -27,3 +27,35 @@ func TestService_down_asks_for_no_more(t *testing.T) {
 		}
 	})
 }
+
+func TestService_shadow_never_waits(t *testing.T) {
+	onBench(t, func(b *bench) {
+		shadow := daily(3)
+		shadow.Mode = ratelimit.Shadow
+		q := b.quota(shadow)
+		instant := func(allowed bool) {
+			t.Helper()
+			at := time.Now()
+			r := b.want(q, 1, true)
+			if waited := time.Since(at); waited > 0 { // simulated: only a lease takes time
+				t.Fatalf("a request waited %v", waited)
+			}
+			if got := r.Decision.Shadows()[0].Allowed; got != allowed {
+				t.Errorf("the shadow policy allows: %v, want %v", got, allowed)
+			}
+		}
+		for range 3 {
+			instant(true)
+		}
+		instant(false)
+		time.Sleep(2 * time.Second) // the exhaustion isn't remembered any more
+		if used := b.used(); used != 3 {
+			t.Errorf("the durable counter has %d units, want 3", used)
+		}
+		b.durable.setUsed(0) // another instance resets it
+		instant(false)
+		time.Sleep(time.Second)
+		instant(true)
+		b.want(b.quota(daily(3)), 1, true) // enforced now
+	})
+}

@@ -68,7 +68,7 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 		if i < b.Enforced {
 			admitted = admitted && step.Allowed
 		}
-		admitted = admitted && (!step.Short || i >= b.Enforced && b.IgnoreShadows)
+		admitted = admitted && !step.Short
 		ready = ready && p.subjectOf(step).ready(step, p.cells[i])
 	}
 	if b.Cost == 0 {
