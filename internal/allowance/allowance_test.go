@@ -121,6 +121,14 @@ func (c *counted) setUsed(units int64) {
 	}
 }
 
+// evict removes the counters of a quota from memory.
+func (b *bench) evict(q *ratelimit.Quota) {
+	b.t.Helper()
+	if err := ratelimit.New(b.store, ratelimit.WithClock(time.Now)).Reset(context.Background(), q); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func daily(limit int64) ratelimit.Policy {
 	return ratelimit.Policy{Name: "daily", Algorithm: ratelimit.Calendar, Limit: limit, Period: ratelimit.Day}
 }

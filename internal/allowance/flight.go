@@ -171,6 +171,9 @@ func (s *Service) deposit(a *asked, r Reply, now time.Time) {
 	var before ratelimit.State
 	err := s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
 		before = state
+		if a.Op == Charge && state.At != e.start {
+			lease.Units = 0 // the debt left memory with its counter, and isn't a lease
+		}
 		return e.policy.Deposit(state, lease)
 	})
 	if err != nil {

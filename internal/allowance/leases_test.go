@@ -1,6 +1,7 @@
 package allowance_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -57,5 +58,21 @@ func TestService_shadow_never_waits(t *testing.T) {
 		time.Sleep(time.Second)
 		instant(true)
 		b.want(b.quota(daily(3)), 1, true) // enforced now
+	})
+}
+
+// TestService_evicted_debt checks that a debt whose counter leaves memory while it
+// is charged isn't taken for a lease.
+func TestService_evicted_debt(t *testing.T) {
+	onBench(t, func(b *bench) {
+		q := b.quota(daily(100))
+		r := b.want(q, 1, true)
+		if err := r.Commit(context.Background(), 61); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(101 * time.Millisecond) // the charge is under way
+		b.evict(q)
+		time.Sleep(time.Second)
+		b.want(q, 40, false)
 	})
 }
