@@ -231,7 +231,9 @@ func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, err
 		s.entries[id] = e
 		s.owners[subject.Account]++
 	}
-	e.policy = step.Policy // the latest limit
+	if !e.ahead && e.call == nil || step.Policy.Limit > e.policy.Limit {
+		e.policy = step.Policy // the latest limit, but not below that of a request that waits
+	}
 	if e.start != step.State.At {
 		e.start, e.end, e.epoch = step.State.At, step.State.M, 0
 		e.knownAt, e.need, e.total = time.Time{}, 0, 0

@@ -76,3 +76,28 @@ func TestService_evicted_debt(t *testing.T) {
 		b.want(q, 40, false)
 	})
 }
+
+// TestService_larger_limit checks that requests under a smaller limit of the same
+// counter don't make one under a larger limit wait twice.
+func TestService_larger_limit(t *testing.T) {
+	onBench(t, func(b *bench) {
+		large, small := b.quota(daily(1000)), b.quota(daily(2))
+		for range 2 {
+			b.want(small, 1, true)
+		}
+		time.Sleep(time.Second) // nothing is prefetched any more
+		if err := b.want(large, 10, true).Commit(context.Background(), 60); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(101 * time.Millisecond) // the debt is in a statement
+		before := b.durable.count()
+		done := make(chan struct{})
+		go func() { defer close(done); b.want(large, 60, true) }() // waits for the next one
+		time.Sleep(time.Microsecond)
+		b.want(small, 1, false)
+		<-done
+		if n := b.durable.count() - before; n != 1 {
+			t.Errorf("the request took %d statements, want 1", n)
+		}
+	})
+}
