@@ -153,6 +153,8 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 		"statement_timeout":                   milliseconds(statementTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(idleTransactionTimeout),
 		"timezone":                            "UTC",
+		// Statements wait for each other's rows instead of failing.
+		"default_transaction_isolation": "read committed",
 	} {
 		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set {
 			cfg.ConnConfig.RuntimeParams[name] = value
