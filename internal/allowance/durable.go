@@ -106,7 +106,8 @@ func (t *Table) Apply(ctx context.Context, requests []Request) ([]Reply, error) 
 	return replies, nil
 }
 
-// Reset implements Durable.
+// Reset implements Durable. It locks rows in the order in which Apply does, so
+// that they can't deadlock.
 func (t *Table) Reset(ctx context.Context, counters []Counter, starts []int64) ([]int64, error) {
 	var ids [][]byte
 	var times []time.Time
@@ -115,10 +116,12 @@ func (t *Table) Reset(ctx context.Context, counters []Counter, starts []int64) (
 	}
 	rows, err := t.db.Query(ctx, `
 		WITH asked AS (SELECT * FROM unnest($1::bytea[], $2::timestamptz[]) WITH ORDINALITY AS q (counter, period_start, n)),
+		locked AS (SELECT counter, period_start, n FROM allowances JOIN asked USING (counter, period_start)
+			ORDER BY counter, period_start FOR UPDATE OF allowances),
 		reset AS (
-			UPDATE allowances a SET used = 0, epoch = a.epoch + 1 FROM asked
-			WHERE a.counter = asked.counter AND a.period_start = asked.period_start
-			RETURNING asked.n, a.epoch)
+			UPDATE allowances a SET used = 0, epoch = a.epoch + 1 FROM locked
+			WHERE a.counter = locked.counter AND a.period_start = locked.period_start
+			RETURNING locked.n, a.epoch)
 		SELECT coalesce(reset.epoch, 0) FROM asked LEFT JOIN reset USING (n) ORDER BY n`, ids, times)
 	if err != nil {
 		return nil, fmt.Errorf("reset allowances: %w", err)

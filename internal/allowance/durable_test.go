@@ -3,6 +3,7 @@ package allowance_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/allowance"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/testkit"
 )
 
@@ -173,4 +175,68 @@ func TestTable_Prune(t *testing.T) {
 	if err := db.QueryRow(t.Context(), `SELECT string_agg(counter, '') FROM allowances`).Scan(&left); err != nil || left[0] != 2 || len(left) != 24 {
 		t.Errorf("left: %x, %v, want the counter of the recent period", left, err)
 	}
+}
+
+// TestTable_Apply_isolation checks that instances wait for each other also in a
+// database whose transactions are serializable by default.
+func TestTable_Apply_isolation(t *testing.T) {
+	url := testkit.DatabaseURL(t)
+	first, err := postgres.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := first.Exec(t.Context(), `DO $$ BEGIN
+		EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	db, err := postgres.Open(t.Context(), url, postgres.WithMaxConns(8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if granted := contend(t, db); granted != [3]int64{100, 100, 100} {
+		t.Errorf("granted %v, want exactly the limit of each counter, 100", granted)
+	}
+}
+
+// TestTable_Reset_order checks that resets and leases of the same counters can't
+// wait for each other: all lock them in the same order.
+func TestTable_Reset_order(t *testing.T) {
+	db := testkit.Database(t)
+	table := allowance.NewTable(db)
+	var batch []allowance.Request
+	var counters []allowance.Counter
+	var starts []int64
+	for i := range 16 {
+		r := with(allowance.Take, 1, 1, 1, 0)
+		r.Counter[1], r.Limit = byte(i), 1_000_000
+		batch, counters, starts = append(batch, r), append(counters, r.Counter), append(starts, r.Start)
+	}
+	slices.Reverse(counters)
+	ctx := context.WithoutCancel(t.Context())
+	if _, err := table.Apply(ctx, batch); err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for range 200 {
+				if _, err := table.Apply(ctx, batch); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		callers.Go(func() {
+			for range 200 {
+				epochs, err := table.Reset(ctx, counters, starts)
+				if err != nil || slices.Contains(epochs, 0) {
+					t.Errorf("Reset = %v, %v", epochs, err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
