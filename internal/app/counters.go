@@ -14,7 +14,7 @@ import (
 
 // savedCounters is a component that keeps the counters of a memory store over an
 // orderly restart, in a file in DATA_DIR. A crash loses them: a start removes the
-// file, so that a later one never reads an older state.
+// file before it reads it, so that a later one never reads an older state.
 type savedCounters struct {
 	store *memory.Store
 	path  string
@@ -35,8 +35,11 @@ func (c *savedCounters) Start(context.Context) error {
 		c.log.Warn("counters not restored", "file", c.path, "error", err.Error())
 		return nil
 	}
-	subjects, err := c.store.Load(file, c.now().UnixNano())
-	if err = errors.Join(err, file.Close(), os.Remove(c.path)); err != nil {
+	subjects := 0
+	if err = os.Remove(c.path); err == nil {
+		subjects, err = c.store.Load(file, c.now().UnixNano())
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
 		c.log.Warn("counters not restored", "file", c.path, "error", err.Error())
 		return nil
 	}
@@ -49,7 +52,8 @@ func (c *savedCounters) Stop(context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(c.path), filepath.Base(c.path)+".*")
+	// Of one name, so that what a killed stop leaves is replaced.
+	file, err := os.OpenFile(c.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
