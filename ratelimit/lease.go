@@ -159,16 +159,11 @@ func (b *Batch) undecided(unreachable bool) bool {
 	return false
 }
 
-// prefetch leases ahead for the steps that were charged and are low, and asks for
-// news of steps in shadow mode that refuse.
-func (l *Limiter) prefetch(b *Batch) {
-	if !b.Leases {
-		return
-	}
-	for i := range b.Steps {
-		if s := &b.Steps[i]; s.Policy.kind == calendar && (!s.Allowed || s.Charged && s.Policy.low(s.State)) {
-			l.allowances.Prefetch(b, s)
-		}
+// prefetch leases ahead for a step that was charged and is low, or asks for news
+// of one in shadow mode that refuses. The step's State must be the present one.
+func (l *Limiter) prefetch(b *Batch, s *Step) {
+	if b.Leases && s.Policy.kind == calendar && (!s.Allowed || s.Charged && s.Policy.low(s.State)) {
+		l.allowances.Prefetch(b, s)
 	}
 }
 

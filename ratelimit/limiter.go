@@ -88,7 +88,9 @@ func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group s
 	}
 	r.decide()
 	if r.phase == charged {
-		l.prefetch(&r.batch)
+		for i := range r.batch.Steps {
+			l.prefetch(&r.batch, &r.batch.Steps[i])
+		}
 	}
 	return nil
 }

@@ -263,9 +263,11 @@ func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) in
 	if err := r.limiter.store.Give(ctx, b); err != nil {
 		return err
 	}
-	r.limiter.prefetch(b) // a debt is leased, too
 	for i := range b.Steps {
 		if s := &b.Steps[i]; s.Give != 0 {
+			if s.Give < 0 {
+				r.limiter.prefetch(b, s) // a debt is leased, too
+			}
 			s.Policy.describe(&r.Decision.statuses[i], s.State, b.Now, s.Policy.CostOf(b.Cost), true)
 		}
 	}

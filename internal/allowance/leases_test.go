@@ -101,3 +101,31 @@ func TestService_larger_limit(t *testing.T) {
 		}
 	})
 }
+
+// TestService_late_refund checks that a request that ends in the next period, and
+// gives nothing back to one of its policies, doesn't disturb that policy's lease.
+func TestService_late_refund(t *testing.T) {
+	onBench(t, func(b *bench) {
+		all := daily(1000)
+		all.Name, all.Charge = "all", ratelimit.Requests
+		q := b.quota(daily(1000), all)
+		time.Sleep(24*time.Hour - 3*time.Second)
+		b.want(q, 2, true)
+		late := b.want(q, 2, true) // few of the leased units are left
+		time.Sleep(4 * time.Second)
+		b.want(q, 1, true)
+		time.Sleep(time.Second)
+		if err := late.Settle(context.Background(), ratelimit.Rejected); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		at := time.Now()
+		b.want(q, 1, true)
+		if waited := time.Since(at); waited > 0 { // simulated: only a lease takes time
+			t.Errorf("a request waited %v", waited)
+		}
+		if wasted := b.service.Stats().Wasted; wasted > 40 { // 2 % of the first day, twice
+			t.Errorf("%d units are wasted", wasted)
+		}
+	})
+}

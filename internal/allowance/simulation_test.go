@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,13 +24,15 @@ var (
 )
 
 // policies of a simulation: their limits are set from the seed. The token bucket
-// refuses now and then, after the calendar policies have been taken.
+// refuses now and then, after the calendar policies have been taken. The policy in
+// shadow mode may charge more than its limit.
 func policies(rng *rand.Rand) []ratelimit.Policy {
 	limit := func() int64 { return 20 + rng.Int64N(1<<(1+rng.IntN(10))) }
 	return []ratelimit.Policy{
 		{Name: "daily", Algorithm: ratelimit.Calendar, Limit: limit(), Period: ratelimit.Day},
 		{Name: "company", Algorithm: ratelimit.Calendar, Limit: limit(), Period: ratelimit.Day, Per: ratelimit.PerOwner, Charge: ratelimit.Requests},
 		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 20, Period: "1s", Burst: 30},
+		{Name: "trial", Algorithm: ratelimit.Calendar, Limit: limit(), Period: ratelimit.Day, Mode: ratelimit.Shadow},
 	}
 }
 
@@ -45,6 +48,8 @@ type durable struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
 	rows   map[period]*allowance.Reply
+	names  map[allowance.Counter]string
+	ended  map[period]int64 // units of epochs that a reset has ended
 	broken string
 	calm   bool // loses nothing, so that no waste hides what is admitted too much
 }
@@ -96,6 +101,9 @@ func (d *durable) Apply(ctx context.Context, requests []allowance.Request) ([]al
 
 func (d *durable) row(r allowance.Request) *allowance.Reply {
 	of := period{r.Policy, r.Start}
+	if d.names != nil {
+		d.names[r.Counter] = r.Policy
+	}
 	if d.rows[of] == nil {
 		d.rows[of] = &allowance.Reply{Epoch: 1}
 	}
@@ -124,9 +132,11 @@ func (d *durable) apply(r allowance.Request, seen int64) allowance.Reply {
 		}
 	case allowance.Charge:
 		row.Granted = r.Total
-		row.Used += r.Total
+		if d.broken != "debt isn't charged" {
+			row.Used += r.Total
+		}
 	case allowance.Return:
-		if row.Epoch == r.Epoch && row.Used >= r.Total {
+		if row.Epoch == r.Epoch && row.Used >= r.Total && d.broken != "lease isn't returned" {
 			row.Granted = r.Total
 			row.Used -= r.Total
 		}
@@ -140,8 +150,22 @@ func (d *durable) apply(r allowance.Request, seen int64) allowance.Reply {
 }
 
 // Reset implements allowance.Durable.
-func (d *durable) Reset(context.Context, []allowance.Counter, []int64) ([]int64, error) {
-	return nil, errors.New("not simulated")
+func (d *durable) Reset(ctx context.Context, counters []allowance.Counter, starts []int64) ([]int64, error) {
+	if err := d.delay(ctx); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	epochs := make([]int64, len(counters))
+	for i, c := range counters {
+		of := period{d.names[c], starts[i]}
+		if row := d.rows[of]; row != nil {
+			d.ended[of] += row.Used
+			row.Used, row.Epoch = 0, row.Epoch+1
+			epochs[i] = row.Epoch
+		}
+	}
+	return epochs, nil
 }
 
 // faultyStore is a memory store with one of the faults that the simulation must
@@ -195,6 +219,7 @@ func (s faultyStore) Give(ctx context.Context, b *ratelimit.Batch) error {
 type instance struct {
 	limiter *ratelimit.Limiter
 	service *allowance.Service
+	store   ratelimit.Store
 }
 
 // world is a simulation: instances that share durable counters.
@@ -203,10 +228,13 @@ type world struct {
 	rng     *rand.Rand
 	durable *durable
 	quota   *ratelimit.Quota
+	lowered *ratelimit.Quota // the same counters with smaller limits
+	stirred bool             // counters are reset and evicted
 	broken  string
 
 	mu       sync.Mutex
 	admitted map[period]int64 // net units
+	debts    map[period]int64
 	refused  int
 	failed   int
 }
@@ -217,14 +245,19 @@ func (w *world) start() *instance {
 	if err := service.Start(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}
-	return &instance{service: service, limiter: ratelimit.New(store, ratelimit.WithClock(time.Now), ratelimit.WithAllowances(service))}
+	return &instance{service: service, store: store, limiter: ratelimit.New(store, ratelimit.WithClock(time.Now), ratelimit.WithAllowances(service))}
 }
 
 // request sends one request of a random cost and outcome.
 func (w *world) request(in *instance, rng *rand.Rand) {
 	cost := 1 + rng.Int64N(4)
+	w.stir(in, rng)
+	quota := w.quota
+	if rng.IntN(4) == 0 {
+		quota = w.lowered
+	}
 	var r ratelimit.Reservation
-	err := in.limiter.Reserve(context.Background(), &r, w.quota, "", cost)
+	err := in.limiter.Reserve(context.Background(), &r, quota, "", cost)
 	if err != nil && !errors.Is(err, ratelimit.ErrNoLease) {
 		w.t.Errorf("Reserve = %v", err)
 	}
@@ -260,6 +293,19 @@ func (w *world) request(in *instance, rng *rand.Rand) {
 	}
 }
 
+// stir resets or evicts counters now and then.
+func (w *world) stir(in *instance, rng *rand.Rand) {
+	if !w.stirred {
+		return
+	}
+	switch rng.IntN(100) {
+	case 0:
+		_ = in.limiter.Reset(context.Background(), w.quota, "daily", "company")
+	case 1:
+		_ = ratelimit.New(in.store, ratelimit.WithClock(time.Now)).Reset(context.Background(), w.quota)
+	}
+}
+
 func (w *world) add(p *ratelimit.Compiled, at, units int64) {
 	start, _ := p.Bounds(at)
 	w.mu.Lock()
@@ -288,8 +334,17 @@ func (w *world) commit(r *ratelimit.Reservation, at, cost, actual int64) {
 	for i := range statuses {
 		if actual < cost {
 			w.give(statuses[i].Policy, at, cost-actual)
+		} else {
+			w.owe(statuses[i].Policy, actual-cost)
 		}
 	}
+}
+
+func (w *world) owe(p *ratelimit.Compiled, units int64) {
+	start, _ := p.Bounds(time.Now().UnixNano())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.debts[period{p.Name, start}] += units
 }
 
 // give uncounts units that a refund returns to their period, if it is the
@@ -303,18 +358,28 @@ func (w *world) give(p *ratelimit.Compiled, at, units int64) {
 func first(start, _ int64) int64 { return start }
 
 // faults returns what is wrong at the end: more units admitted in a period than
-// its limit, or than the durable counter knows of.
+// its limit, once for each reset, or than the durable counter knows of. If nothing
+// was lost, it knows exactly of them in the last period.
 func (w *world) faults(list []ratelimit.Policy) (faults []string) {
 	limits := map[string]int64{}
 	for _, p := range list {
 		limits[p.Name] = p.Limit
 	}
 	for of, units := range w.admitted {
-		if limit := limits[of.policy]; of.policy != "burst" && units > limit {
+		row := w.durable.rows[of]
+		if row == nil {
+			continue // the burst
+		}
+		counted := row.Used + w.durable.ended[of]
+		if limit := limits[of.policy] * row.Epoch; units > limit {
 			faults = append(faults, fmt.Sprintf("%s: %d units admitted, limit %d", of.policy, units, limit))
 		}
-		if row := w.durable.rows[of]; row != nil && units > row.Used {
-			faults = append(faults, fmt.Sprintf("%s: %d units admitted, %d counted", of.policy, units, row.Used))
+		if units > counted {
+			faults = append(faults, fmt.Sprintf("%s: %d units admitted, %d counted", of.policy, units, counted))
+		}
+		last := of.start == time.Now().Truncate(24*time.Hour).UnixNano()
+		if debt := w.debts[of]; last && w.durable.calm && !w.stirred && units+debt != counted {
+			faults = append(faults, fmt.Sprintf("%s: %d units admitted and %d of debts, %d counted", of.policy, units, debt, counted))
 		}
 	}
 	return faults
@@ -367,9 +432,20 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		low := slices.Clone(list)
+		for i := range low {
+			low[i].Limit = max(1, low[i].Limit*3/4)
+		}
+		lowered, err := ratelimit.NewQuota(low, quota.Subjects())
+		if err != nil {
+			t.Fatal(err)
+		}
 		w := &world{
-			t: t, rng: rng, quota: quota, broken: broken, admitted: map[period]int64{},
-			durable: &durable{rng: rand.New(rand.NewPCG(seed, 3)), rows: map[period]*allowance.Reply{}, broken: broken, calm: seed%2 == 0},
+			t: t, rng: rng, quota: quota, lowered: lowered, stirred: seed%4 >= 2, broken: broken, admitted: map[period]int64{}, debts: map[period]int64{},
+			durable: &durable{
+				rng: rand.New(rand.NewPCG(seed, 3)), rows: map[period]*allowance.Reply{}, names: map[allowance.Counter]string{},
+				ended: map[period]int64{}, broken: broken, calm: seed%2 == 0,
+			},
 		}
 		w.run()
 		faults = w.faults(list)
@@ -397,6 +473,7 @@ func TestService_simulation(t *testing.T) {
 func TestService_simulation_catches(t *testing.T) {
 	for _, broken := range []string{
 		"guard in a subquery", "refund into another period", "lease spent after its period", "lease returned twice", "prefetch counted twice",
+		"lease isn't returned", "debt isn't charged",
 	} {
 		t.Run(broken, func(t *testing.T) {
 			for seed := uint64(1); seed <= 500; seed++ {
