@@ -85,6 +85,9 @@ func (s *Service) idle(now time.Time) (returns []Request) {
 		case now.UnixNano() >= e.end+int64(ratelimit.Skew):
 			s.stats.Wasted += open
 			s.forget(e)
+		case state.At == e.start && state.X < 0: // a debt whose charge has failed
+			e.ahead = true
+			s.enqueue(e)
 		case now.Sub(e.changedAt) >= idleAfter:
 			returns = s.withdraw(returns, e)
 			s.forget(e)
@@ -93,6 +96,7 @@ func (s *Service) idle(now time.Time) (returns []Request) {
 		}
 	}
 	s.stats.Open = total
+	s.dispatch()
 	return returns
 }
 

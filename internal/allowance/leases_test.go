@@ -129,3 +129,22 @@ func TestService_late_refund(t *testing.T) {
 		}
 	})
 }
+
+// TestService_debt_while_down checks that a debt that can't be charged while
+// Postgres is unavailable is charged later, also if the counter is idle.
+func TestService_debt_while_down(t *testing.T) {
+	onBench(t, func(b *bench) {
+		q := b.quota(daily(100))
+		r := b.want(q, 1, true)
+		b.durable.setDown(true)
+		if err := r.Commit(context.Background(), 61); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		b.durable.setDown(false)
+		time.Sleep(5 * time.Minute)
+		if used := b.used(); used != 61 {
+			t.Errorf("the durable counter has %d units, want 61", used)
+		}
+	})
+}
