@@ -261,7 +261,8 @@ func (c *crashTest) child(subject string, day int) *running {
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), childVariable+"="+c.broken, "ALLOWANCE_CRASH_URL="+c.address,
-		"ALLOWANCE_CRASH_SUBJECT="+subject, "ALLOWANCE_CRASH_DAY="+strconv.Itoa(day))
+		"ALLOWANCE_CRASH_SUBJECT="+subject, "ALLOWANCE_CRASH_DAY="+strconv.Itoa(day),
+		"GORACE=atexit_sleep_ms=0") // with -race, a stop would take a second, in which others spend the day
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
