@@ -44,8 +44,16 @@ func (c *savedCounters) Start(context.Context) error {
 	return nil
 }
 
-// Stop writes the counters. It must be called after the last take.
+// Stop writes the counters. It must be called after the last take. A folder that
+// can't be written is no failure of the shutdown.
 func (c *savedCounters) Stop(context.Context) error {
+	if err := c.save(); err != nil {
+		c.log.Warn("counters not saved", "file", c.path, "error", err.Error())
+	}
+	return nil
+}
+
+func (c *savedCounters) save() error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
 		return err
 	}
