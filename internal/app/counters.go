@@ -57,7 +57,8 @@ func (c *savedCounters) save() error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(c.path), filepath.Base(c.path)+".*")
+	// Always the same name, so that interrupted stops don't fill the disk.
+	file, err := os.OpenFile(c.path+".unfinished", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -31,3 +31,20 @@ func TestSavedCounters_unwritable(t *testing.T) {
 		t.Errorf("got %v, log %s", err, &logged)
 	}
 }
+
+func TestSavedCounters_interrupted(t *testing.T) {
+	folder := t.TempDir()
+	c := &savedCounters{store: memory.New(), path: filepath.Join(folder, "counters"), now: time.Now, log: slog.New(slog.DiscardHandler)}
+	if err := os.WriteFile(c.path+".unfinished", []byte("of a stop that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := os.ReadDir(folder); err != nil || len(files) != 1 || files[0].Name() != "counters" {
+		t.Errorf("got %v, %v; want only the saved counters", files, err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
