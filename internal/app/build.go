@@ -106,7 +106,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	var checks *ratelimit.Limiter
 	checks, s.checkAllowances = newDurable()
 	s.limits = limits.New(checks, s.planCache, now)
-	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
 
@@ -162,11 +162,14 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
-			if err := postgres.Migrate(ctx, db, migrations.FS); err != nil {
+			if err := postgres.CheckSame(ctx, db, o.ListenDB); err != nil {
+				return err
+			}
+			if err := postgres.Migrate(ctx, o.ListenDB, migrations.FS); err != nil {
 				return err
 			}
 			return s.verifier.Check(ctx)
-		}, stop: func(context.Context) error { db.Close(); return nil }},
+		}, stop: func(context.Context) error { o.ListenDB.Close(); db.Close(); return nil }},
 		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},

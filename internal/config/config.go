@@ -22,6 +22,7 @@ import (
 // variable. They are plain text until Config has validated all of them together.
 type Settings struct {
 	DatabaseURL    string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres 14 or newer. Unset: a private Postgres in DATA_DIR."`
+	ListenURL      string `env:"DATABASE_LISTEN_URL" name:"database-listen-url" placeholder:"URL" help:"Direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks and profiles."`
 	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
@@ -37,6 +38,7 @@ type Settings struct {
 // Config is the validated settings.
 type Config struct {
 	DatabaseURL    string // empty: the private Postgres
+	ListenURL      string // empty: DatabaseURL
 	HTTPAddr       string
 	OpsAddr        string
 	DataDir        string
@@ -78,9 +80,10 @@ func (s *Settings) Config() (*Config, error) {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	cfg := &Config{DatabaseURL: s.DatabaseURL, HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
+	cfg := &Config{DatabaseURL: s.DatabaseURL, ListenURL: s.ListenURL, HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
 	var err error
 	fault("DATABASE_URL", checkDatabaseURL(s.DatabaseURL))
+	fault("DATABASE_LISTEN_URL", checkListenURL(s.ListenURL, s.DatabaseURL))
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
 	cfg.DataDir, err = parseFolder(s.DataDir)
@@ -132,6 +135,13 @@ func checkDatabaseURL(text string) error {
 	}
 	_, err = pgx.ParseConfig(text) // masks the password in its errors
 	return err
+}
+
+func checkListenURL(text, databaseURL string) error {
+	if text != "" && databaseURL == "" {
+		return errors.New("needs DATABASE_URL, whose database it is another connection to")
+	}
+	return checkDatabaseURL(text)
 }
 
 func parseFolder(text string) (string, error) {

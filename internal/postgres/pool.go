@@ -136,6 +136,9 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	for _, option := range options {
 		option(cfg)
 	}
+	if cfg.BeforeConnect == nil { // otherwise the address is a private Postgres's
+		cfg.BeforeConnect = new(pooler).beforeConnect
+	}
 	return cfg, nil
 }
 
