@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"ratelimiter/internal/testkit"
 )
 
@@ -21,16 +19,7 @@ const ignored = "ignore_startup_parameters=statement_timeout,idle_in_transaction
 func emptyDatabase(t *testing.T) string {
 	t.Helper()
 	address := testkit.DatabaseURL(t)
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(t.Context(), `DROP SCHEMA public CASCADE; CREATE SCHEMA public`); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, address, `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
 	return address
 }
 

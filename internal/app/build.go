@@ -162,6 +162,13 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
+			facts, err := postgres.Inspect(ctx, db)
+			if err != nil {
+				return err
+			}
+			for _, line := range facts.DurabilityWarnings() {
+				o.Log.Warn(line)
+			}
 			if err := postgres.CheckSame(ctx, db, o.ListenDB); err != nil {
 				return err
 			}

@@ -42,6 +42,7 @@ type commands struct {
 		Apply plansApplyCommand `cmd:"" help:"Apply a file of plans and print the differences."`
 	} `cmd:"" help:"Manage plans: the policies of keys."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
+	Doctor  doctorCommand  `cmd:"" help:"Check settings, database, clock and versions, and print what to do."`
 	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
 }
 
@@ -82,10 +83,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	cfg, err := line.Config()
-	if err == nil {
+	if err == nil || parsed.Command() == "doctor" { // which reports the faults
 		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
 		parsed.BindTo(ctx, (*context.Context)(nil))
-		err = parsed.Run(cfg, to)
+		err = parsed.Run(cfg, &line.Settings, to)
 	}
 	return report(stderr, err)
 }
