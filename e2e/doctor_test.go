@@ -109,7 +109,18 @@ func TestDoctor_private_Postgres(t *testing.T) {
 	}
 	server := serveProcess(t, "DATA_DIR="+dir)
 	doctor(t, 0, "DATA_DIR="+dir).wants(t, map[string]string{"database": "ok: Postgres ", "pepper": "ok: is set, and", "durability": "ok", "listen": "ok"})
-	server.As(readDevKeys(t, dir).Demo).Get("/v1/products").Want(200)
+	if log := server.stderr.String(); strings.Contains(log, "a crash may lose") {
+		t.Errorf("got log %s; want no warning", log)
+	}
+}
+
+func TestServe_warns_about_durability(t *testing.T) {
+	log := newApp(t).log.String()
+	for _, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		if strings.Count(log, "the database has "+name+" off: a crash may lose") != 1 {
+			t.Errorf("got log %s; want one warning about %s", log, name)
+		}
+	}
 }
 
 func TestDoctor_PgBouncer(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -140,13 +141,13 @@ func printFindings(out io.Writer, findings []finding) error {
 // Control characters are escaped.
 func wrap(text string) []string {
 	var lines []string
-	for _, paragraph := range strings.Split(text, "\n") {
+	for paragraph := range strings.SplitSeq(text, "\n") {
 		line := ""
-		for _, word := range strings.Fields(paragraph) {
+		for word := range strings.FieldsSeq(paragraph) {
 			switch word = printable(word); {
 			case line == "":
 				line = word
-			case len(line)+1+len(word) > textWidth:
+			case utf8.RuneCountInString(line+" "+word) > textWidth:
 				lines, line = append(lines, line), word
 			default:
 				line += " " + word

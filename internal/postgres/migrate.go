@@ -40,7 +40,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := provider.Up(ctx); errors.Is(err, errPooledMigration) {
+		return errPooledMigration
+	} else if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil

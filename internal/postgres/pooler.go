@@ -34,10 +34,10 @@ func (p *pooler) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if found != nil && !*found {
 		return nil
 	}
-	pooled, set := cfg.Copy(), ""
+	pooled, set := cfg.Copy(), []string(nil)
 	for _, name := range sessionParameters {
 		if value, ok := pooled.RuntimeParams[name]; ok {
-			set += "SET LOCAL " + name + " = '" + strings.ReplaceAll(value, "'", "''") + "';"
+			set = append(set, "SET LOCAL "+name+" = '"+strings.ReplaceAll(value, "'", "''")+"'")
 			delete(pooled.RuntimeParams, name)
 		}
 	}
@@ -53,7 +53,7 @@ func (p *pooler) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	pooled.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	pooled.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
-		conn.CustomData()[transactionSettings] = set
+		conn.CustomData()[transactionSettings] = strings.Join(set, "; ")
 		return nil
 	}
 	*cfg = *pooled

@@ -58,6 +58,10 @@ func TestPool_through_PgBouncer(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer listener.Close()
+			var channels int
+			if err := listener.Conn().QueryRow(t.Context(), "SELECT count(*) FROM pg_listening_channels()").Scan(&channels); err != nil || channels != 0 {
+				t.Errorf("got %d channels, error %v; want none on the server's connection", channels, err)
+			}
 			if _, ok, err := listener.Wait(t.Context(), time.Millisecond); !listener.Polling() || ok || err != nil {
 				t.Errorf("got polling %t, a notification: %t, error %v", listener.Polling(), ok, err)
 			}
