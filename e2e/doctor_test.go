@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -136,4 +137,23 @@ func TestDoctor_PgBouncer(t *testing.T) {
 	doctor(t, 0, pepper, pooler).wants(t, map[string]string{"listen": "warning: a connection pooler"})
 	execute(t, address, fmt.Sprintf(`ALTER ROLE CURRENT_USER IN DATABASE %s SET statement_timeout = '15s'`, pgx.Identifier{strings.Split(strings.Split(address, "/")[3], "?")[0]}.Sanitize()))
 	doctor(t, 0, pepper, "DATABASE_URL="+testkit.NewPgBouncer(t, address), direct).wants(t, map[string]string{"timeouts": "ok: statement_timeout is 15s"})
+}
+
+func TestSettings_listen_URL_of_another_database(t *testing.T) {
+	env := []string{
+		"KEY_PEPPER=" + testPepper, "DATABASE_URL=" + testkit.DatabaseURL(t), "DATABASE_LISTEN_URL=" + testkit.DatabaseURL(t),
+		"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(),
+	}
+	const fault = "DATABASE_LISTEN_URL: is not the database of DATABASE_URL"
+	if code, _, stderr := runProgram(t, env, "migrate"); code != 1 || !strings.Contains(stderr, fault) {
+		t.Errorf("migrate: got exit code %d: %s", code, stderr)
+	}
+	server := command(t, env, "serve")
+	var stderr safeBuffer
+	server.Stderr = &stderr
+	defer time.AfterFunc(startTimeout, func() { _ = server.Process.Kill() }).Stop()
+	if err := server.Run(); err == nil || server.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), fault) {
+		t.Errorf("serve: got %v: %s", err, stderr.String())
+	}
+	doctor(t, 1, env...).wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: is not"})
 }
