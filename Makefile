@@ -71,6 +71,10 @@ go-test: ## all tests, on one temporary Postgres
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 
+.PHONY: vulncheck
+vulncheck: ## fail if a module with a known vulnerability is called
+	scripts/vulncheck.sh
+
 .PHONY: api-fuzz
 api-fuzz: ## test a server with REQUESTS=n inputs generated from the API description
 	scripts/schemathesis/run.sh

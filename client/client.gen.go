@@ -19,9 +19,10 @@ import (
 
 // Defines values for KeyStatus.
 const (
-	KeyStatusActive  KeyStatus = "active"
-	KeyStatusExpired KeyStatus = "expired"
-	KeyStatusRevoked KeyStatus = "revoked"
+	KeyStatusActive    KeyStatus = "active"
+	KeyStatusExpired   KeyStatus = "expired"
+	KeyStatusRevoked   KeyStatus = "revoked"
+	KeyStatusSuspended KeyStatus = "suspended"
 )
 
 // Valid indicates whether the value is a known member of the KeyStatus enum.
@@ -32,6 +33,8 @@ func (e KeyStatus) Valid() bool {
 	case KeyStatusExpired:
 		return true
 	case KeyStatusRevoked:
+		return true
+	case KeyStatusSuspended:
 		return true
 	default:
 		return false
@@ -1303,6 +1306,33 @@ type ResetKeyRequest struct {
 	Policies *[]string `json:"policies,omitempty"`
 }
 
+// RevokeKeyRequest The extent of a revocation.
+type RevokeKeyRequest struct {
+	// Chain Whether also the keys end that the key was rotated from and to
+	//
+	// Examples: true
+	Chain *bool `json:"chain,omitempty"`
+}
+
+// RevokeKeysRequest selects the keys to revoke: by owner or by subject.
+type RevokeKeysRequest struct {
+	// Owner All keys of this owner
+	//
+	// Examples: own_5HqT1bZr8wYk
+	Owner *string `json:"owner,omitempty"`
+
+	// Subject All keys of this subject: a key with those that it was rotated from and to
+	Subject *string `json:"subject,omitempty"`
+}
+
+// RevokedKeys The result of a revocation by owner or subject.
+type RevokedKeys struct {
+	// Revoked How many keys ended; others had ended before
+	//
+	// Examples: 3
+	Revoked int64 `json:"revoked"`
+}
+
 // RotateKeyRequest The body of a rotation.
 type RotateKeyRequest struct {
 	// Grace How long the old key keeps working, from 0s to 7d
@@ -1552,6 +1582,12 @@ type ListKeyRefusalsParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ResumeKeyParams defines parameters for ResumeKey.
+type ResumeKeyParams struct {
+	// IfMatch Resume only this version: the ETag of an earlier response
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
 	// IfMatch Revoke only this version: the ETag of an earlier response
@@ -1561,6 +1597,12 @@ type RevokeKeyParams struct {
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
 	// IfMatch Rotate only this version: the ETag of an earlier response
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// SuspendKeyParams defines parameters for SuspendKey.
+type SuspendKeyParams struct {
+	// IfMatch Suspend only this version: the ETag of an earlier response
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -1785,7 +1827,7 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 
 // Readyz Check readiness
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -1806,7 +1848,7 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 //
 // Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
-// **Scope:** `admin:audit` · **Cost:** 0
+// **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/audit (the `ListAudit` operationId).
 func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1825,7 +1867,7 @@ func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors
 //
 // Keys, newest first.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys (the `ListKeys` operationId).
 func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1844,7 +1886,7 @@ func (c *Raw) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors .
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -1865,7 +1907,7 @@ func (c *Raw) CreateKeyWithBody(ctx context.Context, contentType string, body io
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1882,11 +1924,53 @@ func (c *Raw) CreateKey(ctx context.Context, body CreateKeyRequest, reqEditors .
 	return c.Client.Do(req)
 }
 
+// RevokeKeysWithBody Revoke the keys of an owner or a subject
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/keys/revoke (the `RevokeKeys` operationId).
+func (c *Raw) RevokeKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeysRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKeys Revoke the keys of an owner or a subject
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/keys/revoke (the `RevokeKeys` operationId).
+func (c *Raw) RevokeKeys(ctx context.Context, body RevokeKeysRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeysRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetKey Get a key
 //
 // A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id} (the `GetKey` operationId).
 func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1905,7 +1989,7 @@ func (c *Raw) GetKey(ctx context.Context, id string, reqEditors ...RequestEdit) 
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -1926,7 +2010,7 @@ func (c *Raw) UpdateKeyWithBody(ctx context.Context, id string, params *UpdateKe
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1947,7 +2031,7 @@ func (c *Raw) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams,
 //
 // The state of every policy of the key. Nothing is charged.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/limits (the `GetKeyLimits` operationId).
 func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1966,7 +2050,7 @@ func (c *Raw) GetKeyLimits(ctx context.Context, id string, reqEditors ...Request
 //
 // The refusals of a key, as the key gets them from /v1/me/refusals.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/refusals (the `ListKeyRefusals` operationId).
 func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -1985,7 +2069,7 @@ func (c *Raw) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRef
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2006,7 +2090,7 @@ func (c *Raw) ResetKeyWithBody(ctx context.Context, id string, contentType strin
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2023,15 +2107,57 @@ func (c *Raw) ResetKey(ctx context.Context, id string, body ResetKeyRequest, req
 	return c.Client.Do(req)
 }
 
-// RevokeKey Revoke a key
+// ResumeKey Resume a key
 //
-// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
+// Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/keys/{id}/resume (the `ResumeKey` operationId).
+func (c *Raw) ResumeKey(ctx context.Context, id string, params *ResumeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newResumeKeyRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKeyWithBody Revoke a key
+//
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
-func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
-	req, err := newRevokeKeyRequest(c.Server, id, params)
+func (c *Raw) RevokeKeyWithBody(ctx context.Context, id string, params *RevokeKeyParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeyRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeKey Revoke a key
+//
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/keys/{id}/revoke (the `RevokeKey` operationId).
+func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, body RevokeKeyRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRevokeKeyRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2044,9 +2170,9 @@ func (c *Raw) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams,
 
 // RotateKeyWithBody Rotate a key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2065,9 +2191,9 @@ func (c *Raw) RotateKeyWithBody(ctx context.Context, id string, params *RotateKe
 
 // RotateKey Rotate a key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2088,7 +2214,7 @@ func (c *Raw) RotateKey(ctx context.Context, id string, params *RotateKeyParams,
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2109,7 +2235,7 @@ func (c *Raw) SimulateKeyWithBody(ctx context.Context, id string, contentType st
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2126,11 +2252,30 @@ func (c *Raw) SimulateKey(ctx context.Context, id string, body SimulateKeyReques
 	return c.Client.Do(req)
 }
 
+// SuspendKey Suspend a key
+//
+// Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/keys/{id}/suspend (the `SuspendKey` operationId).
+func (c *Raw) SuspendKey(ctx context.Context, id string, params *SuspendKeyParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newSuspendKeyRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetKeyUsage Get the usage of a key
 //
 // The usage of a key, as the key gets it from /v1/me/usage.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/keys/{id}/usage (the `GetKeyUsage` operationId).
 func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2149,7 +2294,7 @@ func (c *Raw) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsagePar
 //
 // The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/limiter (the `GetLimiter` operationId).
 func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2168,7 +2313,7 @@ func (c *Raw) GetLimiter(ctx context.Context, reqEditors ...RequestEdit) (*http.
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2189,7 +2334,7 @@ func (c *Raw) PutLimiterWithBody(ctx context.Context, contentType string, body i
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2210,7 +2355,7 @@ func (c *Raw) PutLimiter(ctx context.Context, body PutLimiterRequest, reqEditors
 //
 // Plans with their policies, by name.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/plans (the `ListPlans` operationId).
 func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2229,7 +2374,7 @@ func (c *Raw) ListPlans(ctx context.Context, params *ListPlansParams, reqEditors
 //
 // Only a plan without keys can be deleted.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with DELETE /v1/admin/plans/{name} (the `DeletePlan` operationId).
 func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2248,7 +2393,7 @@ func (c *Raw) DeletePlan(ctx context.Context, name string, params *DeletePlanPar
 //
 // A plan with its policies.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/plans/{name} (the `GetPlan` operationId).
 func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdit) (*http.Response, error) {
@@ -2267,7 +2412,7 @@ func (c *Raw) GetPlan(ctx context.Context, name string, reqEditors ...RequestEdi
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes any type of body and a specified content type.
 //
@@ -2288,7 +2433,7 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2532,7 +2677,7 @@ func (c *Raw) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParams, 
 
 // RotateMeWithBody Rotate your key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -2553,7 +2698,7 @@ func (c *Raw) RotateMeWithBody(ctx context.Context, params *RotateMeParams, cont
 
 // RotateMe Rotate your key
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 //
@@ -3066,6 +3211,46 @@ func newCreateKeyRequestWithBody(server string, contentType string, body io.Read
 	return req, nil
 }
 
+// newRevokeKeysRequest calls the generic RevokeKeys builder with application/json body
+func newRevokeKeysRequest(server string, body RevokeKeysRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newRevokeKeysRequestWithBody(server, "application/json", bodyReader)
+}
+
+// newRevokeKeysRequestWithBody constructs an http.Request for the RevokeKeys method, with any body, and a specified content type
+func newRevokeKeysRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/revoke")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // newGetKeyRequest constructs an http.Request for the GetKey method
 func newGetKeyRequest(server string, id string) (*http.Request, error) {
 	var err error
@@ -3328,8 +3513,68 @@ func newResetKeyRequestWithBody(server string, id string, contentType string, bo
 	return req, nil
 }
 
-// newRevokeKeyRequest constructs an http.Request for the RevokeKey method
-func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*http.Request, error) {
+// newResumeKeyRequest constructs an http.Request for the ResumeKey method
+func newResumeKeyRequest(server string, id string, params *ResumeKeyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/%s/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newRevokeKeyRequest calls the generic RevokeKey builder with application/json body
+func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams, body RevokeKeyRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newRevokeKeyRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// newRevokeKeyRequestWithBody constructs an http.Request for the RevokeKey method, with any body, and a specified content type
+func newRevokeKeyRequestWithBody(server string, id string, params *RevokeKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3354,10 +3599,12 @@ func newRevokeKeyRequest(server string, id string, params *RevokeKeyParams) (*ht
 		return nil, err
 	}
 
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -3482,6 +3729,55 @@ func newSimulateKeyRequestWithBody(server string, id string, contentType string,
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// newSuspendKeyRequest constructs an http.Request for the SuspendKey method
+func newSuspendKeyRequest(server string, id string, params *SuspendKeyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/keys/%s/suspend", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -4723,7 +5019,7 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 
 // Readyz: Check readiness (GET /readyz)
 //
-// Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {
@@ -4735,7 +5031,7 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 //
 // Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
-// **Scope:** `admin:audit` · **Cost:** 0
+// **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
 	response, err := c.Raw.ListAudit(ctx, params, edits...)
 	return decode[AuditEntryList](response, err)
@@ -4745,7 +5041,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits .
 //
 // Keys, newest first.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...RequestEdit) (*KeyList, error) {
 	response, err := c.Raw.ListKeys(ctx, params, edits...)
 	return decode[KeyList](response, err)
@@ -4755,17 +5051,27 @@ func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, edits ...
 //
 // The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) CreateKey(ctx context.Context, body CreateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.CreateKey(ctx, body, edits...)
 	return decode[KeyWithSecret](response, err)
+}
+
+// RevokeKeys: Revoke the keys of an owner or a subject (POST /v1/admin/keys/revoke)
+//
+// Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RevokeKeys(ctx context.Context, body RevokeKeysRequest, edits ...RequestEdit) (*RevokedKeys, error) {
+	response, err := c.Raw.RevokeKeys(ctx, body, edits...)
+	return decode[RevokedKeys](response, err)
 }
 
 // GetKey: Get a key (GET /v1/admin/keys/{id})
 //
 // A key with its quota: the policies that apply to it now, from its plan and its overrides.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*KeyWithQuota, error) {
 	response, err := c.Raw.GetKey(ctx, id, edits...)
 	return decode[KeyWithQuota](response, err)
@@ -4775,7 +5081,7 @@ func (c *Client) GetKey(ctx context.Context, id string, edits ...RequestEdit) (*
 //
 // A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) UpdateKey(ctx context.Context, id string, params *UpdateKeyParams, body UpdateKeyRequest, edits ...RequestEdit) (*Key, error) {
 	response, err := c.Raw.UpdateKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
@@ -4785,7 +5091,7 @@ func (c *Client) UpdateKey(ctx context.Context, id string, params *UpdateKeyPara
 //
 // The state of every policy of the key. Nothing is charged.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEdit) (*KeyLimits, error) {
 	response, err := c.Raw.GetKeyLimits(ctx, id, edits...)
 	return decode[KeyLimits](response, err)
@@ -4795,7 +5101,7 @@ func (c *Client) GetKeyLimits(ctx context.Context, id string, edits ...RequestEd
 //
 // The refusals of a key, as the key gets them from /v1/me/refusals.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKeyRefusalsParams, edits ...RequestEdit) (*RefusalList, error) {
 	response, err := c.Raw.ListKeyRefusals(ctx, id, params, edits...)
 	return decode[RefusalList](response, err)
@@ -4805,27 +5111,37 @@ func (c *Client) ListKeyRefusals(ctx context.Context, id string, params *ListKey
 //
 // Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ResetKey(ctx context.Context, id string, body ResetKeyRequest, edits ...RequestEdit) error {
 	response, err := c.Raw.ResetKey(ctx, id, body, edits...)
 	return nothing(response, err)
 }
 
+// ResumeKey: Resume a key (POST /v1/admin/keys/{id}/resume)
+//
+// Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) ResumeKey(ctx context.Context, id string, params *ResumeKeyParams, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.ResumeKey(ctx, id, params, edits...)
+	return decode[Key](response, err)
+}
+
 // RevokeKey: Revoke a key (POST /v1/admin/keys/{id}/revoke)
 //
-// Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
+// Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with "chain" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
-func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, edits ...RequestEdit) (*Key, error) {
-	response, err := c.Raw.RevokeKey(ctx, id, params, edits...)
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RevokeKey(ctx context.Context, id string, params *RevokeKeyParams, body RevokeKeyRequest, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.RevokeKey(ctx, id, params, body, edits...)
 	return decode[Key](response, err)
 }
 
 // RotateKey: Rotate a key (POST /v1/admin/keys/{id}/rotate)
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+// Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyParams, body RotateKeyRequest, edits ...RequestEdit) (*KeyWithSecret, error) {
 	response, err := c.Raw.RotateKey(ctx, id, params, body, edits...)
 	return decode[KeyWithSecret](response, err)
@@ -4835,17 +5151,27 @@ func (c *Client) RotateKey(ctx context.Context, id string, params *RotateKeyPara
 //
 // Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) SimulateKey(ctx context.Context, id string, body SimulateKeyRequest, edits ...RequestEdit) (*Simulation, error) {
 	response, err := c.Raw.SimulateKey(ctx, id, body, edits...)
 	return decode[Simulation](response, err)
+}
+
+// SuspendKey: Suspend a key (POST /v1/admin/keys/{id}/suspend)
+//
+// Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.
+//
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
+func (c *Client) SuspendKey(ctx context.Context, id string, params *SuspendKeyParams, edits ...RequestEdit) (*Key, error) {
+	response, err := c.Raw.SuspendKey(ctx, id, params, edits...)
+	return decode[Key](response, err)
 }
 
 // GetKeyUsage: Get the usage of a key (GET /v1/admin/keys/{id}/usage)
 //
 // The usage of a key, as the key gets it from /v1/me/usage.
 //
-// **Scope:** `admin:keys` · **Cost:** 0
+// **Scope:** `admin:keys` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsageParams, edits ...RequestEdit) (*UsageHistory, error) {
 	response, err := c.Raw.GetKeyUsage(ctx, id, params, edits...)
 	return decode[UsageHistory](response, err)
@@ -4855,7 +5181,7 @@ func (c *Client) GetKeyUsage(ctx context.Context, id string, params *GetKeyUsage
 //
 // The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.GetLimiter(ctx, edits...)
 	return decode[LimiterMode](response, err)
@@ -4865,7 +5191,7 @@ func (c *Client) GetLimiter(ctx context.Context, edits ...RequestEdit) (*Limiter
 //
 // In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) PutLimiter(ctx context.Context, body PutLimiterRequest, edits ...RequestEdit) (*LimiterMode, error) {
 	response, err := c.Raw.PutLimiter(ctx, body, edits...)
 	return decode[LimiterMode](response, err)
@@ -4875,7 +5201,7 @@ func (c *Client) PutLimiter(ctx context.Context, body PutLimiterRequest, edits .
 //
 // Plans with their policies, by name.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits ...RequestEdit) (*PlanList, error) {
 	response, err := c.Raw.ListPlans(ctx, params, edits...)
 	return decode[PlanList](response, err)
@@ -4885,7 +5211,7 @@ func (c *Client) ListPlans(ctx context.Context, params *ListPlansParams, edits .
 //
 // Only a plan without keys can be deleted.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlanParams, edits ...RequestEdit) error {
 	response, err := c.Raw.DeletePlan(ctx, name, params, edits...)
 	return nothing(response, err)
@@ -4895,7 +5221,7 @@ func (c *Client) DeletePlan(ctx context.Context, name string, params *DeletePlan
 //
 // A plan with its policies.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.GetPlan(ctx, name, edits...)
 	return decode[Plan](response, err)
@@ -4905,7 +5231,7 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 //
 // A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.
 //
-// **Scope:** `admin:plans` · **Cost:** 0
+// **Scope:** `admin:plans` · **Cost:** 0, within 1000 requests a second
 func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)
@@ -4983,7 +5309,7 @@ func (c *Client) ListMyRefusals(ctx context.Context, params *ListMyRefusalsParam
 
 // RotateMe: Rotate your key (POST /v1/me/rotate)
 //
-// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+// Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //
 // **Scope:** any key · **Cost:** 0, within 50 requests a second
 func (c *Client) RotateMe(ctx context.Context, params *RotateMeParams, body RotateKeyRequest, edits ...RequestEdit) (*OwnKeyWithSecret, error) {

@@ -38,7 +38,7 @@ const docTemplate = `{
         },
         "/readyz": {
             "get": {
-                "description": "Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.",
+                "description": "Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.",
                 "produces": [
                     "application/json"
                 ],
@@ -65,14 +65,6 @@ const docTemplate = `{
         },
         "/v1/admin/audit": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.",
                 "produces": [
                     "application/json"
@@ -163,14 +155,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Keys, newest first.",
                 "produces": [
                     "application/json"
@@ -207,12 +191,14 @@ const docTemplate = `{
                     {
                         "enum": [
                             "active",
+                            "suspended",
                             "expired",
                             "revoked"
                         ],
                         "type": "string",
                         "x-enum-varnames": [
                             "KeyActive",
+                            "KeySuspended",
                             "KeyExpired",
                             "KeyRevoked"
                         ],
@@ -258,14 +244,6 @@ const docTemplate = `{
                 }
             },
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
@@ -333,16 +311,73 @@ const docTemplate = `{
                 }
             }
         },
-        "/v1/admin/keys/{id}": {
-            "get": {
-                "security": [
+        "/v1/admin/keys/revoke": {
+            "post": {
+                "description": "Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Revoke the keys of an owner or a subject",
+                "operationId": "revokeKeys",
+                "parameters": [
                     {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
+                        "description": "Owner or subject",
+                        "name": "revoke",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.revokeKeysRequest"
+                        }
                     }
                 ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.RevokedKeys"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The last admin key is among them",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}": {
+            "get": {
                 "description": "A key with its quota: the policies that apply to it now, from its plan and its overrides.",
                 "produces": [
                     "application/json"
@@ -384,14 +419,6 @@ const docTemplate = `{
                 }
             },
             "patch": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
@@ -489,14 +516,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/limits": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
@@ -534,14 +553,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/refusals": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The refusals of a key, as the key gets them from /v1/me/refusals.",
                 "produces": [
                     "application/json"
@@ -614,14 +625,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/reset": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
@@ -689,25 +692,17 @@ const docTemplate = `{
                 }
             }
         },
-        "/v1/admin/keys/{id}/revoke": {
+        "/v1/admin/keys/{id}/resume": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
-                "description": "Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.",
+                "description": "Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.",
                 "produces": [
                     "application/json"
                 ],
                 "tags": [
                     "keys"
                 ],
-                "summary": "Revoke a key",
-                "operationId": "revokeKey",
+                "summary": "Resume a key",
+                "operationId": "resumeKey",
                 "parameters": [
                     {
                         "type": "string",
@@ -719,7 +714,7 @@ const docTemplate = `{
                     },
                     {
                         "type": "string",
-                        "description": "Revoke only this version: the ETag of an earlier response",
+                        "description": "Resume only this version: the ETag of an earlier response",
                         "name": "If-Match",
                         "in": "header"
                     }
@@ -744,7 +739,7 @@ const docTemplate = `{
                         }
                     },
                     "409": {
-                        "description": "The key is the last admin key",
+                        "description": "The key is revoked, which is final",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -758,17 +753,105 @@ const docTemplate = `{
                 }
             }
         },
-        "/v1/admin/keys/{id}/rotate": {
+        "/v1/admin/keys/{id}/revoke": {
             "post": {
-                "security": [
+                "description": "Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with \"chain\" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Revoke a key",
+                "operationId": "revokeKey",
+                "parameters": [
                     {
-                        "BearerAuth": []
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
                     },
                     {
-                        "ApiKeyAuth": []
+                        "type": "string",
+                        "description": "Revoke only this version: the ETag of an earlier response",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "Extent",
+                        "name": "revoke",
+                        "in": "body",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.revokeKeyRequest"
+                        }
                     }
                 ],
-                "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Version of the key"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The last admin key is among them",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/rotate": {
+            "post": {
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
                 ],
@@ -834,7 +917,7 @@ const docTemplate = `{
                         }
                     },
                     "409": {
-                        "description": "The key has ended or was already rotated",
+                        "description": "The key is suspended, has ended or was already rotated",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -868,14 +951,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/simulate": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.",
                 "consumes": [
                     "application/json"
@@ -947,16 +1022,69 @@ const docTemplate = `{
                 }
             }
         },
-        "/v1/admin/keys/{id}/usage": {
-            "get": {
-                "security": [
+        "/v1/admin/keys/{id}/suspend": {
+            "post": {
+                "description": "Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "keys"
+                ],
+                "summary": "Suspend a key",
+                "operationId": "suspendKey",
+                "parameters": [
                     {
-                        "BearerAuth": []
+                        "type": "string",
+                        "example": "9Kx2mV4tQaLp",
+                        "description": "Key id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
                     },
                     {
-                        "ApiKeyAuth": []
+                        "type": "string",
+                        "description": "Suspend only this version: the ETag of an earlier response",
+                        "name": "If-Match",
+                        "in": "header"
                     }
                 ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Key"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Version of the key"
+                            }
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The key is revoked, or it is the last admin key",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/keys/{id}/usage": {
+            "get": {
                 "description": "The usage of a key, as the key gets it from /v1/me/usage.",
                 "produces": [
                     "application/json"
@@ -1053,14 +1181,6 @@ const docTemplate = `{
         },
         "/v1/admin/limiter": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.",
                 "produces": [
                     "application/json"
@@ -1080,14 +1200,6 @@ const docTemplate = `{
                 }
             },
             "put": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.",
                 "consumes": [
                     "application/json"
@@ -1147,14 +1259,6 @@ const docTemplate = `{
         },
         "/v1/admin/plans": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Plans with their policies, by name.",
                 "produces": [
                     "application/json"
@@ -1205,14 +1309,6 @@ const docTemplate = `{
         },
         "/v1/admin/plans/{name}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A plan with its policies.",
                 "produces": [
                     "application/json"
@@ -1254,14 +1350,6 @@ const docTemplate = `{
                 }
             },
             "put": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.",
                 "consumes": [
                     "application/json"
@@ -1370,14 +1458,6 @@ const docTemplate = `{
                 }
             },
             "delete": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Only a plan without keys can be deleted.",
                 "produces": [
                     "application/json"
@@ -1430,11 +1510,6 @@ const docTemplate = `{
         },
         "/v1/limits/check": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.",
                 "consumes": [
                     "application/json"
@@ -1470,11 +1545,6 @@ const docTemplate = `{
         },
         "/v1/limits/commit": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.",
                 "consumes": [
                     "application/json"
@@ -1507,11 +1577,6 @@ const docTemplate = `{
         },
         "/v1/limits/release": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Ends a reservation and returns all of its units.",
                 "consumes": [
                     "application/json"
@@ -1544,11 +1609,6 @@ const docTemplate = `{
         },
         "/v1/limits/reserve": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.",
                 "consumes": [
                     "application/json"
@@ -1584,14 +1644,6 @@ const docTemplate = `{
         },
         "/v1/me": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The key of the request with its scopes and its quota.",
                 "produces": [
                     "application/json"
@@ -1619,14 +1671,6 @@ const docTemplate = `{
         },
         "/v1/me/limits": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
@@ -1648,14 +1692,6 @@ const docTemplate = `{
         },
         "/v1/me/refusals": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.",
                 "produces": [
                     "application/json"
@@ -1714,15 +1750,7 @@ const docTemplate = `{
         },
         "/v1/me/rotate": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
-                "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.",
+                "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.",
                 "consumes": [
                     "application/json"
                 ],
@@ -1804,14 +1832,6 @@ const docTemplate = `{
         },
         "/v1/me/usage": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.",
                 "produces": [
                     "application/json"
@@ -1894,14 +1914,6 @@ const docTemplate = `{
         },
         "/v1/orders": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The orders of the key's owner, newest first, with the first 10 items of each.",
                 "produces": [
                     "application/json"
@@ -1971,14 +1983,6 @@ const docTemplate = `{
                 }
             },
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Stores the order as pending, at the current prices. It is processed asynchronously.\n\nWith an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.",
                 "consumes": [
                     "application/json"
@@ -2074,14 +2078,6 @@ const docTemplate = `{
         },
         "/v1/orders/{id}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "An order of the key's owner. Orders of other owners are not found.",
                 "produces": [
                     "application/json"
@@ -2140,14 +2136,6 @@ const docTemplate = `{
         },
         "/v1/orders/{id}/invoice": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.",
                 "produces": [
                     "application/pdf"
@@ -2210,14 +2198,6 @@ const docTemplate = `{
         },
         "/v1/products": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The products of the shop, in a stable order.",
                 "produces": [
                     "application/json"
@@ -2289,14 +2269,6 @@ const docTemplate = `{
         },
         "/v1/products/{id}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A product with the stock that can be ordered now.",
                 "produces": [
                     "application/json"
@@ -2432,6 +2404,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -2574,6 +2547,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -2679,6 +2653,7 @@ const docTemplate = `{
                     "description": "state of the key",
                     "enum": [
                         "active",
+                        "suspended",
                         "expired",
                         "revoked"
                     ],
@@ -3163,6 +3138,17 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.RevokedKeys": {
+            "type": "object",
+            "properties": {
+                "revoked": {
+                    "description": "how many keys ended; others had ended before",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 3
+                }
+            }
+        },
         "handlers.Simulation": {
             "type": "object",
             "properties": {
@@ -3620,6 +3606,35 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.revokeKeyRequest": {
+            "type": "object",
+            "properties": {
+                "chain": {
+                    "description": "whether also the keys end that the key was rotated from and to",
+                    "type": "boolean",
+                    "default": true,
+                    "example": true
+                }
+            }
+        },
+        "handlers.revokeKeysRequest": {
+            "type": "object",
+            "properties": {
+                "owner": {
+                    "description": "all keys of this owner",
+                    "type": "string",
+                    "maxLength": 100,
+                    "minLength": 1,
+                    "example": "own_5HqT1bZr8wYk"
+                },
+                "subject": {
+                    "description": "all keys of this subject: a key with those that it was rotated from and to",
+                    "type": "string",
+                    "maxLength": 100,
+                    "minLength": 1
+                }
+            }
+        },
         "handlers.rotateKeyRequest": {
             "type": "object",
             "properties": {
@@ -3909,11 +3924,13 @@ const docTemplate = `{
             "type": "string",
             "enum": [
                 "active",
+                "suspended",
                 "expired",
                 "revoked"
             ],
             "x-enum-varnames": [
                 "KeyActive",
+                "KeySuspended",
                 "KeyExpired",
                 "KeyRevoked"
             ]
@@ -4427,6 +4444,14 @@ const docTemplate = `{
             "in": "header"
         }
     },
+    "security": [
+        {
+            "BearerAuth": []
+        },
+        {
+            "ApiKeyAuth": []
+        }
+    ],
     "tags": [
         {
             "description": "The products of the shop.",
@@ -4474,7 +4499,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the units `r` of each that can be spent now, and the seconds `t` within which no more can be spent. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `control`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `read_only`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
+	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the units `r` of each that can be spent now, and the seconds `t` within which no more can be spent. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `key_suspended`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `too_many_rotations`, `unavailable`, `quota_unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `control`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `read_only`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

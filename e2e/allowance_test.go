@@ -2,7 +2,11 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,6 +94,53 @@ func TestAllowance_restart(t *testing.T) {
 	second := today(newApp(t, onDatabase(database)))
 	if got := remaining(t, second.As(key)); got != 9993 {
 		t.Errorf("%d units remain after a restart, want 9993", got)
+	}
+}
+
+func withDataDir(path string) appOption { return func(o *appOptions) { o.config.DataDir = path } }
+
+// TestCounters_restart checks that an orderly restart keeps counters of all
+// algorithms, and that a crash after it doesn't bring an older state back.
+func TestCounters_restart(t *testing.T) {
+	database, folder := testkit.DatabaseURL(t), t.TempDir()
+	start := func() *testApp { return newApp(t, onDatabase(database), withDataDir(folder)) }
+	first := start()
+	first.plan("p", `[{"name":"hour","algorithm":"sliding_window","limit":100,"period":"1h"}]`)
+	key := first.key(models.NewKey{Plan: "p"})
+	first.As(key).Get("/v1/products").Want(http.StatusOK)
+	check := `{"subject":"s","plan":"p","cost":40}`
+	checker := first.key(models.NewKey{Plan: "internal", Scopes: []models.Scope{models.ScopeLimitsCheck}})
+	first.As(checker).Post("/v1/limits/check", check).Want(http.StatusOK)
+	if err := first.app.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+
+	second := start()
+	if got := remaining(t, second.As(key)); got != 99 {
+		t.Errorf("%d units remain after a restart, want 99", got)
+	}
+	var checked struct{ Limits []models.Limit }
+	if err := json.Unmarshal(second.As(checker).Post("/v1/limits/check", check).Want(http.StatusOK).Body, &checked); err != nil {
+		t.Fatal(err)
+	}
+	if got := checked.Limits[0].Remaining; got != 20 {
+		t.Errorf("%d units of a caller's subject remain after a restart, want 20", got)
+	}
+	third := start() // as after a crash of the second
+	if got := remaining(t, third.As(key)); got != 100 {
+		t.Errorf("%d units remain after a crash, want 100", got)
+	}
+}
+
+// TestCounters_unusable_file checks that a start survives a damaged file.
+func TestCounters_unusable_file(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "counters-of-keys"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(t, withDataDir(folder))
+	if !strings.Contains(app.log.String(), "counters not restored") {
+		t.Errorf("want a warning in the log\n%s", app.log)
 	}
 }
 

@@ -63,6 +63,10 @@ func withCacheTTL(ttl time.Duration) appOption {
 	return func(o *appOptions) { o.config.CacheTTL = ttl }
 }
 
+func withoutStale() appOption {
+	return func(o *appOptions) { o.config.CacheStale = 0 }
+}
+
 func withTrustedProxies(networks ...string) appOption {
 	return func(o *appOptions) {
 		for _, network := range networks {

@@ -88,9 +88,24 @@ func TestCache_database_down(t *testing.T) {
 	admin.Get("/v1/products").Want(http.StatusOK)
 }
 
+// TestCache_database_hung checks that a cached key is served while the load that
+// refreshes it hangs: the load is still running when the response has come.
+func TestCache_database_hung(t *testing.T) {
+	app, proxy := appBehindProxy(t, withCacheTTL(time.Nanosecond)) // entries are stale immediately
+	known := app.caller("internal")
+	known.Get("/v1/products").Want(http.StatusOK)
+	proxy.Freeze()
+	known.Get("/v1/products").Want(http.StatusOK)
+	for deadline := time.Now().Add(time.Second); !proxy.Holding(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no load hangs: the request has waited for its end")
+		}
+	}
+}
+
 func TestCache_serves_revoked_key_while_fresh(t *testing.T) {
 	address := testkit.DatabaseURL(t)
-	fresh, stale := newApp(t, onDatabase(address)), newApp(t, onDatabase(address), withCacheTTL(time.Nanosecond))
+	fresh, stale := newApp(t, onDatabase(address)), newApp(t, onDatabase(address), withCacheTTL(time.Nanosecond), withoutStale())
 	key := fresh.key(models.NewKey{Plan: "internal"})
 	fresh.As(key).Get("/v1/products").Want(http.StatusOK)
 	stale.As(key).Get("/v1/products").Want(http.StatusOK)

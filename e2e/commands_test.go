@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,11 +76,20 @@ func TestKeysCommand_in_process(t *testing.T) {
 	if text, _ := line.run(0, "keys", "rotate", successor.ID); !strings.Contains(text, "is valid until") {
 		t.Errorf("got output %s", text)
 	}
-	var revoked handlers.Key
-	line.json(&revoked, "keys", "revoke", key.ID)
+	var revoked, suspended handlers.Key
+	line.json(&revoked, "keys", "revoke", "--only", key.ID)
 	if revoked.Status != models.KeyRevoked || revoked.ID != key.ID {
 		t.Errorf("got revoked key %+v", revoked)
 	}
+	line.json(&suspended, "keys", "suspend", successor.ID)
+	if text, _ := line.run(0, "keys", "show", successor.ID); suspended.Status != models.KeySuspended || !strings.Contains(text, "status     suspended\n") {
+		t.Errorf("got suspended key %+v, shown as\n%s", suspended, text)
+	}
+	line.json(&suspended, "keys", "resume", successor.ID)
+	if suspended.Status != models.KeyActive {
+		t.Errorf("got resumed key %+v", suspended)
+	}
+	line.run(1, "keys", "resume", key.ID) // revoked
 	for args, want := range map[string]int{"": 4, "--owner o": 3, "--status revoked": 1, "--plan internal": 1, "-q SHO": 3, "--owner o --status active": 2} {
 		var list listed[handlers.Key]
 		line.json(&list, append([]string{"keys", "list"}, strings.Fields(args)...)...)
@@ -87,6 +97,7 @@ func TestKeysCommand_in_process(t *testing.T) {
 			t.Errorf("keys list %s: got %d keys; want %d", args, len(list.Data), want)
 		}
 	}
+	line.run(1, "keys", "show", "none")
 	if text, _ := line.run(0, "keys", "list", "--status", "revoked"); !strings.Contains(text, key.ID) || strings.Count(text, "\n") != 2 {
 		t.Errorf("got output %s", text)
 	}
@@ -107,7 +118,8 @@ func TestKeysCommand_in_process(t *testing.T) {
 		}
 		actions = append(actions, e.Action)
 	}
-	want := "key.revoke key.revoke key.create key.rotate key.create key.rotate key.create key.create"
+	slices.Sort(actions)
+	want := "key.create key.create key.create key.create key.expire key.resume key.revoke key.revoke key.rotate key.rotate key.suspend"
 	if got := strings.Join(actions, " "); got != want {
 		t.Errorf("got audit %s\n    want %s", got, want)
 	}
@@ -133,10 +145,15 @@ func TestCommands_escape_control_characters(t *testing.T) {
 	var key createdKey
 	line.json(&key, "keys", "create", "--name", "x")
 	app := newApp(t, onDatabase(address))
-	const stored = "a\u202eb\x1b[31m\u0085"
-	app.exec(`UPDATE api_keys SET name = $1, owner = $1`, stored)
+	const stored = "a\u202eb\x1b[31m\u0085\u200b\u061c\u200f\u2028\u2029\ufeff\U000e0041\tc"
+	app.exec(`UPDATE api_keys SET name = $1, owner = $1, metadata = jsonb_build_object($1::text, $1::text),
+		overrides = jsonb_build_array(jsonb_build_object('policy', '{"name":"a","algorithm":"fixed_window","limit":5,"period":"1m"}'::jsonb, 'reason', $1::text))`, stored)
 	app.exec(`UPDATE plans SET description = $1`, stored)
-	for _, args := range []string{"keys list", "plans list", "keys revoke " + key.ID, "keys list --json", "plans list --json"} {
+	plans := writeFile(t, "plans.yaml", "plans: [{name: free, policies: []}]")
+	for _, args := range []string{
+		"keys list", "plans list", "keys list --json", "plans list --json", "plans apply --dry-run " + plans, "plans apply --dry-run --json " + plans,
+		"keys show " + key.ID, "keys show --json " + key.ID, "keys suspend " + key.ID, "keys resume " + key.ID, "keys revoke " + key.ID,
+	} {
 		text, _ := line.run(0, strings.Fields(args)...)
 		if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), models.IsControl) || !strings.Contains(text, `a\u202eb\`) {
 			t.Errorf("%s: got output %q; want it escaped", args, text)
@@ -147,7 +164,11 @@ func TestCommands_escape_control_characters(t *testing.T) {
 	if list.Data[0].Name != stored {
 		t.Errorf("got name %q; want %q", list.Data[0].Name, stored)
 	}
-	line.run(2, "keys", "create", "--name", "a\tb")
+	for _, hidden := range []string{"\t", "\u202e", "\u200b", "\u2028", "\u009b"} {
+		if _, log := line.run(2, "keys", "create", "--name", "a"+hidden+"b", "--plan", "p"+hidden); strings.ContainsFunc(strings.ReplaceAll(log, "\n", ""), models.IsControl) {
+			t.Errorf("got error %q; want it escaped", log)
+		}
+	}
 }
 
 func writeFile(t *testing.T, name, text string) string {

@@ -162,9 +162,9 @@ func TestIdempotency_key_unused_after_error(t *testing.T) {
 	try(caller, http.StatusUnprocessableEntity, "{}")
 	try(caller, http.StatusTooManyRequests, order1)
 	app.clock.Advance(2 * 3600e9)
-	app.exec(`ALTER TABLE order_items RENAME TO hidden`)
+	app.exec(`ALTER TABLE order_items RENAME quantity TO hidden`)
 	try(caller, http.StatusInternalServerError, order1)
-	app.exec(`ALTER TABLE hidden RENAME TO order_items`)
+	app.exec(`ALTER TABLE order_items RENAME hidden TO quantity`)
 	again := caller.Post("/v1/orders", order1, idempotencyKey, "k").Want(http.StatusCreated)
 	if again.Header.Get("Idempotency-Replayed") != "" || app.ordersOf("o") != 1 {
 		t.Errorf("got header %v, %d orders; want 1, not a replay", again.Header, app.ordersOf("o"))

@@ -135,7 +135,7 @@ func TestRateLimit_charge_of_errors(t *testing.T) {
 			t.Errorf("%s: got RateLimit %s; want %s", step.path, got, step.limits)
 		}
 	}
-	app.exec(`ALTER TABLE products RENAME TO hidden`)
+	app.exec(`ALTER TABLE products RENAME sku TO hidden`)
 	if got := caller.Get("/v1/products").Want(500).Header.Get("RateLimit"); got != `"requests";r=97;t=60, "successes";r=99;t=60` {
 		t.Errorf("got RateLimit %s; want r=97: a 500 is refunded", got)
 	}

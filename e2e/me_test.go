@@ -64,7 +64,7 @@ func TestMe_has_a_separate_limit(t *testing.T) {
 	caller.Get("/v1/products").Want(http.StatusOK)
 	caller.Get("/v1/products").Want(http.StatusTooManyRequests)
 	admin := app.admin()
-	for range 60 { // routes that need a scope have no built-in limit
+	for range 60 { // administration has a rate of its own
 		admin.Get("/v1/admin/plans/free").Want(http.StatusOK)
 	}
 }

@@ -21,13 +21,13 @@ import (
 // and some that fail in one way each.
 type statusFixture struct {
 	*testApp
-	t        *testing.T
-	admin    *testkit.Client // has every scope
-	blocked  string          // address with too many failed authentications
-	spent    string          // key without remaining units
-	offline  *testkit.Client // database down; its key is valid, but not cached
-	noTables *testkit.Client // tables missing; has every scope
-	broken   *testkit.Client // services missing: handlers panic
+	t         *testing.T
+	admin     *testkit.Client // has every scope
+	blocked   string          // address with too many failed authentications
+	spent     string          // key without remaining units
+	offline   *testkit.Client // database down; its key is valid, but not cached
+	noColumns *testkit.Client // columns missing; has every scope
+	broken    *testkit.Client // services missing: handlers panic
 }
 
 var parameterInBraces = regexp.MustCompile(`\{\w+\}`)
@@ -51,19 +51,20 @@ func newStatusFixture(t *testing.T) *statusFixture {
 	offline, proxy := appBehindProxy(t)
 	f.offline = offline.As(offline.key(models.NewKey{}))
 	proxy.Cut()
-	noTables := newApp(t)
-	f.noTables = noTables.admin()
-	f.noTables.Get("/v1/me").Want(http.StatusOK) // caches its key and quota
-	noTables.renameTables()
+	noColumns := newApp(t)
+	f.noColumns = noColumns.admin()
+	f.noColumns.Get("/v1/me").Want(http.StatusOK) // caches its key and quota
+	noColumns.renameColumns()
 	f.broken = serveWithoutServices(t)
 	return f
 }
 
-// renameTables renames every table, so that all queries fail.
-func (a *testApp) renameTables() {
-	a.exec(`DO $$ DECLARE name text; BEGIN
-		FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
-			EXECUTE format('ALTER TABLE %I RENAME TO %I', name, 'lost_' || name);
+// renameColumns renames every column, so that all queries fail.
+func (a *testApp) renameColumns() {
+	a.exec(`DO $$ DECLARE c record; BEGIN
+		FOR c IN SELECT relname, attname FROM pg_attribute JOIN pg_class t ON t.oid = attrelid
+			WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND attinhcount = 0 LOOP
+			EXECUTE format('ALTER TABLE %I RENAME %I TO %I', c.relname, c.attname, 'lost_' || c.attname);
 		END LOOP;
 	END $$`)
 }
@@ -139,7 +140,7 @@ var generic = map[int]producer{
 		return f.Do(op.method, op.unknownPath(), bodyOf(op.body), "X-API-Key", "wrong", "X-Forwarded-For", f.blocked)
 	},
 	http.StatusInternalServerError: func(f *statusFixture, op operation) *testkit.Response {
-		return f.noTables.Do(op.method, op.unknownPath(), bodyOf(op.body))
+		return f.noColumns.Do(op.method, op.unknownPath(), bodyOf(op.body))
 	},
 	http.StatusServiceUnavailable: func(f *statusFixture, op operation) *testkit.Response {
 		return f.offline.Do(op.method, op.unknownPath(), bodyOf(op.body))

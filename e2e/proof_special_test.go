@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/testkit"
@@ -34,7 +35,14 @@ var special = map[string]producer{
 	"updateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},
-	"revokeKey 409": func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
+	"revokeKey 409":  func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
+	"suspendKey 409": func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
+	"resumeKey 409":  toRevoked,
+	"revokeKeys 409": func(f *statusFixture, op operation) *testkit.Response {
+		app := newApp(f.t)
+		key := app.key(models.NewKey{Admin: true, Owner: "o"})
+		return app.As(key).Do(op.method, op.path, `{"owner":"o"}`)
+	},
 	"rotateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		path := f.resourcePath(op.route.Path)
 		f.admin.Do(op.method, path, nil).Want(http.StatusCreated)
@@ -71,6 +79,12 @@ var special = map[string]producer{
 
 func panics(f *statusFixture, op operation) *testkit.Response {
 	return f.broken.Do(op.method, op.unknownPath(), bodyOf(op.body))
+}
+
+func toRevoked(f *statusFixture, op operation) *testkit.Response {
+	path := f.resourcePath(op.route.Path)
+	f.admin.Post(strings.TrimSuffix(path, "/resume")+"/revoke", nil).Want(http.StatusOK)
+	return f.admin.Do(op.method, path, nil)
 }
 
 // ownOrder requests a new order of the caller.

@@ -75,9 +75,9 @@ func TestUsage(t *testing.T) {
 	caller.Get("/v1/products/none").Want(http.StatusNotFound)
 	caller.Post("/v1/orders", order1).Want(http.StatusCreated)
 	caller.Post("/v1/orders", order1).Want(http.StatusTooManyRequests)
-	app.exec(`ALTER TABLE products RENAME TO hidden`)
+	app.exec(`ALTER TABLE products RENAME sku TO hidden`)
 	caller.Get("/v1/products").Want(http.StatusInternalServerError)
-	app.exec(`ALTER TABLE hidden RENAME TO products`)
+	app.exec(`ALTER TABLE products RENAME hidden TO sku`)
 	for range 5 {
 		caller.Get("/v1/me").Want(http.StatusOK) // not counted
 		caller.Get("/v1/nothing").Want(http.StatusNotFound)

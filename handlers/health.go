@@ -46,7 +46,7 @@ func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Statu
 // Ready handles GET /readyz: the service can handle requests.
 //
 //	@Summary		Check readiness
-//	@Description	Responds 503 while the database is unreachable, while a migration is pending, and during shutdown.
+//	@Description	Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
 //	@Tags			health
 //	@ID				readyz
 //	@Produce		json

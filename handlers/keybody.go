@@ -195,7 +195,7 @@ type listKeys struct {
 type keyFilter struct {
 	Owner  string           `form:"owner" maxLength:"200" example:"own_5HqT1bZr8wYk"` // Only keys of this owner
 	Plan   string           `form:"plan" maxLength:"200" example:"free"`              // Only keys on this plan
-	Status models.KeyStatus `form:"status" enums:"active,expired,revoked"`            // Only keys with this status
+	Status models.KeyStatus `form:"status" enums:"active,suspended,expired,revoked"`  // Only keys with this status
 	Search string           `form:"q" maxLength:"200"`                                // Only keys whose name or owner contains this text, ignoring case, and the key with this id
 }
 

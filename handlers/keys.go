@@ -16,6 +16,8 @@ import (
 type KeyService interface {
 	// Create stores a new key and returns it with its text.
 	Create(ctx context.Context, spec models.NewKey) (models.APIKey, string, error)
+	// Get returns the key with this id, or models.ErrNotFound.
+	Get(ctx context.Context, id string) (models.APIKey, error)
 	// List returns up to limit keys that match filter, newest first, starting
 	// after the position after (nil: the start).
 	List(ctx context.Context, filter models.KeyFilter, after *models.Position, limit int) (models.Page[models.APIKey], error)
@@ -23,8 +25,14 @@ type KeyService interface {
 	Change(ctx context.Context, id string, condition models.Precondition, apply func(*models.APIKey)) (models.APIKey, error)
 	// Rotate creates a key's successor; the key itself expires after grace.
 	Rotate(ctx context.Context, id string, grace time.Duration, condition models.Precondition) (models.Rotation, error)
-	// Revoke ends a key permanently.
-	Revoke(ctx context.Context, id string, condition models.Precondition) (models.APIKey, error)
+	// Revoke ends a key permanently; with chain, also the keys that it was
+	// rotated from and to.
+	Revoke(ctx context.Context, id string, chain bool, condition models.Precondition) (models.APIKey, error)
+	// RevokeAll ends the keys of an owner or a subject permanently and returns
+	// how many it ended.
+	RevokeAll(ctx context.Context, of models.KeySelector) (int, error)
+	// SetSuspended suspends or resumes a key.
+	SetSuspended(ctx context.Context, id string, suspended bool, condition models.Precondition) (models.APIKey, error)
 	// Reset audits a reset of counters, which reset performs.
 	Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error
 }
@@ -72,8 +80,6 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 //	@Failure		413	{object}	middleware.Problem
 //	@Failure		415	{object}	middleware.Problem
 //	@Failure		422	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [post]
 func (h *Keys) Create(c *gin.Context) {
 	if in, ok := bind(c, makeKey{}); ok {
@@ -102,8 +108,6 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string, err error) {
 //	@Success		200		{object}	List[Key]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [get]
 func (h *Keys) List(c *gin.Context) {
 	if in, ok := bind(c, listKeys{Page: h.cursors.page("keys")}); ok {
@@ -124,8 +128,6 @@ func (h *Keys) List(c *gin.Context) {
 //	@Success		200	{object}	KeyWithQuota
 //	@Header			200	{string}	ETag	"Version of the key"
 //	@Failure		404	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [get]
 func (h *Keys) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
@@ -164,8 +166,6 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [patch]
 func (h *Keys) Patch(c *gin.Context) {
 	if in, ok := bind(c, changeKey{}); ok {
@@ -177,34 +177,4 @@ func (h *Keys) Patch(c *gin.Context) {
 // writeKey responds with a changed key, or fails with err.
 func writeKey(c *gin.Context, key models.APIKey, err error) {
 	respondVersioned(c, http.StatusOK, key.Version, ShowKey(key, time.Now()), err)
-}
-
-// versionedKey identifies a key, optionally in a certain version.
-type versionedKey struct {
-	ID      string  `uri:"id"`
-	IfMatch ifMatch `header:"If-Match"`
-}
-
-// Revoke handles POST /v1/admin/keys/{id}/revoke.
-//
-//	@Summary		Revoke a key
-//	@Description	Ends the key permanently, effective when the response is sent. Revoking a key again changes nothing. The caller must hold every scope of the key.
-//	@Tags			keys
-//	@ID				revokeKey
-//	@Produce		json
-//	@Param			id			path		string	true	"Key id"	example(9Kx2mV4tQaLp)
-//	@Param			If-Match	header		string	false	"Revoke only this version: the ETag of an earlier response"
-//	@Success		200			{object}	Key
-//	@Header			200			{string}	ETag	"Version of the key"
-//	@Failure		404			{object}	middleware.Problem
-//	@Failure		409			{object}	middleware.Problem	"The key is the last admin key"
-//	@Failure		412			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
-//	@Router			/v1/admin/keys/{id}/revoke [post]
-func (h *Keys) Revoke(c *gin.Context) {
-	if in, ok := bind(c, versionedKey{}); ok {
-		key, err := h.keys.Revoke(c.Request.Context(), in.ID, models.Precondition(in.IfMatch))
-		writeKey(c, key, err)
-	}
 }

@@ -10,20 +10,20 @@ import (
 
 // Key is an API key as operators see it, without its secret.
 type Key struct {
-	ID         string            `json:"id" example:"9Kx2mV4tQaLp"`                                    // id, which is also the middle part of the key's text
-	Name       string            `json:"name" example:"Checkout service"`                              // name, for operators
-	Plan       string            `json:"plan" example:"free"`                                          // plan whose policies apply
-	Scopes     []models.Scope    `json:"scopes" example:"products:read,orders:read"`                   // scopes that the key holds
-	Owner      string            `json:"owner" example:"own_5HqT1bZr8wYk"`                             // owner, which groups keys; orders belong to the owner
-	Subject    string            `json:"subject" example:"9Kx2mV4tQaLp"`                               // subject whose counters are spent; a rotated key keeps its predecessor's
-	Status     models.KeyStatus  `json:"status" enums:"active,expired,revoked" example:"active"`       // state of the key
-	IPAllow    []netip.Prefix    `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"` // networks that may use the key; empty: all
-	Metadata   map[string]string `json:"metadata"`                                                     // labels, for operators
-	Overrides  []KeyOverride     `json:"overrides"`                                                    // policies that replace the plan's policies of the same name, or are added
-	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                    // when the key was created
-	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                    // when the key expires; null: never
-	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                  // when the key was last used, within about a minute; null: never
-	Version    int64             `json:"version" minimum:"1" example:"1"`                              // increases with every change by operators; it is the ETag
+	ID         string            `json:"id" example:"9Kx2mV4tQaLp"`                                        // id, which is also the middle part of the key's text
+	Name       string            `json:"name" example:"Checkout service"`                                  // name, for operators
+	Plan       string            `json:"plan" example:"free"`                                              // plan whose policies apply
+	Scopes     []models.Scope    `json:"scopes" example:"products:read,orders:read"`                       // scopes that the key holds
+	Owner      string            `json:"owner" example:"own_5HqT1bZr8wYk"`                                 // owner, which groups keys; orders belong to the owner
+	Subject    string            `json:"subject" example:"9Kx2mV4tQaLp"`                                   // subject whose counters are spent; a rotated key keeps its predecessor's
+	Status     models.KeyStatus  `json:"status" enums:"active,suspended,expired,revoked" example:"active"` // state of the key
+	IPAllow    []netip.Prefix    `json:"ip_allow" swaggertype:"array,string" example:"203.0.113.0/24"`     // networks that may use the key; empty: all
+	Metadata   map[string]string `json:"metadata"`                                                         // labels, for operators
+	Overrides  []KeyOverride     `json:"overrides"`                                                        // policies that replace the plan's policies of the same name, or are added
+	CreatedAt  time.Time         `json:"created_at" example:"2026-01-15T09:30:00Z"`                        // when the key was created
+	ExpiresAt  *time.Time        `json:"expires_at" example:"2037-01-15T09:30:00Z"`                        // when the key expires; null: never
+	LastUsedAt *time.Time        `json:"last_used_at" example:"2026-01-15T09:30:00Z"`                      // when the key was last used, within about a minute; null: never
+	Version    int64             `json:"version" minimum:"1" example:"1"`                                  // increases with every change by operators; it is the ETag
 }
 
 // KeyOverride is a policy of one key. It replaces the plan's policy of the same

@@ -10,7 +10,7 @@ import (
 	"ratelimiter/models"
 )
 
-// Me serves /v1/me, a key's view of itself, from memory.
+// Me serves /v1/me, a key's view of itself.
 type Me struct {
 	keys    KeyService
 	limiter KeyLimiter
@@ -64,13 +64,13 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@Produce		json
 //	@Success		200	{object}	OwnKeyWithQuota
 //	@Header			200	{string}	ETag	"Version of the key"
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
-		key, now := keyOf(c), time.Now()
-		respondVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(key, now), showQuota(key, models.RequestFrom(c).Quota, now)}, nil)
+		// The key of the request has only what a request needs.
+		key, err := h.keys.Get(c.Request.Context(), keyOf(c).ID)
+		now := time.Now()
+		respondVersioned(c, http.StatusOK, key.Version, OwnKeyWithQuota{showOwn(&key, now), showQuota(&key, models.RequestFrom(c).Quota, now)}, err)
 	}
 }
 
@@ -82,8 +82,6 @@ func (h *Me) Get(c *gin.Context) {
 //	@ID				getMyLimits
 //	@Produce		json
 //	@Success		200	{object}	KeyLimits
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/limits [get]
 func (h *Me) Limits(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
@@ -101,7 +99,7 @@ type myRotation struct {
 // Rotate handles POST /v1/me/rotate.
 //
 //	@Summary		Rotate your key
-//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again. The response is the only place where the new key is shown.
+//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.
 //	@Tags			me
 //	@ID				rotateMe
 //	@Accept			json
@@ -116,8 +114,6 @@ type myRotation struct {
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/rotate [post]
 func (h *Me) Rotate(c *gin.Context) {
 	if in, ok := bind(c, myRotation{}); ok {

@@ -63,7 +63,7 @@ func ParseGrace(text string) (period time.Duration, message string) {
 // Rotate handles POST /v1/admin/keys/{id}/rotate.
 //
 //	@Summary		Rotate a key
-//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated. The response is the only place where the new key is shown. The caller must hold every scope of the key.
+//	@Description	Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.
 //	@Tags			keys
 //	@ID				rotateKey
 //	@Accept			json
@@ -76,13 +76,11 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@Header			201			{string}	ETag		"Version of the new key"
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
-//	@Failure		409			{object}	middleware.Problem	"The key has ended or was already rotated"
+//	@Failure		409			{object}	middleware.Problem	"The key is suspended, has ended or was already rotated"
 //	@Failure		412			{object}	middleware.Problem
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/rotate [post]
 func (h *Keys) Rotate(c *gin.Context) {
 	if in, ok := bind(c, rotation{}); ok {

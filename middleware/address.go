@@ -105,6 +105,14 @@ func siteText(c *gin.Context) string {
 	return addressText(c)
 }
 
+// Administrative marks the request as administrative.
+func Administrative() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		stateOf(c).request.Administrative = true
+		c.Next()
+	}
+}
+
 // RecordAddress stores the caller's address in the request, for the audit. Only
 // routes that may be audited need it.
 func RecordAddress() gin.HandlerFunc {

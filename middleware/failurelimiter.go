@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -41,10 +42,11 @@ var ipv6Networks = [...]int{64, 56, 48}
 // FailureLimiter limits failed authentications by address, in this instance's
 // memory.
 type FailureLimiter struct {
-	limiter *ratelimit.Limiter     // of failures and of lookups
-	lookups [stripes]chan struct{} // semaphores of running lookups, by hash of the widest network
-	filter  KeyFilter              // nil: none
-	again   singleflight.Group     // second looks, by presented key
+	unreachable atomic.Bool            // the last second look failed
+	limiter     *ratelimit.Limiter     // of failures and of lookups
+	lookups     [stripes]chan struct{} // semaphores of running lookups, by hash of the widest network
+	filter      KeyFilter              // nil: none
+	again       singleflight.Group     // second looks, by presented key
 }
 
 // concurrentLookups is how many lookups of uncached keys the addresses of a stripe

@@ -63,11 +63,16 @@ func (f *FailureLimiter) lookAgain(ctx context.Context, address netip.Addr, pres
 			return false, limiterFailed(err)
 		}
 		if !r.Decision.Allowed {
+			if f.unreachable.Load() {
+				return false, models.ErrUnavailable // a 401 could be wrong
+			}
 			return false, nil
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), secondLookTimeout)
 		defer cancel()
-		return f.filter.LookUp(ctx, presented)
+		live, err := f.filter.LookUp(ctx, presented)
+		f.unreachable.Store(err != nil)
+		return live, err
 	})
 	live, _ = found.(bool)
 	return live, err

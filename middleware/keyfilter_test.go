@@ -28,6 +28,7 @@ type fakeKeys struct {
 	valid    map[string]bool              // in storage
 	delay    time.Duration                // of each query
 
+	down           atomic.Bool  // storage can't be reached
 	looks, lookups atomic.Int64 // queries of the filter and of the resolver
 }
 
@@ -41,6 +42,9 @@ func (k *fakeKeys) Check(presented string) models.KeyVerdict {
 func (k *fakeKeys) LookUp(ctx context.Context, presented string) (bool, error) {
 	k.looks.Add(1)
 	time.Sleep(k.delay)
+	if k.down.Load() {
+		return false, models.ErrUnavailable
+	}
 	return k.valid[presented], ctx.Err()
 }
 
@@ -153,6 +157,22 @@ func TestAuthenticate_new_key(t *testing.T) {
 			t.Errorf("got %d second looks; want 1", looks)
 		}
 	})
+}
+
+// While storage is down, a key that isn't known may be valid: it is never refused
+// for good.
+func TestAuthenticate_storage_down(t *testing.T) {
+	s := newScreened(t, &fakeKeys{valid: map[string]bool{"new": true}})
+	s.down.Store(true)
+	for range 100 {
+		s.want("new", "198.51.100.1", http.StatusServiceUnavailable)
+	}
+	if looks := s.looks.Load(); looks != 20 {
+		t.Errorf("got %d second looks; want 20", looks)
+	}
+	s.down.Store(false)
+	s.advance(time.Second)
+	s.want("new", "198.51.100.1", http.StatusOK)
 }
 
 // A key that has expired or been revoked leaves the filter when it is looked up.

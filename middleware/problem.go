@@ -167,6 +167,7 @@ var kindStatuses = map[models.Kind]struct {
 	models.KindPreconditionFailed: {http.StatusPreconditionFailed, "version_mismatch", "The resource has another version."},
 	models.KindInvalid:            {http.StatusUnprocessableEntity, "invalid_input", ""},
 	models.KindUnavailable:        {http.StatusServiceUnavailable, "unavailable", "A required service is unavailable. Retry later."},
+	models.KindLimited:            {http.StatusTooManyRequests, "rate_limited", "Too many requests."},
 	models.KindOverloaded:         {http.StatusServiceUnavailable, "overloaded", "The server is at capacity. Retry later."},
 }
 
@@ -182,6 +183,8 @@ func problemForKind(err *models.Error) problem {
 		p.detail, p.fields = faultCount(err), fieldErrors(err.Faults)
 	case models.KindUnavailable:
 		p.retryAfter = cmp.Or(p.retryAfter, retryUnavailable)
+	case models.KindLimited:
+		p.kind, p.limited = ProblemQuotaExceeded, &limitedError{cost: 1, violated: []string{"built-in"}, retryAfter: err.RetryAfter}
 	case models.KindOverloaded:
 		p.kind, p.retryAfter = ProblemReducedCapacity, retryOverloaded+rand.N(spreadOverloaded)
 	default:

@@ -13,28 +13,30 @@ type KeyStatus string
 
 // The states of a key. Only an active key authenticates.
 const (
-	KeyActive  KeyStatus = "active"
-	KeyExpired KeyStatus = "expired"
-	KeyRevoked KeyStatus = "revoked"
+	KeyActive    KeyStatus = "active"
+	KeySuspended KeyStatus = "suspended"
+	KeyExpired   KeyStatus = "expired"
+	KeyRevoked   KeyStatus = "revoked"
 )
 
 // APIKey is a caller's credential without its secret, of which only an HMAC is
 // stored (see internal/apikeys).
 type APIKey struct {
-	ID         string            `json:"id"`
-	Name       string            `json:"name"`
-	Plan       string            `json:"plan"`
-	Scopes     []Scope           `json:"scopes"`
-	Owner      string            `json:"owner"`   // groups keys; orders belong to it
-	Subject    string            `json:"subject"` // whose counters the key spends; a rotated key keeps its predecessor's
-	IPAllow    []netip.Prefix    `json:"ip_allow"`
-	Metadata   map[string]string `json:"metadata"`
-	Overrides  []Override        `json:"overrides"`
-	CreatedAt  time.Time         `json:"created_at"`
-	ExpiresAt  *time.Time        `json:"expires_at"` // nil: never
-	RevokedAt  *time.Time        `json:"-"`          // nil: not revoked; shown as the status
-	LastUsedAt *time.Time        `json:"last_used_at"`
-	Version    int64             `json:"version"` // raised by operators' writes only
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	Plan        string            `json:"plan"`
+	Scopes      []Scope           `json:"scopes"`
+	Owner       string            `json:"owner"`   // groups keys; orders belong to it
+	Subject     string            `json:"subject"` // whose counters the key spends: the id of the first key of a chain of rotations
+	IPAllow     []netip.Prefix    `json:"ip_allow"`
+	Metadata    map[string]string `json:"metadata"`
+	Overrides   []Override        `json:"overrides"`
+	CreatedAt   time.Time         `json:"created_at"`
+	ExpiresAt   *time.Time        `json:"expires_at"` // nil: never
+	SuspendedAt *time.Time        `json:"-"`          // nil: not suspended; shown as the status
+	RevokedAt   *time.Time        `json:"-"`          // nil: not revoked; shown as the status
+	LastUsedAt  *time.Time        `json:"last_used_at"`
+	Version     int64             `json:"version"` // raised by operators' writes only
 }
 
 // Override is a policy of one key. It replaces the plan's policy of the same
@@ -71,15 +73,30 @@ func (k *APIKey) OriginOf(policy string, now time.Time) PolicyOrigin {
 }
 
 // Status returns the key's state at now. A revoked key stays revoked when it
-// expires.
+// expires, and an expired one isn't suspended: resuming it would not help.
 func (k *APIKey) Status(now time.Time) KeyStatus {
 	switch {
 	case k.RevokedAt != nil:
 		return KeyRevoked
 	case k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
 		return KeyExpired
+	case k.SuspendedAt != nil:
+		return KeySuspended
 	default:
 		return KeyActive
+	}
+}
+
+// Usable returns why the key can't be used at now: ErrKeySuspended, or
+// ErrInvalidKey; nil: it can.
+func (k *APIKey) Usable(now time.Time) error {
+	switch k.Status(now) {
+	case KeyActive:
+		return nil
+	case KeySuspended:
+		return ErrKeySuspended
+	default:
+		return ErrInvalidKey
 	}
 }
 

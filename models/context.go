@@ -10,10 +10,14 @@ import (
 // Request is what services and handlers know of the request that they serve.
 type Request struct {
 	ID      string           // the X-Request-Id, accepted or generated; empty outside HTTP
-	Key     *APIKey          // the authenticated key; nil on public routes
+	Key     *APIKey          // the authenticated key, without what only operators see (name, metadata, overrides, last use); nil on public routes
 	Quota   *ratelimit.Quota // of Key; nil without one
 	Address netip.Addr       // the caller's, on routes whose changes are audited
 	Actor   string           // who acts where no key does, such as ActorCLI; empty: nobody
+
+	// Administrative requests read or change what operators manage. They hold at
+	// most a share of the connections to the database.
+	Administrative bool
 
 	// Replayed is set by a handler whose response repeats that of an earlier
 	// request with the same idempotency key. Such a response isn't charged by

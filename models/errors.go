@@ -20,6 +20,7 @@ const (
 	KindInvalid            Kind = "invalid input"
 	KindUnavailable        Kind = "temporarily unavailable" // a dependency is down; a retry helps
 	KindOverloaded         Kind = "overloaded"              // no capacity now; a retry helps
+	KindLimited            Kind = "rate limited"            // a limit that isn't in the quota; a retry after RetryAfter helps
 )
 
 // Errors that carry only a kind. errors.Is(err, ErrNotFound) matches every
@@ -31,6 +32,9 @@ var (
 	ErrUnavailable = &Error{Kind: KindUnavailable}
 	ErrOverloaded  = &Error{Kind: KindOverloaded}
 )
+
+// ErrKeySuspended is the error of a suspended key that is presented.
+var ErrKeySuspended = Forbidden("key_suspended", "This API key is suspended. Its operator can resume it.")
 
 // Error is a failure that the caller of a service can act on. All of it may be
 // sent to clients.

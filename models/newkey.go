@@ -27,6 +27,10 @@ type KeyFilter struct {
 	Search      string // case-insensitive substring of name or owner, or the whole id
 }
 
+// KeySelector selects the keys to revoke: those of an owner, or of a subject.
+// Exactly one is set.
+type KeySelector struct{ Owner, Subject string }
+
 // MaxGrace is the longest grace period of a rotated key.
 const MaxGrace = 7 * 24 * time.Hour
 

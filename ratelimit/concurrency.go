@@ -55,7 +55,7 @@ func addConcurrency(c *Compiled, l *List, now, holder int64) State {
 		l.Next = expires
 	}
 	l.Next = min(l.Next, expires)
-	l.Entries = append(l.Entries, Entry{At: expires, N: holder})
+	l.add(Entry{At: expires, N: holder})
 	return State{At: l.Next, N: int64(len(l.Entries)), M: expires}
 }
 

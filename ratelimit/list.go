@@ -55,5 +55,21 @@ func (l *List) compact() {
 	}
 }
 
+// add appends an entry. A full list of which a fifth has expired is compacted
+// instead of grown, so that its capacity is at most 1.6 times its live entries
+// when it grows (2.5 times below 256), and at most four entries are moved for each
+// expired one.
+func (l *List) add(e Entry) {
+	if n := len(l.Entries); n == cap(l.Entries) && l.Head > 0 && l.Head*5 >= n {
+		l.Entries = l.Entries[:copy(l.Entries, l.live())]
+		l.Head = 0
+	}
+	l.Entries = append(l.Entries, e)
+}
+
+// Full reports whether the list can't take another entry without allocating
+// memory or compacting itself.
+func (l *List) Full() bool { return len(l.Entries) == cap(l.Entries) }
+
 // Empty reports whether the list equals a fresh one.
 func (l *List) Empty() bool { return l.Head == len(l.Entries) }

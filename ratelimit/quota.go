@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unsafe"
 )
 
 // Subjects names the subjects whose counters a quota spends. A key and an
@@ -12,7 +13,8 @@ import (
 type Subjects struct {
 	// Key is the subject of policies per key.
 	Key string
-	// Owner is the subject of policies per owner.
+	// Owner is the subject of policies per owner. The counters of all keys of
+	// an owner share its part of a store's memory.
 	Owner string
 }
 
@@ -25,11 +27,24 @@ type Subject struct {
 	Per Per
 	// Name is unique among subjects of the same kind.
 	Name string
+	// Account is a hash of the owner's name. Stores share their memory fairly
+	// between accounts.
+	Account uint64
+}
+
+// accountOf is the hash FNV-1a. It is the same in every process, because
+// snapshots contain it.
+func accountOf(owner string) uint64 {
+	hash := uint64(14695981039346656037)
+	for i := range len(owner) {
+		hash = (hash ^ uint64(owner[i])) * 1099511628211
+	}
+	return hash
 }
 
 // set names the subject. It computes the hash only if hash is set.
-func (s *Subject) set(per Per, name string, hash bool) {
-	s.Per, s.Name, s.Hash = per, name, [2]uint64{}
+func (s *Subject) set(per Per, name string, account uint64, hash bool) {
+	s.Per, s.Name, s.Account, s.Hash = per, name, account, [2]uint64{}
 	if !hash {
 		return
 	}
@@ -105,8 +120,9 @@ func (q *Quota) For(s Subjects) *Quota {
 // allocating.
 func (q *Quota) Bind(into *Quota, s Subjects) {
 	into.policies, into.views, into.all = q.policies, q.views, q.all
-	into.key.set(PerKey, s.Key, q.all.perKey)
-	into.owner.set(PerOwner, s.Owner, q.all.perOwner)
+	account := accountOf(s.Owner)
+	into.key.set(PerKey, s.Key, account, q.all.perKey)
+	into.owner.set(PerOwner, s.Owner, account, q.all.perOwner)
 }
 
 func newView(all []*Compiled, applies func(*Compiled) bool) *view {
@@ -133,6 +149,31 @@ func newView(all []*Compiled, applies func(*Compiled) bool) *view {
 
 // Policies returns a copy of the policies as passed to NewQuota.
 func (q *Quota) Policies() []Policy { return slices.Clone(q.policies) }
+
+// Footprint returns about how many bytes the compiled policies take. All quotas
+// that For and Bind make of q share them.
+func (q *Quota) Footprint() int {
+	const pointer, allocation = 8, 16 // allocation: what a string's size is rounded up by
+	size := func(p *Policy) int {
+		text := len(p.Name) + len(p.Algorithm) + len(p.Period) + len(p.MaxWait) + len(p.Hold) + len(p.TimeZone) + len(p.Group) +
+			len(p.Per) + len(p.Charge) + len(p.Mode) + len(p.Sharing)
+		return int(unsafe.Sizeof(*p)) + text + 4*allocation
+	}
+	n := 0
+	for i := range q.policies {
+		n += size(&q.policies[i])
+	}
+	for _, c := range q.all.policies {
+		n += int(unsafe.Sizeof(*c)) + len(c.field) + allocation
+	}
+	for _, v := range slices.Concat(q.views, []*view{q.all}) {
+		n += int(unsafe.Sizeof(*v)) + 2*pointer*len(v.policies) + allocation
+		for _, field := range v.field {
+			n += len(field) + 2*allocation
+		}
+	}
+	return n
+}
 
 // Subjects returns the subjects whose counters the quota spends.
 func (q *Quota) Subjects() Subjects { return Subjects{Key: q.key.Name, Owner: q.owner.Name} }

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"slices"
 	"sort"
 	"time"
 )
@@ -67,13 +68,13 @@ func addSlidingLog(l *List, now, cost int64) State {
 	if n := len(l.Entries); n > l.Head && l.Entries[n-1].At == now {
 		l.Entries[n-1].N += cost
 	} else {
-		l.Entries = append(l.Entries, Entry{At: now, N: cost})
+		l.add(Entry{At: now, N: cost})
 	}
 	return State{At: now, N: l.Sum, M: l.live()[0].At}
 }
 
-// maxLogEntries bounds a log whose entries are debts.
-const maxLogEntries = 2 * MaxLogLimit
+// maxLogEntries bounds a log, also one whose entries are debts.
+const maxLogEntries = MaxLogLimit
 
 // chargeSlidingLog adds units as debt. A full log adds them to its newest entry,
 // which leaves later then.
@@ -95,6 +96,9 @@ func giveSlidingLog(c *Compiled, l *List, taken State, now, units int64) State {
 		back := min(units, live[first].N)
 		live[first].N -= back
 		l.Sum -= back
+		if live[first].N == 0 { // no more entries than units
+			l.Entries = slices.Delete(l.Entries, l.Head+first, l.Head+first+1)
+		}
 	}
 	s, _ := checkSlidingLog(c, l, now, 0)
 	return s

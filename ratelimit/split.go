@@ -96,7 +96,7 @@ func (s *Split) Take(ctx context.Context, b *Batch) error {
 func (b *Batch) passes() bool {
 	for i := range b.Steps {
 		s := &b.Steps[i]
-		if i < b.Enforced && !s.Allowed || s.Short && !(i >= b.Enforced && b.IgnoreShadows) {
+		if i < b.Enforced && !s.Allowed || s.Short && (i < b.Enforced || !b.IgnoreShadows) {
 			return false
 		}
 	}

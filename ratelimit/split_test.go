@@ -12,7 +12,9 @@ import (
 )
 
 func TestSplit_Conformance(t *testing.T) {
-	storetest.Run(t, func(*testing.T, func() time.Time) ratelimit.Store { return ratelimit.NewSplit(memory.New(), memory.New()) })
+	storetest.Run(t, func(*testing.T, func() time.Time) ratelimit.Store {
+		return ratelimit.NewSplit(memory.New(), memory.New())
+	})
 }
 
 // failing is a Store whose Take fails while fail is set.

@@ -69,8 +69,8 @@ func loadZone(name string) (*time.Location, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("time zone %s: %w", name, err)
 	}
-	t.loaded.Store(canonical, zone)
-	return zone, canonical, nil
+	one, _ := t.loaded.LoadOrStore(canonical, zone)
+	return one.(*time.Location), canonical, nil
 }
 
 // readZone returns the data of a zone.

@@ -39,7 +39,8 @@ const (
 	// counters in each.
 	maxFlights = 4
 	maxBatch   = 500
-	// maxEntries bounds the counters with leases, at about 400 bytes each.
+	// maxEntries bounds the counters with leases, at about 400 bytes each. An owner
+	// can have as many as are free, so that others can always begin some.
 	maxEntries = 1 << 18
 )
 
@@ -58,8 +59,9 @@ type Service struct {
 
 	mu        sync.Mutex
 	entries   map[Counter]*entry
-	ready     []*entry // with something to ask, and not in flight
-	urgent    int      // of ready, those that a request waits for
+	owners    map[uint64]int // entries of each account
+	ready     []*entry       // with something to ask, and not in flight
+	urgent    int            // of ready, those that a request waits for
 	flights   int
 	timer     *time.Timer // of prefetches; nil: not running
 	downUntil time.Time
@@ -94,7 +96,7 @@ type Stats struct {
 // New returns a Service that supplies store from durable. Until Start, it
 // doesn't return idle leases.
 func New(durable Durable, store ratelimit.LeaseStore, log *slog.Logger) *Service {
-	return &Service{durable: durable, store: store, log: log, entries: map[Counter]*entry{}}
+	return &Service{durable: durable, store: store, log: log, entries: map[Counter]*entry{}, owners: map[uint64]int{}}
 }
 
 // Stats returns the totals.
@@ -222,11 +224,12 @@ func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, err
 	id := counterOf(subject, step.Policy)
 	e := s.entries[id]
 	if e == nil {
-		if len(s.entries) >= maxEntries {
+		if s.owners[subject.Account] >= maxEntries-len(s.entries) {
 			return nil, errFull
 		}
 		e = &entry{id: id, subject: *subject, changedAt: time.Now()}
 		s.entries[id] = e
+		s.owners[subject.Account]++
 	}
 	e.policy = step.Policy // the latest limit
 	if e.start != step.State.At {
@@ -234,6 +237,14 @@ func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, err
 		e.knownAt, e.need, e.total = time.Time{}, 0, 0
 	}
 	return e, nil
+}
+
+// forget removes an entry. s.mu is held.
+func (s *Service) forget(e *entry) {
+	delete(s.entries, e.id)
+	if s.owners[e.subject.Account]--; s.owners[e.subject.Account] == 0 {
+		delete(s.owners, e.subject.Account)
+	}
 }
 
 // Prefetch implements ratelimit.Allowances.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +204,43 @@ func TestService_debt(t *testing.T) {
 		time.Sleep(time.Second)
 		b.want(q, 40, false)
 		b.want(q, 39, true)
+	})
+}
+
+// TestService_fair_places checks that an owner with more subjects than there is
+// room for leaves room for others, and gets all of it back.
+func TestService_fair_places(t *testing.T) {
+	onBench(t, func(b *bench) {
+		plan := b.quota(daily(1_000_000))
+		take := func(owner, subject string) error {
+			var r ratelimit.Reservation
+			return b.limiter.Reserve(context.Background(), &r, plan.For(ratelimit.Subjects{Key: owner + subject, Owner: owner}), "", 1)
+		}
+		flood := func() int64 { // quicker than a counter becomes idle
+			var took atomic.Int64
+			var callers sync.WaitGroup
+			for i := range allowance.MaxCounters + 10_000 {
+				callers.Go(func() {
+					if err := take("flooder", strconv.Itoa(i)); err == nil {
+						took.Add(1)
+					} else if !errors.Is(err, ratelimit.ErrNoLease) {
+						t.Error(err)
+					}
+				})
+			}
+			callers.Wait()
+			return took.Load()
+		}
+		first := flood()
+		for i := range 1000 {
+			if err := take("victim", strconv.Itoa(i)); err != nil {
+				t.Fatalf("subject %d of another owner: %v", i, err)
+			}
+		}
+		time.Sleep(5 * time.Minute) // all are idle
+		if again := flood(); first < 100_000 || again != first {
+			t.Errorf("%d subjects fit at first and %d after all were idle, want the same and more than 100,000", first, again)
+		}
 	})
 }
 

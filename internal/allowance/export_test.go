@@ -10,3 +10,6 @@ func (s *Service) Crash() {
 	s.mu.Unlock()
 	s.running.Wait()
 }
+
+// MaxCounters is the bound on counters with leases.
+const MaxCounters = maxEntries

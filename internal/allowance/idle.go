@@ -60,7 +60,7 @@ func (s *Service) idle(now time.Time) (returns []Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Open = 0
-	for id, e := range s.entries {
+	for _, e := range s.entries {
 		if e.queued || e.flying {
 			continue
 		}
@@ -77,10 +77,10 @@ func (s *Service) idle(now time.Time) (returns []Request) {
 		switch {
 		case now.UnixNano() >= e.end+int64(ratelimit.Skew):
 			s.stats.Wasted += open
-			delete(s.entries, id)
+			s.forget(e)
 		case now.Sub(e.changedAt) >= idleAfter:
 			returns = s.withdraw(returns, e)
-			delete(s.entries, id)
+			s.forget(e)
 		default:
 			s.stats.Open += open
 		}

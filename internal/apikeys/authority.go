@@ -55,9 +55,10 @@ func authorizeSecret(ctx context.Context, owner string) error {
 
 // authorizeGrants rejects what only admin may give: a later expiry or a wider
 // allow-list than the acting key has, a plan other than its own or the default
-// (with admin:plans: any), and changed overrides of keys of its own owner. What
-// before has already isn't given; nil: after is a new key. Errors: KindForbidden
-// naming the scope that is missing.
+// (with admin:plans: any), changed overrides of keys of its own owner, and
+// admin:keys to other owners, whose keys could change those overrides. What before
+// has already isn't given; nil: after is a new key. Errors: KindForbidden naming
+// the scope that is missing.
 func authorizeGrants(ctx context.Context, before *models.APIKey, after models.APIKey) error {
 	actor := models.RequestFrom(ctx).Key
 	if actor == nil || actor.Has(models.ScopeAdmin) {
@@ -79,6 +80,8 @@ func authorizeGrants(ctx context.Context, before *models.APIKey, after models.AP
 			models.DefaultPlan, actor.Plan))
 	case ownOwner && !slices.EqualFunc(after.Overrides, old.Overrides, func(a, b models.Override) bool { return reflect.DeepEqual(a, b) }):
 		return models.Forbidden("admin_required", "Changing overrides of keys of your own owner needs the scope admin.")
+	case actor.Owner != after.Owner && slices.Contains(after.Scopes, models.ScopeAdminKeys) && !slices.Contains(old.Scopes, models.ScopeAdminKeys):
+		return models.Forbidden("admin_required", "Giving admin:keys to a key of another owner needs the scope admin. Name your own owner.")
 	default:
 		return nil
 	}
@@ -93,6 +96,12 @@ func authorizeRotation(ctx context.Context, key models.APIKey) error {
 	if err := authorizeSecret(ctx, key.Owner); err != nil {
 		return err
 	}
+	return authorizeFence(ctx, key)
+}
+
+// authorizeFence rejects making a key valid that outlives the acting key or is
+// valid from more addresses.
+func authorizeFence(ctx context.Context, key models.APIKey) error {
 	return authorizeGrants(ctx, nil, models.APIKey{Plan: models.DefaultPlan, ExpiresAt: key.ExpiresAt, IPAllow: key.IPAllow})
 }
 
@@ -127,10 +136,10 @@ func actsFor(ctx context.Context, owner string) bool {
 const adminsLock = 7_203_385_912
 
 // keepAnAdmin rejects a change by API that would remove the last full admin key
-// that the caller's address can use: revoking it, removing its scope, shortening
-// its life or fencing it in, unless another one lasts at least as long. Errors:
-// KindConflict; the database's.
-func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) error {
+// that the caller's address can use: ending or suspending it, removing its scope,
+// shortening its life or fencing it in, unless another one lasts at least as long.
+// Errors: KindConflict; the database's.
+func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after []models.APIKey) error {
 	now, request := time.Now(), models.RequestFrom(ctx)
 	was := adminUntil(before, request.Address, now)
 	if request.Key == nil || !was.After(now) || !adminUntil(after, request.Address, now).Before(was) {
@@ -142,9 +151,9 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after models.APIKey) er
 	var others bool
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM api_keys
-		WHERE id <> $1 AND $2 = ANY (scopes) AND revoked_at IS NULL AND COALESCE(expires_at, $3) >= $4
+		WHERE id <> ALL ($1) AND $2 = ANY (scopes) AND revoked_at IS NULL AND suspended_at IS NULL AND COALESCE(expires_at, $3) >= $4
 		  AND (ip_allow = '{}' OR $5::inet <<= ANY (ip_allow)))`,
-		before.ID, string(models.ScopeAdmin), forever, was, inet(request.Address)).Scan(&others)
+		idsOf(before), string(models.ScopeAdmin), forever, was, inet(request.Address)).Scan(&others)
 	if err != nil || others {
 		return err
 	}
@@ -163,15 +172,21 @@ func inet(address netip.Addr) *netip.Addr {
 	return &address
 }
 
-// adminUntil returns when a full admin key that address may use ends, and now for
-// any other key.
-func adminUntil(key models.APIKey, address netip.Addr, now time.Time) time.Time {
-	switch {
-	case key.RevokedAt != nil || !slices.Contains(key.Scopes, models.ScopeAdmin) || !key.AllowsAddress(address):
-		return now
-	case key.ExpiresAt == nil:
-		return forever
-	default:
-		return *key.ExpiresAt
+// adminUntil returns until when address may use one of the keys as a full admin,
+// and now if none is one.
+func adminUntil(keys []models.APIKey, address netip.Addr, now time.Time) time.Time {
+	until := now
+	for _, key := range keys {
+		if key.Usable(now) != nil || !slices.Contains(key.Scopes, models.ScopeAdmin) || !key.AllowsAddress(address) {
+			continue
+		}
+		end := forever
+		if key.ExpiresAt != nil {
+			end = *key.ExpiresAt
+		}
+		if end.After(until) {
+			until = end
+		}
 	}
+	return until
 }

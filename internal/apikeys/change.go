@@ -13,13 +13,6 @@ import (
 	"ratelimiter/models"
 )
 
-// lock returns a key, locked until tx ends. Errors: models.ErrNotFound; the
-// database's.
-func lock(ctx context.Context, tx pgx.Tx, id string) (models.APIKey, error) {
-	key, err := one(ctx, tx, `SELECT `+columns+` FROM api_keys WHERE id = $1 FOR UPDATE`, id)
-	return key, postgres.Classify("read key", err)
-}
-
 // Change lets apply set a key's name, plan, scopes, owner, expiry, allow-list,
 // metadata and overrides, and returns the result. An unchanged key keeps its
 // version. Errors: models.ErrNotFound; KindInvalid with every fault (see check);
@@ -27,7 +20,7 @@ func lock(ctx context.Context, tx pgx.Tx, id string) (models.APIKey, error) {
 // models.ErrUnavailable.
 func (s *Store) Change(ctx context.Context, id string, condition models.Precondition, apply func(*models.APIKey)) (key models.APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		before, err := lock(ctx, tx, id)
+		before, err := lockOne(ctx, tx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -61,49 +54,19 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 		if err != nil {
 			return nil, err
 		}
-		return s.changed(ctx, tx, "key.change", before, key)
+		return changed(ctx, tx, []models.APIKey{before}, []models.APIKey{key},
+			models.AuditRecord{Action: "key.change", Target: id, Before: audited(before), After: audited(key)})
 	})
 	return key, postgres.Classify("change key", err)
 }
 
-// changed completes a change of one key: it checks that an admin key remains,
-// and audits the change.
-func (s *Store) changed(ctx context.Context, tx pgx.Tx, action string, before, after models.APIKey) ([]models.APIKey, error) {
+// changed completes a change of keys: it checks that an admin key remains, and
+// audits the change.
+func changed(ctx context.Context, tx pgx.Tx, before, after []models.APIKey, records ...models.AuditRecord) ([]models.APIKey, error) {
 	if err := keepAnAdmin(ctx, tx, before, after); err != nil {
 		return nil, err
 	}
-	change := models.AuditRecord{Action: action, Target: before.ID, Before: audited(before), After: audited(after)}
-	return []models.APIKey{after}, audit.Append(ctx, tx, change)
-}
-
-// Revoke ends a key for good and returns it. A revoked key stays as it is.
-// Errors: models.ErrNotFound; KindForbidden; KindConflict for the last admin
-// key; KindPreconditionFailed; models.ErrUnavailable.
-func (s *Store) Revoke(ctx context.Context, id string, condition models.Precondition) (key models.APIKey, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		before, err := s.lockFor(ctx, tx, id, condition)
-		if key = before; err != nil || before.RevokedAt != nil {
-			return nil, err
-		}
-		key, err = one(ctx, tx, `UPDATE api_keys SET revoked_at = now(), version = version + 1 WHERE id = $1 RETURNING `+columns, id)
-		if err != nil {
-			return nil, err
-		}
-		return s.changed(ctx, tx, "key.revoke", before, key)
-	})
-	return key, postgres.Classify("revoke key", err)
-}
-
-// lockFor locks a key that the actor may change and that meets the condition.
-func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, id string, condition models.Precondition) (models.APIKey, error) {
-	key, err := lock(ctx, tx, id)
-	if err == nil {
-		err = authorize(ctx, key.Scopes, false)
-	}
-	if err == nil {
-		err = condition.Check(key.Version)
-	}
-	return key, err
+	return after, audit.Append(ctx, tx, records...)
 }
 
 // Reset audits that a key's counters of these policies (none: all) are reset,
@@ -111,7 +74,11 @@ func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, id string, condition mod
 // KindForbidden; reset's; models.ErrUnavailable.
 func (s *Store) Reset(ctx context.Context, id string, policies []string, reset func(context.Context) error) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		if _, err := s.lockFor(ctx, tx, id, models.Precondition{}); err != nil {
+		key, err := lockOne(ctx, tx, id)
+		if err == nil {
+			err = authorize(ctx, key.Scopes, false)
+		}
+		if err != nil {
 			return nil, err
 		}
 		after := map[string]any{"policies": policies}

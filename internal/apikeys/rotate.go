@@ -1,32 +1,40 @@
 package apikeys
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"ratelimiter/internal/audit"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 )
 
+// selfRotations is how often the keys of a subject may rotate themselves in an
+// hour. Each rotation leaves a row for good.
+const selfRotations = 10
+
 // Rotate creates a successor that equals the old key in everything, including
 // expiry and subject. The old key stays valid for grace, 0 to models.MaxGrace,
-// but not beyond its own expiry. A key can be rotated once; then its successor
-// can be. Errors: models.ErrNotFound; KindForbidden; KindConflict when the key
-// has ended or was rotated; KindPreconditionFailed; models.ErrUnavailable.
+// but not beyond its own expiry; keys of earlier rotations end. A key can be
+// rotated once; then its successor can be. Errors: models.ErrNotFound;
+// KindForbidden; KindConflict when the key is suspended, has ended or was rotated;
+// KindPreconditionFailed; KindLimited; models.ErrUnavailable.
 func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, condition models.Precondition) (rotation models.Rotation, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
-		before, err := s.lockFor(ctx, tx, id, condition)
+		chain, err := lock(ctx, tx, byChain, id)
 		if err != nil {
 			return nil, err
 		}
-		if err := authorizeRotation(ctx, before); err != nil {
-			return nil, err
+		before, err := find(chain, id)
+		if err == nil {
+			err = checkRotation(ctx, tx, before, condition)
 		}
-		if err := checkRotatable(ctx, tx, before); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		rotation.Key, rotation.Text, err = s.insert(ctx, tx, models.NewKey{
@@ -36,20 +44,88 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, cond
 		if err != nil {
 			return nil, err
 		}
-		rotation.Old, err = one(ctx, tx, `
-			UPDATE api_keys SET expires_at = LEAST(expires_at, $2), rotated_to = $3, version = version + 1
-			WHERE id = $1 RETURNING `+columns, id, time.Now().Add(grace), rotation.Key.ID)
+		now := rotation.Key.CreatedAt // by the database's clock
+		replaced := slices.DeleteFunc(chain, func(key models.APIKey) bool { return errors.Is(key.Usable(now), models.ErrInvalidKey) })
+		after, records, err := replace(ctx, tx, replaced, rotation.Key.ID, id, grace)
 		if err != nil {
 			return nil, err
 		}
-		changed, err := s.changed(ctx, tx, "key.rotate", before, rotation.Old)
+		rotation.Old, err = find(after, id)
 		if err != nil {
 			return nil, err
 		}
-		return append(changed, rotation.Key),
-			audit.Append(ctx, tx, models.AuditRecord{Action: "key.create", Target: rotation.Key.ID, After: audited(rotation.Key)})
+		records = append(records, models.AuditRecord{
+			Action: "key.create", Target: rotation.Key.ID, After: map[string]any{"predecessor": id, "subject": before.Subject},
+		})
+		return changed(ctx, tx, replaced, append(after, rotation.Key), records...)
 	})
 	return rotation, postgres.Classify("rotate key", err)
+}
+
+// replace lets the key with id rotated expire after grace and the others, of earlier
+// rotations, now, by the database's clock. It returns them as they are afterwards, with what to audit: the
+// expiry times, and the successor's id.
+func replace(ctx context.Context, tx pgx.Tx, keys []models.APIKey, successor, rotated string, grace time.Duration) ([]models.APIKey, []models.AuditRecord, error) {
+	rows, err := tx.Query(ctx, `
+		UPDATE api_keys SET version = version + 1,
+		       expires_at = LEAST(expires_at, now() + CASE WHEN id = $2 THEN $3::interval ELSE '0' END),
+		       rotated_to = CASE WHEN id = $2 THEN $4 ELSE rotated_to END
+		WHERE id = ANY ($1) RETURNING `+columns, idsOf(keys), rotated, grace, successor)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[models.APIKey])
+	records := make([]models.AuditRecord, len(keys))
+	for i, before := range keys {
+		key, missing := find(after, before.ID)
+		err = cmp.Or(err, missing)
+		records[i] = models.AuditRecord{
+			Action: "key.expire", Target: key.ID, Before: map[string]any{"expires_at": before.ExpiresAt},
+			After: map[string]any{"expires_at": key.ExpiresAt, "successor": successor},
+		}
+		if key.ID == rotated {
+			records[i].Action = "key.rotate"
+		}
+	}
+	return after, records, err
+}
+
+// checkRotation rejects a rotation that the actor may not make, that doesn't meet
+// the condition, or that the state of the locked key doesn't allow.
+func checkRotation(ctx context.Context, tx pgx.Tx, key models.APIKey, condition models.Precondition) error {
+	if err := authorize(ctx, key.Scopes, false); err != nil {
+		return err
+	}
+	if err := condition.Check(key.Version); err != nil {
+		return err
+	}
+	if err := authorizeRotation(ctx, key); err != nil {
+		return err
+	}
+	if err := checkRotatable(ctx, tx, key); err != nil {
+		return err
+	}
+	return limitSelfRotation(ctx, tx, key.Subject)
+}
+
+// limitSelfRotation rejects more than selfRotations an hour by a subject's own
+// keys. It counts the stored keys, so that the limit holds across instances and
+// restarts; the locked chain keeps two rotations from counting at once.
+func limitSelfRotation(ctx context.Context, tx pgx.Tx, subject string) error {
+	if actor := models.RequestFrom(ctx).Key; actor == nil || actor.Subject != subject {
+		return nil
+	}
+	var wait time.Duration
+	err := tx.QueryRow(ctx, `
+		SELECT created_at + interval '1 hour' - now() FROM api_keys WHERE subject = $1 AND id <> subject
+		ORDER BY created_at DESC OFFSET $2 LIMIT 1`, subject, selfRotations-1).Scan(&wait)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && wait <= 0 {
+		return nil
+	}
+	return cmp.Or(err, error(&models.Error{
+		Kind: models.KindLimited, Code: "too_many_rotations", RetryAfter: wait,
+		Message: fmt.Sprintf("A key can be rotated by itself and its successors at most %d times an hour.", selfRotations),
+	}))
 }
 
 // checkExpiryExtension rejects extending a rotated key beyond its grace period,
@@ -83,6 +159,8 @@ func checkRotatable(ctx context.Context, tx pgx.Tx, key models.APIKey) error {
 	switch status := key.Status(time.Now()); {
 	case successor != nil:
 		return models.Conflict("key_rotated", fmt.Sprintf("This key was rotated already. Rotate its successor %s, or revoke that and create a new key.", *successor))
+	case status == models.KeySuspended:
+		return models.Conflict("key_suspended", "This key is suspended and can't be rotated. Resume it first.")
 	case status != models.KeyActive:
 		return models.Conflict("key_ended", fmt.Sprintf("This key is %s and can't be rotated. Create a new one.", status))
 	default:

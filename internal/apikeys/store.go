@@ -2,6 +2,7 @@ package apikeys
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,11 +50,14 @@ func (s *Store) Create(ctx context.Context, spec models.NewKey) (key models.APIK
 	foreign := spec.Owner != "" && !actsFor(ctx, spec.Owner)
 	setDefaults(&spec)
 	err = s.inTx(ctx, func(tx pgx.Tx) ([]models.APIKey, error) {
+		if err := checkActor(ctx, tx); err != nil {
+			return nil, err
+		}
 		if err := authorize(ctx, spec.Scopes, foreign); err != nil {
 			return nil, err
 		}
 		wanted := models.APIKey{
-			Plan: spec.Plan, Owner: spec.Owner, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
+			Plan: spec.Plan, Owner: spec.Owner, Scopes: spec.Scopes, ExpiresAt: spec.ExpiresAt, IPAllow: spec.IPAllow, Metadata: spec.Metadata, Overrides: spec.Overrides,
 		}
 		if err := authorizeGrants(ctx, nil, wanted); err != nil {
 			return nil, err
@@ -93,20 +97,27 @@ func (s *Store) List(ctx context.Context, filter models.KeyFilter, after *models
 	if after != nil {
 		before, id = after.Sort, after.ID
 	}
+	// Planned with its arguments each time, so that conditions on empty ones
+	// disappear and the indexes can be used.
 	rows, err := s.db.Query(ctx, `
 		SELECT `+columns+` FROM api_keys
 		WHERE ($1 = '' OR owner = $1) AND ($2 = '' OR plan = $2)
-		  AND ($3 = '' OR $3 = CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= $8 THEN 'expired' ELSE 'active' END)
-		  AND ($4 = '' OR id = $4 OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(owner), lower($4)) > 0)
+		  AND ($3 = '' OR $3 = CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= $8 THEN 'expired' WHEN suspended_at IS NOT NULL THEN 'suspended' ELSE 'active' END)
+		  AND ($4 = '' OR id = $4 OR lower(name) LIKE lower($9) OR lower(owner) LIKE lower($9))
 		  AND (created_at, id) < ($5::text::timestamptz, $6)
 		ORDER BY created_at DESC, id DESC LIMIT $7`,
-		filter.Owner, filter.Plan, string(filter.Status), filter.Search, before, id, limit+1, time.Now())
+		pgx.QueryExecModeCacheDescribe, filter.Owner, filter.Plan, string(filter.Status), filter.Search, before, id, limit+1, time.Now(), containing(filter.Search))
 	if err != nil {
 		return models.Page[models.APIKey]{}, postgres.Classify("list keys", err)
 	}
 	return postgres.CollectPage("list keys", rows, limit, pgx.RowToStructByNameLax[models.APIKey], func(last models.APIKey) models.Position {
 		return models.Position{Sort: last.CreatedAt.UTC().Format(time.RFC3339Nano), ID: last.ID}
 	})
+}
+
+// containing returns the LIKE pattern of texts that contain text.
+func containing(text string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }
 
 // Get returns one key. Errors: models.ErrNotFound, models.ErrUnavailable.
@@ -124,7 +135,7 @@ func (s *Store) HasKeys(ctx context.Context) (bool, error) {
 
 // columns are the columns of a models.APIKey.
 const columns = `id, name, plan, owner, subject, scopes, ip_allow, metadata, overrides,
-	created_at, expires_at, revoked_at, last_used_at, version`
+	created_at, expires_at, suspended_at, revoked_at, last_used_at, version`
 
 // one runs a query that returns exactly one key.
 func one(ctx context.Context, db interface {

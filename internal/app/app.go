@@ -65,7 +65,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if a.services, err = newServices(cfg, db, o); err != nil {
 		return nil, err
 	}
-	a.readiness = newReadiness(db)
+	a.readiness = newReadiness(db, a.services.usage.DiskFull)
 	router := a.services.router(cfg, o.Log, a.readiness)
 	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -57,11 +58,17 @@ type services struct {
 
 	// The calendar counters of keys, and of callers' own subjects.
 	keyAllowances, checkAllowances *allowance.Service
+	// The other counters of both.
+	saved []Component
 }
+
+// builtInBytes bounds each store of built-in rates and of addresses: half a million
+// keys of as many owners, and 200,000 addresses with 20 failures each.
+const builtInBytes = 128 << 20
 
 // newServices builds the services on db.
 func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
-	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
+	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
 	now := o.Now
 	if now == nil {
 		now = time.Now
@@ -72,11 +79,17 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if o.Now != nil {
 		clock = append(clock, ratelimit.WithClock(o.Now))
 	}
-	newLimiter := func() *ratelimit.Limiter { return ratelimit.New(memory.New(), clock...) }
+	newLimiter := func() *ratelimit.Limiter {
+		return ratelimit.New(memory.New(memory.WithMaxBytes(builtInBytes)), clock...)
+	}
 	durable := allowance.NewTable(quotaDB)
-	newDurable := func() (*ratelimit.Limiter, *allowance.Service) {
+	var saved []Component
+	newDurable := func(file string) (*ratelimit.Limiter, *allowance.Service) {
 		store := memory.New()
 		a := allowance.New(durable, store, o.Log)
+		if cfg.DataDir != "" { // tests have none
+			saved = append(saved, &savedCounters{store: store, path: filepath.Join(cfg.DataDir, file), log: o.Log, now: now})
+		}
 		return ratelimit.New(store, append(slices.Clone(clock), ratelimit.WithAllowances(a))...), a
 	}
 	s := &services{
@@ -85,7 +98,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 	}
-	s.limiter, s.keyAllowances = newDurable()
+	s.limiter, s.keyAllowances = newDurable("counters-of-keys")
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
@@ -104,7 +117,8 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	var checks *ratelimit.Limiter
-	checks, s.checkAllowances = newDurable()
+	checks, s.checkAllowances = newDurable("counters-of-checks")
+	s.saved = saved
 	s.limits = limits.New(checks, s.planCache, now)
 	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
@@ -134,12 +148,17 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 // jobs are the retention jobs.
 func (s *services) jobs() []retention.Job {
 	return []retention.Job{
-		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context) (bool, error) { return changefeed.Prune(ctx, s.db) }},
-		{Name: "audit log", Every: audit.PruneInterval, Run: func(ctx context.Context) (bool, error) { return s.audit.Prune(ctx, time.Now()) }},
-		{Name: "allowances", Every: allowance.PruneInterval, Run: allowance.NewTable(s.db).Prune},
-		{Name: "idempotency keys", Every: orders.PruneInterval, Run: s.orders.PruneIdempotencyKeys},
-		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context) (bool, error) {
-			return false, s.usage.MaintainPartitions(ctx, time.Now())
+		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return changefeed.Prune(ctx, s.db) }},
+		{Name: "audit log", Every: audit.PruneInterval, Run: s.audit.Prune},
+		{Name: "allowances", Every: allowance.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
+			return allowance.NewTable(s.db).Prune(ctx)
+		}},
+		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
+			return s.orders.PruneIdempotencyKeys(ctx)
+		}},
+		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
+		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
+			return false, s.usage.MaintainPartitions(ctx, now)
 		}},
 	}
 }
@@ -177,6 +196,9 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			}
 			return s.verifier.Check(ctx)
 		}, stop: func(context.Context) error { o.ListenDB.Close(); db.Close(); return nil }},
+	)
+	list = append(list, s.saved...)
+	list = append(list,
 		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
@@ -185,7 +207,8 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	if !o.Isolated {
 		list = append(list, s.watcher)
 	}
-	list = append(list, s.usage, retention.New(o.Log, s.jobs()...), s.cpu)
+	clocks := retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }}
+	list = append(list, s.usage, retention.New(o.Log, clocks, s.jobs()...), s.cpu)
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {
 			a.greeting, err = greeting(ctx, cfg, s, a.Addr())

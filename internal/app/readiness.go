@@ -16,19 +16,25 @@ import (
 // often.
 const checkInterval = time.Second
 
+// checkTimeout bounds a check, because a database that hangs answers nothing.
+const checkTimeout = 2 * time.Second
+
 // readiness reports whether requests can be served. It implements
 // handlers.Readiness.
 type readiness struct {
-	db      *pgxpool.Pool
-	started atomic.Bool
-	stopped atomic.Bool
+	db       *pgxpool.Pool
+	diskFull func() bool // the database's
+	started  atomic.Bool
+	stopped  atomic.Bool
 
 	mu        sync.Mutex
 	checkedAt time.Time
 	reason    string
 }
 
-func newReadiness(db *pgxpool.Pool) *readiness { return &readiness{db: db} }
+func newReadiness(db *pgxpool.Pool, diskFull func() bool) *readiness {
+	return &readiness{db: db, diskFull: diskFull}
+}
 
 func (r *readiness) start() { r.started.Store(true) }
 func (r *readiness) stop()  { r.stopped.Store(true) }
@@ -48,12 +54,22 @@ func (r *readiness) NotReady(ctx context.Context) string {
 }
 
 func (r *readiness) check(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	writable, err := postgres.Writable(ctx, r.db)
+	if err != nil {
+		return "Not ready: the database is unreachable."
+	}
 	pending, err := postgres.Pending(ctx, r.db, migrations.FS)
 	switch {
 	case err != nil:
 		return "Not ready: the database is unreachable."
 	case pending:
 		return "Not ready: a migration is pending; run 'ratelimiter migrate'."
+	case !writable:
+		return "Not ready: the database is read-only."
+	case r.diskFull():
+		return "Not ready: the database has no space left."
 	default:
 		return ""
 	}

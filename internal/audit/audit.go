@@ -5,6 +5,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -16,35 +17,60 @@ import (
 	"ratelimiter/models"
 )
 
-// Append adds the row of one change to tx. The actor, address and request id
-// come from ctx's models.Request. Without an actor it fails, and the change
-// must fail with it.
-func Append(ctx context.Context, tx pgx.Tx, record models.AuditRecord) error {
+// Append adds the rows of changes to tx, in one round trip. The actor, address and
+// request id come from ctx's models.Request. Without an actor it fails, and the
+// changes must fail with it.
+func Append(ctx context.Context, tx pgx.Tx, records ...models.AuditRecord) error {
 	request := models.RequestFrom(ctx)
-	if request.ActorName() == "" {
-		return fmt.Errorf("audit %s of %s: the context has no actor", record.Action, record.Target)
+	batch := &pgx.Batch{}
+	for _, record := range records {
+		before, err := encode(record.Before)
+		var after json.RawMessage
+		if err == nil {
+			after, err = encode(record.After)
+		}
+		if err == nil && request.ActorName() == "" {
+			err = errors.New("the context has no actor")
+		}
+		if err != nil {
+			return fmt.Errorf("audit %s of %s: %w", record.Action, record.Target, err)
+		}
+		batch.Queue(`
+			INSERT INTO audit_log (actor, action, target, before, after, ip, request_id)
+			VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, ''))`,
+			request.ActorName(), record.Action, record.Target, before, after, address(request.Address), request.ID)
 	}
-	before, err := encode(record.Before)
-	if err != nil {
-		return fmt.Errorf("audit %s of %s: %w", record.Action, record.Target, err)
-	}
-	after, err := encode(record.After)
-	if err != nil {
-		return fmt.Errorf("audit %s of %s: %w", record.Action, record.Target, err)
-	}
-	_, err = tx.Exec(ctx, `
-		INSERT INTO audit_log (actor, action, target, before, after, ip, request_id)
-		VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, ''))`,
-		request.ActorName(), record.Action, record.Target, before, after, address(request.Address), request.ID)
-	return postgres.Classify("write audit entry", err)
+	return postgres.Classify("write audit entries", tx.SendBatch(ctx, batch).Close())
 }
 
-// encode returns v as JSON, and nil for nil.
+// Bounds of a recorded state, in bytes: of one above maxState, members above
+// maxMember are left out. A key can have 60 KB of labels and overrides, and each
+// change of one would be recorded with two copies.
+const (
+	maxState  = 8 << 10
+	maxMember = 1 << 10
+)
+
+// encode returns v as JSON, with large members replaced by their size, and nil for
+// nil.
 func encode(v any) (json.RawMessage, error) {
 	if v == nil {
 		return nil, nil
 	}
-	return json.Marshal(v)
+	data, err := json.Marshal(v)
+	if err != nil || len(data) <= maxState {
+		return data, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, err
+	}
+	for name, member := range members {
+		if len(member) > maxMember {
+			members[name] = fmt.Appendf(nil, `"%d bytes, not recorded"`, len(member))
+		}
+	}
+	return json.Marshal(members)
 }
 
 func address(a netip.Addr) *netip.Addr {

@@ -43,6 +43,8 @@ func parseText(text string, into reflect.Value, fault func(code, message string)
 			return false
 		}
 		into.SetInt(n)
+	case reflect.Bool: // only as a default
+		into.SetBool(text == "true")
 	case reflect.String:
 		if code, message := textFault(text); code != "" {
 			fault(code, message)
@@ -71,7 +73,7 @@ func textFault(text string) (code, message string) {
 // is stored, and shown to others.
 func bodyTextFault(text string) (code, message string) {
 	if code, message = textFault(text); code == "" && strings.ContainsFunc(text, models.IsControl) {
-		return "control", "must not contain control characters, line breaks and tabs included, or bidirectional ones"
+		return "control", "must not contain control characters, line breaks and tabs included, or invisible ones"
 	}
 	return code, message
 }

@@ -13,13 +13,14 @@ import (
 
 // Options configures an Aside. Size, LoadTimeout and TTL are required.
 type Options[V any] struct {
-	Size        int           // maximum number of entries
+	Size        int           // maximum number of entries; with Weigh, their maximum total weight
 	LoadTimeout time.Duration // of one load
 	TTL         time.Duration // each entry gets 90 to 100 % of it, so that entries loaded together don't expire together
 
-	// Stale is the time after its TTL for which an entry is served if a load
-	// fails with an error that isn't Negative. ServeStale excludes values from
-	// that; nil: none.
+	// Stale is the time after its TTL for which an entry is served at once and
+	// loaded behind, so that no caller waits for a source that hangs. An error
+	// that is Negative removes it. ServeStale excludes values from that; nil:
+	// none.
 	Stale      time.Duration
 	ServeStale func(V) bool
 
@@ -36,8 +37,20 @@ type Options[V any] struct {
 	// fast. nil: all values are valid.
 	Valid func(V) bool
 
+	// Weigh returns the weight of a value. nil: every value weighs 1.
+	Weigh func(V) uint32
+
+	// Reserved returns how much of Size what values share takes. It is called
+	// after each load. nil: none.
+	Reserved func() int
+
+	// OnDrop is called once with each loaded value that the cache doesn't hold,
+	// or no longer, under locks of the cache. nil: none.
+	OnDrop func(V)
+
 	// Until returns a time at which a value expires regardless of its TTL, or
-	// the zero time. nil: no value has one.
+	// the zero time. From then on it is served stale only after a load has
+	// failed. nil: no value has one.
 	Until func(V) time.Time
 }
 
@@ -52,7 +65,7 @@ type State int
 const (
 	Absent  State = iota // not cached
 	Expired              // expired or invalid, and must not be served
-	Stale                // expired, and may be served if a load fails
+	Stale                // expired, but may be served, and due for Refresh
 	Due                  // fresh, and due for Refresh
 	Fresh
 )
@@ -62,9 +75,14 @@ const (
 const refreshAhead = 0.8
 
 // retryAfterFailure is the time for which an entry is served after a failed load
-// without another attempt. Without it, every request would wait for the timeout
-// of a source that hangs.
+// without another attempt.
 const retryAfterFailure = time.Second
+
+// maxRefreshes is how many loads run at once that no caller waits for: half of
+// the database's connections, so that a source that hangs or is slow has room
+// for the loads that callers do wait for. 100,000 keys in use refresh 2,000
+// times a second, which takes two at once if a load takes 1 ms.
+const maxRefreshes = 8
 
 // Aside is a cache-aside: reads load missing values from the source. Writers
 // change the source without the cache, so an entry can be out of date for its
@@ -75,19 +93,22 @@ type Aside[K comparable, V any] struct {
 	entries  *otter.Cache[K, *entry[V]]
 	negative *otter.Cache[K, negative]
 
-	mu      sync.Mutex
-	flights map[K]*flight[V] // running loads
-	epoch   uint64           // number of Invalidate calls
-	closed  bool
-	loads   sync.WaitGroup
-	ctx     context.Context // canceled by Close
-	cancel  context.CancelFunc
+	mu        sync.Mutex
+	flights   map[K]*flight[V] // running loads
+	refreshes int              // those that Refresh began
+	epoch     uint64           // number of Invalidate calls
+	reserved  int              // result of the last Options.Reserved
+	closed    bool
+	loads     sync.WaitGroup
+	ctx       context.Context // canceled by Close
+	cancel    context.CancelFunc
 }
 
 type entry[V any] struct {
 	value     V
 	refreshAt time.Time
 	expiresAt time.Time
+	ends      bool                      // expiresAt is that of Options.Until
 	retryAt   atomic.Pointer[time.Time] // earliest next load after a failed one; nil: any time
 }
 
@@ -103,9 +124,17 @@ type negative struct {
 
 // NewAside returns an empty cache. The caller must Close it.
 func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
-	entries, err := otter.New(&otter.Options[K, *entry[V]]{MaximumSize: opts.Size})
+	bounds := &otter.Options[K, *entry[V]]{MaximumSize: opts.Size}
+	if opts.Weigh != nil {
+		bounds.MaximumSize, bounds.MaximumWeight = 0, uint64(opts.Size)
+		bounds.Weigher = func(_ K, e *entry[V]) uint32 { return opts.Weigh(e.value) }
+	}
+	if opts.OnDrop != nil {
+		bounds.OnAtomicDeletion = func(d otter.DeletionEvent[K, *entry[V]]) { opts.OnDrop(d.Value.value) }
+	}
+	entries, err := otter.New(bounds)
 	if err != nil {
-		return nil, fmt.Errorf("cache of %d entries: %w", opts.Size, err)
+		return nil, fmt.Errorf("cache of size %d: %w", opts.Size, err)
 	}
 	absent, err := otter.New(&otter.Options[K, negative]{MaximumSize: max(1, opts.NegativeSize)})
 	if err != nil {
@@ -130,21 +159,35 @@ func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
 	return none, Absent
 }
 
-// Refresh loads key in the background, unless a load is running.
-func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) { a.start(key, now, load) }
+// Refresh loads key in the background, unless a load of key is running, its last
+// one has just failed, or maxRefreshes are running: a later read tries again.
+func (a *Aside[K, V]) Refresh(key K, now time.Time, load Load[V]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, found := a.entries.GetIfPresent(key)
+	if a.flights[key] != nil || found && !e.mayRetry(now) || a.refreshes >= maxRefreshes {
+		return
+	}
+	if f := a.startLocked(key, now, load); f.running {
+		f.refresh = true
+		a.refreshes++
+	}
+}
 
-// Get returns the value of key at now, cached or by load. It returns the error
-// of load, or ctx's if ctx is done first. In the latter case the load continues
-// for other callers.
+// Get returns the value of key at now, cached or by load. A stale value is
+// returned at once and refreshed in the background. Get returns the error of
+// load, or ctx's if ctx is done first. In the latter case the load continues for
+// other callers.
 func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V]) (V, error) {
 	var none V
-	state := Absent
-	e, found := a.entries.GetIfPresent(key)
-	if found {
-		state = a.state(e, now)
-	}
-	if state == Fresh || state == Due || state == Stale && !e.mayRetry(now) {
-		return e.value, nil
+	value, state := a.Peek(key, now)
+	switch state {
+	case Stale:
+		a.Refresh(key, now, load)
+		return value, nil
+	case Fresh, Due:
+		return value, nil
+	case Absent, Expired:
 	}
 	if n, absent := a.negative.GetIfPresent(key); absent && now.Before(n.expiresAt) {
 		return none, n.err
@@ -155,8 +198,10 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
-	if f.err != nil && state == Stale && !a.isNegative(f.err) && a.isValid(e.value) {
-		return e.value, nil
+	if f.err != nil {
+		if value, state := a.Peek(key, now); state == Stale {
+			return value, nil
+		}
 	}
 	return f.value, f.err
 }
@@ -174,11 +219,18 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 		return Fresh
 	case !now.Before(e.expiresAt.Add(a.opts.Stale)):
 		return Absent
-	case a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
+	case e.ends && e.retryAt.Load() == nil, a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
 		return Expired
 	default:
 		return Stale
 	}
+}
+
+// Len returns the number of cached values, after evicting what exceeds
+// Options.Size.
+func (a *Aside[K, V]) Len() int {
+	a.entries.CleanUp()
+	return a.entries.EstimatedSize()
 }
 
 // Invalidate must be called after values have changed at the source and

@@ -9,10 +9,13 @@ import (
 
 // flight is one load. Its result is valid after done is closed.
 type flight[V any] struct {
-	epoch uint64 // Aside.epoch at its start
-	done  chan struct{}
-	value V
-	err   error
+	epoch    uint64    // Aside.epoch at its start
+	replaces *entry[V] // cached at its start; nil: none
+	running  bool      // false: resolved without a load
+	refresh  bool      // one of Aside.refreshes
+	done     chan struct{}
+	value    V
+	err      error
 }
 
 // start returns the running load of key, or begins one. If the key has been
@@ -20,6 +23,11 @@ type flight[V any] struct {
 func (a *Aside[K, V]) start(key K, now time.Time, load Load[V]) *flight[V] {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.startLocked(key, now, load)
+}
+
+// startLocked is start for callers that hold a.mu.
+func (a *Aside[K, V]) startLocked(key K, now time.Time, load Load[V]) *flight[V] {
 	if f, running := a.flights[key]; running && f.epoch == a.epoch {
 		return f
 	}
@@ -28,6 +36,7 @@ func (a *Aside[K, V]) start(key K, now time.Time, load Load[V]) *flight[V] {
 		close(f.done)
 		return f
 	}
+	f.running = true
 	a.flights[key] = f
 	a.loads.Go(func() { a.run(key, load, f) })
 	return f
@@ -39,10 +48,12 @@ func (a *Aside[K, V]) resolve(f *flight[V], key K, now time.Time) bool {
 		f.err = context.Canceled
 		return true
 	}
-	if e, found := a.entries.GetIfPresent(key); found && a.state(e, now) == Fresh {
+	e, found := a.entries.GetIfPresent(key)
+	if found && a.state(e, now) == Fresh {
 		f.value = e.value
 		return true
 	}
+	f.replaces = e
 	n, absent := a.negative.GetIfPresent(key)
 	if absent = absent && now.Before(n.expiresAt); absent {
 		f.err = n.err
@@ -59,6 +70,9 @@ func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
 	if a.flights[key] == f {
 		delete(a.flights, key)
 	}
+	if f.refresh {
+		a.refreshes--
+	}
 	a.store(key, f, time.Now()) // atomic with respect to Invalidate
 	a.mu.Unlock()
 	close(f.done)
@@ -66,17 +80,22 @@ func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
 
 // store caches the result of a load. A load that began before an invalidation
 // may have read outdated data: its value is cached only if it is valid, and its
-// negative result isn't cached. a.mu must be held.
+// negative result removes only the entry that was cached then. a.mu must be held.
 func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 	switch {
 	case f.err == nil:
 		if a.isValid(f.value) {
 			a.entries.Set(key, a.newEntry(f.value, now))
+			a.resize()
 			a.negative.Invalidate(key)
+		} else if a.opts.OnDrop != nil {
+			a.opts.OnDrop(f.value)
 		}
 	case a.isNegative(f.err):
-		if f.epoch == a.epoch {
+		if e, found := a.entries.GetIfPresent(key); found && e == f.replaces {
 			a.entries.Invalidate(key)
+		}
+		if f.epoch == a.epoch {
 			a.negative.Set(key, negative{err: f.err, expiresAt: now.Add(a.opts.NegativeTTL)})
 		}
 	default:
@@ -87,12 +106,23 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 	}
 }
 
+// resize leaves room for what is reserved of the size. a.mu must be held.
+func (a *Aside[K, V]) resize() {
+	if a.opts.Reserved == nil {
+		return
+	}
+	if reserved := a.opts.Reserved(); reserved != a.reserved {
+		a.reserved = reserved
+		a.entries.SetMaximum(uint64(max(0, a.opts.Size-reserved))) // evicts what exceeds it
+	}
+}
+
 func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
 	lifetime := time.Duration(float64(a.opts.TTL) * (0.9 + 0.1*rand.Float64()))
 	e := &entry[V]{value: value, expiresAt: now.Add(lifetime)}
 	if a.opts.Until != nil {
 		if until := a.opts.Until(value); !until.IsZero() && until.Before(e.expiresAt) {
-			e.expiresAt = until
+			e.expiresAt, e.ends = until, true
 		}
 	}
 	e.refreshAt = now.Add(time.Duration(refreshAhead * float64(e.expiresAt.Sub(now))))

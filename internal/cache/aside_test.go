@@ -49,6 +49,13 @@ func (s *source) load(ctx context.Context) (string, error) {
 	}
 }
 
+// hang makes further loads wait until their context ends.
+func (s *source) hang() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes = 24 * time.Hour
+}
+
 func newAside(t *testing.T) *Aside[string, string] {
 	t.Helper()
 	a, err := NewAside[string](Options[string]{
@@ -84,6 +91,7 @@ func TestAside_Get(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		want(t, a, s, "one", nil, 1)
 		time.Sleep(21 * time.Second)
+		want(t, a, s, "one", nil, 2) // stale, and loaded behind
 		want(t, a, s, "two", nil, 2)
 	})
 	inBubble(t, "until_before_TTL", func(t *testing.T) {
@@ -91,10 +99,11 @@ func TestAside_Get(t *testing.T) {
 		end := time.Now().Add(10 * time.Second)
 		a.opts.Until = func(string) time.Time { return end }
 		want(t, a, s, "one", nil, 1)
-		time.Sleep(9 * time.Second)
+		s.set("two", nil)
+		time.Sleep(8 * time.Second)
 		want(t, a, s, "one", nil, 1)
-		time.Sleep(time.Second)
-		want(t, a, s, "one", nil, 2)
+		time.Sleep(2 * time.Second)
+		want(t, a, s, "two", nil, 2)
 	})
 	inBubble(t, "concurrent_misses_share_a_load", func(t *testing.T) {
 		a, s := newAside(t), &source{value: "one", takes: time.Second}
@@ -182,6 +191,7 @@ func TestAside_Stale(t *testing.T) {
 		want(t, a, s, "one", nil, 1)
 		s.set("", errAbsent)
 		time.Sleep(2 * time.Minute)
+		want(t, a, s, "one", nil, 2)
 		want(t, a, s, "", errAbsent, 2)
 		s.set("", errDown)
 		time.Sleep(6 * time.Second)

@@ -32,10 +32,13 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve the API (the default)."`
 	Migrate migrateCommand `cmd:"" help:"Apply pending migrations."`
 	Keys    struct {
-		Create keysCreateCommand `cmd:"" help:"Create an API key and print it, only this once."`
-		List   keysListCommand   `cmd:"" help:"List the API keys."`
-		Rotate keysRotateCommand `cmd:"" help:"Create a key's successor and print it, only this once."`
-		Revoke keysRevokeCommand `cmd:"" help:"End an API key for good."`
+		Create  keysCreateCommand  `cmd:"" help:"Create an API key and print it, only this once."`
+		List    keysListCommand    `cmd:"" help:"List the API keys."`
+		Show    keysShowCommand    `cmd:"" help:"Show an API key without its secret."`
+		Rotate  keysRotateCommand  `cmd:"" help:"Create a key's successor and print it, only this once."`
+		Suspend keysSuspendCommand `cmd:"" help:"Reject an API key until it is resumed."`
+		Resume  keysResumeCommand  `cmd:"" help:"End the suspension of an API key."`
+		Revoke  keysRevokeCommand  `cmd:"" help:"End an API key for good, with those that it was rotated from and to."`
 	} `cmd:"" help:"Manage API keys."`
 	Plans struct {
 		List  plansListCommand  `cmd:"" help:"List the plans."`
@@ -68,7 +71,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited := false
 	parser, err := kong.New(&line,
 		kong.Name("ratelimiter"),
-		kong.Description("A REST API server with rate limiting built in."),
+		kong.Description("A REST API server with rate limiting built in. DATABASE_URL, DATABASE_LISTEN_URL and KEY_PEPPER are secrets: "+
+			"they come from the environment or from files, because flags show in the process list."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code, exited = c, true }))
 	if err != nil {
@@ -79,12 +83,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case exited: // --help
 		return code
 	case err != nil:
-		fmt.Fprintf(stderr, "ratelimiter: %v\nSee 'ratelimiter --help'.\n", err)
+		fmt.Fprintf(stderr, "ratelimiter: %s\nSee 'ratelimiter --help'.\n", escape(err.Error()))
 		return exitUsage
 	}
 	cfg, err := line.Config()
 	if err == nil || parsed.Command() == "doctor" { // which reports the faults
-		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
+		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(escaping{stderr}, nil))}
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(cfg, &line.Settings, to)
 	}
@@ -96,7 +100,7 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "ratelimiter: %v\n", err)
+	fmt.Fprintf(stderr, "ratelimiter: %s\n", escape(err.Error()))
 	if _, usage := errors.AsType[*config.Error](err); usage {
 		return exitUsage
 	}

@@ -14,7 +14,6 @@ import (
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
-	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/config"
 	"ratelimiter/models"
 )
@@ -111,7 +110,7 @@ func printNewKey(out io.Writer, key models.APIKey, text string) error {
 type keysListCommand struct {
 	Owner  string `env:"RATELIMITER_LIST_OWNER" help:"Only keys of this owner."`
 	Plan   string `env:"RATELIMITER_LIST_PLAN" help:"Only keys on this plan."`
-	Status string `env:"RATELIMITER_LIST_STATUS" enum:",active,expired,revoked" default:"" help:"Only keys with this status: active, expired or revoked."`
+	Status string `env:"RATELIMITER_LIST_STATUS" enum:",active,suspended,expired,revoked" default:"" help:"Only keys with this status: active, suspended, expired or revoked."`
 	Search string `name:"search" short:"q" env:"RATELIMITER_LIST_SEARCH" help:"Only keys with this text in name or owner, or with this id."`
 	JSON   bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
 }
@@ -169,7 +168,7 @@ func printKeys(out io.Writer, list []models.APIKey, now time.Time) error {
 // keysRotateCommand creates a key's successor.
 type keysRotateCommand struct {
 	ID    string `arg:"" help:"The key's id, as 'keys list' shows it."`
-	Grace string `env:"RATELIMITER_KEY_GRACE" default:"24h" help:"How long the old key stays valid: 0s to 7d."`
+	Grace string `env:"RATELIMITER_KEY_GRACE" default:"24h" help:"How long the old key stays valid: 0s to 7d. Keys of earlier rotations end."`
 	JSON  bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
 }
 
@@ -189,27 +188,6 @@ func (k *keysRotateCommand) Run(ctx context.Context, cfg *config.Config, to *con
 		}
 		_, err = fmt.Fprintf(to.out, "%s\n\nThe key is shown only this once. Its id is %s; %s is valid until %s.\n",
 			rotation.Text, rotation.Key.ID, rotation.Old.ID, rotation.Old.ExpiresAt.Format(time.RFC3339))
-		return err
-	})
-}
-
-// keysRevokeCommand ends a key.
-type keysRevokeCommand struct {
-	ID   string `arg:"" help:"The key's id, as 'keys list' shows it."`
-	JSON bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
-}
-
-// Run revokes the key. Running servers are notified.
-func (k *keysRevokeCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
-	return withKeys(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) error {
-		key, err := keys.Revoke(ctx, k.ID, models.Precondition{})
-		if err != nil {
-			return err
-		}
-		if k.JSON {
-			return printJSON(to.out, handlers.ShowKey(key, time.Now()))
-		}
-		_, err = fmt.Fprintf(to.out, "Revoked %s (%s). Running servers reject it within %s.\n", key.ID, printable(key.Name), changefeed.Bound)
 		return err
 	})
 }

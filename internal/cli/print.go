@@ -1,12 +1,13 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"ratelimiter/models"
 )
@@ -20,6 +21,26 @@ func printable(text string) string {
 	return text
 }
 
+// escape returns text with all control characters except line feeds escaped as
+// in JSON.
+func escape(text string) string {
+	hidden := func(r rune) bool { return r != '\n' && models.IsControl(r) }
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !hidden(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
+}
+
 // printJSON prints v in one line, with the control characters escaped that
 // encoding/json leaves as they are.
 func printJSON(out io.Writer, v any) error {
@@ -27,15 +48,20 @@ func printJSON(out io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	var line bytes.Buffer
-	for _, r := range string(data) {
-		if models.IsControl(r) { // only strings contain any, none is above U+FFFF
-			fmt.Fprintf(&line, `\u%04x`, r)
-		} else {
-			line.WriteRune(r)
+	_, err = io.WriteString(out, escape(string(data))+"\n")
+	return err
+}
+
+// escaping is a writer of log lines in JSON that escapes their control characters.
+type escaping struct{ io.Writer }
+
+// Write writes a line.
+func (e escaping) Write(line []byte) (int, error) {
+	for _, b := range line {
+		if b >= utf8.RuneSelf || b == 0x7f { // slog escapes the others
+			_, err := io.WriteString(e.Writer, escape(string(line)))
+			return len(line), err
 		}
 	}
-	line.WriteByte('\n')
-	_, err = line.WriteTo(out)
-	return err
+	return e.Writer.Write(line)
 }

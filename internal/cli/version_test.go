@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,5 +37,39 @@ func TestVersion(t *testing.T) {
 	out.Reset()
 	if code := Run(t.Context(), []string{"version", "--licenses"}, &out, t.Output()); code != 0 || !strings.Contains(out.String(), "Noto Sans       2.004    OFL-1.1") {
 		t.Errorf("exit code %d: %s", code, &out)
+	}
+}
+
+// ownFiles are the folders of embedded files that are part of this project.
+var ownFiles = []string{"docs/openapi.json", "docs/pages", "migrations"}
+
+// Every embedded file is the project's own or in the folder of an asset, whose
+// license "version --licenses" lists.
+func TestAssets_cover_embedded_files(t *testing.T) {
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
+		`{{if and .Module .Module.Main}}{{$p := .ImportPath}}{{range .EmbedFiles}}{{$p}}/{{.}}{{"\n"}}{{end}}{{end}}`, ".")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for file := range strings.Lines(string(out)) {
+		file = strings.TrimPrefix(strings.TrimSpace(file), "ratelimiter/")
+		within := func(folder string) bool { return file == folder || strings.HasPrefix(file, folder+"/") }
+		if slices.ContainsFunc(ownFiles, within) {
+			continue
+		}
+		i := slices.IndexFunc(assets, func(a asset) bool { return within(a.Folder) })
+		if i < 0 {
+			t.Errorf("%s is embedded: add its folder to assets, with its license, or to ownFiles", file)
+			continue
+		}
+		used[assets[i].Folder] = true
+	}
+	for _, a := range assets {
+		if !used[a.Folder] {
+			t.Errorf("nothing of %s is embedded", a.Folder)
+		}
 	}
 }

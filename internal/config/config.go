@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,17 +23,21 @@ import (
 // Settings are the flags that every command takes, each with its environment
 // variable. They are plain text until Config has validated all of them together.
 type Settings struct {
-	DatabaseURL    string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres 14 or newer. Unset: a private Postgres in DATA_DIR."`
-	ListenURL      string `env:"DATABASE_LISTEN_URL" name:"database-listen-url" placeholder:"URL" help:"Direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
+	DatabaseFile   string `env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
+	ListenFile     string `env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks and profiles."`
 	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
-	KeyPepper      string `env:"KEY_PEPPER" placeholder:"SECRET" help:"Secret for hashing API keys; v2:NEW,v1:OLD rotates it. Unset: the one in DATA_DIR, which dev mode creates."`
+	PepperFile     string `env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
+	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
+	DatabaseURL    secret `name:"database-url" hidden:""`
+	ListenURL      secret `name:"database-listen-url" hidden:""`
+	KeyPepper      secret `name:"key-pepper" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 }
 
@@ -45,6 +51,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	Origins        []string      // whose pages may read responses; none: no CORS
 	ShutdownDelay  time.Duration // from the signal to the drain
+	CacheKeys      int
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
 	Headers        middleware.Fields
@@ -60,9 +67,12 @@ func (e *Error) Unwrap() error { return e.error }
 // NewError returns a *Error with this message.
 func NewError(message string) error { return &Error{errors.New(message)} }
 
-// Bounds of the cache's times. Below a second a cache has no effect; a day is
+// Bounds of the cache. Below a second a cache has no effect; a day is
 // the longest that a server should run on stale quotas.
+// A thousand keys fit any machine; ten million take 10 GB.
 const (
+	minCacheKeys  = 1_000
+	maxCacheKeys  = 10_000_000
 	minCacheTTL   = time.Second
 	maxCacheTTL   = time.Hour
 	maxCacheStale = 24 * time.Hour
@@ -80,10 +90,12 @@ func (s *Settings) Config() (*Config, error) {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	cfg := &Config{DatabaseURL: s.DatabaseURL, ListenURL: s.ListenURL, HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
+	cfg := &Config{HTTPAddr: s.HTTPAddr, OpsAddr: s.OpsAddr}
 	var err error
-	fault("DATABASE_URL", checkDatabaseURL(s.DatabaseURL))
-	fault("DATABASE_LISTEN_URL", checkListenURL(s.ListenURL, s.DatabaseURL))
+	cfg.DatabaseURL, err = readSecret("DATABASE_URL", s.DatabaseFile)
+	fault("DATABASE_URL", cmp.Or(err, checkDatabaseURL(cfg.DatabaseURL)))
+	cfg.ListenURL, err = readSecret("DATABASE_LISTEN_URL", s.ListenFile)
+	fault("DATABASE_LISTEN_URL", cmp.Or(err, checkListenURL(cfg.ListenURL, cfg.DatabaseURL)))
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
 	cfg.DataDir, err = parseFolder(s.DataDir)
@@ -94,16 +106,19 @@ func (s *Settings) Config() (*Config, error) {
 	fault("CORS_ORIGINS", err)
 	cfg.ShutdownDelay, err = parseDuration(s.ShutdownDelay, 0, maxShutdownDelay)
 	fault("SHUTDOWN_DELAY", err)
+	cfg.CacheKeys, err = parseNumber(s.CacheKeys, minCacheKeys, maxCacheKeys)
+	fault("CACHE_KEYS", err)
 	cfg.CacheTTL, err = parseDuration(s.CacheTTL, minCacheTTL, maxCacheTTL)
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
 	fault("CACHE_STALE", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
-	if s.KeyPepper != "" {
-		cfg.Peppers, err = apikeys.ParsePeppers(s.KeyPepper)
-		fault("KEY_PEPPER", err)
+	pepper, err := readSecret("KEY_PEPPER", s.PepperFile)
+	if err == nil && pepper != "" {
+		cfg.Peppers, err = apikeys.ParsePeppers(pepper)
 	}
+	fault("KEY_PEPPER", err)
 	if err := errors.Join(faults...); err != nil {
 		return nil, &Error{err}
 	}
@@ -120,7 +135,7 @@ func (cfg *Config) LoadPeppers(create bool) error {
 	cfg.Peppers, err = apikeys.LoadPeppers(cfg.DataDir, create)
 	if errors.Is(err, os.ErrNotExist) {
 		return &Error{fmt.Errorf("KEY_PEPPER: is not set, and %s contains no pepper: "+
-			"set it to a random secret, such as the output of 'openssl rand -hex 32', or run 'serve --dev', which creates one", cfg.DataDir)}
+			"set it, or KEY_PEPPER_FILE to a file with it, to a random secret, such as the output of 'openssl rand -hex 32', or run 'serve --dev', which creates one", cfg.DataDir)}
 	}
 	return err
 }
@@ -196,4 +211,12 @@ func parseDuration(text string, least, most time.Duration) (time.Duration, error
 		return 0, fmt.Errorf("%s must be from %s to %s", d, least, most)
 	}
 	return d, nil
+}
+
+func parseNumber(text string, least, most int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q must be a whole number from %d to %d", text, least, most)
+	}
+	return n, nil
 }

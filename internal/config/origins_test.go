@@ -48,7 +48,7 @@ func TestParseOrigins(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "null") || !strings.Contains(err.Error(), "ftp://x") {
 		t.Errorf("got error %v; want all faults", err)
 	}
-	cfg := Settings{HTTPAddr: ":1", OpsAddr: ":2", DataDir: ".", CacheTTL: "1m", CacheStale: "1m", Headers: "draft11", Origins: "x"}
+	cfg := Settings{HTTPAddr: ":1", OpsAddr: ":2", DataDir: ".", CacheKeys: "1000", CacheTTL: "1m", CacheStale: "1m", Headers: "draft11", Origins: "x"}
 	if _, err := cfg.Config(); err == nil || !strings.Contains(err.Error(), "CORS_ORIGINS: ") {
 		t.Errorf("got error %v; want it to name CORS_ORIGINS", err)
 	}

@@ -65,9 +65,14 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 	}
 	now := s.now()
 	if check.Cost > 0 {
-		if err := s.open.checkRoom(check.Owner, now); err != nil {
+		if err := s.open.takePlace(check.Owner, now); err != nil {
 			return d, "", expiresAt, err
 		}
+		defer func() {
+			if id == "" {
+				s.open.leavePlace(check.Owner)
+			}
+		}()
 	}
 	r := new(ratelimit.Reservation)
 	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
@@ -121,7 +126,8 @@ func (s *Service) settled(owner, id string, err error) error {
 	}
 }
 
-// quotaFor binds the plan's policies to the subject's counters.
+// quotaFor binds the plan's policies, of which none is per owner, to the subject's
+// counters, which take the owner's share of the store.
 func (s *Service) quotaFor(ctx context.Context, check models.Check) (*ratelimit.Quota, error) {
 	plan, err := s.plans.Quota(ctx, check.Plan)
 	if errors.Is(err, models.ErrNotFound) {
@@ -134,5 +140,5 @@ func (s *Service) quotaFor(ctx context.Context, check models.Check) (*ratelimit.
 	}
 	// Quoted, so that different triples never make the same name.
 	subject := "check " + strconv.Quote(check.Owner) + " " + strconv.Quote(check.Plan) + " " + strconv.Quote(check.Subject)
-	return plan.For(ratelimit.Subjects{Key: subject, Owner: subject}), nil
+	return plan.For(ratelimit.Subjects{Key: subject, Owner: check.Owner}), nil
 }

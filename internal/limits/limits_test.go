@@ -2,6 +2,8 @@ package limits_test
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -24,6 +26,11 @@ type service struct {
 
 func newService(t *testing.T, policies ...ratelimit.Policy) *service {
 	t.Helper()
+	return newServiceOn(t, memory.New(), policies...)
+}
+
+func newServiceOn(t *testing.T, store ratelimit.Store, policies ...ratelimit.Policy) *service {
+	t.Helper()
 	db := testkit.Database(t)
 	if _, err := db.Exec(t.Context(), `INSERT INTO plans (name, policies) VALUES ('p', $1)`, policies); err != nil {
 		t.Fatal(err)
@@ -35,7 +42,7 @@ func newService(t *testing.T, policies ...ratelimit.Policy) *service {
 	t.Cleanup(plans.Close)
 	s := &service{now: time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return s.now }
-	s.Service = limits.New(ratelimit.New(memory.New(), ratelimit.WithClock(now)), plans, now)
+	s.Service = limits.New(ratelimit.New(store, ratelimit.WithClock(now)), plans, now)
 	return s
 }
 
@@ -115,5 +122,45 @@ func TestService_Commit_debt(t *testing.T) {
 	}
 	if err := s.Commit(t.Context(), "o", id, 1); !errors.Is(err, models.ErrNotFound) {
 		t.Errorf("second Commit = %v, want ErrNotFound", err)
+	}
+}
+
+// check takes one unit of a subject and reports whether it was allowed.
+func (s *service) check(t *testing.T, owner, subject string) bool {
+	t.Helper()
+	d, err := s.Check(t.Context(), models.Check{Owner: owner, Subject: subject, Plan: "p", Cost: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Allowed
+}
+
+// A check has one subject, of which policies per owner are policies too.
+func TestService_Check_policy_per_owner(t *testing.T) {
+	s := newService(t, ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 1, Period: "1h", Per: ratelimit.PerOwner})
+	if !s.check(t, "o", "a") || s.check(t, "o", "a") || !s.check(t, "o", "b") {
+		t.Error("want one unit for each subject")
+	}
+}
+
+// TestService_Check_flood spends a thousand quotas, then far more subjects of one
+// other owner than fit.
+func TestService_Check_flood(t *testing.T) {
+	const bound, quotas = 16 << 20, 1000
+	s := newServiceOn(t, memory.New(memory.WithMaxBytes(bound)), ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 1, Period: "1h"})
+	for i := range quotas {
+		s.check(t, fmt.Sprint("owner ", i%10), strconv.Itoa(i))
+	}
+	for i := range 2 * bound / 100 {
+		s.check(t, "flooder", strconv.Itoa(i))
+	}
+	fresh := 0
+	for i := range quotas {
+		if s.check(t, fmt.Sprint("owner ", i%10), strconv.Itoa(i)) {
+			fresh++
+		}
+	}
+	if fresh > 0 {
+		t.Errorf("%d of %d spent quotas are fresh", fresh, quotas)
 	}
 }

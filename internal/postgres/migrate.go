@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -21,8 +20,6 @@ const (
 	// migrationLockPoll is the time between two attempts to take it. A blocking pg_advisory_lock
 	// would hold a snapshot that CREATE INDEX CONCURRENTLY in the other instance waits for.
 	migrationLockPoll = 50 * time.Millisecond
-
-	undefinedTable = "42P01" // SQLSTATE
 )
 
 // Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
@@ -101,7 +98,7 @@ func Pending(ctx context.Context, pool *pgxpool.Pool, files fs.FS) (bool, error)
 	if err == nil {
 		applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 	}
-	if refusal := new(pgconn.PgError); err != nil && (!errors.As(err, &refusal) || refusal.Code != undefinedTable) {
+	if err != nil && !hasState(err, undefinedTable) {
 		return false, fmt.Errorf("look for pending migrations: %w", err)
 	}
 	missing := make(map[int64]bool, len(names))

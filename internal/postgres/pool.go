@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -60,7 +61,7 @@ func WithStatementTimeout(d time.Duration) Option {
 // WithAcquireTimeout sets the longest wait for a free connection, after which a query fails with
 // context.DeadlineExceeded.
 func WithAcquireTimeout(d time.Duration) Option {
-	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = acquireDeadline(d) }
+	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = &acquireLimits{timeout: d} }
 }
 
 // WithBeforeConnect sets a function that completes the configuration of each new connection.
@@ -107,6 +108,29 @@ func Check(ctx context.Context, pool *pgxpool.Pool) error {
 	return checkVersion(conn.Conn().PgConn().ParameterStatus("server_version"))
 }
 
+// Writable reports whether the database accepts writes: it is no standby and not
+// read-only. It is cheap enough for a readiness probe. A connection that doesn't
+// is closed, because a new one may reach the primary.
+func Writable(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return false, Classify("connect to the database", err)
+	}
+	defer conn.Release()
+	var readOnly bool
+	err = conn.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly)
+	if readOnly {
+		_ = conn.Conn().Close(ctx)
+	}
+	return !readOnly && err == nil, Classify("check for writes", err)
+}
+
+// Now returns the time by the database's clock.
+func Now(ctx context.Context, pool *pgxpool.Pool) (now time.Time, err error) {
+	err = pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, Classify("read the database's clock", err)
+}
+
 // poolConfig parses the URL and applies defaults and options.
 func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -121,8 +145,9 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	if !strings.Contains(url, "connect_timeout") {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	cfg.ConnConfig.Tracer = acquireDeadline(acquireTimeout)
+	cfg.ConnConfig.Tracer = &acquireLimits{timeout: acquireTimeout}
 	cfg.AfterConnect = scanTimesInUTC
+	cfg.ConnConfig.OnPgError = keepConnection
 	for name, value := range map[string]string{
 		"application_name":                    "ratelimiter",
 		"statement_timeout":                   milliseconds(statementTimeout),
@@ -139,7 +164,17 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	if cfg.BeforeConnect == nil { // otherwise the address is a private Postgres's
 		cfg.BeforeConnect = new(pooler).beforeConnect
 	}
+	if limits, ok := cfg.ConnConfig.Tracer.(*acquireLimits); ok {
+		limits.admin = make(chan struct{}, adminShare(cfg.MaxConns))
+	}
 	return cfg, nil
+}
+
+// keepConnection closes a connection on fatal errors, as is pgx's default, and
+// when its server has become read-only: after a failover, a new connection may
+// reach the primary.
+func keepConnection(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+	return !strings.EqualFold(err.Severity, "FATAL") && err.Code != readOnly
 }
 
 // scanTimesInUTC makes a connection scan times in UTC instead of the machine's time zone.

@@ -26,7 +26,7 @@ type keyAndPlan struct {
 
 const keyAndPlanQuery = `
 	SELECT k.id, k.name, k.plan, k.owner, k.subject, k.scopes, k.ip_allow, k.metadata,
-	       k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.version,
+	       k.created_at, k.expires_at, k.suspended_at, k.revoked_at, k.last_used_at, k.version,
 	       k.mac, k.pepper_version, k.overrides, p.policies::text AS policies
 	FROM api_keys k JOIN plans p ON p.name = k.plan
 	WHERE k.id = $1`
@@ -53,10 +53,11 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 		return nil, err
 	}
 	now := time.Now()
-	if !r.verifier.Verify(presented, row.PepperVersion, row.MAC) || row.Status(now) != models.KeyActive {
+	// A suspended key is cached like an active one: its calls cost no query.
+	if !r.verifier.Verify(presented, row.PepperVersion, row.MAC) || errors.Is(row.Usable(now), models.ErrInvalidKey) {
 		return nil, models.ErrInvalidKey
 	}
-	entry, err := r.resolve(row, now)
+	entry, err := r.share(row, now)
 	if err != nil {
 		return nil, unreadable("quota of key "+id, err)
 	}
@@ -95,49 +96,44 @@ func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratel
 	if err != nil {
 		return nil, nil, err
 	}
-	entry, err := r.resolve(row, time.Now())
+	quota, err := compile(&row, time.Now())
 	if err != nil {
 		return nil, nil, unreadable("quota of key "+id, err)
 	}
-	return &entry.key, entry.quota, nil
+	return &row.APIKey, quota.For(subjectsOf(&row.APIKey)), nil
 }
 
-// resolve merges the overrides that are active at now into the plan's policies
-// and binds the result to the key's counters.
-func (r *Resolver) resolve(row keyAndPlan, now time.Time) (*resolved, error) {
-	entry := &resolved{key: row.APIKey}
-	subjects := ratelimit.Subjects{Key: row.Subject, Owner: row.Owner}
-	plan, err := r.compile(row.Plan, row.Policies)
+// share returns a cache entry of what a request needs: what only operators see
+// is left out, and the policies are shared.
+func (r *Resolver) share(row keyAndPlan, now time.Time) (*resolved, error) {
+	shared, err := r.shared.acquire(contentOf(&row, now), func() (*ratelimit.Quota, error) { return compile(&row, now) })
 	if err != nil {
 		return nil, err
 	}
-	if len(row.Overrides) == 0 {
-		entry.quota = plan.For(subjects)
-		return entry, nil
-	}
+	entry := &resolved{key: row.APIKey, shared: shared, quota: shared.quota.For(subjectsOf(&row.APIKey))}
 	for _, o := range row.Overrides {
 		if o.ActiveAt(now) && o.ExpiresAt != nil && (entry.until.IsZero() || o.ExpiresAt.Before(entry.until)) {
 			entry.until = *o.ExpiresAt
 		}
 	}
-	entry.quota, err = ratelimit.NewQuota(models.BoundQueues(merge(plan.Policies(), row.Overrides, now)), subjects)
-	return entry, err
+	entry.key.Name, entry.key.Metadata, entry.key.Overrides, entry.key.LastUsedAt = "", nil, nil, nil
+	return entry, nil
 }
 
-// compile returns a plan's policies, compiled and bound to no subject. Keys on
-// the same plan share the result, which is found by the JSON of the policies.
-func (r *Resolver) compile(plan, text string) (*ratelimit.Quota, error) {
-	if quota, found := r.compiled.GetIfPresent(text); found {
-		return quota, nil
-	}
+func subjectsOf(key *models.APIKey) ratelimit.Subjects {
+	return ratelimit.Subjects{Key: key.Subject, Owner: key.Owner}
+}
+
+// compile merges the overrides that are active at now into the plan's policies,
+// and returns the result bound to no subject.
+func compile(row *keyAndPlan, now time.Time) (*ratelimit.Quota, error) {
 	var policies []ratelimit.Policy
-	if err := json.Unmarshal([]byte(text), &policies); err != nil {
-		return nil, fmt.Errorf("plan %s: %w", plan, err)
+	if err := json.Unmarshal([]byte(row.Policies), &policies); err != nil {
+		return nil, fmt.Errorf("plan %s: %w", row.Plan, err)
 	}
-	quota, err := ratelimit.NewQuota(models.BoundQueues(policies), ratelimit.Subjects{})
+	quota, err := ratelimit.NewQuota(models.BoundQueues(merge(policies, row.Overrides, now)), ratelimit.Subjects{})
 	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", plan, err)
+		return nil, fmt.Errorf("plan %s with overrides: %w", row.Plan, err)
 	}
-	r.compiled.Set(text, quota)
 	return quota, nil
 }

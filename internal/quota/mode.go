@@ -107,8 +107,9 @@ type shadowQuota struct {
 	quota *ratelimit.Quota
 }
 
-// of returns the shadow of quota, which must be the same at each call.
-func (s *shadowQuota) of(quota *ratelimit.Quota) *ratelimit.Quota {
+// of returns the shadow of quota, which must be the same at each call. It calls
+// compiled with it once; nil: none.
+func (s *shadowQuota) of(quota *ratelimit.Quota, compiled func(*ratelimit.Quota)) *ratelimit.Quota {
 	s.once.Do(func() {
 		policies := quota.Policies()
 		for i := range policies {
@@ -117,6 +118,9 @@ func (s *shadowQuota) of(quota *ratelimit.Quota) *ratelimit.Quota {
 		var err error
 		if s.quota, err = ratelimit.NewQuota(policies, quota.Subjects()); err != nil {
 			panic(err) // valid policies stay valid in shadow mode
+		}
+		if compiled != nil {
+			compiled(s.quota)
 		}
 	})
 	return s.quota

@@ -18,6 +18,7 @@ import (
 const (
 	maxPlans         = 1_000
 	maxNegativePlans = 1_000
+	maxPlanNames     = 10_000
 )
 
 // PlanCache caches the quotas of whole plans, for checks of callers' own
@@ -26,6 +27,7 @@ type PlanCache struct {
 	db          *pgxpool.Pool
 	mode        *EnforcementMode
 	cache       *cache.Aside[string, *cachedPlan]
+	names       *cache.Aside[struct{}, *planNames] // one entry
 	generations generations
 }
 
@@ -35,6 +37,16 @@ type cachedPlan struct {
 	shadow   shadowQuota      // of quota
 	snapshot snapshot
 }
+
+// planNames is the names of all plans, so that checks with made-up names cost no
+// query each.
+type planNames struct {
+	names      map[string]bool
+	generation uint64
+}
+
+// unknown reports whether no plan has this name.
+func (n *planNames) unknown(name string) bool { return len(n.names) <= maxPlanNames && !n.names[name] }
 
 // NewPlanCache returns a PlanCache that reads from db. The caller must Close it.
 func NewPlanCache(db *pgxpool.Pool, mode *EnforcementMode, cfg CacheConfig) (*PlanCache, error) {
@@ -47,7 +59,12 @@ func NewPlanCache(db *pgxpool.Pool, mode *EnforcementMode, cfg CacheConfig) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	return &PlanCache{db: db, mode: mode, cache: plans}, nil
+	c := &PlanCache{db: db, mode: mode, cache: plans}
+	c.names, err = cache.NewAside[struct{}](cache.Options[*planNames]{
+		Size: 100, LoadTimeout: loadTimeout, TTL: negativeTTL,
+		Valid: func(n *planNames) bool { return n.generation == c.generations.now() },
+	})
+	return c, err
 }
 
 // Quota returns the plan's policies without their groups, bound to no subject.
@@ -58,13 +75,20 @@ func (c *PlanCache) Quota(ctx context.Context, name string) (*ratelimit.Quota, e
 		return nil, err
 	}
 	if c.mode.Shadow() {
-		return plan.shadow.of(plan.quota), nil
+		return plan.shadow.of(plan.quota, nil), nil
 	}
 	return plan.quota, nil
 }
 
 func (c *PlanCache) load(ctx context.Context, name string) (*cachedPlan, error) {
 	plan := &cachedPlan{snapshot: c.generations.snapshot(c.generations.now(), "", name)} // before the query
+	known, err := c.names.Get(ctx, struct{}{}, time.Now(), c.loadNames)
+	switch {
+	case err != nil:
+		return nil, err
+	case known.unknown(name):
+		return nil, models.ErrNotFound
+	}
 	rows, err := c.db.Query(ctx, `SELECT policies FROM plans WHERE name = $1`, name)
 	if err != nil {
 		return nil, postgres.Classify("read plan", err)
@@ -77,7 +101,8 @@ func (c *PlanCache) load(ctx context.Context, name string) (*cachedPlan, error) 
 		return nil, err
 	}
 	for i := range policies {
-		policies[i].Group = "" // groups are those of our own routes
+		// Groups are those of our own routes; a check has one subject.
+		policies[i].Group, policies[i].Per = "", ""
 	}
 	plan.quota, err = ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "nobody", Owner: "nobody"})
 	if err != nil {
@@ -86,10 +111,24 @@ func (c *PlanCache) load(ctx context.Context, name string) (*cachedPlan, error) 
 	return plan, nil
 }
 
+func (c *PlanCache) loadNames(ctx context.Context) (*planNames, error) {
+	loaded := &planNames{names: map[string]bool{}, generation: c.generations.now()} // before the query
+	rows, err := c.db.Query(ctx, `SELECT name FROM plans LIMIT $1`, maxPlanNames+1)
+	if err != nil {
+		return nil, unreadable("names of plans", err)
+	}
+	var name string
+	if _, err := pgx.ForEachRow(rows, []any{&name}, func() error { loaded.names[name] = true; return nil }); err != nil {
+		return nil, unreadable("names of plans", err)
+	}
+	return loaded, nil
+}
+
 // Invalidate drops the entry of a changed plan.
 func (c *PlanCache) Invalidate(event models.ChangeEvent) {
 	if event.Kind == models.ChangedPlan {
 		c.generations.mark(c.generations.plan(event.ID))
+		c.names.Invalidate()
 		c.cache.Invalidate()
 	}
 }
@@ -97,8 +136,12 @@ func (c *PlanCache) Invalidate(event models.ChangeEvent) {
 // InvalidateAll drops all entries.
 func (c *PlanCache) InvalidateAll() {
 	c.generations.markAll()
+	c.names.Invalidate()
 	c.cache.Invalidate()
 }
 
 // Close ends running loads.
-func (c *PlanCache) Close() { c.cache.Close() }
+func (c *PlanCache) Close() {
+	c.cache.Close()
+	c.names.Close()
+}

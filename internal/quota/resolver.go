@@ -7,13 +7,14 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/maypok86/otter/v2"
 
 	"ratelimiter/internal/cache"
 	"ratelimiter/models"
@@ -29,17 +30,22 @@ type KeyVerifier interface {
 	Verify(presented, pepperVersion string, mac []byte) bool
 }
 
-// CacheConfig sets how long quotas are cached.
+// CacheConfig sets what is cached, and for how long.
 type CacheConfig struct {
+	Keys  int           // keys in memory, at keyBytes each; 0: DefaultKeys
 	TTL   time.Duration // how long a quota is fresh
 	Stale time.Duration // how long a stale one is served while Postgres is down; never for admin keys
 }
 
-// Bounds of the cache. An entry takes about 1 KB because keys on the same plan
-// share compiled policies, so 100,000 take about 100 MB. Negative entries are
-// cheap to load again.
+// DefaultKeys is how many keys are cached by default.
+const DefaultKeys = 100_000
+
+// Bounds of the cache. It is bounded in bytes: keyBytes for each of
+// CacheConfig.Keys, which a key with scopes and an owner needs. Keys with the
+// same policies share them compiled; what those take reduces the bytes for keys.
+// Negative entries are cheap to load again.
 const (
-	maxEntries  = 100_000
+	keyBytes    = 1024
 	maxNegative = 10_000
 	negativeTTL = 5 * time.Second
 	loadTimeout = 2 * time.Second
@@ -51,7 +57,7 @@ type Resolver struct {
 	verifier    KeyVerifier
 	mode        *EnforcementMode
 	cache       *cache.Aside[keyHash, *resolved]
-	compiled    *otter.Cache[string, *ratelimit.Quota] // by the JSON of the policies
+	shared      *sharedQuotas
 	generations generations
 }
 
@@ -61,57 +67,61 @@ type keyHash [sha256.Size]byte
 
 // resolved is a cache entry.
 type resolved struct {
-	key      models.APIKey
-	quota    *ratelimit.Quota
-	shadow   shadowQuota // of quota
-	until    time.Time   // when the next override expires; zero: never
+	key    models.APIKey // what a request needs of it
+	quota  *ratelimit.Quota
+	shared *sharedQuota // what quota is bound from
+	shadow struct {     // quota in shadow mode, bound at first use
+		once  sync.Once
+		quota *ratelimit.Quota
+	}
+	until    time.Time // when the next override expires; zero: never
 	snapshot snapshot
 }
 
 // NewResolver returns a Resolver that reads from db. In the global shadow mode
 // all quotas that it returns are in shadow mode. The caller must Close it.
 func NewResolver(db *pgxpool.Pool, verifier KeyVerifier, mode *EnforcementMode, cfg CacheConfig) (*Resolver, error) {
-	aside, err := cache.NewAside[keyHash](cache.Options[*resolved]{
-		Size: maxEntries, LoadTimeout: loadTimeout, TTL: cfg.TTL,
+	r := &Resolver{db: db, verifier: verifier, mode: mode, shared: newSharedQuotas()}
+	var err error
+	r.cache, err = cache.NewAside[keyHash](cache.Options[*resolved]{
+		Size: cmp.Or(cfg.Keys, DefaultKeys) * keyBytes, Weigh: weigh, Reserved: r.shared.size, LoadTimeout: loadTimeout, TTL: cfg.TTL,
 		Stale:        cfg.Stale,
 		ServeStale:   func(r *resolved) bool { return !r.key.IsAdmin() },
 		Negative:     func(err error) bool { return errors.Is(err, models.ErrInvalidKey) },
 		NegativeSize: maxNegative, NegativeTTL: negativeTTL,
-		Until: func(r *resolved) time.Time { return r.until },
-		Valid: func(r *resolved) bool { return r.snapshot.current() },
+		Until:  func(r *resolved) time.Time { return r.until },
+		Valid:  func(r *resolved) bool { return r.snapshot.current() },
+		OnDrop: func(entry *resolved) { r.shared.release(entry.shared) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := otter.New(&otter.Options[string, *ratelimit.Quota]{MaximumSize: maxPlans})
-	if err != nil {
-		return nil, err
-	}
-	return &Resolver{db: db, verifier: verifier, mode: mode, cache: aside, compiled: compiled}, nil
+	return r, nil
 }
 
-// Cached returns what is cached for a presented key at now. A nil key means
-// that it isn't cached. If the result isn't fresh, Resolve must be called.
+// Cached returns what is cached for a presented key at now, and refreshes it in
+// the background if it is due or stale. A nil key means that it isn't cached.
+// If the result isn't fresh, it must not be served: Resolve must be called.
 func (r *Resolver) Cached(presented string, now time.Time) (key *models.APIKey, quota *ratelimit.Quota, fresh bool) {
 	hash := keyHash(sha256.Sum256([]byte(presented)))
 	entry, state := r.cache.Peek(hash, now)
 	switch state {
 	case cache.Absent:
 		return nil, nil, false
-	case cache.Due:
+	case cache.Due, cache.Stale:
 		r.cache.Refresh(hash, now, r.loader(presented))
-	case cache.Fresh, cache.Stale, cache.Expired:
+	case cache.Fresh, cache.Expired:
 	}
-	if entry.key.Status(now) != models.KeyActive {
+	if entry.key.Usable(now) != nil {
 		return nil, nil, false
 	}
-	return &entry.key, r.inForce(entry), state == cache.Fresh || state == cache.Due
+	return &entry.key, r.inForce(entry), state != cache.Expired
 }
 
 // Resolve returns the presented key and its quota, from the cache or by one
 // query, shared by concurrent callers. Key and quota are shared and must not be
 // changed. Errors: models.ErrInvalidKey (unknown, revoked, expired or mistyped);
-// models.ErrUnavailable (Postgres is down and nothing cached may be served);
+// models.ErrKeySuspended; models.ErrUnavailable (Postgres is down and nothing cached may be served);
 // ctx's.
 func (r *Resolver) Resolve(ctx context.Context, presented string, now time.Time) (*models.APIKey, *ratelimit.Quota, error) {
 	if _, err := r.verifier.ParseID(presented); err != nil {
@@ -122,18 +132,20 @@ func (r *Resolver) Resolve(ctx context.Context, presented string, now time.Time)
 	if err != nil {
 		return nil, nil, err
 	}
-	if entry.key.Status(now) != models.KeyActive {
-		return nil, nil, models.ErrInvalidKey
+	if err := entry.key.Usable(now); err != nil {
+		return nil, nil, err
 	}
 	return &entry.key, r.inForce(entry), nil
 }
 
 // inForce returns the entry's quota under the global mode.
 func (r *Resolver) inForce(entry *resolved) *ratelimit.Quota {
-	if r.mode.Shadow() {
-		return entry.shadow.of(entry.quota)
+	if !r.mode.Shadow() {
+		return entry.quota
 	}
-	return entry.quota
+	s := &entry.shadow
+	s.once.Do(func() { s.quota = entry.shared.inShadow().For(entry.quota.Subjects()) })
+	return s.quota
 }
 
 // Invalidate drops the entries that depend on a changed key or plan. Requests
@@ -158,7 +170,4 @@ func (r *Resolver) InvalidateAll() {
 }
 
 // Close ends running loads.
-func (r *Resolver) Close() {
-	r.cache.Close()
-	r.compiled.StopAllGoroutines()
-}
+func (r *Resolver) Close() { r.cache.Close() }

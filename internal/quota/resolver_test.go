@@ -77,3 +77,33 @@ func TestResolver_drops_a_load_that_began_before_a_change(t *testing.T) {
 		t.Errorf("Resolve: %v; want models.ErrInvalidKey", err)
 	}
 }
+
+// insertKeys creates keys k1 to k$1 on the plan free.
+const insertKeys = `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+	SELECT 'k' || n, 'k', 'free', 'o', 'k' || n, '{}', sha256('x'), 'v1' FROM generate_series(1, $1::int) n`
+
+func TestResolver_Cached_stale(t *testing.T) {
+	db := testkit.Database(t)
+	if _, err := db.Exec(t.Context(), insertKeys, 1); err != nil {
+		t.Fatal(err)
+	}
+	resolver, err := NewResolver(db, anyKey{}, NewEnforcementMode(db, noInvalidator{}), CacheConfig{Keys: 100, TTL: time.Nanosecond, Stale: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(resolver.Close)
+	if _, _, err := resolver.Resolve(t.Context(), "k1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	db.Close() // no refresh succeeds
+	if key, _, fresh := resolver.Cached("k1", time.Now()); key == nil || !fresh {
+		t.Error("a stale key isn't served")
+	}
+	resolver.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: "k1", Version: 2})
+	if _, _, fresh := resolver.Cached("k1", time.Now()); fresh {
+		t.Error("an invalidated key is served")
+	}
+	if _, _, err := resolver.Resolve(t.Context(), "k1", time.Now()); !errors.Is(err, models.ErrUnavailable) {
+		t.Errorf("Resolve of an invalidated key: %v; want models.ErrUnavailable", err)
+	}
+}

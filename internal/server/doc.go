@@ -11,7 +11,7 @@
 //	@description
 //	@description	**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the units `r` of each that can be spent now, and the seconds `t` within which no more can be spent. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.
 //	@description
-//	@description	**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.
+//	@description	**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `key_suspended`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `too_many_rotations`, `unavailable`, `quota_unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.
 //	@description
 //	@description	**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `control`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `read_only`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.
 //	@description
@@ -46,6 +46,9 @@
 //	@tag.description	The audit of all changes, for operators.
 //	@tag.name			health
 //	@tag.description	Liveness and readiness of the server.
+//
+//	@security					BearerAuth
+//	@security					ApiKeyAuth
 //
 //	@securityDefinitions.apikey	BearerAuth
 //	@in							header

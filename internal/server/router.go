@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -20,7 +22,7 @@ type RouterConfig struct {
 	Quotas         middleware.Quotas
 	Failures       *middleware.FailureLimiter
 	Limiter        *ratelimit.Limiter // of keys' quotas
-	BuiltIn        *ratelimit.Limiter // of routes that cost nothing and that any key may call
+	BuiltIn        *ratelimit.Limiter // of routes with a built-in rate
 	Anonymous      *ratelimit.Limiter // of requests that need no key, by address
 	Usage          middleware.Recorder
 	Fields         middleware.Fields
@@ -49,10 +51,10 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	router.NoRoute(anonymous, middleware.NotFound)
 	router.NoMethod(anonymous, middleware.MethodNotAllowed)
 
-	authenticate, builtIn := middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn)
+	authenticate := middleware.Authenticate(cfg.Quotas, cfg.Failures)
 	methods := map[string][]string{}
 	for _, r := range Routes(h) {
-		chain := cfg.chain(r, anonymous, authenticate, builtIn)
+		chain := cfg.chain(r, anonymous, authenticate)
 		router.Handle(r.Method, r.Path, chain...)
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
@@ -60,14 +62,20 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 			methods[r.Path] = append(methods[r.Path], http.MethodHead)
 		}
 	}
-	for path, supported := range methods {
-		router.OPTIONS(path, anonymous, middleware.Options(supported...))
+	for literal := range methods {
+		var supported []string
+		for pattern, its := range methods { // GET /v1/admin/keys/revoke is one of /v1/admin/keys/:id
+			if match, _ := path.Match(pathParameter.ReplaceAllString(pattern, "*"), literal); match {
+				supported = append(supported, its...)
+			}
+		}
+		router.OPTIONS(literal, anonymous, middleware.Options(supported...))
 	}
 	return middleware.Compress(router)
 }
 
 // chain returns a route's handlers, outermost first.
-func (cfg *RouterConfig) chain(r Route, anonymous, authenticate, builtIn gin.HandlerFunc) []gin.HandlerFunc {
+func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc) []gin.HandlerFunc {
 	switch {
 	case r.Health:
 		return []gin.HandlerFunc{r.Handler}
@@ -76,13 +84,20 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate, builtIn gin.Han
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{
-		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage), middleware.Require(r.Scope),
+		authenticate, middleware.AllowAddress(), middleware.Limit(cfg.Limiter, cfg.Fields, described, cfg.Usage),
 	}
+	if rate := r.BuiltIn(); rate.PerSecond > 0 {
+		chain = append(chain, middleware.BuiltInLimit(cfg.BuiltIn, rate))
+	}
+	chain = append(chain, middleware.Require(r.Scope))
 	if r.Cost == 0 { // administration, of which changes are audited
 		chain = append(chain, middleware.RecordAddress())
 	}
-	if r.Cost == 0 && r.Scope == "" {
-		chain = append(chain, builtIn)
+	if r.Scope == "" || strings.HasPrefix(string(r.Scope), "admin:") {
+		chain = append(chain, middleware.Administrative())
+	}
+	if r.Heavy {
+		chain = append(chain, middleware.HeavyLimit(cfg.BuiltIn))
 	}
 	if r.Stream {
 		return append(chain, middleware.Stream(), r.Handler)

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -116,6 +117,41 @@ func TestRouter_allocations(t *testing.T) {
 	}
 }
 
+func TestRouter_built_in_rates(t *testing.T) {
+	cfg, now := routerConfig(t, 1_000_000), time.Unix(1_700_000_000, 0)
+	cfg.BuiltIn = ratelimit.New(memory.New(), ratelimit.WithClock(func() time.Time { return now }))
+	router := NewRouter(Handlers{Me: handlers.NewMe(nil, cfg.Limiter)}, cfg)
+	send := func(method, path string) *httptest.ResponseRecorder {
+		r, w := requestFor(path), httptest.NewRecorder()
+		r.Method = method
+		router.ServeHTTP(w, r)
+		return w
+	}
+	for _, test := range []struct {
+		method, path string
+		status, rate int
+		violated     string
+	}{ // in this order: the rates are counted separately
+		{http.MethodGet, "/v1/me/limits", http.StatusOK, 50, `["built-in"]`},
+		{http.MethodGet, "/v1/admin/audit", http.StatusForbidden, 1000, `["built-in-admin"]`}, // a scope is missing
+		{http.MethodPost, "/v1/limits/check", http.StatusForbidden, 0, ""},
+	} {
+		for i := range max(test.rate, 2000) {
+			w := send(test.method, test.path)
+			if test.rate > 0 && i >= test.rate {
+				detail := fmt.Sprintf("limited to %d requests a second", test.rate)
+				if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), detail) || !strings.Contains(w.Body.String(), test.violated) {
+					t.Errorf("%s, request %d: %d %s", test.path, i+1, w.Code, w.Body)
+				}
+				break
+			}
+			if w.Code != test.status {
+				t.Fatalf("%s, request %d: %d %s, want %d", test.path, i+1, w.Code, w.Body, test.status)
+			}
+		}
+	}
+}
+
 // wrappedWriter is what other middleware may put around gin's writer.
 type wrappedWriter struct{ gin.ResponseWriter }
 
@@ -126,7 +162,7 @@ func TestRouter_with_a_wrapped_writer(t *testing.T) {
 	router.Use(middleware.Begin(nil), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors(),
 		func(c *gin.Context) { c.Writer = wrappedWriter{c.Writer} })
 	route := Route{Method: http.MethodGet, Path: "/", Scope: models.ScopeProductsRead, Cost: 1, Handler: func(c *gin.Context) { c.String(http.StatusOK, "hello") }}
-	router.GET("/", cfg.chain(route, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures), middleware.BuiltInLimit(cfg.BuiltIn))...)
+	router.GET("/", cfg.chain(route, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
 	for i, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
 		w := httptest.NewRecorder()
 		router.ServeHTTP(w, requestFor("/"))
@@ -161,7 +197,7 @@ func TestRoute_options(t *testing.T) {
 			router := gin.New()
 			router.Use(middleware.Begin(nil), middleware.RenderErrors())
 			test.route.Handler = handler
-			router.GET("/", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
+			router.GET("/", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
 			w := httptest.NewRecorder()
 			router.ServeHTTP(w, requestFor("/"))
 			if w.Code != http.StatusOK || !test.check() {
@@ -183,7 +219,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 		c.Writer.Flush()
 		<-proceed
 		_, _ = c.Writer.WriteString("second\n")
-	}}, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures), func(*gin.Context) {})...)
+	}}, nil, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
 	server := httptest.NewUnstartedServer(router)
 	server.Config.WriteTimeout = 50 * time.Millisecond
 	server.Start()

@@ -3,12 +3,14 @@ package server
 import (
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/docs"
 	"ratelimiter/handlers"
+	"ratelimiter/middleware"
 	"ratelimiter/models"
 )
 
@@ -23,6 +25,7 @@ type Route struct {
 	Stream  bool          // the response has no end of its own: no timeout, no write deadline
 	Public  bool          // needs no key and costs nothing
 	Health  bool          // of a Public route: without a bound per address
+	Heavy   bool          // reads much; a key can have few such requests at once
 }
 
 // pathParameter is a parameter of a path, as gin spells it.
@@ -31,6 +34,23 @@ var pathParameter = regexp.MustCompile(`[:*](\w+)`)
 // Name returns the route's name in usage and refusals: "GET /v1/products/{id}".
 func (r *Route) Name() string {
 	return r.Method + " " + pathParameter.ReplaceAllString(r.Path, "{$1}")
+}
+
+// builtInRates are those of the routes below a path, for each key. What
+// /v1/limits may take is bounded by its owner's share of memory instead.
+var builtInRates = map[string]middleware.BuiltInRate{
+	"/v1/me/":    {Name: "built-in", PerSecond: 50},
+	"/v1/admin/": {Name: "built-in-admin", PerSecond: 1000},
+}
+
+// BuiltIn returns the route's built-in rate; 0 requests a second: it has none.
+func (r *Route) BuiltIn() middleware.BuiltInRate {
+	for path, rate := range builtInRates {
+		if strings.HasPrefix(r.Path+"/", path) {
+			return rate
+		}
+	}
+	return middleware.BuiltInRate{}
 }
 
 // Handlers serve the routes.
@@ -69,20 +89,23 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/me", Handler: h.Me.Get},
 		{Method: get, Path: "/v1/me/limits", Handler: h.Me.Limits},
 		{Method: post, Path: "/v1/me/rotate", Handler: h.Me.Rotate},
-		{Method: get, Path: "/v1/me/usage", Handler: h.Usage.Mine},
-		{Method: get, Path: "/v1/me/refusals", Handler: h.Usage.MyRefusals},
+		{Method: get, Path: "/v1/me/usage", Handler: h.Usage.Mine, Heavy: true},
+		{Method: get, Path: "/v1/me/refusals", Handler: h.Usage.MyRefusals, Heavy: true},
 
-		{Method: get, Path: "/v1/admin/keys", Handler: h.Keys.List, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys", Handler: h.Keys.List, Scope: models.ScopeAdminKeys, Heavy: true},
 		{Method: post, Path: "/v1/admin/keys", Handler: h.Keys.Create, Scope: models.ScopeAdminKeys},
 		{Method: get, Path: "/v1/admin/keys/:id", Handler: h.Keys.Get, Scope: models.ScopeAdminKeys},
 		{Method: patch, Path: "/v1/admin/keys/:id", Handler: h.Keys.Patch, Scope: models.ScopeAdminKeys},
 		{Method: post, Path: "/v1/admin/keys/:id/rotate", Handler: h.Keys.Rotate, Scope: models.ScopeAdminKeys},
 		{Method: post, Path: "/v1/admin/keys/:id/revoke", Handler: h.Keys.Revoke, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/revoke", Handler: h.Keys.RevokeAll, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/suspend", Handler: h.Keys.Suspend, Scope: models.ScopeAdminKeys},
+		{Method: post, Path: "/v1/admin/keys/:id/resume", Handler: h.Keys.Resume, Scope: models.ScopeAdminKeys},
 		{Method: post, Path: "/v1/admin/keys/:id/reset", Handler: h.Keys.Reset, Scope: models.ScopeAdminKeys},
 		{Method: get, Path: "/v1/admin/keys/:id/limits", Handler: h.Keys.Limits, Scope: models.ScopeAdminKeys},
-		{Method: get, Path: "/v1/admin/keys/:id/usage", Handler: h.Usage.OfKey, Scope: models.ScopeAdminKeys},
-		{Method: get, Path: "/v1/admin/keys/:id/refusals", Handler: h.Usage.RefusalsOfKey, Scope: models.ScopeAdminKeys},
-		{Method: post, Path: "/v1/admin/keys/:id/simulate", Handler: h.Usage.Simulate, Scope: models.ScopeAdminKeys},
+		{Method: get, Path: "/v1/admin/keys/:id/usage", Handler: h.Usage.OfKey, Scope: models.ScopeAdminKeys, Heavy: true},
+		{Method: get, Path: "/v1/admin/keys/:id/refusals", Handler: h.Usage.RefusalsOfKey, Scope: models.ScopeAdminKeys, Heavy: true},
+		{Method: post, Path: "/v1/admin/keys/:id/simulate", Handler: h.Usage.Simulate, Scope: models.ScopeAdminKeys, Heavy: true},
 
 		{Method: get, Path: "/v1/admin/plans", Handler: h.Plans.List, Scope: models.ScopeAdminPlans},
 		{Method: get, Path: "/v1/admin/plans/:name", Handler: h.Plans.Get, Scope: models.ScopeAdminPlans},
@@ -92,7 +115,7 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/admin/limiter", Handler: h.Limiter.Get, Scope: models.ScopeAdminPlans},
 		{Method: put, Path: "/v1/admin/limiter", Handler: h.Limiter.Put, Scope: models.ScopeAdminPlans},
 
-		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit},
+		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit, Heavy: true},
 
 		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true, Health: true},
 		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},

@@ -15,6 +15,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	changed *sync.Cond // signals changes of links
 	down    bool
+	frozen  bool // new connections are held
 	links   map[*link]struct{}
 	holding int // directions with data held back
 }
@@ -71,6 +72,15 @@ func (p *Proxy) Mend() {
 // Hang stops forwarding on the current connections and leaves them open. New
 // connections are forwarded.
 func (p *Proxy) Hang() { p.hold(true, true) }
+
+// Freeze stops forwarding on current and new connections until the test ends,
+// as a server does whose machine has stopped.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	p.frozen = true
+	p.mu.Unlock()
+	p.Hang()
+}
 
 // HoldResponses holds back the data from the server on the current connections
 // until ReleaseResponses.
@@ -152,6 +162,7 @@ func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.links[l] = struct{}{}
+	l.holdRequests, l.holdResponses = p.frozen, p.frozen
 	return !p.down
 }
 

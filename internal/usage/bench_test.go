@@ -111,9 +111,20 @@ func BenchmarkSimulate(b *testing.B) {
 	s.newStore = func() ratelimit.Store { return memory.New() }
 	to := time.Now().UTC().Truncate(time.Hour)
 	if _, err := s.db.Exec(b.Context(), `
+		INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+		VALUES ('k', 'k', 'free', 'own', 'k', '{}', sha256('x'), 'v1')`); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.db.Exec(b.Context(), `
 		INSERT INTO usage_seconds SELECT 'k', $1::timestamptz - i * interval '1 second', 'products:read', 1, 10, 0, 0, 0, 0, 999
 		FROM generate_series(1, 86400) AS i`, to); err != nil {
 		b.Fatal(err)
+	}
+	for more := true; more; {
+		var err error
+		if more, err = s.Pack(b.Context(), to.Add(time.Hour)); err != nil {
+			b.Fatal(err)
+		}
 	}
 	policies, err := ratelimit.ParsePolicies([]byte(`[{"name":"burst","algorithm":"token_bucket","limit":5,"period":"1s","burst":20},
 		{"name":"minute","algorithm":"sliding_window","limit":300,"period":"1m"},

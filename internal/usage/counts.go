@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -51,9 +52,13 @@ func (c *counts) requests() int64 {
 	return int64(c.succeeded) + int64(c.rejected) + int64(c.failed) + int64(c.refused)
 }
 
-// maxAge is the maximum age of a request that is counted at its arrival. Older
-// ones, which may have no partition, are counted when they end.
-const maxAge = 24 * time.Hour
+// plausible returns SQL for a time of this machine's clock. A time that is
+// implausible by the database's clock, and may have no partition, is replaced by
+// the database's time: one ahead comes from a wrong clock, one a day old from a
+// wrong clock, a request of a day, or an outage of a day.
+func plausible(at string) string {
+	return `CASE WHEN ` + at + ` BETWEEN now() - interval '1 day' AND now() + interval '2 minutes' THEN ` + at + ` ELSE now() END`
+}
 
 // writeCounts writes a batch in one statement: its ID, the seconds, the roll-ups
 // and the last use of each key. A batch whose ID exists writes nothing. Rows are
@@ -61,12 +66,13 @@ const maxAge = 24 * time.Hour
 //
 // The last use of a key is written at most once a minute, and is skipped while
 // another transaction has the key locked.
-const writeCounts = `
+var writeCounts = `
 WITH flush AS (
-	INSERT INTO usage_flushes (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
+	INSERT INTO usage_flushes (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id
 ), used AS (
-	SELECT u.* FROM flush, unnest($3::text[], $4::timestamptz[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-		$9::bigint[], $10::bigint[], $11::smallint[], $12::smallint[])
+	SELECT key_id, date_trunc('second', ` + plausible("u.at") + `) AS at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms
+	FROM flush, unnest($2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+		$8::bigint[], $9::bigint[], $10::smallint[], $11::smallint[])
 		AS u (key_id, at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms)
 ), counted AS (
 	SELECT key_id, at, route_group, succeeded + rejected + failed + refused AS requests, refused, (succeeded + rejected) * unit AS cost
@@ -109,13 +115,9 @@ func (s *Service) flushCounts(ctx context.Context, batch cache.Batch[cell, count
 	for i := range numbers {
 		numbers[i] = make([]int64, n)
 	}
-	oldest := batch.At.Add(-maxAge)
 	for i := range batch.Entries {
 		e := &batch.Entries[i]
 		keys[i], groups[i], at[i] = e.Key.key, string(e.Key.route.Group), time.Unix(e.Key.second, 0)
-		if at[i].Before(oldest) {
-			at[i] = batch.At.Truncate(time.Second)
-		}
 		first[i], last[i] = int16(e.Value.firstMS), int16(e.Value.lastMS)
 		for j, number := range []int64{
 			e.Key.route.Cost, int64(e.Value.succeeded), int64(e.Value.rejected), int64(e.Value.failed), int64(e.Value.refused),
@@ -123,8 +125,9 @@ func (s *Service) flushCounts(ctx context.Context, batch cache.Batch[cell, count
 			numbers[j][i] = number
 		}
 	}
-	_, err := s.db.Exec(ctx, writeCounts, batch.ID, batch.At, keys, at, groups,
+	_, err := s.db.Exec(ctx, writeCounts, batch.ID, keys, at, groups,
 		numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], first, last)
+	s.diskFull.Store(postgres.IsDiskFull(err))
 	if err != nil {
 		return s.createMissingPartitions(ctx, fmt.Errorf("write usage: %w", err))
 	}

@@ -89,20 +89,20 @@ func (r *keyRefusals) increment(c policyCount) {
 
 // writeRefusals writes a batch in one statement. A batch whose ID exists writes
 // nothing.
-const writeRefusals = `
+var writeRefusals = `
 WITH flush AS (
-	INSERT INTO usage_flushes (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
+	INSERT INTO usage_flushes (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id
 ), policies AS (
 	INSERT INTO usage_policies AS old
-	SELECT key_id, at, route_group, policy, shadow, sum(n)
-	FROM flush, unnest($3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[], $8::bigint[])
+	SELECT key_id, date_trunc('minute', ` + plausible("u.at") + `), route_group, policy, shadow, sum(n)
+	FROM flush, unnest($2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::bigint[])
 		AS u (key_id, at, route_group, policy, shadow, n)
 	GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 	ON CONFLICT (key_id, at, route_group, policy, shadow) DO UPDATE SET refused = old.refused + excluded.refused
 )
 INSERT INTO refusals (key_id, at, id, request_id, route, violated, limits)
-SELECT r.key_id, r.at, r.id, r.request_id, r.route, string_to_array(r.violated, ','), r.limits::jsonb
-FROM flush, unnest($9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+SELECT r.key_id, ` + plausible("r.at") + `, r.id, r.request_id, r.route, string_to_array(r.violated, ','), r.limits::jsonb
+FROM flush, unnest($8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
 	AS r (key_id, at, id, request_id, route, violated, limits)`
 
 // policyRows and detailRows are the arguments of writeRefusals.
@@ -139,22 +139,17 @@ func (rows *detailRows) add(key string, r refusal) error {
 func (s *Service) flushRefusals(ctx context.Context, batch cache.Batch[string, keyRefusals]) error {
 	var p policyRows
 	var d detailRows
-	oldest := batch.At.Add(-maxAge)
 	for _, e := range batch.Entries {
 		for _, count := range e.Value.policies {
-			count.minute = max(count.minute, oldest.Unix()/60)
 			p.add(e.Key, count)
 		}
 		for _, r := range e.Value.details {
-			if r.at.Before(oldest) {
-				r.at = oldest
-			}
 			if err := d.add(e.Key, r); err != nil {
 				return err
 			}
 		}
 	}
-	_, err := s.db.Exec(ctx, writeRefusals, batch.ID, batch.At, p.key, p.at, p.group, p.policy, p.shadow, p.n,
+	_, err := s.db.Exec(ctx, writeRefusals, batch.ID, p.key, p.at, p.group, p.policy, p.shadow, p.n,
 		d.key, d.at, d.id, d.requestID, d.route, d.violated, d.limits)
 	if err != nil {
 		return s.createMissingPartitions(ctx, fmt.Errorf("write refusals: %w", err))

@@ -14,8 +14,12 @@ import (
 // Partitions are created one span ahead, at least a day.
 const PartitionInterval = time.Hour
 
-// MaintainPartitions creates the partitions needed next and drops those that have expired at
-// now. The table partitioned_tables has the retention of each table.
+// flushRetention is how long the ID of an applied batch is remembered.
+const flushRetention = 24 * time.Hour
+
+// MaintainPartitions creates the partitions needed next, drops those that have expired at
+// now, and forgets the IDs of old batches. now is the database's time. The table
+// partitioned_tables has the retention of each table.
 func (s *Service) MaintainPartitions(ctx context.Context, now time.Time) error {
 	rows, err := s.db.Query(ctx, `SELECT keep_partitions($1)`, now)
 	if err != nil {
@@ -28,22 +32,23 @@ func (s *Service) MaintainPartitions(ctx context.Context, now time.Time) error {
 	if len(dropped) > 0 {
 		s.log.Info("usage: dropped expired partitions", "partitions", dropped)
 	}
+	if _, err := s.db.Exec(ctx, `DELETE FROM usage_flushes WHERE at < $1`, now.Add(-flushRetention)); err != nil {
+		return fmt.Errorf("forget applied batches: %w", err)
+	}
 	return nil
 }
 
 // checkViolation is the SQLSTATE of a row without a partition.
 const checkViolation = "23514"
 
-func isSQLState(err error, state string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == state
-}
-
 // createMissingPartitions creates the partitions that the failed write may have
-// missed, so that its retry succeeds. It returns err.
+// missed, so that its retry succeeds. It returns err, or why they can't be created.
 func (s *Service) createMissingPartitions(ctx context.Context, err error) error {
-	if isSQLState(err, checkViolation) {
-		return errors.Join(err, s.MaintainPartitions(ctx, time.Now()))
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) && refusal.Code == checkViolation {
+		if _, failed := s.db.Exec(ctx, `SELECT create_partitions(now())`); failed != nil {
+			return fmt.Errorf("create partitions: %w", failed)
+		}
 	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 // the longest simulation takes seconds of one core. An instance runs one at a
 // time; others wait.
 const (
-	MaxSimulatedRange    = 7 * 24 * time.Hour // the retention of usage_seconds
+	MaxSimulatedRange    = 7 * 24 * time.Hour // the retention of usage by second
 	MaxSimulatedRequests = 2_000_000
 )
 
@@ -52,7 +52,7 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	if err := faults.Err(); err != nil {
 		return models.Simulation{}, err
 	}
-	from = from.Truncate(time.Second) // the resolution of usage_seconds
+	from = from.Truncate(time.Second) // the resolution of usage by second
 	quota, err := ratelimit.NewQuota(models.BoundQueues(policies), ratelimit.Subjects{Key: "simulated", Owner: "simulated"})
 	if err != nil {
 		return models.Simulation{}, fmt.Errorf("policies were not validated: %w", err)
@@ -84,12 +84,13 @@ func (s *Service) Simulate(ctx context.Context, keyID string, policies []ratelim
 	return r.result, nil
 }
 
-// checkWork returns an error for a range with more than MaxSimulatedRequests.
+// checkWork returns an error for a range with more than MaxSimulatedRequests. It
+// stops counting when there are more seconds than that.
 func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Time) error {
 	var requests int64
 	err := s.db.QueryRow(ctx, `
-		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM usage_seconds
-		WHERE `+ofSubject+` AND at >= $2 AND at < $3`, keyID, from.Add(-warmUp), to).Scan(&requests)
+		SELECT COALESCE(sum(succeeded + rejected + failed + refused), 0)::bigint FROM (`+secondsOf+` LIMIT $4) AS u`,
+		keyID, from.Add(-warmUp), to, MaxSimulatedRequests+1).Scan(&requests)
 	if err != nil {
 		return postgres.Classify("read usage", err)
 	}
@@ -97,7 +98,7 @@ func (s *Service) checkWork(ctx context.Context, keyID string, from, to time.Tim
 		return nil
 	}
 	var faults models.Faults
-	faults.Add("max", fmt.Sprintf("the range and the hour before it have %d requests, but at most %d can be replayed; choose a shorter range",
+	faults.Add("max", fmt.Sprintf("the range and the hour before it have at least %d requests, but at most %d can be replayed; choose a shorter range",
 		requests, MaxSimulatedRequests), "to")
 	return faults.Err()
 }
@@ -138,8 +139,9 @@ func selected(i, n, all int64) bool { return selectedBefore(i+1, n, all) > selec
 
 func (s *Service) seconds(ctx context.Context, keyID string, from, to time.Time) ([]second, error) {
 	rows, err := s.db.Query(ctx, `
-		SELECT at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_seconds
-		WHERE `+ofSubject+` AND at >= $2 AND at < $3 ORDER BY at, route_group, unit`, keyID, from, to)
+		SELECT at, route_group, unit, sum(succeeded)::bigint, sum(rejected)::bigint, sum(failed)::bigint, sum(refused)::bigint,
+			min(first_ms)::smallint, max(last_ms)::smallint
+		FROM (`+secondsOf+`) AS u GROUP BY key_id, at, route_group, unit ORDER BY at, route_group, unit`, keyID, from, to)
 	if err != nil {
 		return nil, postgres.Classify("read usage", err)
 	}

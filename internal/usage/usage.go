@@ -55,6 +55,7 @@ type Service struct {
 	refusals     *cache.WriteBehind[string, keyRefusals]
 	uncounted    atomic.Int64 // requests, since New
 	notYetLogged atomic.Int64 // uncounted requests that haven't been logged
+	diskFull     atomic.Bool  // Postgres's, at the last write
 
 	simulating chan struct{} // semaphore of size 1
 }
@@ -64,11 +65,11 @@ func New(db *pgxpool.Pool, cfg Config) *Service {
 	s := &Service{db: db, log: cfg.Log, newStore: cfg.NewStore, simulating: make(chan struct{}, 1)}
 	s.counts = cache.NewWriteBehind(cache.WriteBehindOptions[cell, counts]{
 		Size: maxPending, Backlog: maxBacklog, BatchSize: batchSize, Interval: flushInterval, Timeout: flushTimeout,
-		Hash: newCellHash(), Flush: s.flushCounts, Permanent: isPermanent, OnDrop: s.onCountsDropped,
+		Hash: newCellHash(), Flush: s.flushCounts, Permanent: postgres.IsPermanent, OnDrop: s.onCountsDropped,
 	})
 	s.refusals = cache.NewWriteBehind(cache.WriteBehindOptions[string, keyRefusals]{
 		Size: maxRefusalsPending, Backlog: maxRefusalsBacklog, BatchSize: refusalBatch, Interval: flushInterval, Timeout: flushTimeout,
-		Flush: s.flushRefusals, Permanent: isPermanent, OnDrop: s.onRefusalsDropped,
+		Flush: s.flushRefusals, Permanent: postgres.IsPermanent, OnDrop: s.onRefusalsDropped,
 	})
 	return s
 }
@@ -143,6 +144,6 @@ func (s *Service) logUncounted() {
 	}
 }
 
-// isPermanent reports whether an error is caused by the data written and not by
-// the state of the database.
-func isPermanent(err error) bool { return !postgres.IsUnavailable(err) }
+// DiskFull reports whether the last write failed because Postgres has no space.
+// Failed writes are retried each flushInterval.
+func (s *Service) DiskFull() bool { return s.diskFull.Load() }

@@ -13,7 +13,7 @@ func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled,
 	step := ratelimit.Step{Policy: policy}
 	var p lockedPair
 	s.lock(&p, &b)
-	defer p.unlock()
+	defer p.unlock(now)
 	locked := p.subjectOf(&step)
 	at := locked.rec.find(policy.ID())
 	var state ratelimit.State
@@ -25,7 +25,7 @@ func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled,
 		return nil
 	}
 	if at == noCell {
-		if err := locked.ensureCells(1, now); err != nil {
+		if err := locked.ensureCells(1); err != nil {
 			return err
 		}
 		at = locked.addCell(&step)

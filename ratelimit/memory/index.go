@@ -34,20 +34,25 @@ func (x *index) at(slot int, hash [2]uint64) (ref, bool) {
 	return ref(x.slots[slot]), true
 }
 
-// insert adds a hash that isn't in the index. Growing copies 8 bytes per subject
-// of the shard, which takes microseconds in a store of millions of subjects.
+// insert adds a hash that isn't in the index.
 func (x *index) insert(hash [2]uint64, r ref) {
 	if (x.used+1)*4 > len(x.slots)*3 {
-		old := x.slots
-		x.slots = make([]uint64, max(minSlots, 2*len(old)))
-		for _, entry := range old {
-			if entry != 0 {
-				x.put(entry)
-			}
-		}
+		x.resize(max(minSlots, 2*len(x.slots)))
 	}
 	x.put(uint64(indexTag(hash))<<32 | uint64(r))
 	x.used++
+}
+
+// resize copies 8 bytes per subject of the shard, which takes some ten
+// microseconds in a store of millions of subjects.
+func (x *index) resize(slots int) {
+	old := x.slots
+	x.slots = make([]uint64, slots)
+	for _, entry := range old {
+		if entry != 0 {
+			x.put(entry)
+		}
+	}
 }
 
 func (x *index) put(entry uint64) {
@@ -86,4 +91,7 @@ func (x *index) remove(hash [2]uint64, r ref) {
 	}
 	x.slots[hole] = 0
 	x.used--
+	if len(x.slots) > minSlots && x.used*8 < len(x.slots) {
+		x.resize(len(x.slots) / 2)
+	}
 }

@@ -69,7 +69,7 @@ func TestSweep_RemovesIdleSubjects(t *testing.T) {
 	}
 	c.at = c.at.Add(time.Hour)
 	hot := bind(q, -1)
-	for range 8 * len(c.store.shards) * sweepEvery {
+	for range 32 * len(c.store.shards) * sweepEvery {
 		c.take(t, hot, 0)
 	}
 	if n := c.store.Len(); n != 0 {
@@ -100,37 +100,11 @@ func TestSweep_KeepsActiveSubjects(t *testing.T) {
 	}
 }
 
-func TestWithMaxSubjects(t *testing.T) {
-	const limit = 10 * 512
-	c := newTestLimiter(WithMaxSubjects(limit))
-	long := mustQuota(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "366d"})
-	brief := mustQuota(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1h"})
-	for i := range limit / 10 {
-		c.take(t, bind(long, i), 5)
-	}
-	for i := range 5 * limit {
-		c.take(t, bind(brief, 1_000_000+i), 1)
-	}
-	if n := c.store.Len(); n > limit || n < limit*9/10 {
-		t.Errorf("Len = %d, want at most %d and not far below", n, limit)
-	}
-	// Eviction prefers subjects that become idle first.
-	lost := 0
-	for i := range limit / 10 {
-		if c.take(t, bind(long, i), 0).Decision.Statuses()[0].Remaining == 10 {
-			lost++
-		}
-	}
-	if lost > limit/10/20 {
-		t.Errorf("%d of %d long-lived subjects were evicted", lost, limit/10)
-	}
-}
-
 // TestTake_KeyAndOwnerInOneShard creates the record of one subject while the
 // record of the other is idle and could be swept, evicted or moved.
 func TestTake_KeyAndOwnerInOneShard(t *testing.T) {
-	for _, max := range []int{512, DefaultMaxSubjects} {
-		c := newTestLimiter(WithMaxSubjects(max))
+	for _, max := range []int{0, DefaultMaxBytes} {
+		c := newTestLimiter(WithMaxBytes(max))
 		policies := []ratelimit.Policy{
 			{Name: "per_key", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s"},
 			{Name: "per_owner", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "1s", Per: ratelimit.PerOwner},

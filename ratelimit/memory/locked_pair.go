@@ -40,13 +40,13 @@ func (s *Store) lock(p *lockedPair, b *ratelimit.Batch) {
 func shardOf(s *ratelimit.Subject) int { return int(s.Hash[0] >> (64 - shardBits)) }
 
 // unlock returns the number of uses of the first shard.
-func (p *lockedPair) unlock() (uses uint32) {
+func (p *lockedPair) unlock(now int64) (uses uint32) {
 	p.first.uses++
 	uses = p.first.uses
 	if p.last != p.first {
-		p.last.mu.Unlock()
+		p.last.unlock(now)
 	}
-	p.first.mu.Unlock()
+	p.first.unlock(now)
 	return uses
 }
 
@@ -60,7 +60,7 @@ func (p *lockedPair) subjectOf(step *ratelimit.Step) *lockedSubject {
 
 // take decides all steps before it writes, so that a refusal changes nothing.
 func (p *lockedPair) take(b *ratelimit.Batch) error {
-	admitted, haveCells := !b.Refused, true
+	admitted, ready := !b.Refused, true
 	for i := range b.Steps {
 		step := &b.Steps[i]
 		step.Charged, step.Short = false, false
@@ -69,7 +69,7 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 			admitted = admitted && step.Allowed
 		}
 		admitted = admitted && (!step.Short || i >= b.Enforced && b.IgnoreShadows)
-		haveCells = haveCells && p.cells[i] != noCell
+		ready = ready && p.subjectOf(step).ready(step, p.cells[i])
 	}
 	if b.Cost == 0 {
 		return nil
@@ -81,8 +81,8 @@ func (p *lockedPair) take(b *ratelimit.Batch) error {
 		}
 		return nil
 	}
-	if !haveCells {
-		if err := p.addCells(b, passes); err != nil {
+	if !ready {
+		if err := p.prepare(b, passes); err != nil {
 			return err
 		}
 	}
@@ -99,15 +99,15 @@ func passes(step *ratelimit.Step) bool { return step.Allowed && !step.Short }
 // give gives units back and charges debts. If a debt needs a cell that can't be
 // added, it changes nothing.
 func (p *lockedPair) give(b *ratelimit.Batch) error {
-	haveCells := true
+	ready := true
 	for i := range b.Steps {
 		if step := &b.Steps[i]; step.Give < 0 {
 			p.cells[i] = p.subjectOf(step).rec.find(step.Policy.ID())
-			haveCells = haveCells && p.cells[i] != noCell
+			ready = ready && p.subjectOf(step).ready(step, p.cells[i])
 		}
 	}
-	if !haveCells {
-		if err := p.addCells(b, owes); err != nil {
+	if !ready {
+		if err := p.prepare(b, owes); err != nil {
 			return err
 		}
 	}
@@ -125,26 +125,30 @@ func (p *lockedPair) give(b *ratelimit.Batch) error {
 
 func owes(step *ratelimit.Step) bool { return step.Give < 0 }
 
-// addCells adds a cell for every step that will be charged and has none.
-func (p *lockedPair) addCells(b *ratelimit.Batch, charged func(*ratelimit.Step) bool) error {
-	defer func() { p.first.pinned = 0 }()
+// prepare adds a cell for every step that will be charged and has none. It fails
+// if a subject can't grow.
+func (p *lockedPair) prepare(b *ratelimit.Batch, charged func(*ratelimit.Step) bool) error {
 	for _, subject := range [...]*lockedSubject{&p.key, &p.owner} {
-		missing := 0
+		missing, grows := 0, false
 		for i := range b.Steps {
-			if step := &b.Steps[i]; charged(step) && p.cells[i] == noCell && p.subjectOf(step) == subject {
-				missing++
+			step := &b.Steps[i]
+			if charged(step) && p.subjectOf(step) == subject {
+				grows = grows || !subject.ready(step, p.cells[i])
+				if p.cells[i] == noCell {
+					missing++
+				}
 			}
 		}
-		if missing == 0 {
-			continue
+		if grows && subject.bytes() > subject.shard.maxBytes/maxSubjectPart {
+			return errTooLarge
 		}
-		if p.first == p.last {
-			// Creating a record may evict another, but not the other subject's.
-			p.first.pinned = max(p.key.ref, p.owner.ref)
-		}
-		if err := subject.ensureCells(missing, b.Now); err != nil {
+		if err := subject.ensureCells(missing); err != nil {
 			return err
 		}
+	}
+	if p.first == p.last { // growing one subject may have moved the other
+		p.key.find()
+		p.owner.find()
 	}
 	for i := range b.Steps {
 		if step := &b.Steps[i]; charged(step) && p.cells[i] == noCell {

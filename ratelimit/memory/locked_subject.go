@@ -6,9 +6,18 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// errTooManyPolicies reports more live counters than a record can hold: 256
-// policies with different names within one period.
-var errTooManyPolicies = errors.New("memory: too many policies for one subject")
+// Errors of subjects that can't grow.
+var (
+	// errTooManyPolicies reports more live counters than a record can hold: 256
+	// policies with different names within one period.
+	errTooManyPolicies = errors.New("memory: too many policies for one subject")
+	// errTooLarge reports a subject whose lists take its part of a shard.
+	errTooLarge = errors.New("memory: too many entries for one subject")
+)
+
+// maxSubjectPart is the part of a shard that one subject may fill: half, which is
+// 4 MiB by default. 16 policies sliding_log of the largest limit take less.
+const maxSubjectPart = 2
 
 // lockedSubject is a subject and its record while its shard is locked.
 type lockedSubject struct {
@@ -20,7 +29,37 @@ type lockedSubject struct {
 
 func (s *lockedSubject) open(sh *shard, subject *ratelimit.Subject) {
 	s.shard, s.subject = sh, subject
-	s.ref, s.rec = sh.lookup(subject.Hash)
+	s.find()
+}
+
+// find looks the subject up again, if the batch has one.
+func (s *lockedSubject) find() {
+	if s.subject != nil {
+		s.ref, s.rec = s.shard.lookup(s.subject.Hash)
+	}
+}
+
+// ready reports whether the step can be charged without allocating memory.
+func (s *lockedSubject) ready(step *ratelimit.Step, at cellOffset) bool {
+	if at == noCell {
+		return false
+	}
+	if !step.Policy.Listed() {
+		return true
+	}
+	c := s.rec.cell(at)
+	return c.listed() && !s.shard.list(c).Full()
+}
+
+// bytes returns the memory of the subject.
+func (s *lockedSubject) bytes() int {
+	n := s.rec.bytes()
+	for i := range s.rec.usedCells() {
+		if c := s.rec.cell(cellOffset(headerWords + i*cellWords)); c.listed() {
+			n += listBytes(s.shard.list(c))
+		}
+	}
+	return n
 }
 
 // compatible reports whether the cell's state belongs to the shape of the step's
@@ -86,11 +125,12 @@ func (s *lockedSubject) convert(step *ratelimit.Step, at cellOffset) {
 	case listed == c.listed():
 	case listed:
 		list := step.Policy.ToList(c.state())
-		c[3], c[4] = listMark, s.shard.newList()
+		c[3], c[4] = listMark, s.shard.newList(s.rec)
 		*s.shard.list(c) = list
+		s.shard.resized(s.rec, listBytes(&list)-listBytes(new(ratelimit.List)))
 	default:
 		state := step.Policy.ToState(s.shard.list(c))
-		s.shard.releaseList(c)
+		s.shard.releaseList(s.rec, c)
 		c.setState(state)
 	}
 }
@@ -107,7 +147,10 @@ func (s *lockedSubject) uncharge(b *ratelimit.Batch, step *ratelimit.Step, at ce
 func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
 	c := s.prepare(step, at)
 	if step.Policy.Listed() {
-		step.State = step.Policy.AddList(s.shard.list(c), b.Now, b.Cost, b.Holder)
+		list := s.shard.list(c)
+		before := listBytes(list)
+		step.State = step.Policy.AddList(list, b.Now, b.Cost, b.Holder)
+		s.resized(list, before)
 	} else {
 		c.setState(step.State)
 	}
@@ -119,12 +162,22 @@ func (s *lockedSubject) charge(b *ratelimit.Batch, step *ratelimit.Step, at cell
 func (s *lockedSubject) owe(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
 	c := s.prepare(step, at)
 	if step.Policy.Listed() {
-		step.State = step.Policy.OweList(s.shard.list(c), b.Now, -step.Give)
+		list := s.shard.list(c)
+		before := listBytes(list)
+		step.State = step.Policy.OweList(list, b.Now, -step.Give)
+		s.resized(list, before)
 	} else {
 		step.State = step.Policy.Owe(c.state(), b.Now, -step.Give)
 		c.setState(step.State)
 	}
 	s.extendIdleAt(step)
+}
+
+// resized records that a list may have grown from before bytes.
+func (s *lockedSubject) resized(l *ratelimit.List, before int) {
+	if n := listBytes(l) - before; n != 0 {
+		s.shard.resized(s.rec, n)
+	}
 }
 
 // prepare returns the step's cell with a counter of its policy's shape: the
@@ -142,12 +195,12 @@ func (s *lockedSubject) prepare(step *ratelimit.Step, at cellOffset) cell {
 // initCell stores a fresh counter in a cell.
 func (s *lockedSubject) initCell(step *ratelimit.Step, at cellOffset) {
 	c := s.rec.cell(at)
-	s.shard.releaseList(c)
+	s.shard.releaseList(s.rec, c)
 	c.setState(ratelimit.State{})
 	s.shard.generation++
 	c[0], c[1] = step.Policy.ID(), tag(step.Policy.Fingerprint(), s.shard.generation)
 	if step.Policy.Listed() {
-		c[3], c[4] = listMark, s.shard.newList()
+		c[3], c[4] = listMark, s.shard.newList(s.rec)
 	}
 }
 
@@ -201,20 +254,23 @@ func (s *lockedSubject) reset(step *ratelimit.Step) {
 	if at == noCell {
 		return
 	}
-	s.shard.releaseList(s.rec.cell(at))
+	s.shard.releaseList(s.rec, s.rec.cell(at))
 	last := cellOffset(headerWords + (s.rec.usedCells()-1)*cellWords)
 	copy(s.rec.cell(at), s.rec.cell(last))
 	clear(s.rec.cell(last))
 }
 
 // ensureCells creates or grows the record to have n free cells.
-func (s *lockedSubject) ensureCells(n int, now int64) error {
+func (s *lockedSubject) ensureCells(n int) error {
+	if n == 0 {
+		return nil
+	}
 	if s.rec == nil {
 		class, ok := classFor(n)
 		if !ok {
 			return errTooManyPolicies
 		}
-		s.ref, s.rec = s.shard.create(s.subject.Hash, class, now)
+		s.ref, s.rec = s.shard.create(s.subject, class)
 		return nil
 	}
 	if s.rec.freeCells() >= n {

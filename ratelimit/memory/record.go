@@ -1,16 +1,14 @@
 package memory
 
-import (
-	"math"
-
-	"ratelimiter/ratelimit"
-)
+import "ratelimiter/ratelimit"
 
 // record is the counters of one subject: a header followed by cells, in one
 // slice without pointers.
 //
 //	word 0, 1  hash of the subject
-//	word 2     instant from which all its counters equal fresh ones
+//	word 2     instant from which all its counters equal fresh ones, in units of
+//	           2^accountBits ns; number of its account in the low bits
+//	word 3     next and previous record of the account, in a ring
 //
 // Each cell:
 //
@@ -20,16 +18,21 @@ import (
 type record []uint64
 
 const (
-	headerWords = 3
+	headerWords = 4
 	cellWords   = 6
 	idleWord    = 2
+	ringWord    = 3
 )
 
 // listMark in N marks a cell with a List. No State has a negative N.
 const listMark = uint64(1 << 63)
 
-// unused in the idle word marks a free record.
-const unused = math.MaxInt64
+// accountBits is the part of the idle word for the account. The rest is precise
+// to 17 ms.
+const (
+	accountBits = 24
+	accountMask = 1<<accountBits - 1
+)
 
 // cellOffset is the position of a cell in its record, in words.
 type cellOffset int32
@@ -61,9 +64,23 @@ func (r record) usedCells() int {
 
 func (r record) freeCells() int { return (len(r)-headerWords)/cellWords - r.usedCells() }
 
-func (r record) idleAt() int64 { return int64(r[idleWord]) }
+// idleAt is rounded up.
+func (r record) idleAt() int64 { return int64(r[idleWord] | accountMask) }
 
-func (r record) setIdleAt(at int64) { r[idleWord] = uint64(at) }
+func (r record) setIdleAt(at int64) { r[idleWord] = uint64(at)&^accountMask | r.account() }
+
+func (r record) account() uint64 { return r[idleWord] & accountMask }
+
+func (r record) setAccount(account uint64) { r[idleWord] = r[idleWord]&^accountMask | account }
+
+func (r record) next() ref { return ref(r[ringWord] >> 32) }
+func (r record) prev() ref { return ref(r[ringWord]) }
+
+func (r record) setNext(n ref) { r[ringWord] = uint64(n)<<32 | uint64(r.prev()) }
+func (r record) setPrev(p ref) { r[ringWord] = uint64(r.next())<<32 | uint64(p) }
+
+// bytes returns the memory of the record without its lists.
+func (r record) bytes() int { return 8 * len(r) }
 
 // cell is the part of a record that stores one counter.
 type cell []uint64

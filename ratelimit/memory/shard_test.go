@@ -55,12 +55,12 @@ func TestShard_GrowingRecordsDoNotLeak(t *testing.T) {
 	for i := range c.store.shards {
 		sh := &c.store.shards[i]
 		for class, size := range classes {
-			live := int(sh.slabs[class].allocated) - len(sh.slabs[class].free)
+			live := int(sh.slabs[class].used)
 			if size == cells && live != sh.index.used || size != cells && live != 0 {
 				t.Fatalf("shard %d of %d subjects has %d records of %d cells", i, sh.index.used, live, size)
 			}
-			if size < cells && sh.slabs[class].allocated > 2 {
-				t.Fatalf("shard %d has allocated %d records of %d cells", i, sh.slabs[class].allocated, size)
+			if size != cells && len(sh.slabs[class].chunks) > 1 {
+				t.Fatalf("shard %d has allocated %d chunks of records of %d cells", i, len(sh.slabs[class].chunks), size)
 			}
 		}
 		if live := len(sh.lists) - len(sh.freeLists); live != 2*sh.index.used { // sliding_log and concurrency
@@ -118,14 +118,14 @@ func TestStore_LockOrder(t *testing.T) {
 // TestShard_TagCollisions checks that subjects whose hashes have the same tag in
 // the index get different records.
 func TestShard_TagCollisions(t *testing.T) {
-	sh := &shard{maxSubjects: 100}
+	sh := &shard{maxBytes: minShardBytes}
 	hashes := [][2]uint64{{1, 7}, {2, 7}, {1, 7 | 1<<40}, {3, 7 | 5<<33}}
 	refs := map[ref]bool{}
 	for _, h := range hashes {
 		if r, rec := sh.lookup(h); r != 0 || rec != nil {
 			t.Fatalf("lookup finds %v before create", h)
 		}
-		r, rec := sh.create(h, 0, 0)
+		r, rec := sh.create(&ratelimit.Subject{Hash: h}, 0)
 		rec.setIdleAt(1)
 		refs[r] = true
 	}

@@ -9,6 +9,21 @@
 // A subject is idle when all its counters equal fresh ones. Takes remove idle
 // subjects incrementally: there is no background goroutine, no pause, and
 // nothing to close.
+//
+// # Memory
+//
+// The store is bounded in bytes: records, lists and indexes. In a full shard, the
+// owner whose subjects take the most loses the counter, of a small sample, that
+// would become idle first. An owner never loses one while another one has twice
+// its bytes there, so an owner that spends millions of subjects evicts its own.
+//
+// A record has 32 bytes and 48 for each policy, its slot in the index 11 to 64. A
+// list has 64 bytes and up to 40 for each entry: one for each admitted request of
+// sliding_log, at most 10,000, and for each holder of concurrency. An owner has 43
+// to 96 bytes in each shard in which it has subjects. The largest subject of 16
+// policies sliding_log takes 4 MB. Once a subject takes half of a shard, 4 MiB by
+// default, charges that need more are an error. The heap, after a collection, is
+// at most 1.15 times the bound, because allocations are rounded up to size classes.
 package memory
 
 import (
@@ -17,13 +32,21 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// DefaultMaxSubjects is the default bound on the number of subjects. They take
-// about 800 MB with three policies each, and more with lists.
-const DefaultMaxSubjects = 4 << 20
+// DefaultMaxBytes is the default bound on the memory of a store: 5 million
+// subjects with three policies each.
+const DefaultMaxBytes = 1 << 30
 
-// shardBits is the binary logarithm of the number of shards. With 512 shards,
-// cores rarely contend for one.
-const shardBits = 9
+// shardBits is the binary logarithm of the number of shards. With 128 shards,
+// cores rarely contend for one, and the largest subject is half of a shard of the
+// default size.
+const shardBits = 7
+
+// Bounds of a shard. A smaller one would consist of the unused parts of its chunks,
+// a larger one could have more accounts than numbers for them.
+const (
+	minShardBytes = 128 << 10
+	maxShardBytes = 1 << 30
+)
 
 // Store implements ratelimit.Store. Create it with New.
 type Store struct {
@@ -35,25 +58,24 @@ var _ ratelimit.Store = (*Store)(nil)
 // Option configures a Store.
 type Option func(*options)
 
-type options struct{ maxSubjects int }
+type options struct{ maxBytes int }
 
-// WithMaxSubjects bounds the number of subjects. Each of the 512 shards has an
-// equal part of the bound. A full shard evicts the subject, of a small sample,
-// that would become idle first. An evicted subject's counters are fresh again,
-// so n should be above the number of callers within the longest period.
-func WithMaxSubjects(n int) Option {
-	return func(o *options) { o.maxSubjects = n }
+// WithMaxBytes bounds the memory of the store, from 16 MiB to 128 GiB. Each of the
+// 128 shards has an equal part of the bound. An evicted subject's counters are
+// fresh again, so n should have room for all callers within the longest period.
+func WithMaxBytes(n int) Option {
+	return func(o *options) { o.maxBytes = n }
 }
 
 // New returns an empty store.
 func New(opts ...Option) *Store {
-	o := options{maxSubjects: DefaultMaxSubjects}
+	o := options{maxBytes: DefaultMaxBytes}
 	for _, set := range opts {
 		set(&o)
 	}
 	s := &Store{}
 	for i := range s.shards {
-		s.shards[i].maxSubjects = max(1, o.maxSubjects>>shardBits)
+		s.shards[i].maxBytes = min(max(minShardBytes, o.maxBytes>>shardBits), maxShardBytes)
 	}
 	return s
 }
@@ -75,7 +97,7 @@ func (s *Store) Take(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
 	err := p.take(b)
-	uses := p.unlock()
+	uses := p.unlock(b.Now)
 	if uses&(sweepEvery-1) == 0 {
 		s.sweepShard(uses/sweepEvery, b.Now)
 	}
@@ -86,7 +108,7 @@ func (s *Store) Take(_ context.Context, b *ratelimit.Batch) error {
 func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
-	defer p.unlock()
+	defer p.unlock(b.Now)
 	return p.give(b)
 }
 
@@ -94,7 +116,7 @@ func (s *Store) Give(_ context.Context, b *ratelimit.Batch) error {
 func (s *Store) Renew(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
-	defer p.unlock()
+	defer p.unlock(b.Now)
 	var err error
 	for i := range b.Steps {
 		step := &b.Steps[i]
@@ -109,7 +131,7 @@ func (s *Store) Renew(_ context.Context, b *ratelimit.Batch) error {
 func (s *Store) Reset(_ context.Context, b *ratelimit.Batch) error {
 	var p lockedPair
 	s.lock(&p, b)
-	defer p.unlock()
+	defer p.unlock(b.Now)
 	for i := range b.Steps {
 		p.subjectOf(&b.Steps[i]).reset(&b.Steps[i])
 	}

@@ -3,9 +3,9 @@ package memory
 import "ratelimiter/ratelimit"
 
 const (
-	// sweepOnCreate is the number of records swept when a subject is created.
-	// It is more than one, so that idle subjects are removed faster than
-	// subjects are created.
+	// sweepOnCreate is the number of records swept when a shard has grown. It is
+	// more than one, so that idle subjects are removed faster than subjects are
+	// created.
 	sweepOnCreate = 4
 	// sweepEvery is the number of takes of a shard after which it sweeps another
 	// shard, so that idle subjects leave shards without takes. A power of two.
@@ -26,7 +26,7 @@ type sweepCursor struct {
 // if the shard has none.
 func (sh *shard) nextRecord() (ref, bool) {
 	for range len(classes) + 1 {
-		if sh.cursor.number < sh.slabs[sh.cursor.class].allocated {
+		if sh.cursor.number < sh.slabs[sh.cursor.class].used {
 			r := newRef(sh.cursor.class, sh.cursor.number)
 			sh.cursor.number++
 			return r, true
@@ -44,8 +44,9 @@ func (sh *shard) sweep(now int64, n int) {
 		if !ok {
 			return
 		}
-		if idle := sh.record(r).idleAt(); r != sh.pinned && idle < now-int64(ratelimit.Skew) {
+		if sh.record(r).idleAt() < now-int64(ratelimit.Skew) {
 			sh.remove(r)
+			sh.cursor.number-- // another record took its place
 		}
 	}
 }
@@ -55,24 +56,28 @@ func (s *Store) sweepShard(n uint32, now int64) {
 	sh := &s.shards[n%uint32(len(s.shards))]
 	if sh.mu.TryLock() {
 		sh.sweep(now, sweepOther)
-		sh.mu.Unlock()
+		sh.unlock(now)
 	}
 }
 
-// evict removes the subject of a sample that would become idle first.
-func (sh *shard) evict() {
+// evict removes a subject of the largest accounts: of a sample, the one that would
+// become idle first. So an account never loses a counter while another has twice
+// its bytes. It returns false if the shard is empty.
+func (sh *shard) evict() bool {
+	ring := sh.accounts.largest()
+	if ring == nil {
+		return false
+	}
 	var victim ref
-	first := int64(unused)
-	for range evictSample {
-		r, ok := sh.nextRecord()
-		if !ok {
-			break
+	var idle int64
+	for range evictSample { // of each account in turn, the next record
+		owner := &sh.accounts.numbered[*ring-1]
+		rec := sh.record(owner.first)
+		if victim == 0 || rec.idleAt() < idle {
+			victim, idle = owner.first, rec.idleAt()
 		}
-		if idle := sh.record(r).idleAt(); r != sh.pinned && idle < first {
-			victim, first = r, idle
-		}
+		*ring, owner.first = owner.next+1, rec.next()
 	}
-	if victim != 0 {
-		sh.remove(victim)
-	}
+	sh.remove(victim)
+	return true
 }

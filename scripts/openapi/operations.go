@@ -112,16 +112,17 @@ func (o *operation) build() *openapi3.Operation {
 
 // accessLine is shown below the description of the operation.
 func (o *operation) accessLine() string {
-	scope := "any key"
-	switch {
-	case o.route.Public:
+	if o.route.Public {
 		return "**Open** to everybody, and costs nothing."
-	case o.route.Scope != "":
-		scope = fmt.Sprintf("`%s`", o.route.Scope)
-	case o.route.Cost == 0:
-		return "**Scope:** any key · **Cost:** 0, within 50 requests a second"
 	}
-	return fmt.Sprintf("**Scope:** %s · **Cost:** %d", scope, o.route.Cost)
+	scope, rate := "any key", ""
+	if o.route.Scope != "" {
+		scope = fmt.Sprintf("`%s`", o.route.Scope)
+	}
+	if n := o.route.BuiltIn().PerSecond; n > 0 {
+		rate = fmt.Sprintf(", within %d requests a second", n)
+	}
+	return fmt.Sprintf("**Scope:** %s · **Cost:** %d%s", scope, o.route.Cost, rate)
 }
 
 // fault reports something that is wrong with an operation.

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/retention"
+	"ratelimiter/internal/testkit"
+)
+
+// A machine whose clock is wrong deletes nothing: no job runs.
+func TestRetention_wrong_clock(t *testing.T) {
+	db := testkit.Database(t)
+	for _, statement := range []string{
+		`INSERT INTO usage_days SELECT 'k', date_trunc('day', now()), 'g', 1, 0, 1`,
+		`INSERT INTO usage_seconds SELECT 'k', date_trunc('second', now()), 'g', 1, 1, 0, 0, 0, 0, 0`,
+		`INSERT INTO usage_flushes VALUES (gen_random_uuid())`,
+		`INSERT INTO audit_log (actor, action, target) VALUES ('cli', 'key.create', 'k')`,
+		`INSERT INTO idempotency_keys (owner, key, body_hash, refusal, request_id) VALUES ('o', 'k', sha256(''), '{}', 'r')`,
+		`INSERT INTO changes (kind, id, version) VALUES ('key', 'k', 1)`,
+	} {
+		if _, err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := newServices(testConfig(t), db, Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stored = `SELECT (SELECT count(*) FROM usage_days) + (SELECT count(*) FROM usage_seconds) + (SELECT count(*) FROM usage_flushes) +
+		(SELECT count(*) FROM audit_log) + (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM changes WHERE id = 'k')`
+	for _, ahead := range []time.Duration{240 * time.Hour, -240 * time.Hour, 500 * 24 * time.Hour, -500 * 24 * time.Hour, 2200 * 24 * time.Hour, 0} {
+		for _, job := range s.jobs() {
+			runJob(t, s, job, ahead)
+		}
+		var rows int
+		if err := db.QueryRow(t.Context(), stored).Scan(&rows); err != nil || rows != 6 {
+			t.Errorf("ahead by %s: %d rows, error %v; want all 6", ahead, rows, err)
+		}
+	}
+}
+
+// runJob starts the runner with one job and a local clock that is ahead, and
+// stops it when the job has run, or the runner has logged that it doesn't.
+func runJob(t *testing.T, s *services, job retention.Job, ahead time.Duration) {
+	t.Helper()
+	ran, logged := make(chan error, 1), make(signalWriter, 1)
+	run := job.Run
+	job.Run = func(ctx context.Context, now time.Time) (bool, error) {
+		_, err := run(ctx, now)
+		ran <- err
+		return false, err
+	}
+	runner := retention.New(slog.New(slog.NewTextHandler(logged, nil)), retention.Clocks{
+		Local:    func() time.Time { return time.Now().Add(ahead) },
+		Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, s.db) },
+	}, job)
+	if err := runner.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ran:
+		if ahead != 0 || err != nil {
+			t.Errorf("ahead by %s: %s ran: %v", ahead, job.Name, err)
+		}
+	case line := <-logged:
+		if ahead == 0 || !bytes.Contains(line, []byte("retention suspended")) {
+			t.Errorf("ahead by %s: %s: %s", ahead, job.Name, line)
+		}
+	}
+	_ = runner.Stop(t.Context())
+}
+
+// signalWriter passes on the first line that is written.
+type signalWriter chan []byte
+
+// Write never blocks.
+func (w signalWriter) Write(line []byte) (int, error) {
+	select {
+	case w <- bytes.Clone(line):
+	default:
+	}
+	return len(line), nil
+}
