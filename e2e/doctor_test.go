@@ -129,6 +129,8 @@ func TestDoctor_PgBouncer(t *testing.T) {
 	pepper, pooler, direct := "KEY_PEPPER="+testPepper, "DATABASE_URL="+testkit.NewPgBouncer(t, address), "DATABASE_LISTEN_URL="+address
 	doctor(t, 1, pepper, pooler).wants(t, map[string]string{"listen": "failure: no direct connection", "timeouts": "warning"})
 	doctor(t, 0, pepper, pooler, direct).wants(t, map[string]string{"listen": "ok: DATABASE_URL is a connection pooler"})
+	file := "DATABASE_LISTEN_URL_FILE=" + writeFile(t, "url", address+"\n")
+	doctor(t, 0, pepper, pooler, file).wants(t, map[string]string{"listen": "ok: DATABASE_URL is a connection pooler"})
 	doctor(t, 1, pepper, pooler, "DATABASE_LISTEN_URL="+testkit.DatabaseURL(t)).wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: is not"})
 	doctor(t, 1, pepper, pooler, "DATABASE_LISTEN_URL=postgres://u:hunter2@127.0.0.1:1/x").wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: "})
 	if code, _, stderr := runProgram(t, []string{pepper, pooler, direct}, "migrate"); code != 0 {
