@@ -67,6 +67,7 @@ lint-spec: ## Spectral and Redocly over the OpenAPI description
 .PHONY: go-test
 go-test: ## all tests, on one temporary Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
+	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 

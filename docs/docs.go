@@ -65,14 +65,6 @@ const docTemplate = `{
         },
         "/v1/admin/audit": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.",
                 "produces": [
                     "application/json"
@@ -163,14 +155,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Keys, newest first.",
                 "produces": [
                     "application/json"
@@ -260,14 +244,6 @@ const docTemplate = `{
                 }
             },
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The response is the only place where the key is shown. The caller must hold every scope that the key gets, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
@@ -337,14 +313,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/revoke": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Ends all keys of an owner, or of a subject, permanently, effective when the response is sent. The caller must hold every scope of each of these keys; otherwise none is revoked.",
                 "consumes": [
                     "application/json"
@@ -410,14 +378,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A key with its quota: the policies that apply to it now, from its plan and its overrides.",
                 "produces": [
                     "application/json"
@@ -459,14 +419,6 @@ const docTemplate = `{
                 }
             },
             "patch": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A JSON merge patch (RFC 7396): absent fields stay unchanged, null removes a value, lists are replaced as a whole. The change is effective when the response is sent. The caller must hold every scope that the key has before and after the change, and admin to give it to another owner.",
                 "consumes": [
                     "application/json"
@@ -564,14 +516,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/limits": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
@@ -609,14 +553,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/refusals": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The refusals of a key, as the key gets them from /v1/me/refusals.",
                 "produces": [
                     "application/json"
@@ -689,14 +625,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/reset": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Resets the counters of the named policies, as if nothing had been spent; without a body, the counters of all policies. The counter of a policy per owner is reset for all keys of the owner. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
@@ -766,14 +694,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/resume": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Ends the suspension of a key, effective when the response is sent. Resuming a key that isn't suspended changes nothing. The caller must hold every scope of the key, and admin if the key expires later or has a wider ip_allow than its own key.",
                 "produces": [
                     "application/json"
@@ -835,14 +755,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/revoke": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Ends the key permanently, with the keys that it was rotated from and to, effective when the response is sent; with \"chain\" false, only this key. Revoking a key again changes nothing. The caller must hold every scope of these keys.",
                 "consumes": [
                     "application/json"
@@ -939,14 +851,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/rotate": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Creates a successor of the key with the same properties, including its expiry and its counters, so that a rotation never doubles a quota. The old key keeps working for the grace period, but not beyond its own expiry. A key can be rotated only once; then its successor can be rotated, which ends keys of earlier rotations that are still valid. The response is the only place where the new key is shown. The caller must hold every scope of the key.",
                 "consumes": [
                     "application/json"
@@ -1047,14 +951,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/simulate": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Replays the recorded requests of the key, by the second, against the given policies, with the engine that decides requests. The result shows how many requests would have been refused, when first, and by which policy. Requests that were refused are replayed as successes. Counters start unspent one hour before the range. Only requests of this key are replayed, even for policies per owner. Concurrency can't be simulated because the duration of requests isn't recorded. At most 7 days and 2,000,000 requests are replayed. Nothing is changed.",
                 "consumes": [
                     "application/json"
@@ -1128,14 +1024,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/suspend": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Until it is resumed, the key gets 403 with the code key_suspended, which costs nothing and is not recorded; effective when the response is sent. The keys that it was rotated from and to stay active. Suspending a key again changes nothing. The caller must hold every scope of the key.",
                 "produces": [
                     "application/json"
@@ -1197,14 +1085,6 @@ const docTemplate = `{
         },
         "/v1/admin/keys/{id}/usage": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The usage of a key, as the key gets it from /v1/me/usage.",
                 "produces": [
                     "application/json"
@@ -1301,14 +1181,6 @@ const docTemplate = `{
         },
         "/v1/admin/limiter": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The global mode of all policies. With enforce, the mode of each policy applies; with shadow, nothing is refused.",
                 "produces": [
                     "application/json"
@@ -1328,14 +1200,6 @@ const docTemplate = `{
                 }
             },
             "put": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "In shadow mode every policy of every plan and key counts what it would have refused, and refuses nothing. Units that are spent stay spent when the mode changes. The change is effective on this instance when the response is sent, and on all others within two seconds.",
                 "consumes": [
                     "application/json"
@@ -1395,14 +1259,6 @@ const docTemplate = `{
         },
         "/v1/admin/plans": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Plans with their policies, by name.",
                 "produces": [
                     "application/json"
@@ -1453,14 +1309,6 @@ const docTemplate = `{
         },
         "/v1/admin/plans/{name}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A plan with its policies.",
                 "produces": [
                     "application/json"
@@ -1502,14 +1350,6 @@ const docTemplate = `{
                 }
             },
             "put": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A plan is a named list of policies. The change is effective for every key on the plan when the response is sent. Units that are spent stay spent.",
                 "consumes": [
                     "application/json"
@@ -1618,14 +1458,6 @@ const docTemplate = `{
                 }
             },
             "delete": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Only a plan without keys can be deleted.",
                 "produces": [
                     "application/json"
@@ -1678,11 +1510,6 @@ const docTemplate = `{
         },
         "/v1/limits/check": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.",
                 "consumes": [
                     "application/json"
@@ -1718,11 +1545,6 @@ const docTemplate = `{
         },
         "/v1/limits/commit": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Ends a reservation with its actual cost: returns the rest, or charges what is missing as debt.",
                 "consumes": [
                     "application/json"
@@ -1755,11 +1577,6 @@ const docTemplate = `{
         },
         "/v1/limits/release": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Ends a reservation and returns all of its units.",
                 "consumes": [
                     "application/json"
@@ -1792,11 +1609,6 @@ const docTemplate = `{
         },
         "/v1/limits/reserve": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    }
-                ],
                 "description": "Takes units like a check, but they can be returned: commit the reservation with its actual cost, or release it. If it expires first, its cost stays spent and its concurrency slots are freed.",
                 "consumes": [
                     "application/json"
@@ -1832,14 +1644,6 @@ const docTemplate = `{
         },
         "/v1/me": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The key of the request with its scopes and its quota.",
                 "produces": [
                     "application/json"
@@ -1867,14 +1671,6 @@ const docTemplate = `{
         },
         "/v1/me/limits": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The state of every policy of the key. Nothing is charged.",
                 "produces": [
                     "application/json"
@@ -1896,14 +1692,6 @@ const docTemplate = `{
         },
         "/v1/me/refusals": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Requests of this key that a policy refused or, in shadow mode, would have refused, newest first, with the state of each policy at that time. About the first five refusals of each second are kept, for seven days. The usage counts all of them.",
                 "produces": [
                     "application/json"
@@ -1962,14 +1750,6 @@ const docTemplate = `{
         },
         "/v1/me/rotate": {
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Creates a successor of the key with the same properties, including its expiry and its counters. The old key keeps working for the grace period and can't be rotated again; keys of earlier rotations end. A key, with its successors, can rotate itself 10 times an hour; then it gets a 429. The response is the only place where the new key is shown.",
                 "consumes": [
                     "application/json"
@@ -2052,14 +1832,6 @@ const docTemplate = `{
         },
         "/v1/me/usage": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The usage of the key of this request: requests, how many were allowed and refused, and the units charged. The data is at most three seconds old. Buckets begin at whole minutes, hours or days (UTC) and are returned whole. Routes that cost nothing are not counted. Minutes are kept for 31 days, hours for 400 days, days for five years.",
                 "produces": [
                     "application/json"
@@ -2142,14 +1914,6 @@ const docTemplate = `{
         },
         "/v1/orders": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The orders of the key's owner, newest first, with the first 10 items of each.",
                 "produces": [
                     "application/json"
@@ -2219,14 +1983,6 @@ const docTemplate = `{
                 }
             },
             "post": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "Stores the order as pending, at the current prices. It is processed asynchronously.\n\nWith an Idempotency-Key the request can be retried safely: for 24 hours, requests with the same key and order get the first response, and no second order is placed.",
                 "consumes": [
                     "application/json"
@@ -2322,14 +2078,6 @@ const docTemplate = `{
         },
         "/v1/orders/{id}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "An order of the key's owner. Orders of other owners are not found.",
                 "produces": [
                     "application/json"
@@ -2388,14 +2136,6 @@ const docTemplate = `{
         },
         "/v1/orders/{id}/invoice": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.",
                 "produces": [
                     "application/pdf"
@@ -2458,14 +2198,6 @@ const docTemplate = `{
         },
         "/v1/products": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "The products of the shop, in a stable order.",
                 "produces": [
                     "application/json"
@@ -2537,14 +2269,6 @@ const docTemplate = `{
         },
         "/v1/products/{id}": {
             "get": {
-                "security": [
-                    {
-                        "BearerAuth": []
-                    },
-                    {
-                        "ApiKeyAuth": []
-                    }
-                ],
                 "description": "A product with the stock that can be ordered now.",
                 "produces": [
                     "application/json"
@@ -4720,6 +4444,14 @@ const docTemplate = `{
             "in": "header"
         }
     },
+    "security": [
+        {
+            "BearerAuth": []
+        },
+        {
+            "ApiKeyAuth": []
+        }
+    ],
     "tags": [
         {
             "description": "The products of the shop.",

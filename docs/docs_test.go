@@ -226,3 +226,24 @@ func TestSpec_generated(t *testing.T) {
 		t.Error("/openapi.json differs from the committed file")
 	}
 }
+
+// TestDependencies checks that docs/dependencies.md lists every direct dependency.
+func TestDependencies(t *testing.T) {
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(mod), -1)
+	if len(direct) == 0 {
+		t.Error("go.mod has no direct dependency")
+	}
+	for _, module := range direct {
+		if !strings.Contains(string(page), module[1]) {
+			t.Errorf("dependencies.md doesn't list %s", module[1])
+		}
+	}
+}

@@ -50,8 +50,17 @@ func spendAll(t *testing.T, key string, apps [2]*testApp) int {
 	}
 }
 
+// today sets an app's clock to the time of the database, by which the counters of
+// periods that ended long ago are deleted.
+func today(a *testApp) *testApp {
+	a.clock.Advance(time.Since(a.clock.Now()))
+	return a
+}
+
 func TestAllowance_two_instances(t *testing.T) {
 	apps := twoApps(t)
+	today(apps[0])
+	today(apps[1])
 	apps[0].plan("p", monthly)
 	key := apps[0].key(models.NewKey{Plan: "p"})
 	if n := spendAll(t, key, apps); n != 100 {
@@ -79,8 +88,6 @@ func TestAllowance_two_instances(t *testing.T) {
 
 func TestAllowance_restart(t *testing.T) {
 	database := testkit.DatabaseURL(t)
-	// The time of the database, by which ended periods are deleted.
-	today := func(a *testApp) *testApp { a.clock.Advance(time.Since(a.clock.Now())); return a }
 	first := today(newApp(t, onDatabase(database)))
 	first.plan("p", `[{"name":"monthly","algorithm":"calendar","limit":10000,"period":"month"}]`)
 	key := first.key(models.NewKey{Plan: "p"})
@@ -175,6 +182,7 @@ func TestAllowance_killed(t *testing.T) {
 
 func TestAllowance_database_down(t *testing.T) {
 	app, proxy := appBehindProxy(t)
+	today(app)
 	app.plan("p", `[{"name":"monthly","algorithm":"calendar","limit":1000,"period":"month"}]`)
 	caller := app.caller("p")
 	caller.Get("/v1/products").Want(http.StatusOK) // leases 0.5 %, which is 5 units

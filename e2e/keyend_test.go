@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,8 @@ func TestKeys_stolen_key(t *testing.T) {
 		if response.Status != http.StatusCreated {
 			var problem middleware.QuotaProblem
 			response.Want(http.StatusTooManyRequests).JSON(&problem)
-			if problem.Code != "too_many_rotations" || response.Header.Get("Retry-After") == "" || *problem.RetryAfter > 3600 {
+			if problem.Code != "too_many_rotations" || response.Header.Get("Retry-After") == "" || *problem.RetryAfter > 3600 ||
+				!slices.Equal(problem.ViolatedPolicies, []string{"rotations"}) {
 				t.Errorf("got %s, header %v", response.Body, response.Header)
 			}
 			break

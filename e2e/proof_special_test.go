@@ -35,7 +35,7 @@ var special = map[string]producer{
 	"updateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},
-	"revokeKey 409": func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
+	"revokeKey 409":  func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
 	"suspendKey 409": func(f *statusFixture, op operation) *testkit.Response { return f.toLastAdmin(op, "") },
 	"resumeKey 409":  toRevoked,
 	"revokeKeys 409": func(f *statusFixture, op operation) *testkit.Response {

@@ -39,8 +39,6 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 //	@Success		200		{object}	List[models.AuditEntry]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/audit [get]
 func (h *Audit) List(c *gin.Context) {
 	if in, ok := bind(c, listAudit{Page: h.cursors.page("audit")}); ok {

@@ -88,7 +88,6 @@ func newCheckLimitResponse(d *ratelimit.Decision) checkLimitResponse {
 //	@Produce		json
 //	@Param			check	body		checkLimitRequest	true	"Subject, plan and cost"
 //	@Success		200		{object}	checkLimitResponse	"The decision, whether allowed or not"
-//	@Security		BearerAuth
 //	@Router			/v1/limits/check [post]
 func (h *Checks) Check(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
@@ -114,7 +113,6 @@ type reserveLimitResponse struct {
 //	@Produce		json
 //	@Param			check	body		checkLimitRequest		true	"Subject, plan and cost"
 //	@Success		200		{object}	reserveLimitResponse	"The decision, whether allowed or not"
-//	@Security		BearerAuth
 //	@Router			/v1/limits/reserve [post]
 func (h *Checks) Reserve(c *gin.Context) {
 	if in, ok := bind(c, check{}); ok {
@@ -155,7 +153,6 @@ type commitLimitRequest struct {
 //	@Param			commit	body	commitLimitRequest	true	"Reservation and actual cost"
 //	@Success		204
 //	@Failure		404
-//	@Security		BearerAuth
 //	@Router			/v1/limits/commit [post]
 func (h *Checks) Commit(c *gin.Context) {
 	if in, ok := bindFor(c, commit{}); ok {
@@ -185,7 +182,6 @@ type releaseLimitRequest struct {
 //	@Param			release	body	releaseLimitRequest	true	"Reservation"
 //	@Success		204
 //	@Failure		404
-//	@Security		BearerAuth
 //	@Router			/v1/limits/release [post]
 func (h *Checks) Release(c *gin.Context) {
 	if in, ok := bindFor(c, release{}); ok {

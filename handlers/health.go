@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -23,9 +22,6 @@ type Health struct {
 
 // NewHealth returns the handlers of /livez and /readyz.
 func NewHealth(readiness Readiness) *Health { return &Health{readiness: readiness} }
-
-// readyTimeout bounds a readiness check.
-const readyTimeout = 2 * time.Second
 
 // healthStatus is the successful response of a probe.
 type healthStatus struct {
@@ -54,9 +50,7 @@ func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Statu
 //	@Failure		503	{object}	middleware.Problem
 //	@Router			/readyz [get]
 func (h *Health) Ready(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
-	defer cancel()
-	if reason := h.readiness.NotReady(ctx); reason != "" {
+	if reason := h.readiness.NotReady(c.Request.Context()); reason != "" {
 		fail(c, &models.Error{Kind: models.KindUnavailable, Message: reason})
 		return
 	}

@@ -55,8 +55,6 @@ func NewInvoices(invoices InvoiceService, cpu CPU) *Invoices {
 //	@Success		304				"Not modified"
 //	@Failure		404				{object}	middleware.Problem
 //	@Failure		503				{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id}/invoice [get]
 func (h *Invoices) Get(c *gin.Context) {
 	in, ok := bindFor(c, byID{}, pdfType)

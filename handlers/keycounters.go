@@ -22,8 +22,6 @@ import (
 //	@Param			id	path		string	true	"Key id"	example(9Kx2mV4tQaLp)
 //	@Success		200	{object}	KeyLimits
 //	@Failure		404	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/limits [get]
 func (h *Keys) Limits(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
@@ -90,8 +88,6 @@ func (r *resetKeyRequest) unknownPolicies(quota *ratelimit.Quota) error {
 //	@Failure		413	{object}	middleware.Problem
 //	@Failure		415	{object}	middleware.Problem
 //	@Failure		422	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/reset [post]
 func (h *Keys) Reset(c *gin.Context) {
 	if in, ok := bindFor(c, counterReset{}); ok {

@@ -43,8 +43,6 @@ type revokeKeyRequest struct {
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/revoke [post]
 func (h *Keys) Revoke(c *gin.Context) {
 	if in, ok := bind(c, revocation{}); ok {
@@ -96,8 +94,6 @@ type RevokedKeys struct {
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/revoke [post]
 func (h *Keys) RevokeAll(c *gin.Context) {
 	if in, ok := bind(c, revokeMany{}); ok {
@@ -126,8 +122,6 @@ type versionedKey struct {
 //	@Failure		404			{object}	middleware.Problem
 //	@Failure		409			{object}	middleware.Problem	"The key is revoked, or it is the last admin key"
 //	@Failure		412			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/suspend [post]
 func (h *Keys) Suspend(c *gin.Context) { h.setSuspended(c, true) }
 
@@ -145,8 +139,6 @@ func (h *Keys) Suspend(c *gin.Context) { h.setSuspended(c, true) }
 //	@Failure		404			{object}	middleware.Problem
 //	@Failure		409			{object}	middleware.Problem	"The key is revoked, which is final"
 //	@Failure		412			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/resume [post]
 func (h *Keys) Resume(c *gin.Context) { h.setSuspended(c, false) }
 

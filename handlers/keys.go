@@ -80,8 +80,6 @@ func NewKeys(keys KeyService, quotas KeyQuotas, limiter KeyLimiter, cursors *Cur
 //	@Failure		413	{object}	middleware.Problem
 //	@Failure		415	{object}	middleware.Problem
 //	@Failure		422	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [post]
 func (h *Keys) Create(c *gin.Context) {
 	if in, ok := bind(c, makeKey{}); ok {
@@ -110,8 +108,6 @@ func writeNewKey(c *gin.Context, key models.APIKey, text string, err error) {
 //	@Success		200		{object}	List[Key]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys [get]
 func (h *Keys) List(c *gin.Context) {
 	if in, ok := bind(c, listKeys{Page: h.cursors.page("keys")}); ok {
@@ -132,8 +128,6 @@ func (h *Keys) List(c *gin.Context) {
 //	@Success		200	{object}	KeyWithQuota
 //	@Header			200	{string}	ETag	"Version of the key"
 //	@Failure		404	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [get]
 func (h *Keys) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
@@ -172,8 +166,6 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id} [patch]
 func (h *Keys) Patch(c *gin.Context) {
 	if in, ok := bind(c, changeKey{}); ok {

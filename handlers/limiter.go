@@ -44,8 +44,6 @@ func writeMode(c *gin.Context, mode models.EnforcementMode, err error) {
 //	@ID				getLimiter
 //	@Produce		json
 //	@Success		200	{object}	LimiterMode
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/limiter [get]
 func (h *Limiter) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
@@ -80,8 +78,6 @@ type putLimiterRequest struct {
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/limiter [put]
 func (h *Limiter) Put(c *gin.Context) {
 	if in, ok := bind(c, switchLimiter{}); ok {

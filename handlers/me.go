@@ -64,8 +64,6 @@ func showOwn(key *models.APIKey, now time.Time) OwnKey {
 //	@Produce		json
 //	@Success		200	{object}	OwnKeyWithQuota
 //	@Header			200	{string}	ETag	"Version of the key"
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me [get]
 func (h *Me) Get(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
@@ -84,8 +82,6 @@ func (h *Me) Get(c *gin.Context) {
 //	@ID				getMyLimits
 //	@Produce		json
 //	@Success		200	{object}	KeyLimits
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/limits [get]
 func (h *Me) Limits(c *gin.Context) {
 	if _, ok := bind(c, nothing{}); ok {
@@ -118,8 +114,6 @@ type myRotation struct {
 //	@Failure		413		{object}	middleware.Problem
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/rotate [post]
 func (h *Me) Rotate(c *gin.Context) {
 	if in, ok := bind(c, myRotation{}); ok {

@@ -81,8 +81,6 @@ type orderItemRequest struct {
 //	@Failure		415		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
 //	@Header			422		{string}	Idempotency-Replayed	"true: the response to an earlier request with the same key"
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/orders [post]
 func (h *Orders) Create(c *gin.Context) {
 	if in, ok := bind(c, placeOrder{}); ok {
@@ -125,8 +123,6 @@ func markReplayed(c *gin.Context, replayed bool) {
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/orders [get]
 func (h *Orders) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("orders")); ok {
@@ -149,8 +145,6 @@ func (h *Orders) List(c *gin.Context) {
 //	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/orders/{id} [get]
 func (h *Orders) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {

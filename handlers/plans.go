@@ -113,8 +113,6 @@ func (p *putPlanRequest) toModel(name string) models.NewPlan {
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [put]
 func (h *Plans) Put(c *gin.Context) {
 	if in, ok := bind(c, replacePlan{}); ok {
@@ -141,8 +139,6 @@ func (h *Plans) Put(c *gin.Context) {
 //	@Success		200		{object}	List[Plan]
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans [get]
 func (h *Plans) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("plans")); ok {
@@ -167,8 +163,6 @@ type byName struct {
 //	@Success		200		{object}	Plan
 //	@Header			200		{string}	ETag	"Version of the plan"
 //	@Failure		404		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [get]
 func (h *Plans) Get(c *gin.Context) {
 	if in, ok := bind(c, byName{}); ok {
@@ -196,8 +190,6 @@ type versionedPlan struct {
 //	@Failure		404	{object}	middleware.Problem
 //	@Failure		409	{object}	middleware.Problem	"Keys use the plan"
 //	@Failure		412	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/plans/{name} [delete]
 func (h *Plans) Delete(c *gin.Context) {
 	if in, ok := bindFor(c, versionedPlan{}); ok {

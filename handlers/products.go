@@ -43,8 +43,6 @@ func NewProducts(products ProductReader, cursors *Cursors) *Products {
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/products [get]
 func (h *Products) List(c *gin.Context) {
 	if in, ok := bind(c, h.cursors.page("products")); ok {
@@ -72,8 +70,6 @@ type byID struct {
 //	@Success		304	"Not modified"
 //	@Header			304	{string}	ETag	"Entity tag of the content"
 //	@Failure		404	{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/products/{id} [get]
 func (h *Products) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {

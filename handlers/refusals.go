@@ -39,8 +39,6 @@ func showRefusal(r models.Refusal) Refusal {
 //	@Success		200			{object}	List[Refusal]
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/refusals [get]
 func (h *Usage) MyRefusals(c *gin.Context) {
 	list := "refusals " + keyOf(c).ID // cursors are valid for one key
@@ -79,8 +77,6 @@ func (l *listRefusals) toModel() models.RefusalQuery {
 //	@Failure		400			{object}	middleware.Problem
 //	@Failure		404			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/refusals [get]
 func (h *Usage) RefusalsOfKey(c *gin.Context) {
 	list := "refusals " + c.Param("id")

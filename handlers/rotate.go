@@ -81,8 +81,6 @@ func ParseGrace(text string) (period time.Duration, message string) {
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/rotate [post]
 func (h *Keys) Rotate(c *gin.Context) {
 	if in, ok := bind(c, rotation{}); ok {

@@ -80,8 +80,6 @@ const resolution = "1s"
 //	@Failure		413			{object}	middleware.Problem
 //	@Failure		415			{object}	middleware.Problem
 //	@Failure		422			{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/simulate [post]
 func (h *Usage) Simulate(c *gin.Context) {
 	if in, ok := bind(c, simulateKey{Body: simulateKeyRequest{now: time.Now()}}); ok {

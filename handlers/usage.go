@@ -106,8 +106,6 @@ func timeRange(from, to *time.Time, now time.Time) (time.Time, time.Time) {
 //	@Success		200		{object}	UsageHistory
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/me/usage [get]
 func (h *Usage) Mine(c *gin.Context) {
 	if in, ok := bind(c, historyQuery{}); ok {
@@ -135,8 +133,6 @@ type historyOfKey struct {
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		404		{object}	middleware.Problem
 //	@Failure		422		{object}	middleware.Problem
-//	@Security		BearerAuth
-//	@Security		ApiKeyAuth
 //	@Router			/v1/admin/keys/{id}/usage [get]
 func (h *Usage) OfKey(c *gin.Context) {
 	if in, ok := bind(c, historyOfKey{}); ok {

@@ -184,7 +184,7 @@ func problemForKind(err *models.Error) problem {
 	case models.KindUnavailable:
 		p.retryAfter = cmp.Or(p.retryAfter, retryUnavailable)
 	case models.KindLimited:
-		p.kind, p.limited = ProblemQuotaExceeded, &limitedError{cost: 1, violated: []string{"built-in"}, retryAfter: err.RetryAfter}
+		p.kind, p.limited = ProblemQuotaExceeded, &limitedError{cost: 1, violated: []string{err.Policy}, retryAfter: err.RetryAfter}
 	case models.KindOverloaded:
 		p.kind, p.retryAfter = ProblemReducedCapacity, retryOverloaded+rand.N(spreadOverloaded)
 	default:

@@ -43,6 +43,7 @@ type Error struct {
 	Code        string        // stable, for programs; empty: the kind's own
 	Message     string        // a sentence for people; empty: the kind's standard one
 	RetryAfter  time.Duration // when a retry can succeed; 0: unknown
+	Policy      string        // of KindLimited: the name of the limit
 	Faults      []Fault       // of KindInvalid, at most maxFaults
 	TotalFaults int           // len(Faults) or more
 	RequestID   string        // the earlier request that Faults belong to; empty: the present one

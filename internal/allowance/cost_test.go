@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,7 @@ func TestService_cost(t *testing.T) {
 				var callers sync.WaitGroup
 				for k := range c.keys {
 					callers.Go(func() {
-						quota := plan.For(ratelimit.Subjects{Key: fmt.Sprint(k)})
+						quota := plan.For(ratelimit.Subjects{Key: strconv.Itoa(k)})
 						rng := rand.New(rand.NewPCG(uint64(k), 0))
 						time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
 						for range c.rate * c.seconds {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func BenchmarkDecision_calendar(b *testing.B) {
 			}
 			quotas := make([]*ratelimit.Quota, keys)
 			for i := range quotas {
-				quotas[i] = plan.For(ratelimit.Subjects{Key: fmt.Sprint(i)})
+				quotas[i] = plan.For(ratelimit.Subjects{Key: strconv.Itoa(i)})
 			}
 			leasing := memory.New()
 			service := allowance.New(&quick{durable{rows: map[period]*allowance.Reply{}, rng: rand.New(rand.NewPCG(1, 1))}}, leasing, slog.New(slog.DiscardHandler))

@@ -123,7 +123,7 @@ func limitSelfRotation(ctx context.Context, tx pgx.Tx, subject string) error {
 		return nil
 	}
 	return cmp.Or(err, error(&models.Error{
-		Kind: models.KindLimited, Code: "too_many_rotations", RetryAfter: wait,
+		Kind: models.KindLimited, Code: "too_many_rotations", Policy: "rotations", RetryAfter: wait,
 		Message: fmt.Sprintf("A key can be rotated by itself and its successors at most %d times an hour.", selfRotations),
 	}))
 }

@@ -32,7 +32,7 @@ type Options struct {
 	Now      func() time.Time // clock of the limiters
 	DB       *pgxpool.Pool    // instead of one on DATABASE_URL
 	QuotaDB  *pgxpool.Pool    // what quotas are read from
-	ListenDB *pgxpool.Pool    // where to listen for changes
+	ListenDB *pgxpool.Pool    // where to listen for changes, and to migrate
 	CPU      *workpool.Pool   // where invoices are drawn
 	Isolated bool             // don't watch changes of other instances
 }
@@ -56,6 +56,11 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
+	}
+	if o.ListenDB == nil {
+		if o.ListenDB, err = newListenPool(cfg, db); err != nil {
+			return nil, err
+		}
 	}
 	if a.services, err = newServices(cfg, db, o); err != nil {
 		return nil, err
@@ -158,6 +163,15 @@ func newPool(cfg *config.Config, o Options) (*pgxpool.Pool, *devdb.Supervisor, e
 	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.DataDir, Log: o.Log})
 	db, err := postgres.NewPool("postgres://?sslmode=disable", postgres.WithBeforeConnect(private.BeforeConnect))
 	return db, private, err
+}
+
+// newListenPool returns a pool of direct connections: db, unless that may be a
+// pooler's.
+func newListenPool(cfg *config.Config, db *pgxpool.Pool) (*pgxpool.Pool, error) {
+	if cfg.ListenURL == "" {
+		return db, nil
+	}
+	return postgres.NewPool(cfg.ListenURL, postgres.WithMaxConns(1)) // the watcher has a connection of its own
 }
 
 // FlushUsage writes the recorded usage now.

@@ -120,7 +120,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	checks, s.checkAllowances = newDurable("counters-of-checks")
 	s.saved = saved
 	s.limits = limits.New(checks, s.planCache, now)
-	s.watcher = changefeed.NewWatcher(cmp.Or(o.ListenDB, db), o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
 
@@ -181,11 +181,21 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			if err := postgres.Check(ctx, db); err != nil {
 				return err
 			}
-			if err := postgres.Migrate(ctx, db, migrations.FS); err != nil {
+			facts, err := postgres.Inspect(ctx, db)
+			if err != nil {
+				return err
+			}
+			for _, line := range facts.DurabilityWarnings() {
+				o.Log.Warn(line)
+			}
+			if err := postgres.CheckSame(ctx, db, o.ListenDB); err != nil {
+				return err
+			}
+			if err := postgres.Migrate(ctx, o.ListenDB, migrations.FS); err != nil {
 				return err
 			}
 			return s.verifier.Check(ctx)
-		}, stop: func(context.Context) error { db.Close(); return nil }},
+		}, stop: func(context.Context) error { o.ListenDB.Close(); db.Close(); return nil }},
 	)
 	list = append(list, s.saved...)
 	list = append(list,

@@ -47,13 +47,21 @@ func (c *savedCounters) Start(context.Context) error {
 	return nil
 }
 
-// Stop writes the counters. It must be called after the last take.
+// Stop writes the counters. It must be called after the last take. A folder that
+// can't be written is no failure of the shutdown.
 func (c *savedCounters) Stop(context.Context) error {
+	if err := c.save(); err != nil {
+		c.log.Warn("counters not saved", "file", c.path, "error", err.Error())
+	}
+	return nil
+}
+
+func (c *savedCounters) save() error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
 		return err
 	}
-	// Of one name, so that what a killed stop leaves is replaced.
-	file, err := os.OpenFile(c.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// Always the same name, so that interrupted stops don't fill the disk.
+	file, err := os.OpenFile(c.path+".unfinished", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

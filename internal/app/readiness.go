@@ -53,8 +53,10 @@ func (r *readiness) NotReady(ctx context.Context) string {
 	return r.reason
 }
 
+// check ignores that ctx is canceled: others get the result too, and a caller
+// that hangs up must not make the server unready for them.
 func (r *readiness) check(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	writable, err := postgres.Writable(ctx, r.db)
 	if err != nil {

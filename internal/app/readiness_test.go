@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/url"
 	"testing"
 
@@ -31,5 +32,20 @@ func TestReadiness_hung_database(t *testing.T) {
 	proxy.Freeze()
 	if reason := r.NotReady(t.Context()); reason == "" {
 		t.Error("a server whose database hangs is ready")
+	}
+}
+
+func TestReadiness_canceled_caller(t *testing.T) {
+	db, err := postgres.Open(t.Context(), testkit.DatabaseURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	r := newReadiness(db, func() bool { return false })
+	r.start()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if reason := r.NotReady(ctx); reason != "" {
+		t.Errorf("a caller that hung up makes the server unready: %s", reason)
 	}
 }

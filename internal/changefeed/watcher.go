@@ -72,6 +72,10 @@ func (w *Watcher) Start(ctx context.Context) error {
 	if err != nil {
 		return postgres.Classify("watch changes", err)
 	}
+	if conn.Polling() {
+		w.log.Warn("no notifications of changes through a connection pooler: a change is in force on the other instances within 10 s; " +
+			"set DATABASE_LISTEN_URL to the URL of a direct connection to have it in force within 2 s")
+	}
 	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.ended.Go(func() { w.run(ctx, conn) })
 	return nil

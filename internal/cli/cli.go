@@ -45,6 +45,7 @@ type commands struct {
 		Apply plansApplyCommand `cmd:"" help:"Apply a file of plans and print the differences."`
 	} `cmd:"" help:"Manage plans: the policies of keys."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
+	Doctor  doctorCommand  `cmd:"" help:"Check settings, database, clock and versions, and print what to do."`
 	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
 }
 
@@ -70,7 +71,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited := false
 	parser, err := kong.New(&line,
 		kong.Name("ratelimiter"),
-		kong.Description("A REST API server with rate limiting built in. DATABASE_URL and KEY_PEPPER are secrets: "+
+		kong.Description("A REST API server with rate limiting built in. DATABASE_URL, DATABASE_LISTEN_URL and KEY_PEPPER are secrets: "+
 			"they come from the environment or from files, because flags show in the process list."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code, exited = c, true }))
@@ -86,10 +87,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	cfg, err := line.Config()
-	if err == nil {
+	if err == nil || parsed.Command() == "doctor" { // which reports the faults
 		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(escaping{stderr}, nil))}
 		parsed.BindTo(ctx, (*context.Context)(nil))
-		err = parsed.Run(cfg, to)
+		err = parsed.Run(cfg, &line.Settings, to)
 	}
 	return report(stderr, err)
 }

@@ -43,12 +43,28 @@ func withDatabase(ctx context.Context, cfg *config.Config, to *console, do func(
 		return err
 	}
 	defer db.Close()
-	if err := postgres.Migrate(ctx, db, migrations.FS); err != nil {
+	if err := migrate(ctx, cfg, db); err != nil {
 		return err
 	}
 	err = do(models.WithActor(ctx, models.ActorCLI), db)
 	changefeed.Nudge(ctx, db)
 	return err
+}
+
+// migrate applies pending migrations, by a direct connection if there is one.
+func migrate(ctx context.Context, cfg *config.Config, db *pgxpool.Pool) error {
+	if cfg.ListenURL != "" {
+		direct, err := postgres.NewPool(cfg.ListenURL, postgres.WithMaxConns(1))
+		if err != nil {
+			return err
+		}
+		defer direct.Close()
+		if err := postgres.CheckSame(ctx, db, direct); err != nil {
+			return err
+		}
+		db = direct
+	}
+	return postgres.Migrate(ctx, db, migrations.FS)
 }
 
 // withKeys is withDatabase for commands on keys. Like serve, it rejects a pepper

@@ -24,17 +24,19 @@ import (
 // variable. They are plain text until Config has validated all of them together.
 type Settings struct {
 	DatabaseFile   string `env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
+	ListenFile     string `env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
-	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks and profiles."`
-	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres and the dev keys."`
+	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks, metrics and profiles."`
+	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys, the key pepper and saved counters."`
 	PepperFile     string `env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
 	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
-	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while Postgres is down."`
+	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while it is loaded again, or Postgres is down or hangs."`
 	DatabaseURL    secret `name:"database-url" hidden:""`
+	ListenURL      secret `name:"database-listen-url" hidden:""`
 	KeyPepper      secret `name:"key-pepper" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 }
@@ -42,6 +44,7 @@ type Settings struct {
 // Config is the validated settings.
 type Config struct {
 	DatabaseURL    string // empty: the private Postgres
+	ListenURL      string // empty: DatabaseURL
 	HTTPAddr       string
 	OpsAddr        string
 	DataDir        string
@@ -91,6 +94,8 @@ func (s *Settings) Config() (*Config, error) {
 	var err error
 	cfg.DatabaseURL, err = readSecret("DATABASE_URL", s.DatabaseFile)
 	fault("DATABASE_URL", cmp.Or(err, checkDatabaseURL(cfg.DatabaseURL)))
+	cfg.ListenURL, err = readSecret("DATABASE_LISTEN_URL", s.ListenFile)
+	fault("DATABASE_LISTEN_URL", cmp.Or(err, checkListenURL(cfg.ListenURL, cfg.DatabaseURL)))
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
 	cfg.DataDir, err = parseFolder(s.DataDir)
@@ -145,6 +150,13 @@ func checkDatabaseURL(text string) error {
 	}
 	_, err = pgx.ParseConfig(text) // masks the password in its errors
 	return err
+}
+
+func checkListenURL(text, databaseURL string) error {
+	if text != "" && databaseURL == "" {
+		return errors.New("needs DATABASE_URL, whose database it is another connection to")
+	}
+	return checkDatabaseURL(text)
 }
 
 func parseFolder(text string) (string, error) {

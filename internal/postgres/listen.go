@@ -46,12 +46,18 @@ func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listener,
 		return nil, fmt.Errorf("listen to %s: %w", channel, err)
 	}
 	l := &Listener{conn}
+	if l.Polling() {
+		return l, nil
+	}
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("listen to %s: %w", channel, err)
 	}
 	return l, nil
 }
+
+// Polling reports whether no notifications arrive, because the connection is a pooler's.
+func (l *Listener) Polling() bool { return throughPooler(l.conn) }
 
 // Wait returns the payload of the next notification. ok is false if none arrived within d. After an
 // error the Listener is unusable.

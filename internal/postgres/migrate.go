@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -23,7 +24,7 @@ const (
 
 // Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
 // system, in goose's format). Instances may call it concurrently: one migrates, the others wait
-// until it has finished or their contexts end. Each migration is a transaction of its own: if one
+// until it has finished or their contexts end. pool must not be a pooler's. Each migration is a transaction of its own: if one
 // fails, those before it stay applied.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	pending, err := Pending(ctx, pool, files)
@@ -36,7 +37,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := provider.Up(ctx); errors.Is(err, errPooledMigration) {
+		return errPooledMigration
+	} else if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
@@ -58,8 +61,15 @@ func migrationDB(pool *pgxpool.Pool) *sql.DB {
 	return db
 }
 
+// errPooledMigration names the way out: a lock needs a session of its own.
+var errPooledMigration = errors.New("migrations are pending, and the database is reached through a connection pooler: " +
+	"set DATABASE_LISTEN_URL to the URL of a direct connection to it")
+
 // takeMigrationLock waits for the lock, which the session holds until it ends.
 func takeMigrationLock(ctx context.Context, conn *pgx.Conn) error {
+	if throughPooler(conn) {
+		return errPooledMigration
+	}
 	for {
 		var taken bool
 		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", migrationLock).Scan(&taken); err != nil {

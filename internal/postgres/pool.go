@@ -163,6 +163,9 @@ func poolConfig(url string, options []Option) (*pgxpool.Config, error) {
 	for _, option := range options {
 		option(cfg)
 	}
+	if cfg.BeforeConnect == nil { // otherwise the address is a private Postgres's
+		cfg.BeforeConnect = new(pooler).beforeConnect
+	}
 	if limits, ok := cfg.ConnConfig.Tracer.(*acquireLimits); ok {
 		limits.admin = make(chan struct{}, adminShare(cfg.MaxConns))
 	}

@@ -35,6 +35,9 @@ func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 			_ = tx.Conn().Close(ctx) // its state is unknown: the pool must not reuse it
 		}
 	}()
+	if err := limitTransaction(ctx, tx); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
 	if err := fn(tx); err != nil {
 		return err
 	}

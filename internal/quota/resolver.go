@@ -34,7 +34,7 @@ type KeyVerifier interface {
 type CacheConfig struct {
 	Keys  int           // keys in memory, at keyBytes each; 0: DefaultKeys
 	TTL   time.Duration // how long a quota is fresh
-	Stale time.Duration // how long a stale one is served while Postgres is down; never for admin keys
+	Stale time.Duration // how long a stale one is served while it is loaded again; never for admin keys
 }
 
 // DefaultKeys is how many keys are cached by default.

@@ -47,6 +47,9 @@
 //	@tag.name			health
 //	@tag.description	Liveness and readiness of the server.
 //
+//	@security					BearerAuth
+//	@security					ApiKeyAuth
+//
 //	@securityDefinitions.apikey	BearerAuth
 //	@in							header
 //	@name						Authorization

@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ratelimiter/internal/testkit"
+)
+
+// diagnosed is the output of 'doctor --json'.
+type diagnosed struct {
+	Checks []struct{ Name, Result, Found, Advice string }
+}
+
+// result returns "result: found" of a check.
+func (d diagnosed) result(name string) string {
+	for _, c := range d.Checks {
+		if c.Name == name {
+			return c.Result + ": " + c.Found
+		}
+	}
+	return ""
+}
+
+// doctor runs doctor --json, which must exit with code.
+func doctor(t *testing.T, code int, env ...string) (d diagnosed) {
+	t.Helper()
+	if !strings.Contains(strings.Join(env, " "), "DATA_DIR=") {
+		env = append(env, "DATA_DIR="+t.TempDir())
+	}
+	got, stdout, stderr := runProgram(t, env, "doctor", "--json")
+	if strings.Contains(stdout+stderr, "hunter2") {
+		t.Errorf("the output contains a password: %s%s", stdout, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || got != code {
+		t.Fatalf("got exit code %d, error %v; want %d: %s%s", got, err, code, stdout, stderr)
+	}
+	return d
+}
+
+// wants checks results by the beginning of "result: found".
+func (d diagnosed) wants(t *testing.T, results map[string]string) {
+	t.Helper()
+	for name, want := range results {
+		if got := d.result(name); !strings.HasPrefix(got, want) || got == "" {
+			t.Errorf("%s: got %q; want %q", name, got, want)
+		}
+	}
+}
+
+func execute(t *testing.T, address, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	address := testkit.DatabaseURL(t)
+	pepper, database := "KEY_PEPPER="+testPepper, "DATABASE_URL="+address
+	doctor(t, 0, pepper, database).wants(t, map[string]string{
+		"settings": "ok", "versions": "ok: ratelimiter ", "database": "ok: Postgres ", "schema": "ok: version ", "pepper": "ok", "writes": "ok",
+		"encoding": "ok: UTF8", "listen": "ok", "clock": "ok", "durability": "warning: off: fsync, synchronous_commit, full_page_writes",
+	})
+	if code, stdout, stderr := runProgram(t, []string{pepper, database}, "doctor"); code != 0 || stderr != "" || !strings.Contains(stdout, "\ndurability  warning  ") {
+		t.Errorf("got exit code %d: %s%s", code, stdout, stderr)
+	}
+	doctor(t, 1, database).wants(t, map[string]string{"pepper": "failure: KEY_PEPPER is not set"})
+	doctor(t, 0, database, "RATELIMITER_DEV=true").wants(t, map[string]string{"pepper": "ok"})
+	commandLine{t: t, database: address}.run(0, "keys", "create", "--name", "x")
+	doctor(t, 1, database, "KEY_PEPPER=another pepper of some length").wants(t, map[string]string{"pepper": "failure: KEY_PEPPER: v1 is not"})
+
+	execute(t, address, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
+	doctor(t, 0, pepper, database).wants(t, map[string]string{"schema": "warning: version 99999, newer"})
+	execute(t, address, `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
+	doctor(t, 0, pepper, database).wants(t, map[string]string{"schema": "warning: migrations are pending", "pepper": "ok"})
+	doctor(t, 1, pepper, database+"&default_transaction_read_only=on").wants(t, map[string]string{"writes": "failure"})
+
+	// Each of them is one line, and the checks that need a database are left out.
+	down := doctor(t, 1, pepper, "DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/x")
+	down.wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:1: connection refused"})
+	if len(down.Checks) != 4 {
+		t.Errorf("got %+v; want settings, versions, database and pepper", down.Checks)
+	}
+	doctor(t, 1, pepper, strings.Replace(database, "ratelimiter:", "ratelimiter:hunter2", 1)).
+		wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:"})
+	faults := doctor(t, 1, pepper, "DATABASE_URL=postgres://u:hunter2@127.0.0.1/%zz", "CACHE_TTL=1").result("settings")
+	if !strings.Contains(faults, "DATABASE_URL") || !strings.Contains(faults, "CACHE_TTL") {
+		t.Errorf("got settings %s; want all faults", faults)
+	}
+	doctor(t, 1, pepper, "DATABASE_LISTEN_URL="+address).wants(t, map[string]string{"settings": "failure: DATABASE_LISTEN_URL: needs DATABASE_URL"})
+}
+
+func TestDoctor_private_Postgres(t *testing.T) {
+	dir := t.TempDir()
+	doctor(t, 0, "DATA_DIR="+dir, "KEY_PEPPER="+testPepper).wants(t, map[string]string{"database": "ok: private Postgres, which isn't running"})
+	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 0 {
+		t.Errorf("doctor left %v", files)
+	}
+	server := serveProcess(t, "DATA_DIR="+dir)
+	doctor(t, 0, "DATA_DIR="+dir).wants(t, map[string]string{"database": "ok: Postgres ", "pepper": "ok: is set, and", "durability": "ok", "listen": "ok"})
+	if log := server.stderr.String(); strings.Contains(log, "a crash may lose") {
+		t.Errorf("got log %s; want no warning", log)
+	}
+}
+
+func TestServe_warns_about_durability(t *testing.T) {
+	log := newApp(t).log.String()
+	for _, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		if strings.Count(log, "the database has "+name+" off: a crash may lose") != 1 {
+			t.Errorf("got log %s; want one warning about %s", log, name)
+		}
+	}
+}
+
+func TestDoctor_PgBouncer(t *testing.T) {
+	address := emptyDatabase(t)
+	pepper, pooler, direct := "KEY_PEPPER="+testPepper, "DATABASE_URL="+testkit.NewPgBouncer(t, address), "DATABASE_LISTEN_URL="+address
+	doctor(t, 1, pepper, pooler).wants(t, map[string]string{"listen": "failure: no direct connection", "timeouts": "warning"})
+	doctor(t, 0, pepper, pooler, direct).wants(t, map[string]string{"listen": "ok: DATABASE_URL is a connection pooler"})
+	file := "DATABASE_LISTEN_URL_FILE=" + writeFile(t, "url", address+"\n")
+	doctor(t, 0, pepper, pooler, file).wants(t, map[string]string{"listen": "ok: DATABASE_URL is a connection pooler"})
+	doctor(t, 1, pepper, pooler, "DATABASE_LISTEN_URL="+testkit.DatabaseURL(t)).wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: is not"})
+	doctor(t, 1, pepper, pooler, "DATABASE_LISTEN_URL=postgres://u:hunter2@127.0.0.1:1/x").wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: "})
+	if code, _, stderr := runProgram(t, []string{pepper, pooler, direct}, "migrate"); code != 0 {
+		t.Fatal(stderr)
+	}
+	doctor(t, 0, pepper, pooler).wants(t, map[string]string{"listen": "warning: a connection pooler"})
+	execute(t, address, fmt.Sprintf(`ALTER ROLE CURRENT_USER IN DATABASE %s SET statement_timeout = '15s'`, pgx.Identifier{strings.Split(strings.Split(address, "/")[3], "?")[0]}.Sanitize()))
+	doctor(t, 0, pepper, "DATABASE_URL="+testkit.NewPgBouncer(t, address), direct).wants(t, map[string]string{"timeouts": "ok: statement_timeout is 15s"})
+}
+
+func TestSettings_listen_URL_of_another_database(t *testing.T) {
+	env := []string{
+		"KEY_PEPPER=" + testPepper, "DATABASE_URL=" + testkit.DatabaseURL(t), "DATABASE_LISTEN_URL=" + testkit.DatabaseURL(t),
+		"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(),
+	}
+	const fault = "DATABASE_LISTEN_URL: is not the database of DATABASE_URL"
+	if code, _, stderr := runProgram(t, env, "migrate"); code != 1 || !strings.Contains(stderr, fault) {
+		t.Errorf("migrate: got exit code %d: %s", code, stderr)
+	}
+	server := command(t, env, "serve")
+	var stderr safeBuffer
+	server.Stderr = &stderr
+	defer time.AfterFunc(startTimeout, func() { _ = server.Process.Kill() }).Stop()
+	if err := server.Run(); err == nil || server.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), fault) {
+		t.Errorf("serve: got %v: %s", err, stderr.String())
+	}
+	doctor(t, 1, env...).wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: is not"})
+}
