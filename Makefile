@@ -70,6 +70,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
+	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
 
 .PHONY: vulncheck
 vulncheck: ## fail if a module with a known vulnerability is called
