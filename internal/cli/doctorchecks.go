@@ -46,11 +46,7 @@ func (d *diagnosis) checkDatabase(ctx context.Context) finding {
 	}
 	url, name := d.cfg.DatabaseURL, "DATABASE_URL"
 	if url == "" {
-		var err error
-		if url, err = devdb.RunningURL(ctx, d.cfg.DataDir); err != nil {
-			return failure("private Postgres: "+err.Error(), "Stop the server on this DATA_DIR, and start it again.")
-		}
-		if url == "" {
+		if url = devdb.RunningURL(ctx, d.cfg.DataDir); url == "" {
 			return passed("private Postgres, which isn't running: serve starts one")
 		}
 		name = "private Postgres"

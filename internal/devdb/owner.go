@@ -77,6 +77,20 @@ func (s *Server) ownOrAttach(ctx context.Context) (err error) {
 	return errors.Join(err, s.lock.Close())
 }
 
+// RunningURL returns the URL of the private Postgres that runs on a DATA_DIR, "" if none accepts
+// connections. It starts and changes nothing.
+func RunningURL(ctx context.Context, dataDir string) string {
+	text, _ := os.ReadFile(filepath.Join(dataDir, "owner.lock"))
+	var owner ownerInfo
+	_ = json.Unmarshal(text, &owner) // it is empty after an orderly stop
+	s := &Server{port: owner.Port}
+	s.password, _ = readPassword(dataDir) // without it, connect fails
+	if owner.Port == 0 || s.connect(ctx) != nil {
+		return ""
+	}
+	return s.URL()
+}
+
 // publish writes owner.lock in place: the lock belongs to the file, not to its name.
 func (s *Server) publish(port uint16) error {
 	text, err := json.Marshal(ownerInfo{os.Getpid(), s.shortLived, port})
