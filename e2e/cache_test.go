@@ -19,18 +19,24 @@ import (
 // countingPool returns a pool that counts lookups of keys.
 func countingPool(t *testing.T, address string) (*pgxpool.Pool, *lookupCounter) {
 	t.Helper()
+	counter := &lookupCounter{}
+	return tracedPool(t, address, counter), counter
+}
+
+// tracedPool returns a pool whose queries tracer sees.
+func tracedPool(t testing.TB, address string, tracer pgx.QueryTracer) *pgxpool.Pool {
+	t.Helper()
 	cfg, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	counter := &lookupCounter{}
-	cfg.ConnConfig.Tracer = counter
+	cfg.ConnConfig.Tracer = tracer
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return pool, counter
+	return pool
 }
 
 type lookupCounter struct{ lookups atomic.Int64 }
@@ -96,11 +102,7 @@ func TestCache_database_hung(t *testing.T) {
 	known.Get("/v1/products").Want(http.StatusOK)
 	proxy.Freeze()
 	known.Get("/v1/products").Want(http.StatusOK)
-	for deadline := time.Now().Add(time.Second); !proxy.Holding(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("no load hangs: the request has waited for its end")
-		}
-	}
+	app.await("a load hangs, so the request hasn't waited for its end", proxy.Holding)
 }
 
 func TestCache_serves_revoked_key_while_fresh(t *testing.T) {

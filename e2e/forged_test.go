@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
@@ -67,17 +66,8 @@ func (*queryCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEnd
 // its queries. Callers choose their address by X-Forwarded-For.
 func filteringApp(t testing.TB, address string, options ...appOption) (*testApp, *queryCounter) {
 	t.Helper()
-	cfg, err := pgxpool.ParseConfig(address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	counter := &queryCounter{}
-	cfg.ConnConfig.Tracer = counter
-	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := tracedPool(t, address, counter)
 	app := newApp(t, append(options, onDatabase(address), watching(), withQuotaPool(pool), withTrustedProxies("127.0.0.1/32"))...)
 	app.await("the filter is loaded", func() bool {
 		before := counter.lookups.Load()

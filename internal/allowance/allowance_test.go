@@ -298,7 +298,7 @@ func TestService_down(t *testing.T) {
 		b.want(b.quota(shadow), 1, true)
 		burst := ratelimit.Policy{Name: "burst", Algorithm: ratelimit.FixedWindow, Limit: 1, Period: "1h"}
 		b.want(b.quota(burst), 1, true)
-		b.want(b.quota(burst, daily(1000)), 1, false) // refused whatever the durable counter has
+		b.want(b.quota(burst, daily(1000)), 1, false) // refused by burst: no lease is needed
 		b.durable.setDown(false)
 		time.Sleep(2 * time.Second)
 		b.want(q, 1, true)
