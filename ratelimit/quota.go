@@ -16,6 +16,9 @@ type Subjects struct {
 	// Owner is the subject of policies per owner. The counters of all keys of
 	// an owner share its part of a store's memory.
 	Owner string
+	// Slot groups the counters that a distributed store keeps on one node; empty:
+	// Owner. All subjects of a batch need the same one.
+	Slot string
 }
 
 // Subject identifies the owner of counters.
@@ -30,21 +33,23 @@ type Subject struct {
 	// Account is a hash of the owner's name. Stores share their memory fairly
 	// between accounts.
 	Account uint64
+	// Slot is a hash of Subjects.Slot.
+	Slot uint64
 }
 
-// accountOf is the hash FNV-1a. It is the same in every process, because
-// snapshots contain it.
-func accountOf(owner string) uint64 {
+// hashOf is the hash FNV-1a. It is the same in every process, because snapshots
+// and shared stores contain it.
+func hashOf(name string) uint64 {
 	hash := uint64(14695981039346656037)
-	for i := range len(owner) {
-		hash = (hash ^ uint64(owner[i])) * 1099511628211
+	for i := range len(name) {
+		hash = (hash ^ uint64(name[i])) * 1099511628211
 	}
 	return hash
 }
 
 // set names the subject. It computes the hash only if hash is set.
-func (s *Subject) set(per Per, name string, account uint64, hash bool) {
-	s.Per, s.Name, s.Account, s.Hash = per, name, account, [2]uint64{}
+func (s *Subject) set(per Per, name string, account, slot uint64, hash bool) {
+	s.Per, s.Name, s.Account, s.Slot, s.Hash = per, name, account, slot, [2]uint64{}
 	if !hash {
 		return
 	}
@@ -120,9 +125,13 @@ func (q *Quota) For(s Subjects) *Quota {
 // allocating.
 func (q *Quota) Bind(into *Quota, s Subjects) {
 	into.policies, into.views, into.all = q.policies, q.views, q.all
-	account := accountOf(s.Owner)
-	into.key.set(PerKey, s.Key, account, q.all.perKey)
-	into.owner.set(PerOwner, s.Owner, account, q.all.perOwner)
+	account := hashOf(s.Owner)
+	slot := account
+	if s.Slot != "" {
+		slot = hashOf(s.Slot)
+	}
+	into.key.set(PerKey, s.Key, account, slot, q.all.perKey)
+	into.owner.set(PerOwner, s.Owner, account, slot, q.all.perOwner)
 }
 
 func newView(all []*Compiled, applies func(*Compiled) bool) *view {

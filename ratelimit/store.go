@@ -24,7 +24,8 @@ type Store interface {
 	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
 	// counter whose Generation has changed. If Give is negative, it charges as
 	// many units at Now, to the counter of any Generation and whether they pass
-	// or not.
+	// or not. If Once is set and its record doesn't exist, it changes nothing and
+	// returns ErrSettled.
 	Give(ctx context.Context, b *Batch) error
 	// Renew extends the batch's concurrency holders. If one of them has
 	// expired, it renews the others and returns ErrExpired.
@@ -60,6 +61,10 @@ type Batch struct {
 	// [Compiled.TakeLeased]. A step that is Short keeps the batch from being
 	// charged.
 	Leases bool
+	// Once names a record of a shared store that Give deletes in the same step, so
+	// that of several processes only one settles a reservation. Stores without
+	// records ignore it.
+	Once string
 	// Refused means that another store has refused the request: Take charges
 	// nothing and reports what each step by itself would do.
 	Refused bool

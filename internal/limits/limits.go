@@ -140,5 +140,5 @@ func (s *Service) quotaFor(ctx context.Context, check models.Check) (*ratelimit.
 	}
 	// Quoted, so that different triples never make the same name.
 	subject := "check " + strconv.Quote(check.Owner) + " " + strconv.Quote(check.Plan) + " " + strconv.Quote(check.Subject)
-	return plan.For(ratelimit.Subjects{Key: subject, Owner: check.Owner}), nil
+	return plan.For(ratelimit.Subjects{Key: subject, Owner: check.Owner, Slot: subject}), nil
 }
