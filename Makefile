@@ -51,14 +51,16 @@ format: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## generate the OpenAPI description, and the Go client from it
+generate: ## generate the OpenAPI description, the Go client from it, and the guide's pictures
 	go run ./scripts/openapi
 	go run ./scripts/goclient
+	go run ./scripts/pictures
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
 	go run ./scripts/openapi -check
 	go run ./scripts/goclient -check
+	go run ./scripts/pictures -check
 
 .PHONY: lint-spec
 lint-spec: ## Spectral and Redocly over the OpenAPI description

@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
+	"scripts/pictures":          {"ratelimit", "ratelimit/memory"},
 	"scripts/vulndb":            {},
 }
 
