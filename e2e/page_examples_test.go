@@ -114,17 +114,27 @@ func newShell(t *testing.T, env ...string) *shell {
 	if err := os.Symlink(program, filepath.Join(dir, "bin", "ratelimiter")); err != nil {
 		t.Fatal(err)
 	}
-	ops := regexp.MustCompile(`"ops":"([^"]*)"`).FindStringSubmatch(server.stderr.String())
-	if ops == nil {
-		t.Fatalf("got no ops address in\n%s", server.stderr)
+	addresses := strings.NewReplacer("localhost:8080", strings.TrimPrefix(server.Base(), "http://"), "localhost:9090", opsAddress(t, server))
+	return &shell{t, dir, env, addresses}
+}
+
+// opsAddress returns the ops address of a server that is ready, from its log.
+func opsAddress(t *testing.T, server *process) string {
+	t.Helper()
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if ops := regexp.MustCompile(`"ops":"([^"]*)"`).FindStringSubmatch(server.stderr.String()); ops != nil {
+			return ops[1]
+		}
 	}
-	return &shell{t, dir, env, strings.NewReplacer("localhost:8080", strings.TrimPrefix(server.Base(), "http://"), "localhost:9090", ops[1])}
+	t.Fatalf("got no ops address in\n%s", server.stderr)
+	return ""
 }
 
 // assignment matches the name of a variable that a command sets.
 var assignment = regexp.MustCompile(`^([A-Z]+)=`)
 
-// run runs a command with the variables that earlier ones set.
+// run runs a command with the variables that earlier ones set and returns its
+// standard output.
 func (s *shell) run(command string) string {
 	s.Helper()
 	script := "touch state; . ./state\n" + s.addresses.Replace(command)
@@ -133,8 +143,11 @@ func (s *shell) run(command string) string {
 	}
 	bash := exec.CommandContext(s.Context(), "bash", "-c", script)
 	bash.Dir, bash.Env = s.dir, append(os.Environ(), s.env...)
-	output, err := bash.CombinedOutput()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+	output, err := bash.Output()
+	failed, exited := errors.AsType[*exec.ExitError](err)
+	if exited && len(failed.Stderr) > 0 {
+		s.Logf("$ %s\n%s", command, failed.Stderr)
+	} else if err != nil && !exited {
 		s.Fatal(err)
 	}
 	return string(output)

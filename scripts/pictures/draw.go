@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"strings"
 
 	"ratelimiter/ratelimit"
 )
@@ -143,13 +144,11 @@ func description(s *scenario, tr *trace) string {
 	if s.policy.Period != "" {
 		text = fmt.Sprintf("Limit %d per %s.", s.policy.Limit, map[ratelimit.Period]string{"1m": "minute", ratelimit.Day: "day"}[s.policy.Period])
 	}
-	text += " Requests admitted:"
-	separator := " "
+	var results []string
 	for i, p := range pattern {
 		if p.requests > 0 && (i == 0 || pattern[i-1].name != p.name) {
-			text += fmt.Sprintf("%s%d of %d (%s)", separator, admitted[p.name], all[p.name], p.name)
-			separator = ", "
+			results = append(results, fmt.Sprintf("%d of %d (%s)", admitted[p.name], all[p.name], p.name))
 		}
 	}
-	return text + ". Below it, the units that remain."
+	return text + " Requests admitted: " + strings.Join(results, ", ") + ". Below them, the units that remain."
 }
