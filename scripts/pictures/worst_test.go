@@ -101,7 +101,7 @@ func TestGuide_worst_cases(t *testing.T) {
 	short.runs = 10 * ms
 	parallel := newCaller(t, short)
 	n, _ = parallel.greedy(start, start.Add(time.Minute), ms, 1000)
-	want("| `concurrency` | %d in one minute, if each takes 10 ms", n)
+	want("| `concurrency` | %d,%03d in one minute, if each takes 10 ms", n/1000, n%1000)
 }
 
 // aroundWindow returns how many requests a caller gets through a sliding_window
