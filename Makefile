@@ -97,6 +97,11 @@ bench-http: ## compare the middleware with bare Gin: in process, and over HTTP w
 	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
 	cd bench && go run . -http
 
+.PHONY: bench-redis
+bench-redis: ## compare limiters on one Redis with an auto-pipelined INCR: ratios
+	scripts/install-redis.sh
+	cd bench && go run . -redis
+
 .PHONY: bench-engine
 bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 	go test ./ratelimit -run '^$$' -bench Decision -count 3

@@ -73,7 +73,7 @@ end
 
 -- check decides a step without saving it.
 local function check(s, now, cost)
-  load(s)
+  load(s, now)
   s.allowed = s.algorithm.check(s, now, costOf(s, cost))
 end
 
@@ -159,7 +159,7 @@ local function give(keys, args)
   open(keys, subjects)
   for i = 1, count do
     local s = steps[i]
-    load(s)
+    load(s, now)
     if s.give > 0 then
       giveStep(s, takens[i], now, holder)
     else
@@ -177,7 +177,7 @@ local function renew(keys, args)
   open(keys, subjects)
   for i = 1, count do
     local s = steps[i]
-    load(s)
+    load(s, now)
     s.allowed = false
     if s.record and s.generation == s.taken then
       s.allowed = concurrency.renew(s, now, holder)

@@ -37,10 +37,13 @@ local function position(value, id)
 end
 
 -- load reads the counter of a step, or makes it fresh.
-local function load(s)
+local function load(s, now)
   s.back, s.dropped, s.entries, s.generation = false, false, nil, nil
   local value = values[s.key]
   local record = position(value, s.id)
+  if record and unpack('<I4', value, record + untilOffset) * 1e6 < now then
+    record = nil
+  end
   s.record = record
   local listed = s.algorithm.listed
   if not record then
