@@ -15,9 +15,13 @@ local recordFormat = '<c8I4I4Bddddd'
 local recordSize = 57
 local untilOffset, latestUntil = 12, 2 ^ 32 - 1
 
+-- untilStep is the resolution of untilAt, in seconds. A key's expiry needs to be set
+-- only when untilAt changes.
+local untilStep = 4
+
 local algorithms = { tokenBucket, leakyBucket, fixedWindow, slidingWindow, calendar, slidingLog, concurrency }
 
-local fresh = {} -- the entries of a counter that doesn't exist
+local fresh = {} -- the entries of a list that doesn't exist
 
 local steps, takens = {}, {}
 for i = 1, 16 do
@@ -26,6 +30,9 @@ end
 
 -- values are the strings of the key and the owner. false: the key doesn't exist.
 local values = {}
+
+-- changed and extended report whether a value, and its expiry, must be written.
+local changed, extended = {}, {}
 
 -- position returns where the record of a policy begins.
 local function position(value, id)
@@ -38,39 +45,39 @@ end
 
 -- load reads the counter of a step, or makes it fresh.
 local function load(s, now)
-  s.back, s.dropped, s.entries, s.generation = false, false, nil, nil
+  s.back, s.dropped, s.entries = false, false, nil
   local value = values[s.key]
   local record = position(value, s.id)
-  if record and unpack('<I4', value, record + untilOffset) * 1e6 < now then
-    record = nil
-  end
-  s.record = record
   local listed = s.algorithm.listed
-  if not record then
-    s.at, s.n, s.m, s.x, s.run = 0, 0, 0, 0, 0
+  local _, untilAt, isList, a, b, c, d, e
+  if record then
+    _, s.generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value, record)
+    s.untilAt, s.wasList = untilAt, isList == 1
+  end
+  if not record or untilAt * 1e6 < now then
+    s.found, s.generation, s.untilAt, s.run = false, 0, 0, 0
+    s.at, s.n, s.m, s.x = 0, 0, 0, 0
     if listed then
       s.last, s.sum, s.oldest, s.newest, s.shift, s.entries = 0, 0, 0, 0, 0, fresh
     end
     return
   end
-  local _, isList, a, b, c, d, e
-  _, s.generation, _, isList, a, b, c, d, e = unpack(recordFormat, value, record)
-  s.wasList = isList == 1
-  if not listed then
+  s.found = true
+  if listed then
+    s.run = 0
     if s.wasList then
-      windowFromLog(s, e)
+      s.last, s.sum, s.oldest, s.newest, s.shift = a, b, c, d, e
     else
-      s.at, s.n, s.m, s.x, s.run = a, b, c, d, e
+      logFromWindow(s, a, b, c, d)
     end
-    s.before = s.at
     return
   end
-  s.run = 0
   if s.wasList then
-    s.last, s.sum, s.oldest, s.newest, s.shift = a, b, c, d, e
+    windowFromLog(s, e)
   else
-    logFromWindow(s, a, b, c, d)
+    s.at, s.n, s.m, s.x, s.run = a, b, c, d, e
   end
+  s.before = s.at
 end
 
 -- append adds a record to a value and drops those that are idle.
@@ -94,49 +101,56 @@ end
 -- save writes the counter of a step into its subject's value.
 local function save(s, now)
   local algorithm = s.algorithm
-  local untilAt = min(floor((algorithm.idle(s, s) + skew) / 1e6) + 1, latestUntil)
+  local untilAt = min((floor((algorithm.idle(s, s) + skew) / 1e6 / untilStep) + 1) * untilStep, latestUntil)
   local record
   if algorithm.listed then
     storeEntries(s)
     call('PEXPIRE', s.list, lifetime(untilAt, now))
     record = pack(recordFormat, s.id, s.generation, untilAt, 1, s.last, s.sum, s.oldest, s.newest, s.shift)
   else
-    if s.record and s.wasList then
+    if s.found and s.wasList then
       call('DEL', s.list)
     end
     record = pack(recordFormat, s.id, s.generation, untilAt, 0, s.at, s.n, s.m, s.x, s.run)
+    s.saved = record
   end
-  local value = values[s.key]
-  local at = position(value, s.id) -- another step may have moved it
-  if not at then
-    values[s.key] = append(value, record, now)
-  elseif #value == recordSize then
-    values[s.key] = record
+  local key = s.key
+  local value = values[key]
+  if not value or #value == recordSize and s.found then
+    values[key] = record
   else
-    values[s.key] = value:sub(1, at - 1) .. record .. value:sub(at + recordSize)
+    local at = position(value, s.id) -- another step may have moved it
+    if at then
+      values[key] = value:sub(1, at - 1) .. record .. value:sub(at + recordSize)
+    else
+      values[key] = append(value, record, now)
+    end
   end
-  values.changed[s.key] = true
+  changed[key] = true
+  if untilAt ~= s.untilAt then
+    extended[key] = true
+  end
 end
 
 -- open reads the values of the keys.
-local function open(keys, subjects)
-  values.changed = { false, false }
+local function open(keys, base, subjects)
   for i = 1, subjects do
-    values[i] = call('GET', keys[i])
+    values[i], changed[i], extended[i] = call('GET', keys[base + i]), false, false
   end
 end
 
 -- close writes the values that have changed. They expire when their last counter
 -- is idle.
-local function close(keys, subjects, now)
+local function close(keys, base, subjects, now)
   for i = 1, subjects do
-    local value = values[i]
-    if values.changed[i] then
-      local last = 0
+    if changed[i] and not extended[i] then
+      call('SET', keys[base + i], values[i], 'KEEPTTL')
+    elseif changed[i] then
+      local value, last = values[i], 0
       for from = 1, #value, recordSize do
         last = max(last, (unpack('<I4', value, from + untilOffset)))
       end
-      call('SET', keys[i], value, 'PX', lifetime(last, now))
+      call('SET', keys[base + i], value, 'PX', lifetime(last, now))
     end
   end
 end
