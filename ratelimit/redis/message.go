@@ -12,11 +12,13 @@ import (
 const (
 	timeSize         = 8
 	baseOffset       = 1 // in a message
-	headerSize       = 1 + 2 + 8 + 4 + 2 + 8 + 3
-	flagOffset       = headerSize - 2
-	maxHolder        = 20 // digits and sign
+	flagOffset       = 1 + 2 + 8 + 4 + 8
+	sizeOffset       = flagOffset + 1
+	headerSize       = sizeOffset + 2
+	planSize         = 3
 	stepSize         = 3 + 8 + 4*8
 	takenSize        = 8 + 4 + 5*8
+	maxHolder        = 20    // digits and sign
 	generationOffset = 2 + 8 // in a step's answer
 	stateOffset      = generationOffset + 4 + 4 + 1
 	answerSize       = stateOffset + 5*8

@@ -197,9 +197,17 @@ func (c *call) encode(op operation) message {
 			list = byte(len(c.keys))
 		}
 		m.step(step.Policy, key, list, c.periodAt)
-		if op == opGive || op == opRenew {
-			m.taken(step)
+	}
+	binary.LittleEndian.PutUint16(m[sizeOffset:], uint16(len(m)-headerSize))
+	if op == opGive || op == opRenew {
+		for i := range b.Steps {
+			if step := &b.Steps[i]; c.takesPart(step) {
+				m.taken(step)
+			}
 		}
+	}
+	if b.Holder != 0 {
+		m = strconv.AppendInt(m, b.Holder, 10)
 	}
 	if op == opGive && b.Once != "" {
 		c.keys = append(c.keys, c.store.recordKey(c.slot(), b.Once))
@@ -221,22 +229,17 @@ func (c *call) slot() uint64 {
 	return c.batch.Owner.Slot
 }
 
-// header returns the beginning of the argument, with room for all steps.
+// header returns the beginning of the argument, with room for all of it.
 func (c *call) header(op operation) message {
 	b := c.batch
-	m := make(message, 0, headerSize+maxHolder+c.steps*(stepSize+takenSize))
+	m := make(message, 0, headerSize+planSize+c.steps*(stepSize+takenSize)+maxHolder)
 	m = append(m, byte(op), 0, 0)
 	m.integer(c.now)
 	m = binary.LittleEndian.AppendUint32(m, rand.Uint32())
-	m = append(m, byte(len(c.keys)), byte(c.steps))
 	m.integer(b.Cost)
-	m = append(m, byte(b.Enforced), 0, 0)
+	m = append(m, 0, 0, 0)
 	if op == opTake && b.Refused {
 		m[flagOffset] = 1
 	}
-	if b.Holder != 0 {
-		m = strconv.AppendInt(m, b.Holder, 10)
-		m[headerSize-1] = byte(len(m) - headerSize)
-	}
-	return m
+	return append(m, byte(len(c.keys)), byte(c.steps), byte(b.Enforced))
 }

@@ -23,9 +23,9 @@ local algorithms = { tokenBucket, leakyBucket, fixedWindow, slidingWindow, calen
 
 local fresh = {} -- the entries of a list that doesn't exist
 
-local steps, takens = {}, {}
+local takens = {}
 for i = 1, 16 do
-  steps[i], takens[i] = {}, {}
+  takens[i] = {}
 end
 
 -- values are the strings of the key and the owner. false: the key doesn't exist.
@@ -43,18 +43,30 @@ local function position(value, id)
   return at
 end
 
+-- read returns the numbers of a policy's record; nil if the value has none.
+local function read(value, id)
+  if not value then
+    return
+  end
+  local found, generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value)
+  if found ~= id then
+    local at = position(value, id)
+    if not at then
+      return
+    end
+    found, generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value, at)
+  end
+  return untilAt, generation, isList, a, b, c, d, e
+end
+
 -- load reads the counter of a step, or makes it fresh.
 local function load(s, now)
-  s.back, s.dropped, s.entries = false, false, nil
-  local value = values[s.key]
-  local record = position(value, s.id)
-  local listed = s.algorithm.listed
-  local _, untilAt, isList, a, b, c, d, e
-  if record then
-    _, s.generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value, record)
-    s.untilAt, s.wasList = untilAt, isList == 1
+  local listed = s.listed
+  if listed then
+    s.back, s.dropped, s.entries = false, false, nil
   end
-  if not record or untilAt * 1e6 < now then
+  local untilAt, generation, isList, a, b, c, d, e = read(values[s.key], s.id)
+  if not untilAt or untilAt * 1e6 < now then
     s.found, s.generation, s.untilAt, s.run = false, 0, 0, 0
     s.at, s.n, s.m, s.x = 0, 0, 0, 0
     if listed then
@@ -62,7 +74,7 @@ local function load(s, now)
     end
     return
   end
-  s.found = true
+  s.found, s.generation, s.untilAt, s.wasList = true, generation, untilAt, isList == 1
   if listed then
     s.run = 0
     if s.wasList then
@@ -103,13 +115,13 @@ local function save(s, now)
   local algorithm = s.algorithm
   local untilAt = min((floor((algorithm.idle(s, s) + skew) / 1e6 / untilStep) + 1) * untilStep, latestUntil)
   local record
-  if algorithm.listed then
+  if s.listed then
     storeEntries(s)
-    call('PEXPIRE', s.list, lifetime(untilAt, now))
+    call('PEXPIRE', s.listKey, lifetime(untilAt, now))
     record = pack(recordFormat, s.id, s.generation, untilAt, 1, s.last, s.sum, s.oldest, s.newest, s.shift)
   else
     if s.found and s.wasList then
-      call('DEL', s.list)
+      call('DEL', s.listKey)
     end
     record = pack(recordFormat, s.id, s.generation, untilAt, 0, s.at, s.n, s.m, s.x, s.run)
     s.saved = record
