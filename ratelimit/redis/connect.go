@@ -22,6 +22,7 @@ func Connect(url string, timeout time.Duration) (rueidis.Client, error) {
 	opt.Dialer.Timeout = timeout
 	opt.DisableRetry = true
 	opt.DisableCache = true
-	opt.PipelineMultiplex = -1 // one connection: after a failure, all calls find out at once
+	opt.PipelineMultiplex = -1  // one connection: after a failure, all calls find out at once
+	opt.AlwaysPipelining = true // a call on its way delays no other one
 	return rueidis.NewClient(opt)
 }

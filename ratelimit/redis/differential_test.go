@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"pgregory.net/rapid"
 
 	"ratelimiter/internal/testkit"
 	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
 	"ratelimiter/ratelimit/redis"
 )
 
@@ -286,4 +288,60 @@ func anyPolicy(t *rapid.T, name string) ratelimit.Policy {
 		}
 	}
 	return p
+}
+
+// TestStore_even_runs spends a sliding_window evenly, by a microsecond more or less
+// than its period ÷ limit, which isn't whole.
+func TestStore_even_runs(t *testing.T) {
+	client := connect(t, testkit.Redis(t).URL())
+	p := ratelimit.Policy{Name: "p", Algorithm: ratelimit.SlidingWindow, Limit: 33, Period: "1s"}
+	for _, gap := range []time.Duration{30_302, 30_303, 30_304} {
+		refused := sameAsMemory(t, client, p, gap*time.Microsecond, 200)
+		if even := gap == 30_304; even != (refused == 0) {
+			t.Errorf("every %d µs: %d of 200 are refused", gap, refused)
+		}
+	}
+}
+
+// TestStore_full_queue fills a leaky_bucket until the wait is max_wait to the
+// microsecond.
+func TestStore_full_queue(t *testing.T) {
+	client := connect(t, testkit.Redis(t).URL())
+	p := ratelimit.Policy{Name: "p", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "10s", MaxWait: "5s"}
+	if refused := sameAsMemory(t, client, p, 0, 10); refused != 4 {
+		t.Errorf("%d of 10 are refused, want 4", refused)
+	}
+}
+
+// sameAsMemory takes units from the store and from the one in memory, and compares
+// the decisions.
+func sameAsMemory(t *testing.T, client rueidis.Client, p ratelimit.Policy, gap time.Duration, takes int) (refused int) {
+	t.Helper()
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{p}, ratelimit.Subjects{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_700_000_000, 0)
+	clock := func() time.Time { return now }
+	limiters := [...]*ratelimit.Limiter{
+		ratelimit.New(redis.New(client, redis.WithClock(clock), redis.WithPrefix(gap.String()))),
+		ratelimit.New(memory.New(), ratelimit.WithClock(clock)),
+	}
+	for n := range takes {
+		var got [len(limiters)]ratelimit.Reservation
+		for i, l := range limiters {
+			if err := l.Reserve(ctx, &got[i], quota, "", 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g, w := got[0].Decision.Statuses()[0], got[1].Decision.Statuses()[0]
+		if g.Policy = w.Policy; g != w {
+			t.Fatalf("request %d, every %v: %+v, want %+v", n, gap, g, w)
+		}
+		if !g.Allowed {
+			refused++
+		}
+		now = now.Add(gap)
+	}
+	return refused
 }

@@ -124,6 +124,16 @@ func TestStore_paused(t *testing.T) {
 	if got := c.recover(); got != 6 && got != 9 { // it may have been read
 		t.Fatalf("after the pause: %d remaining, want 6 or 9", got)
 	}
+	server.Kill()
+	server.Start()
+	server.Pause() // while the client connects
+	for range 3 {
+		if _, err := c.take(1, 50*time.Millisecond); err == nil {
+			t.Fatal("a take of a paused server succeeds")
+		}
+	}
+	server.Continue()
+	c.recover()
 }
 
 // TestStore_answer_lost charges, and loses the answer with the connection. The take
@@ -146,11 +156,11 @@ func TestStore_answer_lost(t *testing.T) {
 		}
 	}
 	proxy.Cut()
+	proxy.ReleaseResponses()
+	proxy.Mend()
 	if err := <-result; err == nil {
 		t.Fatal("a take without an answer succeeds")
 	}
-	proxy.ReleaseResponses()
-	proxy.Mend()
 	if got := c.recover(); got != 6 {
 		t.Fatalf("after a lost answer: %d remaining, want 6", got)
 	}

@@ -68,6 +68,28 @@ func TestStore_settled_once(t *testing.T) {
 	}
 }
 
+// TestStore_settled_once_in_full settles a reservation that gives nothing back.
+func TestStore_settled_once_in_full(t *testing.T) {
+	store := redis.New(connect(t, testkit.Redis(t).URL()))
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{{Name: "window", Algorithm: ratelimit.FixedWindow, Limit: 10, Period: "366d"}}, ratelimit.Subjects{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c capture
+	_, _ = ratelimit.New(&c).PeekAll(ctx, quota)
+	b := &c.batch
+	b.Cost, b.Once = 1, "id"
+	if err := store.PutRecord(ctx, b.Key.Slot, "id", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Give(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Give(ctx, b); !errors.Is(err, ratelimit.ErrSettled) {
+		t.Fatalf("the second end: %v, want ErrSettled", err)
+	}
+}
+
 // TestStore_keys_expire finds that every key has an expiry, and that keys of one slot
 // have one hash tag.
 func TestStore_keys_expire(t *testing.T) {
