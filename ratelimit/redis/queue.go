@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxTogether bounds the operations of one call, during which the server does
-	// nothing else.
+	// maxTogether bounds the operations of one call, during which the server
+	// serves no other client.
 	maxTogether = 64
 	// maxCalls is the number of calls on their way at once: while the server performs
 	// one, the next is prepared.
