@@ -40,8 +40,8 @@ type check struct {
 
 // doctorCommand checks what serve needs.
 type doctorCommand struct {
-	Dev  bool `env:"RATELIMITER_DEV" help:"Check for 'serve --dev', which creates a key pepper."`
-	JSON bool `env:"RATELIMITER_JSON" help:"Print JSON."`
+	Dev  bool `help:"Check for 'serve --dev', which creates a key pepper."`
+	JSON bool `help:"Print JSON."`
 }
 
 // diagnosis is what the checks share. A check may rely on those before it.

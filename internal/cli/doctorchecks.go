@@ -55,16 +55,15 @@ func (d *diagnosis) checkDatabase(ctx context.Context) finding {
 	if err != nil {
 		return failure(oneLine(err), "")
 	}
-	at := fmt.Sprintf("%s:%d", db.Config().ConnConfig.Host, db.Config().ConnConfig.Port)
 	if err = postgres.Check(ctx, db); err == nil {
 		d.facts, err = postgres.Inspect(ctx, db)
 	}
 	if err != nil {
 		db.Close()
-		return failure(fmt.Sprintf("%s: %s: %s", name, at, rootCause(err)), "Check host, port, account and firewall, and that Postgres 14 or newer runs.")
+		return failure(postgres.NewConnectionError(name, db, err).Error(), "Check host, port, account and firewall, and that Postgres 14 or newer runs.")
 	}
 	d.db = db
-	return passed("Postgres %s at %s", d.facts.Version, at)
+	return passed("Postgres %s at %s:%d", d.facts.Version, db.Config().ConnConfig.Host, db.Config().ConnConfig.Port)
 }
 
 func (d *diagnosis) checkSchema(ctx context.Context) (f finding) {
@@ -149,7 +148,7 @@ func (d *diagnosis) checkListen(ctx context.Context) finding {
 			return failure(err.Error(), wantDirect)
 		}
 		if err != nil {
-			return failure("DATABASE_LISTEN_URL: "+rootCause(err), wantDirect)
+			return failure(postgres.NewConnectionError("DATABASE_LISTEN_URL", db, err).Error(), wantDirect)
 		}
 	}
 	switch {
@@ -201,22 +200,3 @@ func (d *diagnosis) checkClock(context.Context) finding {
 
 // oneLine returns the text of an error in one line.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
-
-// rootCause returns the text of the innermost error, without the context that
-// the output has anyway. Of several errors it is the last.
-func rootCause(err error) string {
-	for {
-		var next error
-		if several, ok := err.(interface{ Unwrap() []error }); ok {
-			if list := several.Unwrap(); len(list) > 0 {
-				next = list[len(list)-1]
-			}
-		} else {
-			next = errors.Unwrap(err)
-		}
-		if next == nil {
-			return oneLine(err)
-		}
-		err = next
-	}
-}
