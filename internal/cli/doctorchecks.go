@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"time"
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/config"
@@ -41,15 +40,12 @@ func (d *diagnosis) checkVersions(context.Context) finding {
 }
 
 func (d *diagnosis) checkDatabase(ctx context.Context) finding {
-	if d.cfg == nil {
-		return finding{}
-	}
 	url, name := d.cfg.DatabaseURL, "DATABASE_URL"
 	if url == "" {
 		if url = devdb.RunningURL(ctx, d.cfg.DataDir); url == "" {
 			return passed("private Postgres, which isn't running: serve starts one")
 		}
-		name = "private Postgres"
+		name = privatePostgres
 	}
 	db, err := postgres.NewPool(url, postgres.WithMaxConns(1))
 	if err != nil {
@@ -87,9 +83,6 @@ func (d *diagnosis) checkSchema(ctx context.Context) (f finding) {
 }
 
 func (d *diagnosis) checkPepper(ctx context.Context) finding {
-	if d.cfg == nil {
-		return finding{}
-	}
 	if err := d.cfg.LoadPeppers(false); err != nil {
 		if _, missing := errors.AsType[*config.Error](err); !missing {
 			return failure(oneLine(err), "")
@@ -140,7 +133,7 @@ func (d *diagnosis) checkListen(ctx context.Context) finding {
 		if err != nil {
 			return failure(oneLine(err), "")
 		}
-		defer db.Close()
+		d.direct = db
 		if direct, err = postgres.Inspect(ctx, db); err == nil {
 			err = postgres.CheckSame(ctx, d.db, db)
 		}
@@ -181,21 +174,6 @@ func (d *diagnosis) checkDurability(context.Context) finding {
 		return passed("fsync, synchronous_commit and full_page_writes are on")
 	}
 	return warning("off: "+strings.Join(d.facts.Off, ", ")+"; a crash may lose calendar quotas and orders", "Turn them on in the server's settings.")
-}
-
-// maxClockDifference is what a clock that is kept by NTP never reaches.
-const maxClockDifference = time.Second
-
-func (d *diagnosis) checkClock(context.Context) finding {
-	if ahead := d.facts.ClockAhead; ahead.Abs() > maxClockDifference+d.facts.ClockError {
-		direction := "behind"
-		if ahead < 0 {
-			direction = "ahead of"
-		}
-		return warning(fmt.Sprintf("this machine's clock is %s %s the database's: keys expire and quotas begin at wrong times",
-			ahead.Abs().Round(time.Millisecond), direction), "Synchronize both clocks, by NTP for example.")
-	}
-	return passed("equal to the database's, within %s", maxClockDifference)
 }
 
 // oneLine returns the text of an error in one line.
