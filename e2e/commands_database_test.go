@@ -75,9 +75,9 @@ func silentServer(t *testing.T) string {
 func TestCommands_unreachable_database(t *testing.T) {
 	silent := silentServer(t)
 	for address, want := range map[string]string{
-		"postgres://u:hunter2@127.0.0.1:1/x":                     "DATABASE_URL: 127.0.0.1:1: connection refused",
+		"postgres://u:hunter2@127.0.0.1:1/x":                      "DATABASE_URL: 127.0.0.1:1: connection refused",
 		"postgres://u:hunter2@" + silent + "/x?connect_timeout=1": "DATABASE_URL: " + silent + ": no answer in time",
-		"postgres://u:hunter2@nowhere.invalid/x":                 "DATABASE_URL: nowhere.invalid:5432: ",
+		"postgres://u:hunter2@nowhere.invalid/x":                  "DATABASE_URL: nowhere.invalid:5432: ",
 	} {
 		line := commandLine{t: t, database: address}
 		for _, command := range append(readCommands, writeCommands...) {

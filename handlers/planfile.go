@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"slices"
 	"strconv"
 
 	"ratelimiter/internal/binding"
@@ -53,7 +54,7 @@ func ParsePlans(data []byte) ([]models.NewPlan, error) {
 	if err := binding.DecodeJSON(data, &file); err != nil {
 		return nil, err
 	}
-	list := append(file.Plans, file.Data...) // one is empty
+	list := slices.Concat(file.Plans, file.Data) // one is empty
 	plans := make([]models.NewPlan, len(list))
 	for i, plan := range list {
 		plans[i] = models.NewPlan{Name: plan.Name, Description: plan.Description, Policies: plan.Policies}

@@ -51,7 +51,7 @@ type commands struct {
 		Apply plansApplyCommand `cmd:"" help:"Apply a file of plans and print the differences."`
 	} `cmd:"" needs:"database" help:"Manage plans: the policies of keys."`
 	OpenAPI    openAPICommand            `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
-	Doctor     doctorCommand             `cmd:"" help:"Check the settings, the database and what else serve needs."`
+	Doctor     doctorCommand             `cmd:"" help:"Check the settings, the database and the machine for serve."`
 	Version    versionCommand            `cmd:"" help:"Print version, commit and Go version."`
 	Completion kongcompletion.Completion `cmd:"" help:"Print how to complete commands in bash, zsh or fish."`
 }

@@ -96,8 +96,7 @@ const (
 // portOwner returns the process that listens to the port of an address, 0 if that is
 // unknown: on other systems than Linux, and for processes of other users.
 func portOwner(addr string) (pid int, program string) {
-	_, port, _ := net.SplitHostPort(addr)
-	number, err := net.LookupPort("tcp", port)
+	resolved, err := net.ResolveTCPAddr("tcp", addr) // the port may be a name
 	if err != nil {
 		return 0, ""
 	}
@@ -106,7 +105,7 @@ func portOwner(addr string) (pid int, program string) {
 		text, _ := os.ReadFile(table)
 		for line := range strings.Lines(string(text)) {
 			fields := strings.Fields(line)
-			if len(fields) > inodeField && fields[stateField] == stateListen && strings.HasSuffix(fields[localField], fmt.Sprintf(":%04X", number)) {
+			if len(fields) > inodeField && fields[stateField] == stateListen && strings.HasSuffix(fields[localField], fmt.Sprintf(":%04X", resolved.Port)) {
 				sockets = append(sockets, "socket:["+fields[inodeField]+"]")
 			}
 		}

@@ -71,7 +71,7 @@ func TestKeysCreate_spec(t *testing.T) {
 	}
 }
 
-// The table of keys fits a terminal, whatever the keys contain.
+// The table of keys fits a terminal.
 func TestKeyTable(t *testing.T) {
 	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }

@@ -97,9 +97,10 @@ func (c planChanges) String() string {
 
 // describePolicy returns a policy in words, without its name.
 func describePolicy(p ratelimit.Policy) string {
-	words := fmt.Sprintf("%s %d", p.Algorithm, p.Limit)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %d", p.Algorithm, p.Limit)
 	if p.Period != "" {
-		words += " per " + string(p.Period)
+		b.WriteString(" per " + string(p.Period))
 	}
 	for _, field := range []struct {
 		name  string
@@ -109,8 +110,8 @@ func describePolicy(p ratelimit.Policy) string {
 		{"group", p.Group}, {"per", p.Per}, {"charge", p.Charge}, {"mode", p.Mode}, {"sharing", p.Sharing},
 	} {
 		if !reflect.ValueOf(field.value).IsZero() {
-			words += fmt.Sprintf(", %s %v", field.name, field.value)
+			fmt.Fprintf(&b, ", %s %v", field.name, field.value)
 		}
 	}
-	return words
+	return b.String()
 }

@@ -22,8 +22,8 @@ import (
 
 // Settings are the flags that every command takes, each with its environment
 // variable. They are plain text until Config has validated all of them together.
-// For the help of other commands than serve, the tag for says what a setting is
-// for, and brief replaces help.
+// In the help of other commands than serve, the tag for selects the settings that a
+// command reads, and brief replaces help.
 type Settings struct {
 	DatabaseFile   string `for:"database" brief:"File with DATABASE_URL, or set DATABASE_URL." env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
 	ListenFile     string `for:"migrating" env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`

@@ -41,7 +41,7 @@ func Cause(err error) string {
 	}
 	for {
 		next := errors.Unwrap(err)
-		if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+		if several, ok := err.(interface{ Unwrap() []error }); ok {
 			if list := several.Unwrap(); len(list) > 0 {
 				next = list[len(list)-1]
 			}
