@@ -49,10 +49,12 @@ type commands struct {
 	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
 }
 
-// console is where a command prints: data and messages to out, logs to log.
+// console is where a command prints: data and messages to out, logs to log, and
+// progress to terminal, or as logs if that is nil.
 type console struct {
-	out io.Writer
-	log *slog.Logger
+	out      io.Writer
+	log      *slog.Logger
+	terminal io.Writer
 }
 
 // Main runs the command line of this process and returns its exit code. The
@@ -88,7 +90,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	cfg, err := line.Config()
 	if err == nil || parsed.Command() == "doctor" { // which reports the faults
-		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(escaping{stderr}, nil))}
+		to := &console{out: stdout}
+		to.log, to.terminal = newLogger(stderr, cfg)
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(cfg, &line.Settings, to)
 	}
