@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -52,7 +53,7 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		}
 		if err := c.Errors.Last(); err != nil {
 			if limited, ok := errors.AsType[*limitedError](err.Err); ok {
-				attrs = append(attrs, slog.Any("violated_policies", limited.violated))
+				attrs = append(attrs, slog.String("violated_policies", strings.Join(limited.violated, ",")))
 			}
 			attrs = append(attrs, slog.String("error", loggable(err.Error(), maxLoggedError)))
 		}

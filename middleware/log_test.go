@@ -136,7 +136,7 @@ func TestLog_violated_policies(t *testing.T) {
 		Fail(c, &limitedError{detail: "burst has 0 of 20 units left", violated: []string{"burst", "minute"}})
 	}
 	line := logOf(t, slog.LevelInfo, httptest.NewRequest(http.MethodGet, "/page/x", http.NoBody), refuse)
-	if got := fmt.Sprint(line["violated_policies"]); got != "[burst minute]" || line["status"] != 429.0 || line["error"] != "burst has 0 of 20 units left" {
+	if got := fmt.Sprint(line["violated_policies"]); got != "burst,minute" || line["status"] != 429.0 || line["error"] != "burst has 0 of 20 units left" {
 		t.Errorf("got line %v", line)
 	}
 }
