@@ -27,7 +27,7 @@ const stopTimeout = 15 * time.Second
 func withDatabase(ctx context.Context, cfg *config.Config, to *console, do func(context.Context, *pgxpool.Pool) error) (err error) {
 	url := cfg.DatabaseURL
 	if url == "" {
-		private, err := devdb.OwnOrAttach(ctx, devdb.Config{DataDir: cfg.DataDir, Log: to.log})
+		private, err := devdb.OwnOrAttach(ctx, devdb.Config{DataDir: cfg.DataDir, Log: to.log, Terminal: to.terminal})
 		if err != nil {
 			return err
 		}
