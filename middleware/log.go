@@ -71,10 +71,10 @@ func (s *requestState) logged(c *gin.Context, took time.Duration) (slog.Level, s
 		return slog.LevelWarn, "request"
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError, "request failed"
+	case s.quiet && status < http.StatusBadRequest: // slow ones are sent to slow clients
+		return slog.LevelDebug, "request"
 	case took-s.queued() >= slowRequest && !s.endless:
 		return slog.LevelWarn, "slow request"
-	case s.quiet && status < http.StatusBadRequest:
-		return slog.LevelDebug, "request"
 	default:
 		return slog.LevelInfo, "request"
 	}

@@ -110,6 +110,7 @@ func TestLog_levels(t *testing.T) {
 		"queued":                 {[]gin.HandlerFunc{since(2 * slowRequest), queued, ok}, "INFO request"},
 		"stream":                 {[]gin.HandlerFunc{since(time.Hour), Stream(), ok}, "INFO request"},
 		"page":                   {[]gin.HandlerFunc{Quiet(false), ok}, ""},
+		"page, slow":             {[]gin.HandlerFunc{Quiet(false), since(slowRequest), ok}, ""},
 		"unknown page":           {[]gin.HandlerFunc{Quiet(false), fails(models.ErrNotFound)}, "INFO request"},
 		"failing page":           {[]gin.HandlerFunc{Quiet(false), fails(errors.New("broken"))}, "ERROR request failed"},
 		"probe":                  {[]gin.HandlerFunc{Quiet(true), ok}, ""},
