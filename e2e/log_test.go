@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -29,12 +30,13 @@ func TestLog_quiet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := new(strings.Builder)
-		if err := response.Write(body); err != nil || response.StatusCode != http.StatusOK {
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d, %v", paths[i], response.StatusCode, err)
 		}
 		if strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
-			for _, link := range loaded.FindAllStringSubmatch(body.String(), -1) {
+			for _, link := range loaded.FindAllStringSubmatch(string(body), -1) {
 				if !slices.Contains(paths, link[1]) {
 					paths = append(paths, link[1])
 				}

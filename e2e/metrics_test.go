@@ -126,6 +126,14 @@ func TestMetrics_traffic(t *testing.T) {
 	})
 }
 
+func TestMetrics_listener(t *testing.T) {
+	app := newApp(t, watching())
+	app.exec(disconnect + ` AND query LIKE 'LISTEN%'`)
+	app.wantMetrics(map[string]string{
+		`ratelimiter_change_listener_disconnects_total`: "1", `ratelimiter_change_listener_connected`: "1", `ratelimiter_change_feed_current`: "1",
+	})
+}
+
 // Clients can't add series: neither by methods nor by paths.
 func TestMetrics_bounded(t *testing.T) {
 	app := newApp(t)

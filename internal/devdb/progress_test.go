@@ -13,7 +13,7 @@ import (
 // screen returns the lines that a terminal shows in the end, and every version of
 // them.
 func screen(written string) (lines, versions []string) {
-	for _, line := range strings.Split(strings.TrimSuffix(written, "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSuffix(written, "\n"), "\n") {
 		parts := strings.Split(line, "\r\x1b[K")
 		versions = append(versions, parts[1:]...)
 		lines = append(lines, parts[len(parts)-1])
