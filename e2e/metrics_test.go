@@ -128,7 +128,7 @@ func TestMetrics_traffic(t *testing.T) {
 
 func TestMetrics_listener(t *testing.T) {
 	app := newApp(t, watching())
-	app.exec(disconnect + ` AND query LIKE 'LISTEN%'`)
+	app.exec(disconnect + ` AND application_name LIKE 'ratelimiter listens to %'`)
 	app.wantMetrics(map[string]string{
 		`ratelimiter_change_listener_disconnects_total`: "1", `ratelimiter_change_listener_connected`: "1", `ratelimiter_change_feed_current`: "1",
 	})
