@@ -20,6 +20,8 @@ import (
 func newRouter() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
+	router.GET("/guide", docs.Home)
+	router.GET("/guide/*any", docs.Guide)
 	router.GET("/docs", docs.Page)
 	router.GET("/swagger/*any", docs.SwaggerUI)
 	router.GET("/redoc", docs.Reference)
