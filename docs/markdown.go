@@ -45,7 +45,7 @@ func render(source []byte, resolve func(link string) string) ([]heading, templat
 	if err := markdown.Renderer().Render(&b, source, document); err != nil {
 		return nil, "", err
 	}
-	wrapped := strings.NewReplacer("<table>", `<div class="table"><table>`, "</table>", "</table></div>").Replace(b.String())
+	wrapped := strings.NewReplacer("<table>", `<div class="table"><table>`, "</table>", "</table></div>", "<th></th>", "<td></td>").Replace(b.String())
 	return headings, template.HTML(wrapped), nil //nolint:gosec // G203: our own pages
 }
 
