@@ -17,7 +17,7 @@ import (
 func code(response *testkit.Response, status int) string {
 	var problem middleware.Problem
 	response.Want(status).JSON(&problem)
-	return problem.Code
+	return string(problem.Code)
 }
 
 // A suspended key gets 403 on every instance. Its requests cost nothing, aren't

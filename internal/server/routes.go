@@ -121,6 +121,8 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},
 		{Method: get, Path: "/", Handler: docs.Home, Public: true},
 		{Method: get, Path: "/favicon.ico", Handler: docs.Favicon, Public: true},
+		{Method: get, Path: "/guide", Handler: docs.Home, Public: true},
+		{Method: get, Path: "/guide/*any", Handler: docs.Guide, Public: true},
 		{Method: get, Path: "/docs", Handler: docs.Page, Public: true},
 		{Method: get, Path: "/swagger/*any", Handler: docs.SwaggerUI, Public: true},
 		{Method: get, Path: "/redoc", Handler: docs.Reference, Public: true},
