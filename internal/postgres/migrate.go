@@ -25,7 +25,7 @@ const (
 // Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
 // system, in goose's format). Instances may call it concurrently: one migrates, the others wait
 // until it has finished or their contexts end. pool must not be a pooler's. Each migration is a transaction of its own: if one
-// fails, those before it stay applied.
+// fails, those before it stay applied. If a file is pending, River's own migrations run first.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	pending, err := Pending(ctx, pool, files)
 	if err != nil || !pending {
@@ -37,7 +37,11 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); errors.Is(err, errPooledMigration) {
+	err = migrateRiver(ctx, db)
+	if err == nil {
+		_, err = provider.Up(ctx)
+	}
+	if errors.Is(err, errPooledMigration) {
 		return errPooledMigration
 	} else if err != nil {
 		return fmt.Errorf("migrate: %w", err)
