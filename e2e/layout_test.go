@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":        {"models"},
 	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},
 	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
+	"internal/queue":            {"models", "internal/postgres"},
 	"internal/orders":           {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/invoice":          {"models"},
 	"internal/binding":          {"models"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"strconv"
@@ -130,6 +129,7 @@ func deliveries(fn func(m *queue.Message) (queue.Effect, error)) (queue.Handler,
 func done(*queue.Message) (queue.Effect, error) { return nil, nil }
 
 func TestQueue_Publish_fans_out(t *testing.T) {
+	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock", "payment"}, "confirmed": {"email"}})
 	stock, toStock := deliveries(done)
 	payment, toPayment := deliveries(done)
@@ -174,6 +174,7 @@ func TestQueue_Publish_fans_out(t *testing.T) {
 // The effect, the inbox row, the completion and a follow-up message are one
 // transaction: after a failed effect there is none of them.
 func TestWorker_effect_is_one_transaction(t *testing.T) {
+	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock"}, "reserved": {"payment"}})
 	if _, err := db.Exec(t.Context(), `CREATE TABLE effects (message text, attempt int)`); err != nil {
 		t.Fatal(err)
@@ -215,6 +216,7 @@ func TestWorker_effect_is_one_transaction(t *testing.T) {
 
 // A message that is published twice has one effect.
 func TestWorker_skips_what_is_done(t *testing.T) {
+	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
 	if _, err := db.Exec(t.Context(), `CREATE TABLE effects (message text)`); err != nil {
 		t.Fatal(err)
@@ -238,5 +240,3 @@ func TestWorker_skips_what_is_done(t *testing.T) {
 		t.Errorf("%d effects", n)
 	}
 }
-
-var _ = io.Discard

@@ -17,12 +17,12 @@ const (
 // secrets are the parts of texts that aren't recorded. The first group of each
 // is kept.
 var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
-	`(\w+://)[^\s/@]+@`,                    // user and password of a URL
+	`(\w+://)[^\s/@]+@`, // user and password of a URL
+	`(\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)"?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?(?:"[^"]*"?|[^\s"',;&]+)`,
 	`(\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}`, // credentials of an Authorization field
-	`(\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)"?\s*[:=]\s*"?)[^\s"',;&]+`,
-	`(\brl_(?:live|admin)_)\w+`, // API keys
-	`(\btok_)\w+`,               // payment tokens
-	`()[\w.+-]+@[\w-]+\.[\w.-]+`, // email addresses
+	`(\brl_(?:live|admin)_)\w+`,             // API keys
+	`(\btok_)\w+`,                           // payment tokens
+	`()[\w.+-]+@[\w-]+\.[\w.-]+`,            // email addresses
 }, "|"))
 
 // Redact replaces email addresses, payment tokens and credentials in a text.
