@@ -1,0 +1,442 @@
+package queue_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/queue"
+	"ratelimiter/internal/testkit"
+)
+
+var (
+	proofMessages = flag.Int("proof-messages", 800, "messages of the proof")
+	proofKills    = flag.Int("proof-kills", 3, "SIGKILLs of publishers, of workers and of Postgres")
+	proofPoison   = flag.Int("proof-poison", 2, "times that a message kills its process")
+)
+
+// proof runs publishers and workers as processes of their own on a Postgres with
+// fsync, and is the observer outside of it: what was acknowledged and mailed is
+// in its memory.
+type proof struct {
+	*testing.T
+	cluster  *testkit.DurableCluster
+	db       *pgxpool.Pool
+	broken   string
+	attempts int
+
+	mu           sync.Mutex
+	acknowledged map[string]bool
+	mailed       map[string]int
+	todo         []string            // changes to ask for
+	children     map[string][]*child // running, by role
+	ending       bool
+
+	running sync.WaitGroup
+	changed *sync.Cond // of what mu guards
+}
+
+// child is a process.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+const proofTables = `
+	CREATE TABLE proof_changes (message text PRIMARY KEY);
+	CREATE TABLE proof_effects (message text, attempt int, failures int)`
+
+func newProof(t *testing.T, broken string) *proof {
+	p := &proof{
+		T: t, cluster: testkit.NewDurableCluster(t), broken: broken, attempts: 8,
+		acknowledged: map[string]bool{}, mailed: map[string]int{}, children: map[string][]*child{},
+	}
+	p.changed = sync.NewCond(&p.mu)
+	var err error
+	if p.db, err = testkit.OpenAddressFile(p.cluster.AddressFile); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.db.Close)
+	statements := proofTables
+	if broken == "no inbox" {
+		statements += `; ALTER TABLE queue_inbox DROP CONSTRAINT queue_inbox_pkey`
+	}
+	if _, err := p.db.Exec(t.Context(), statements); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// start starts a child.
+func (p *proof) start(role string) (*child, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), childRole+"="+role, childBroken+"="+p.broken, childAddress+"="+p.cluster.AddressFile,
+		childAttempts+"="+strconv.Itoa(p.attempts), "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &child{cmd, in, bufio.NewScanner(out)}, cmd.Start()
+}
+
+// keep runs a child, and another one when it was killed, until the end. use talks
+// to it until its output ends.
+func (p *proof) keep(role string, use func(*child)) {
+	p.running.Go(func() {
+		for {
+			p.mu.Lock()
+			if p.ending {
+				p.mu.Unlock()
+				return
+			}
+			c, err := p.start(role)
+			if err != nil {
+				p.mu.Unlock()
+				p.Error(err)
+				return
+			}
+			p.children[role] = append(p.children[role], c)
+			p.mu.Unlock()
+			use(c)
+			_ = c.in.Close()
+			_ = c.cmd.Wait() // it says how it was killed
+			p.mu.Lock()
+			for i, other := range p.children[role] {
+				if other == c {
+					p.children[role] = append(p.children[role][:i], p.children[role][i+1:]...)
+					break
+				}
+			}
+			p.mu.Unlock()
+		}
+	})
+}
+
+// publisher asks a child for one change after the other. One that wasn't
+// acknowledged is asked for again.
+func (p *proof) publisher(c *child) {
+	for {
+		p.mu.Lock()
+		for !p.ending && (len(p.todo) == 0 || len(p.acknowledged)-len(p.mailed) > *proofMessages/4) {
+			p.changed.Wait()
+		}
+		if p.ending {
+			p.mu.Unlock()
+			return
+		}
+		n := p.todo[len(p.todo)-1]
+		p.todo = p.todo[:len(p.todo)-1]
+		p.mu.Unlock()
+		_, err := io.WriteString(c.in, n+"\n")
+		if err != nil || !p.awaitAck(c) {
+			p.mu.Lock()
+			p.todo = append(p.todo, n)
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// awaitAck reads a line, and reports whether there was one.
+func (p *proof) awaitAck(c *child) bool {
+	if !c.out.Scan() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := strings.TrimPrefix(c.out.Text(), "acknowledged ")
+	if !p.acknowledged[n] && rand.IntN(50) == 0 {
+		p.todo = append(p.todo, n) // as if the reply had been lost
+	}
+	p.acknowledged[n] = true
+	p.changed.Broadcast()
+	return true
+}
+
+// worker notes what a child mails.
+func (p *proof) worker(c *child) {
+	for c.out.Scan() {
+		p.mu.Lock()
+		p.mailed[strings.TrimPrefix(c.out.Text(), "mailed ")]++
+		p.changed.Broadcast()
+		p.mu.Unlock()
+	}
+}
+
+// kill kills one child of a role.
+func (p *proof) kill(role string) {
+	for {
+		p.mu.Lock()
+		all := p.children[role]
+		if len(all) > 0 {
+			_ = all[rand.IntN(len(all))].cmd.Process.Kill()
+		}
+		p.mu.Unlock()
+		if len(all) > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond) // it is being started
+	}
+}
+
+// end ends all children in order.
+func (p *proof) end() {
+	p.mu.Lock()
+	p.ending = true
+	for _, all := range p.children {
+		for _, c := range all {
+			_ = c.in.Close()
+		}
+	}
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	p.running.Wait()
+	p.ending = false
+}
+
+// await waits until the observer has seen enough.
+func (p *proof) await(enough func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !enough() {
+		p.changed.Wait()
+	}
+}
+
+// run publishes messages under kills of each role, at random moments but evenly
+// over all messages.
+func (p *proof) run(messages int, kills map[string]int) {
+	for n := range messages {
+		p.todo = append(p.todo, strconv.Itoa(n))
+	}
+	for range 2 {
+		p.keep("publisher", p.publisher)
+		p.keep("worker", p.worker)
+	}
+	var victims []string
+	for role, n := range kills {
+		for range n {
+			victims = append(victims, role)
+		}
+	}
+	rand.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+	step := messages / (len(victims) + 1)
+	for i, role := range victims {
+		at := i*step + rand.IntN(step) + 1
+		p.await(func() bool { return len(p.acknowledged) >= at })
+		if role != "postgres" {
+			p.kill(role)
+		} else if err := p.cluster.Kill(); err != nil {
+			p.Fatal(err)
+		}
+	}
+	p.await(func() bool { return len(p.acknowledged) == messages && len(p.todo) == 0 })
+}
+
+// count returns the number that a query selects.
+func (p *proof) count(query string) (n int) {
+	p.Helper()
+	if err := p.db.QueryRow(context.WithoutCancel(p.Context()), query).Scan(&n); err != nil {
+		p.Fatal(err)
+	}
+	return n
+}
+
+const (
+	openJobs = `SELECT count(*) FROM river_job WHERE state <> 'completed'`
+	// lostMessages are those without effect, job or dead letter, when nothing runs.
+	lostMessages = `SELECT count(*) FROM proof_changes c WHERE NOT EXISTS (SELECT FROM proof_effects e WHERE e.message = c.message)
+		AND NOT EXISTS (SELECT FROM river_job j WHERE j.args ->> 'id' = c.message AND j.queue = 'ledger' AND j.state <> 'completed')
+		AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.message ->> 'id' = c.message AND d."group" = 'ledger')`
+	repeatedEffects = `SELECT count(*) FROM (SELECT FROM proof_effects GROUP BY message HAVING count(*) > 1) x`
+	phantomEffects  = `SELECT count(*) FROM proof_effects WHERE message NOT IN (SELECT message FROM proof_changes)`
+	lostHistory     = `SELECT count(*) FROM proof_effects WHERE failures < attempt - 1`
+)
+
+// faults returns what is wrong, when nothing runs.
+func (p *proof) faults() (list []string) {
+	for name, query := range map[string]string{
+		"lost": lostMessages, "repeated": repeatedEffects, "without a change": phantomEffects, "without history": lostHistory,
+	} {
+		if n := p.count(query); n > 0 {
+			list = append(list, fmt.Sprintf("%d %s", n, name))
+		}
+	}
+	for n := range p.acknowledged {
+		if p.count(`SELECT count(*) FROM proof_changes WHERE message = 'msg_`+n+`'`) == 0 {
+			list = append(list, "acknowledged, but not in the database: "+n)
+		}
+	}
+	return list
+}
+
+// TestProof kills publishers, workers and Postgres under load. make proof-queue
+// does it with 20,000 messages and 50 kills each.
+func TestProof(t *testing.T) {
+	p := newProof(t, "")
+	began := time.Now()
+	p.run(*proofMessages, map[string]int{"publisher": *proofKills, "worker": *proofKills, "postgres": *proofKills})
+	published := time.Since(began)
+	p.end()
+	if *proofKills < 50 {
+		p.passTime("true")
+	}
+	p.keep("worker", p.worker)
+	deadline := time.Now().Add(3 * time.Minute)
+	for p.count(openJobs) > 0 && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	p.end()
+	for _, fault := range p.faults() {
+		t.Error(fault)
+	}
+	twice := 0
+	for n := range p.acknowledged {
+		if p.mailed[n] == 0 && p.count(`SELECT count(*) FROM dead_letters WHERE "group" = 'mail' AND message ->> 'key' = '`+n+`'`) == 0 {
+			t.Errorf("not mailed: %s", n)
+		}
+		if p.mailed[n] > 1 {
+			twice++
+		}
+	}
+	if n := p.count(openJobs); n > 0 {
+		t.Errorf("%d jobs are left", n)
+	}
+	t.Logf("%d messages, %d kills of each; published in %s, done after %s; %d jobs, %d effects, %d dead letters, %d repeated mails, highest attempt %d",
+		*proofMessages, *proofKills, published.Round(time.Second), time.Since(began).Round(time.Second), p.count(`SELECT count(*) FROM river_job`),
+		p.count(`SELECT count(*) FROM proof_effects`), p.count(`SELECT count(*) FROM dead_letters`), twice, p.count(`SELECT max(attempt) FROM proof_effects`))
+}
+
+// TestProof_catches checks that the proof finds each of these faults.
+func TestProof_catches(t *testing.T) {
+	for broken, kills := range map[string]map[string]int{
+		"ack before effect":     {"worker": 3},
+		"no inbox":              {},
+		"publish after commit":  {"publisher": 6},
+		"history lost on retry": {},
+	} {
+		t.Run(broken, func(t *testing.T) {
+			p := newProof(t, broken)
+			for round := range 10 {
+				p.acknowledged, p.mailed = map[string]bool{}, map[string]int{}
+				if _, err := p.db.Exec(t.Context(), `TRUNCATE proof_changes, proof_effects, river_job, dead_letters, queue_inbox`); err != nil {
+					t.Fatal(err)
+				}
+				p.run(300, kills)
+				p.end()
+				if list := p.faults(); len(list) > 0 {
+					t.Logf("caught in round %d: %s", round+1, strings.Join(list, ", "))
+					return
+				}
+			}
+			t.Error("not caught")
+		})
+	}
+	t.Run("attempt used by shutdown", func(t *testing.T) {
+		if attempt := attemptAfterStop(t, "attempt used by shutdown"); attempt == 1 {
+			t.Error("not caught")
+		}
+		if attempt := attemptAfterStop(t, ""); attempt != 1 {
+			t.Errorf("without the fault: attempt %d", attempt)
+		}
+	})
+}
+
+// attemptAfterStop stops a worker during a delivery and returns the attempt of the
+// next one.
+func attemptAfterStop(t *testing.T, broken string) int {
+	q, db := newQueue(t, proofRoutes)
+	began := make(chan int)
+	hang := func(ctx context.Context, m *queue.Message) (queue.Effect, error) {
+		began <- m.Attempt
+		<-ctx.Done()
+		return nil, errors.New("interrupted")
+	}
+	handlers := queue.Handlers{"ledger": {"placed": hang}}
+	var attempt int
+	publish(t, q, db, &queue.Message{Topic: "placed"})
+	for range 2 {
+		w, err := newProofWorker(q, db, handlers, queue.Config{Retry: fast(8)}, broken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		attempt = receive(t, began)
+		stopWorker(t, w)
+	}
+	return attempt
+}
+
+// TestProof_poison has a message that kills its process at each delivery: it
+// becomes a dead letter, and others are delivered all the time.
+func TestProof_poison(t *testing.T) {
+	p := newProof(t, "")
+	p.attempts = *proofPoison
+	q, err := queue.New(p.db, proofRoutes, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, q, p.db, &queue.Message{ID: "msg_poison", Topic: "placed", Key: "poison"})
+	p.keep("worker", p.worker)
+	published := 0
+	for ; p.count(`SELECT count(*) FROM dead_letters`) < 2; published++ {
+		publish(t, q, p.db, &queue.Message{ID: fmt.Sprintf("msg_%d", published), Topic: "placed", Key: strconv.Itoa(published)})
+		if *proofPoison < queue.DefaultRetryPolicy.MaxAttempts {
+			p.passTime("args ->> 'key' = 'poison'")
+		}
+		time.Sleep(100 * time.Millisecond) // a steady flow
+	}
+	p.mu.Lock()
+	flowed := len(p.mailed)
+	p.mu.Unlock()
+	if flowed < published/2 {
+		t.Errorf("%d of %d other messages were mailed until the poison was dead", flowed, published)
+	}
+	p.await(func() bool { return len(p.mailed) == published })
+	p.end()
+	letters := deadLetters(t, q)
+	for _, d := range letters {
+		if d.Message.Key != "poison" || d.Attempts != p.attempts || len(d.Message.History) != p.attempts+1 {
+			t.Errorf("dead letter %+v", d)
+		}
+	}
+	t.Logf("%d of %d other messages were mailed meanwhile; %+v", flowed, published, letters[0].Message.History)
+}
+
+// passTime makes River take the processes that run the jobs of a condition for
+// dead, and elect a new leader, at once instead of after half a minute.
+func (p *proof) passTime(condition string) {
+	tag, err := p.db.Exec(p.Context(), `UPDATE river_job SET attempted_at = attempted_at - interval '1 hour'
+		WHERE state = 'running' AND attempted_at > now() - interval '30 minutes' AND `+condition)
+	if err == nil && tag.RowsAffected() > 0 {
+		_, err = p.db.Exec(p.Context(), `DELETE FROM river_leader`)
+	}
+	if err != nil {
+		p.Error(err)
+	}
+}
