@@ -37,7 +37,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	err = migrateRiver(ctx, db)
+	err = migrateRiver(ctx, pool, db)
 	if err == nil {
 		_, err = provider.Up(ctx)
 	}
@@ -54,8 +54,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 // does outside its own session lock: it looks for pending migrations and creates its table.
 func migrationDB(pool *pgxpool.Pool) *sql.DB {
 	cfg := pool.Config().ConnConfig
-	cfg.RuntimeParams["statement_timeout"] = "0"
-	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	withoutTimeouts(cfg)
 	options := []stdlib.OptionOpenDB{stdlib.OptionAfterConnect(takeMigrationLock)}
 	if before := pool.Config().BeforeConnect; before != nil {
 		options = append(options, stdlib.OptionBeforeConnect(before))
@@ -63,6 +62,12 @@ func migrationDB(pool *pgxpool.Pool) *sql.DB {
 	db := stdlib.OpenDB(*cfg, options...)
 	db.SetMaxOpenConns(1)
 	return db
+}
+
+// withoutTimeouts removes the timeouts that protect the pool: a migration takes as long as it takes.
+func withoutTimeouts(cfg *pgx.ConnConfig) {
+	cfg.RuntimeParams["statement_timeout"] = "0"
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 }
 
 // errPooledMigration names the way out: a lock needs a session of its own.

@@ -6,37 +6,32 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-// migrateRiver applies the pending migrations of River, the engine of the queue, on a connection of
-// db. Each is a transaction of its own, because a value that one adds to a type can be used only by
-// the next.
-func migrateRiver(ctx context.Context, db *sql.DB) error {
-	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+// migrateRiver applies the pending migrations of River, the engine of the queue, while a connection
+// of locked holds the migration lock. They run on another connection, without the pool's statement
+// timeout.
+func migrateRiver(ctx context.Context, pool *pgxpool.Pool, locked *sql.DB) error {
+	if err := locked.PingContext(ctx); err != nil { // it connects, and keeps the connection
+		return err
+	}
+	cfg := pool.Config()
+	withoutTimeouts(cfg.ConnConfig)
+	cfg.MaxConns = 1
+	own, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	conn, err := db.Conn(ctx)
+	defer own.Close()
+	migrator, err := rivermigrate.New(riverpgxv5.New(own), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	return conn.Raw(func(driver any) error {
-		session := driver.(*stdlib.Conn).Conn()
-		for more := true; more; {
-			err := InTx(ctx, session, func(tx pgx.Tx) error {
-				result, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
-				more = err == nil && len(result.Versions) > 0
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("migrations of River: %w", err)
-			}
-		}
-		return nil
-	})
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrations of River: %w", err)
+	}
+	return nil
 }

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 // that of "mail" outside.
 var proofRoutes = queue.Routes{"placed": {"ledger", "mail"}}
 
-// runChild is a publisher or a worker. It tells the observer what it did on
+// runChild is a publisher or a worker. It reports what it did on
 // standard output, and ends in order when standard input ends.
 func runChild(role string) error {
 	db, err := testkit.OpenAddressFile(os.Getenv(childAddress))
@@ -64,7 +64,7 @@ func runChild(role string) error {
 	return runWorker(q, db)
 }
 
-// report tells the observer something. A line this short is written at once.
+// report writes a line for the observer. One this short is written at once.
 func report(line string) { _, _ = io.WriteString(os.Stdout, line+"\n") }
 
 // runPublisher makes the change that each line of input asks for, with its

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -60,7 +61,7 @@ const maxHistory = 64
 
 // failed returns the message after a failed attempt.
 func (m Message) failed(at time.Time, reason string) Message {
-	m.History = append(m.History[:len(m.History):len(m.History)], Failure{At: at.UTC(), Error: reason})
+	m.History = append(slices.Clip(m.History), Failure{At: at.UTC(), Error: reason})
 	m.History = m.History[max(0, len(m.History)-maxHistory):]
 	return m
 }

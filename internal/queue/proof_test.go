@@ -443,7 +443,7 @@ func provePoison(p *proof) {
 			t.Errorf("dead letter %+v", d)
 		}
 	}
-	t.Logf("%d of %d other messages were mailed meanwhile; %+v", flowed, published, letters[0].Message.History)
+	t.Logf("%d of %d other messages were mailed before; %+v", flowed, published, letters[0].Message.History)
 }
 
 // passTime makes River take the processes that run the jobs of a condition for

@@ -14,8 +14,8 @@ const (
 	maxReasonSource = 8 << 10
 )
 
-// secrets are the parts of texts that aren't recorded. The first group of each
-// is kept.
+// secrets are the parts of texts that aren't recorded. Of each, the part in its
+// group is kept.
 var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`(\w+://)[^\s/@]+@`, // user and password of a URL
 	`(\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)"?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?(?:"[^"]*"?|[^\s"',;&]+)`,
@@ -28,11 +28,7 @@ var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
 // Redact replaces email addresses, payment tokens and credentials in a text.
 func Redact(text string) string {
 	return secrets.ReplaceAllStringFunc(text, func(found string) string {
-		kept := ""
-		for _, group := range secrets.FindStringSubmatch(found)[1:] {
-			kept += group
-		}
-		return kept + "***"
+		return strings.Join(secrets.FindStringSubmatch(found)[1:], "") + "***"
 	})
 }
 

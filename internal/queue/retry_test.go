@@ -3,10 +3,10 @@ package queue_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,11 +82,11 @@ func TestWorker_retry_times(t *testing.T) {
 	publish(t, q, db, all...)
 	for attempt := 1; attempt < policy.MaxAttempts; attempt++ {
 		eventually(t, "all have failed", func() bool {
-			return one[int](t, db, `SELECT count(*) FROM river_job WHERE state <> 'completed' AND args ->> 'attempt' = $1`, fmt.Sprint(attempt)) == messages
+			return one[int](t, db, `SELECT count(*) FROM river_job WHERE state <> 'completed' AND args ->> 'attempt' = $1`, strconv.Itoa(attempt)) == messages
 		})
 		samples := one[[]float64](t, db, `
 			SELECT array_agg(extract(epoch FROM scheduled_at - (args -> 'history' -> -1 ->> 'at')::timestamptz)::float8)
-			FROM river_job WHERE state <> 'completed' AND args ->> 'attempt' = $1`, fmt.Sprint(attempt))
+			FROM river_job WHERE state <> 'completed' AND args ->> 'attempt' = $1`, strconv.Itoa(attempt))
 		most := min(policy.Base<<(attempt-1), policy.Cap)
 		if d := distance(samples, most.Seconds()); d > critical(messages) {
 			t.Errorf("attempt %d: distance %.3f from the uniform distribution up to %s", attempt, d, most)
