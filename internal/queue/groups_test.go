@@ -239,7 +239,7 @@ func TestWorker_through_a_pooler(t *testing.T) {
 			t.Cleanup(pooled.Close)
 			listen := pooled
 			if direct {
-				if listen, err = postgres.Open(t.Context(), url, postgres.WithMaxConns(1)); err != nil {
+				if listen, err = postgres.Open(t.Context(), url, postgres.WithMaxConns(1), postgres.WithApplicationName("direct")); err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(listen.Close)
@@ -259,9 +259,9 @@ func TestWorker_through_a_pooler(t *testing.T) {
 			receive(t, received)
 			receive(t, received)
 			eventually(t, "it is done", func() bool { return one[int](t, pooled, `SELECT count(*) FROM queue_inbox`) == 1 })
-			listening := one[int](t, pooled, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`)
-			if (listening > 0) != direct {
-				t.Errorf("%d connections listen", listening)
+			listening := one[int](t, pooled, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'direct' AND query LIKE 'LISTEN%'`)
+			if (listening == 1) != direct {
+				t.Errorf("%d direct connections listen", listening)
 			}
 		})
 	}

@@ -214,7 +214,7 @@ func TestWorker_effect_is_one_transaction(t *testing.T) {
 	}
 }
 
-// A message that is published twice has one effect.
+// A message that is published again has one effect, and isn't retried.
 func TestWorker_skips_what_is_done(t *testing.T) {
 	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
@@ -222,6 +222,9 @@ func TestWorker_skips_what_is_done(t *testing.T) {
 		t.Fatal(err)
 	}
 	effect := func(m *queue.Message) (queue.Effect, error) {
+		if m.Key == "fails" {
+			return nil, queue.Permanent(errors.New("it fails"))
+		}
 		return func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `INSERT INTO effects VALUES ($1)`, m.ID)
 			return err
@@ -229,14 +232,70 @@ func TestWorker_skips_what_is_done(t *testing.T) {
 	}
 	stock, received := deliveries(effect)
 	startWorker(t, q, queue.Handlers{"stock": {"placed": stock}}, queue.Config{})
-	for range 2 {
-		publish(t, q, db, &queue.Message{ID: "msg_1", Topic: "placed"})
+	for published, key := range []string{"first", "again", "fails"} {
+		publish(t, q, db, &queue.Message{ID: "msg_1", Topic: "placed", Key: key})
 		receive(t, received)
+		eventually(t, "the job is completed", func() bool {
+			return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == published+1
+		})
 	}
-	eventually(t, "all jobs are completed", func() bool {
-		return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2
-	})
 	if n := one[int](t, db, `SELECT count(*) FROM effects`); n != 1 {
 		t.Errorf("%d effects", n)
 	}
+	if n := len(deadLetters(t, q)); n != 0 {
+		t.Errorf("%d dead letters of a message that is done", n)
+	}
+}
+
+// A new job is due at the database's time, and a retry that is due soon doesn't
+// wait for River's scheduler.
+func TestQueue_times_of_jobs(t *testing.T) {
+	t.Parallel()
+	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
+	if err := postgres.InTx(t.Context(), db, func(tx pgx.Tx) error {
+		if err := q.Publish(t.Context(), tx, &queue.Message{Topic: "placed"}); err != nil {
+			return err
+		}
+		var same bool
+		if err := tx.QueryRow(t.Context(), `SELECT scheduled_at = now() AND state = 'available' FROM river_job`).Scan(&same); err != nil || same {
+			return err
+		}
+		return errors.New("the job isn't due at the time of its transaction")
+	}); err != nil {
+		t.Error(err)
+	}
+	handler := func(context.Context, *queue.Message) (queue.Effect, error) {
+		return nil, queue.Postpone(4*time.Second, errors.New("later"))
+	}
+	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
+	eventually(t, "the next delivery is available in time", func() bool {
+		return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'available' AND scheduled_at > now()`) == 1
+	})
+}
+
+func TestNewWorker_rejects(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueue(t, queue.Routes{"placed": {"stock"}})
+	handler, _ := deliveries(done)
+	for name, handlers := range map[string]queue.Handlers{
+		"topic without a route": {"stock": {"paid": handler}},
+		"group without a route": {"email": {"placed": handler}},
+	} {
+		if _, err := queue.NewWorker(q, handlers, queue.Config{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for _, policy := range []queue.RetryPolicy{{Base: time.Second}, {Base: time.Second, Cap: time.Millisecond, MaxAttempts: 1}, {Base: 1, Cap: 1, MaxAttempts: 1001}} {
+		if _, err := queue.NewWorker(q, nil, queue.Config{Retry: policy}); err == nil {
+			t.Errorf("%+v: no error", policy)
+		}
+	}
+	w, err := queue.NewWorker(q, nil, queue.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Start(t.Context()); err != nil {
+		t.Errorf("start without handlers: %v", err)
+	}
+	stopWorker(t, w)
 }

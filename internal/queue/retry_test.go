@@ -73,7 +73,8 @@ func TestWorker_retry_times(t *testing.T) {
 	const messages = 600
 	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
 	handler := func(context.Context, *queue.Message) (queue.Effect, error) { return nil, errors.New("failed") }
-	policy := queue.RetryPolicy{Base: time.Hour, Cap: 3 * time.Hour, MaxAttempts: 5}
+	// So long that none is due during the test.
+	policy := queue.RetryPolicy{Base: 100_000 * time.Hour, Cap: 300_000 * time.Hour, MaxAttempts: 5}
 	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{Retry: policy})
 	all := make([]*queue.Message, messages)
 	for i := range all {
