@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -24,10 +23,9 @@ import (
 
 // Environment of a child process of the proof.
 const (
-	childRole     = "QUEUE_CHILD"         // publisher or worker
-	childBroken   = "QUEUE_CHILD_BROKEN"  // the fault to have; "": none
-	childAddress  = "QUEUE_CHILD_ADDRESS" // file with the URL of the database
-	childAttempts = "QUEUE_CHILD_ATTEMPTS"
+	childRole    = "QUEUE_CHILD"         // publisher or worker
+	childBroken  = "QUEUE_CHILD_BROKEN"  // the fault to have; "": none
+	childAddress = "QUEUE_CHILD_ADDRESS" // file with the URL of the database
 )
 
 func TestMain(m *testing.M) {
@@ -104,11 +102,7 @@ func placeOrder(ctx context.Context, q *queue.Queue, db *pgxpool.Pool, n string)
 
 // runWorker delivers messages until the end of input.
 func runWorker(q *queue.Queue, db *pgxpool.Pool) error {
-	attempts, err := strconv.Atoi(os.Getenv(childAttempts))
-	if err != nil {
-		return err
-	}
-	cfg := queue.Config{Retry: queue.RetryPolicy{Base: 100 * time.Millisecond, Cap: 5 * time.Second, MaxAttempts: attempts}}
+	cfg := queue.Config{Retry: queue.RetryPolicy{Base: 100 * time.Millisecond, Cap: 5 * time.Second, MaxAttempts: 8}}
 	w, err := newProofWorker(q, db, proofHandlers(), cfg, os.Getenv(childBroken))
 	if err != nil {
 		return err

@@ -35,6 +35,9 @@ const (
 	// pausedDelay is when a job of a paused group that was fetched nevertheless is
 	// available again.
 	pausedDelay = time.Second
+	// unrecordedCap is the least value of RetryPolicy.Cap after a delivery without a
+	// recorded outcome.
+	unrecordedCap = time.Minute
 	// finishedRetention is how long the jobs of delivered messages are kept for
 	// people who look for them.
 	finishedRetention = 10 * time.Minute
@@ -140,7 +143,7 @@ func (w *Worker) riverConfig(pollOnly bool) *river.Config {
 	cfg.CompletedJobRetentionPeriod = finishedRetention
 	cfg.CancelledJobRetentionPeriod, cfg.DiscardedJobRetentionPeriod = -1, -1 // never: it would lose a message
 	cfg.ReindexerIndexNames = reindexed()
-	cfg.RetryPolicy = retryUnrecorded{w.cfg.Retry}
+	cfg.RetryPolicy = unrecorded(w.cfg.Retry)
 	return cfg
 }
 
@@ -226,8 +229,18 @@ func result(err error) error {
 	return errors.New(reasonOf(err)) // River records it
 }
 
-// retryUnrecorded is River's policy for deliveries without a recorded outcome.
+// retryUnrecorded is River's policy for deliveries without a recorded outcome,
+// most of which are those whose process died. One of the messages that were in
+// delivery then may be the cause: they are delivered again at times so far apart
+// that the others are done before it dies again. River's scheduler, which would
+// bring them together, needs more than its interval for that.
 type retryUnrecorded struct{ RetryPolicy }
+
+// unrecorded returns the policy for retries without a recorded outcome.
+func unrecorded(p RetryPolicy) retryUnrecorded {
+	p.Base, p.Cap = max(p.Base, schedulerInterval), max(p.Cap, unrecordedCap)
+	return retryUnrecorded{p}
+}
 
 // NextRetry implements river.ClientRetryPolicy.
 func (p retryUnrecorded) NextRetry(job *rivertype.JobRow) time.Time {
