@@ -27,7 +27,7 @@ CREATE TABLE queue_pauses (
 );
 
 -- For the priority of a message, which depends on how many of its owner wait.
-CREATE INDEX river_job_owner ON river_job ((args ->> 'owner')) WHERE state = 'available';
+CREATE INDEX river_job_owner ON river_job ((args ->> 'owner')) WHERE state = 'available' AND args ->> 'owner' IS NOT NULL;
 -- Nothing searches in the arguments, and an index of every word in them costs
 -- more than the rest of an insert.
 DROP INDEX river_job_args_index;
