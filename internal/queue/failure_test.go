@@ -60,10 +60,13 @@ func TestWorker_retries_then_dead_letter(t *testing.T) {
 	if n, err := q.CountRedrivable(t.Context(), queue.Filter{Reason: "NO ANSWER"}); err != nil || n != 1 {
 		t.Errorf("a dry run counts %d, error %v", n, err)
 	}
-	for filter, want := range map[queue.Filter]int{{Group: "x"}: 0, {Topic: "x"}: 0, {Reason: "x?"}: 0, {Group: "stock", Topic: "placed", Reason: "no answer"}: 1} {
-		if n := redrive(t, q, db, filter); n != want {
-			t.Errorf("%+v: redrove %d, want %d", filter, n, want)
+	for _, filter := range []queue.Filter{{Group: "x"}, {Topic: "x"}, {Reason: "x?"}} {
+		if n := redrive(t, q, db, filter); n != 0 {
+			t.Errorf("%+v: redrove %d, want none", filter, n)
 		}
+	}
+	if n := redrive(t, q, db, queue.Filter{Group: "stock", Topic: "placed", Reason: "no answer"}); n != 1 {
+		t.Errorf("redrove %d, want 1", n)
 	}
 	if m := receive(t, received); m.Attempt != 1 || len(m.History) != 3 || m.ID != sent.ID {
 		t.Errorf("redriven: attempt %d, %d failures, want attempt 1 and the history", m.Attempt, len(m.History))

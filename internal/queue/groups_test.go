@@ -143,18 +143,20 @@ func TestQueue_Stats(t *testing.T) {
 			return nil, queue.Permanent(errors.New("dead"))
 		case "delayed":
 			return nil, queue.Postpone(time.Hour, errors.New("later"))
+		case "soon": // before River's scheduler runs again
+			return nil, queue.Postpone(4*time.Second, errors.New("soon"))
 		}
 		return nil, nil
 	}
 	startWorker(t, q, queue.Handlers{"stock": {"placed": stock}}, queue.Config{})
-	for _, key := range []string{"held", "dead", "delayed", "done"} {
+	for _, key := range []string{"held", "dead", "delayed", "soon", "done"} {
 		publish(t, q, db, &queue.Message{Topic: "placed", Key: key})
 	}
 	receive(t, began)
 	eventually(t, "the numbers are right", func() bool {
 		s, p := statsOf(t, q, "stock"), statsOf(t, q, "payment")
 		p.OldestAge = 0
-		return s == queue.GroupStats{Group: "stock", Delayed: 1, InFlight: 1, Dead: 1} && p == queue.GroupStats{Group: "payment", Ready: 4}
+		return s == queue.GroupStats{Group: "stock", Delayed: 2, InFlight: 1, Dead: 1} && p == queue.GroupStats{Group: "payment", Ready: 5}
 	})
 	close(hold)
 }

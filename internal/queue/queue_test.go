@@ -247,9 +247,8 @@ func TestWorker_skips_what_is_done(t *testing.T) {
 	}
 }
 
-// A new job is due at the database's time, and a retry that is due soon doesn't
-// wait for River's scheduler.
-func TestQueue_times_of_jobs(t *testing.T) {
+// A new job is due at the database's time.
+func TestQueue_Publish_time(t *testing.T) {
 	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
 	if err := postgres.InTx(t.Context(), db, func(tx pgx.Tx) error {
@@ -264,13 +263,6 @@ func TestQueue_times_of_jobs(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	handler := func(context.Context, *queue.Message) (queue.Effect, error) {
-		return nil, queue.Postpone(4*time.Second, errors.New("later"))
-	}
-	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
-	eventually(t, "the next delivery is available in time", func() bool {
-		return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'available' AND scheduled_at > now()`) == 1
-	})
 }
 
 func TestNewWorker_rejects(t *testing.T) {
