@@ -120,6 +120,10 @@ proof-allowances: ## kill instances 200 times and Postgres 20 times under load; 
 	go test ./internal/allowance -run 'Service_killed' -crash-rounds 50 -crash-restarts 5 -timeout 60m -v
 	go test ./internal/allowance -run 'Service_simulation$$' -seeds 100000 -timeout 180m
 
+.PHONY: proof-queue
+proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000 messages; a message that kills its process: about a quarter of an hour
+	go test ./internal/queue -run '^TestProof' -proof-messages 20000 -proof-kills 50 -proof-poison 8 -timeout 60m -v
+
 .PHONY: clean
 clean: ## remove what was built, but not .data
 	rm -rf bin

@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":        {"ratelimit"},
 	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},
 	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
+	"internal/queue":            {"models", "internal/postgres"},
 	"internal/orders":           {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/invoice":          {"models"},
 	"internal/binding":          {"models"},

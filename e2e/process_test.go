@@ -370,12 +370,12 @@ func TestServer_concurrent_migration(t *testing.T) {
 func TestSettings_faults(t *testing.T) {
 	code, stdout, stderr := runProgram(t, []string{
 		"DATABASE_URL=mysql://root:hunter2@db/x", "HTTP_ADDR=8080", "OPS_ADDR=127.0.0.1:http:1", "TRUSTED_PROXIES=10.0.0.0/8,10.0.0.0/99,me",
-		"CORS_ORIGINS=https://a.example/,null", "CACHE_KEYS=5", "CACHE_TTL=1", "CACHE_STALE=99h", "SHUTDOWN_DELAY=6m", "KEY_PEPPER=short",
+		"CORS_ORIGINS=https://a.example/,null", "CACHE_KEYS=5", "CACHE_TTL=1", "CACHE_STALE=99h", "RETRY_CAP=1s", "RETRY_BASE=2s", "RETRY_MAX_ATTEMPTS=0", "SHUTDOWN_DELAY=6m", "KEY_PEPPER=short",
 	}, "serve")
 	if code != 2 || stdout != "" {
 		t.Errorf("got exit code %d, output %s; want 2", code, stdout)
 	}
-	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "https://a.example/", `"null"`, "CACHE_KEYS", "CACHE_TTL", "CACHE_STALE", "SHUTDOWN_DELAY: 6m0s must be from 0s to 5m0s", "KEY_PEPPER"} {
+	for _, part := range []string{"DATABASE_URL", "HTTP_ADDR", "OPS_ADDR", "10.0.0.0/99", `"me"`, "https://a.example/", `"null"`, "CACHE_KEYS", "CACHE_TTL", "CACHE_STALE", "RETRY_BASE: 2s must be from 1ms to 1s", "RETRY_MAX_ATTEMPTS", "SHUTDOWN_DELAY: 6m0s must be from 0s to 5m0s", "KEY_PEPPER"} {
 		if !strings.Contains(stderr, part) {
 			t.Errorf("want %s in the error\n%s", part, stderr)
 		}

@@ -23,6 +23,7 @@ import (
 	"ratelimiter/internal/limits"
 	"ratelimiter/internal/orders"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/queue"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/retention"
 	"ratelimiter/internal/server"
@@ -52,6 +53,8 @@ type services struct {
 	audit     *audit.Log
 	products  *catalog.Products
 	orders    *orders.Store
+	queue     *queue.Queue
+	worker    *queue.Worker
 	cpu       *workpool.Pool
 	traffic   *telemetry.Traffic
 
@@ -105,9 +108,17 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
+	var err error
+	if s.queue, err = queue.New(db, queue.Routes{}, o.Log); err != nil {
+		return nil, err
+	}
+	if s.worker, err = queue.NewWorker(s.queue, nil, queue.Config{Listen: o.ListenDB, Retry: queue.RetryPolicy{
+		Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts,
+	}}); err != nil {
+		return nil, err
+	}
 	// The mode applies its own changes, so that others only have to be notified.
 	s.mode = quota.NewEnforcementMode(db, changefeed.NewInvalidator(s.publisher))
-	var err error
 	if s.resolver, err = quota.NewResolver(quotaDB, s.verifier, s.mode, cacheConfig); err != nil {
 		return nil, err
 	}
@@ -159,6 +170,7 @@ func (s *services) jobs() []retention.Job {
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
+		{Name: "queue inbox", Every: queue.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.queue.Prune(ctx) }},
 		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
 			return false, s.usage.MaintainPartitions(ctx, now)
@@ -211,7 +223,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		list = append(list, s.watcher)
 	}
 	clocks := retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }}
-	list = append(list, s.usage, retention.New(o.Log, clocks, s.jobs()...), s.cpu)
+	list = append(list, s.usage, retention.New(o.Log, clocks, s.jobs()...), s.cpu, s.worker)
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {
 			a.greeting, err = greeting(ctx, cfg, s, a.Addr())

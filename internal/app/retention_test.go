@@ -22,6 +22,7 @@ func TestRetention_wrong_clock(t *testing.T) {
 		`INSERT INTO audit_log (actor, action, target) VALUES ('cli', 'key.create', 'k')`,
 		`INSERT INTO idempotency_keys (owner, key, body_hash, refusal, request_id) VALUES ('o', 'k', sha256(''), '{}', 'r')`,
 		`INSERT INTO changes (kind, id, version) VALUES ('key', 'k', 1)`,
+		`INSERT INTO queue_inbox VALUES ('m', 'g')`,
 	} {
 		if _, err := db.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -32,14 +33,14 @@ func TestRetention_wrong_clock(t *testing.T) {
 		t.Fatal(err)
 	}
 	const stored = `SELECT (SELECT count(*) FROM usage_days) + (SELECT count(*) FROM usage_seconds) + (SELECT count(*) FROM usage_flushes) +
-		(SELECT count(*) FROM audit_log) + (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM changes WHERE id = 'k')`
+		(SELECT count(*) FROM audit_log) + (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM changes WHERE id = 'k') + (SELECT count(*) FROM queue_inbox)`
 	for _, ahead := range []time.Duration{240 * time.Hour, -240 * time.Hour, 500 * 24 * time.Hour, -500 * 24 * time.Hour, 2200 * 24 * time.Hour, 0} {
 		for _, job := range s.jobs() {
 			runJob(t, s, job, ahead)
 		}
 		var rows int
-		if err := db.QueryRow(t.Context(), stored).Scan(&rows); err != nil || rows != 6 {
-			t.Errorf("ahead by %s: %d rows, error %v; want all 6", ahead, rows, err)
+		if err := db.QueryRow(t.Context(), stored).Scan(&rows); err != nil || rows != 7 {
+			t.Errorf("ahead by %s: %d rows, error %v; want all 7", ahead, rows, err)
 		}
 	}
 }

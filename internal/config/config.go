@@ -38,6 +38,9 @@ type Settings struct {
 	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while it is loaded again, or Postgres is down or hangs."`
+	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
+	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
+	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
 	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
@@ -59,6 +62,9 @@ type Config struct {
 	CacheKeys      int
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
+	RetryBase      time.Duration // longest delay after the first attempt
+	RetryCap       time.Duration
+	RetryAttempts  int
 	Headers        middleware.Fields
 	LogFormat      LogFormat
 	LogLevel       slog.Level
@@ -83,6 +89,14 @@ const (
 	minCacheTTL   = time.Second
 	maxCacheTTL   = time.Hour
 	maxCacheStale = 24 * time.Hour
+)
+
+// Bounds of the retries of messages. Delays below a few milliseconds are the
+// queue's own; a day is longer than an outage that nobody notices.
+const (
+	minRetry         = time.Millisecond
+	maxRetry         = 24 * time.Hour
+	maxRetryAttempts = 100
 )
 
 // maxShutdownDelay exceeds what load balancers take to notice that an instance
@@ -119,6 +133,12 @@ func (s *Settings) Config() (*Config, error) {
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
 	fault("CACHE_STALE", err)
+	cfg.RetryCap, err = parseDuration(s.RetryCap, minRetry, maxRetry)
+	fault("RETRY_CAP", err)
+	cfg.RetryBase, err = parseDuration(s.RetryBase, minRetry, max(minRetry, cfg.RetryCap))
+	fault("RETRY_BASE", err)
+	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
+	fault("RETRY_MAX_ATTEMPTS", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
 	cfg.LogFormat, err = parseLogFormat(s.LogFormat)

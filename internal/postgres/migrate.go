@@ -25,7 +25,7 @@ const (
 // Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
 // system, in goose's format). Instances may call it concurrently: one migrates, the others wait
 // until it has finished or their contexts end. pool must not be a pooler's. Each migration is a transaction of its own: if one
-// fails, those before it stay applied.
+// fails, those before it stay applied. If a file is pending, River's own migrations run first.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	pending, err := Pending(ctx, pool, files)
 	if err != nil || !pending {
@@ -37,7 +37,11 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); errors.Is(err, errPooledMigration) {
+	err = migrateRiver(ctx, pool, db)
+	if err == nil {
+		_, err = provider.Up(ctx)
+	}
+	if errors.Is(err, errPooledMigration) {
 		return errPooledMigration
 	} else if err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -50,8 +54,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 // does outside its own session lock: it looks for pending migrations and creates its table.
 func migrationDB(pool *pgxpool.Pool) *sql.DB {
 	cfg := pool.Config().ConnConfig
-	cfg.RuntimeParams["statement_timeout"] = "0"
-	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	withoutTimeouts(cfg)
 	options := []stdlib.OptionOpenDB{stdlib.OptionAfterConnect(takeMigrationLock)}
 	if before := pool.Config().BeforeConnect; before != nil {
 		options = append(options, stdlib.OptionBeforeConnect(before))
@@ -59,6 +62,12 @@ func migrationDB(pool *pgxpool.Pool) *sql.DB {
 	db := stdlib.OpenDB(*cfg, options...)
 	db.SetMaxOpenConns(1)
 	return db
+}
+
+// withoutTimeouts removes the timeouts that protect the pool: a migration takes as long as it takes.
+func withoutTimeouts(cfg *pgx.ConnConfig) {
+	cfg.RuntimeParams["statement_timeout"] = "0"
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 }
 
 // errPooledMigration names the way out: a lock needs a session of its own.

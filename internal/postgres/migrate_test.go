@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/testkit"
@@ -184,5 +186,23 @@ func TestMigrate_FollowsBeforeConnect(t *testing.T) {
 	defer pool.Close()
 	if err := postgres.Migrate(t.Context(), pool, files("CREATE TABLE a (n int)")); err != nil {
 		t.Errorf("migrate: %v", err)
+	}
+}
+
+// Pending looks at the numbered files alone: a new version of River's tables needs one, which may be
+// empty.
+func TestMigrate_River(t *testing.T) {
+	pool := testkit.Database(t)
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := migrator.Validate(t.Context(), nil)
+	if err != nil || !result.OK {
+		t.Errorf("River's migrations: %+v, error %v", result, err)
+	}
+	const covered = 8 // by 00071_queue.sql
+	if versions := migrator.AllVersions(); versions[len(versions)-1].Version != covered {
+		t.Errorf("River has migrations after %d: add a numbered file, so that they are pending", covered)
 	}
 }

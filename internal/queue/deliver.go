@@ -1,0 +1,226 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"ratelimiter/internal/postgres"
+)
+
+const (
+	// recordTimeout bounds recording a failure, which happens after the deadline
+	// of the delivery may have passed.
+	recordTimeout = 3 * time.Second
+	// unknownDelay is the time until a message of an unknown topic is delivered
+	// again, maybe to another instance, and unknownLimit how long one that knows
+	// it is waited for: longer than a rolling upgrade takes.
+	unknownDelay = 10 * time.Second
+	unknownLimit = time.Hour
+)
+
+// Handler processes the messages of one topic for one group. It does what must
+// happen outside of a transaction, such as a call to another service, and
+// returns the effect: what happens in Postgres, which may be nothing. It may be
+// called again for the same message, at the same time as well, so that calls to
+// other services need an idempotency key, such as m.ID. An error is retried,
+// unless it is marked by Permanent or Postpone. ctx has the deadline of the
+// delivery and ends early when the instance stops.
+type Handler func(ctx context.Context, m *Message) (Effect, error)
+
+// Effect is the part of a handler that runs in the transaction that completes
+// the message: exactly once. Its errors are those of a Handler.
+type Effect func(ctx context.Context, tx pgx.Tx) error
+
+// Handlers are the handlers of an instance, by group and topic.
+type Handlers map[string]map[string]Handler
+
+// Transport brings a due message to the handler of its group. Without one, the
+// Worker calls Dispatcher.Deliver in the job of the message. A broker's
+// transport publishes the message and waits for the confirmation, so that the
+// job can complete, and calls Dispatcher.Deliver where the message is consumed.
+type Transport interface {
+	// Carry returns nil if the message needs no further delivery by the job.
+	Carry(ctx context.Context, d Delivery) error
+}
+
+// Delivery is one message on its way to a group's handler.
+type Delivery struct {
+	Group   string
+	Message Message // Attempt includes this delivery
+	// Settle takes the message off its transport, in the transaction that records
+	// the outcome. It fails with ErrInterrupted if another delivery of the message
+	// has taken over. Nil: the transport does it when Deliver has returned nil.
+	Settle func(context.Context, pgx.Tx) error
+
+	priority int // of the job; 0: normal
+}
+
+// Dispatcher delivers messages to the handlers of this instance, whichever
+// transport they come from. It is safe for concurrent use.
+type Dispatcher struct {
+	queue    *Queue
+	handlers Handlers
+	retry    RetryPolicy
+
+	unknownDelay, unknownLimit time.Duration
+}
+
+// Deliver calls the handler of a message and records the outcome: the effect,
+// the next attempt or a dead letter. It returns nil if the outcome is recorded.
+// Otherwise the transport must deliver the message again, and count the attempt
+// unless the error is ErrInterrupted.
+func (d *Dispatcher) Deliver(ctx context.Context, v Delivery) error {
+	if d.queue.gate.isPaused(v.Group) {
+		return errPaused
+	}
+	if v.Message.Attempt > d.retry.MaxAttempts {
+		v.Message.Attempt = d.retry.MaxAttempts
+		return d.bury(ctx, v, errors.New("the attempts are used up: the last delivery had no outcome"))
+	}
+	handler, known := d.handlers[v.Group][v.Message.Topic]
+	if !known {
+		return d.unknown(ctx, v)
+	}
+	err := d.process(ctx, v, handler)
+	if err == nil || errors.Is(err, ErrInterrupted) {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ErrInterrupted // the instance stops; at the deadline it would be DeadlineExceeded
+	}
+	return d.failed(ctx, v, err)
+}
+
+// process calls the handler and runs its effect.
+func (d *Dispatcher) process(ctx context.Context, v Delivery, handler Handler) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			d.queue.log.Error("queue: a handler panicked", attributes(v, slog.String("stack", string(debug.Stack())))...)
+			err = fmt.Errorf("panic: %v", value)
+		}
+	}()
+	effect, err := handler(ctx, &v.Message)
+	if err != nil {
+		return err
+	}
+	return postgres.InTx(ctx, d.queue.db, func(tx pgx.Tx) error {
+		if err := v.settle(ctx, tx); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `INSERT INTO queue_inbox (message, "group") VALUES ($1, $2) ON CONFLICT DO NOTHING`, v.Message.ID, v.Group)
+		if err != nil || tag.RowsAffected() == 0 || effect == nil {
+			return err // no row: the effect has happened
+		}
+		return effect(ctx, tx)
+	})
+}
+
+// unknown handles a message that this instance has no handler for.
+func (d *Dispatcher) unknown(ctx context.Context, v Delivery) error {
+	v.Message.Attempt-- // it isn't one
+	now := time.Now().UTC()
+	if v.Message.UnknownSince.IsZero() {
+		v.Message.UnknownSince = now
+	}
+	if now.Sub(v.Message.UnknownSince) >= d.unknownLimit {
+		return d.bury(ctx, v, fmt.Errorf("no instance of the group knows the topic %q", v.Message.Topic))
+	}
+	return d.reschedule(ctx, v, d.unknownDelay)
+}
+
+// failed records an attempt that failed with err.
+func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
+	if postponed, ok := errors.AsType[postponedError](err); ok {
+		v.Message.Attempt--
+		return d.reschedule(ctx, v, postponed.after)
+	}
+	_, permanent := errors.AsType[permanentError](err)
+	if permanent || v.Message.Attempt >= d.retry.MaxAttempts {
+		return d.bury(ctx, v, err)
+	}
+	v.Message = v.Message.failed(time.Now(), reasonOf(err))
+	delay := d.retry.next(v.Message.Attempt)
+	d.queue.log.Info("queue: a delivery failed, retrying", attributes(v, slog.String("error", reasonOf(err)), slog.String("in", delay.String()))...)
+	return d.reschedule(ctx, v, delay)
+}
+
+// reschedule inserts the job of the message's next delivery.
+func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Duration) error {
+	return d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
+		at := time.Now().Add(max(delay, time.Microsecond))
+		return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
+	})
+}
+
+// bury makes the message a dead letter.
+func (d *Dispatcher) bury(ctx context.Context, v Delivery, cause error) error {
+	reason := reasonOf(cause)
+	v.Message = v.Message.failed(time.Now(), reason)
+	encoded, err := json.Marshal(v.Message)
+	if err != nil {
+		return err
+	}
+	return d.setAside(ctx, v, reason, encoded)
+}
+
+// setAside inserts a dead letter. encoded is the whole message.
+func (d *Dispatcher) setAside(ctx context.Context, v Delivery, reason string, encoded json.RawMessage) error {
+	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
+		return insertDeadLetter(ctx, tx, DeadLetter{Group: v.Group, Message: v.Message, Reason: reason, Attempts: v.Message.Attempt}, encoded)
+	})
+	if err == nil {
+		d.queue.log.Warn("queue: a message became a dead letter", attributes(v, slog.String("reason", reason))...)
+	}
+	return err
+}
+
+// record settles the delivery and runs fn, in one transaction, unless the effect
+// of the message has happened: its commit succeeded and the reply was lost, or
+// another delivery was faster.
+func (d *Dispatcher) record(ctx context.Context, v Delivery, fn func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	err := postgres.InTx(ctx, d.queue.db, func(tx pgx.Tx) error {
+		if err := v.settle(ctx, tx); err != nil {
+			return err
+		}
+		var done bool
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM queue_inbox WHERE message = $1 AND "group" = $2)`, v.Message.ID, v.Group).Scan(&done)
+		if err != nil || done {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+	if err != nil && !errors.Is(err, ErrInterrupted) {
+		return fmt.Errorf("record the outcome of a delivery: %w", err)
+	}
+	return err
+}
+
+// settle calls Settle.
+func (v *Delivery) settle(ctx context.Context, tx pgx.Tx) error {
+	if v.Settle == nil {
+		return nil
+	}
+	return v.Settle(ctx, tx)
+}
+
+// attributes are those of log records about a delivery. Payloads aren't logged.
+func attributes(v Delivery, more ...slog.Attr) []any {
+	list := []any{
+		slog.String("group", v.Group), slog.String("topic", v.Message.Topic), slog.String("message", v.Message.ID),
+		slog.String("key", v.Message.Key), slog.Int("attempt", v.Message.Attempt),
+	}
+	for _, a := range more {
+		list = append(list, a)
+	}
+	return list
+}

@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river/rivertype"
+)
+
+// What was read before this instance changed a group is out of date.
+func TestGate_refresh(t *testing.T) {
+	t.Parallel()
+	var g gate
+	g.set("a", true)
+	if err := g.refresh(func() ([]string, error) { return []string{"b"}, nil }); err != nil || g.isPaused("a") || !g.isPaused("b") {
+		t.Errorf("error %v, paused %v", err, g.paused)
+	}
+	if err := g.refresh(func() ([]string, error) { g.set("a", true); return nil, nil }); err != nil || !g.isPaused("a") {
+		t.Errorf("error %v, paused %v; want the change kept", err, g.paused)
+	}
+}
+
+// River deletes cancelled and discarded jobs after some time by default, and lets
+// a process keep a job for an hour.
+func TestWorker_riverConfig(t *testing.T) {
+	t.Parallel()
+	w, err := NewWorker(&Queue{log: slog.New(slog.DiscardHandler)}, nil, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.riverConfig(true)
+	if cfg.CancelledJobRetentionPeriod != -1 || cfg.DiscardedJobRetentionPeriod != -1 || !cfg.PollOnly || cfg.MaxAttempts < 30_000 {
+		t.Errorf("config %+v", cfg)
+	}
+	if most := cfg.RescueStuckJobsAfter - cfg.JobTimeout; most < recordTimeout || cfg.RescueStuckJobsAfter > 10*deliveryTimeout {
+		t.Errorf("a job is rescued %s after the end of its delivery", most)
+	}
+}
+
+// A retry that is due soon doesn't wait for River's scheduler.
+func TestInsertTimes(t *testing.T) {
+	t.Parallel()
+	for delay, want := range map[time.Duration]rivertype.JobState{
+		time.Second: rivertype.JobStateAvailable, schedulerInterval - time.Second: rivertype.JobStateAvailable, 2 * schedulerInterval: rivertype.JobStateScheduled,
+	} {
+		at := time.Now().Add(delay)
+		job := &rivertype.JobInsertParams{ScheduledAt: &at, State: rivertype.JobStateScheduled}
+		if err := new(insertTimes).InsertBegin(t.Context(), job); err != nil || job.State != want || !job.ScheduledAt.Equal(at) {
+			t.Errorf("in %s: %s at %s, error %v; want %s", delay, job.State, job.ScheduledAt, err, want)
+		}
+	}
+}
+
+// Messages whose process died are delivered again further apart than others.
+func TestUnrecorded(t *testing.T) {
+	t.Parallel()
+	p := unrecorded(RetryPolicy{Base: time.Millisecond, Cap: time.Second, MaxAttempts: 8})
+	for attempts, most := range map[[2]int]time.Duration{{0, 1}: schedulerInterval, {1, 1}: 2 * schedulerInterval, {0, 2}: 2 * schedulerInterval, {3, 5}: time.Minute} {
+		var latest time.Duration
+		for range 200 {
+			args := fmt.Appendf(nil, `{"attempt": %d}`, attempts[0])
+			latest = max(latest, time.Until(p.NextRetry(&rivertype.JobRow{EncodedArgs: args, Attempt: attempts[1]})))
+		}
+		if latest > most || latest < most*3/4 {
+			t.Errorf("after %v attempts: up to %s, want %s", attempts, latest, most)
+		}
+	}
+	if p := unrecorded(DefaultRetryPolicy); p.Cap != DefaultRetryPolicy.Cap {
+		t.Errorf("cap %s", p.Cap)
+	}
+}
