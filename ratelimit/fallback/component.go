@@ -17,6 +17,12 @@ const (
 	// Bounds of the pause between two probes.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
+	// holdTime is how long decisions are made alone after the store has answered, so
+	// that all processes have found it, by the longest pause between two probes, and
+	// reported. One that returned before would spend what others have spent.
+	holdTime = 3 * time.Second
+	// reportEvery is the pause between two reports in that time.
+	reportEvery = 500 * time.Millisecond
 	// returnTime is the time over which the stripes return, so that the store isn't
 	// hit by everything at once.
 	returnTime = 2 * time.Second
@@ -95,7 +101,7 @@ func (s *Store) comeBack(ctx context.Context) {
 		}
 		s.failures.Store(0)
 		outage := s.outages.Load()
-		if err := s.returnStripes(ctx, outage); err != nil {
+		if err := s.comeBackFrom(ctx, outage); err != nil {
 			s.outages.Add(1) // alone again
 			continue
 		}
@@ -121,6 +127,29 @@ func (s *Store) probe(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	return s.shared.Take(bounded, &peek)
+}
+
+// comeBackFrom reports for some time, and returns all stripes. The error means that
+// the store was lost again.
+func (s *Store) comeBackFrom(ctx context.Context, outage uint64) error {
+	for until := time.Now().Add(s.hold); s.o.Instances() > 1 && time.Now().Before(until); {
+		if err := s.reportAll(ctx); err != nil {
+			return err
+		}
+		if !pause(ctx, jitter(reportEvery)) {
+			return ctx.Err()
+		}
+	}
+	returning, cancel := context.WithCancel(ctx)
+	var reporter sync.WaitGroup
+	reporter.Go(func() { // of the stripes that return last
+		for pause(returning, jitter(reportEvery)) && s.reportAll(returning) == nil {
+		}
+	})
+	err := s.returnStripes(ctx, outage)
+	cancel()
+	reporter.Wait()
+	return err
 }
 
 var errLost = errors.New("fallback: the shared store was lost again")

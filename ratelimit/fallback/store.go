@@ -73,6 +73,7 @@ type Store struct {
 	ahead    atomic.Int64  // the shared store's clock minus the local one, in nanoseconds
 	stripes  [1 << stripeBits]stripe
 	totals   totals
+	hold     time.Duration // holdTime
 
 	mu        sync.Mutex
 	witness   ratelimit.Batch // a peek that shows whether the shared store answers
@@ -111,7 +112,7 @@ func New(shared ratelimit.Store, o Options) *Store {
 	}
 	s := &Store{
 		shared: shared, mirror: memory.New(memory.WithMaxBytes(o.MirrorBytes)), traffic: newTraffic(o.Counters), o: o,
-		lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
+		hold: holdTime, lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
 	}
 	for i := range s.stripes {
 		s.stripes[i].number = 1
