@@ -43,6 +43,9 @@ func (s *Store) closeLedger(st *stripe) (debts map[counterKey]*debt, later []*ra
 		return nil, nil
 	}
 	debts, later = st.debts, st.later
+	if debts == nil {
+		debts = map[counterKey]*debt{}
+	}
 	st.debts, st.later = map[counterKey]*debt{}, nil
 	if st.number++; st.number == 0 {
 		st.number = 1
