@@ -31,22 +31,20 @@ func (w *world) boundWhole(c counter) int64 {
 	if c.policy.Holds() {
 		return c.policy.Limit + 2*n
 	}
-	bound := 3 * n * w.cost
+	bound := n * w.cost
 	if len(w.outages) == 0 {
 		return bound
 	}
-	shares := 0.0
-	for _, r := range w.all {
-		shares += r.shares[c]
-	}
-	bound += int64(math.Ceil(max(0, shares-1) * float64(w.allowed(c.policy))))
 	worst := int64(0)
-	for _, o := range w.outages {
-		unknown := int64(0)
+	for i, o := range w.outages {
+		shares, unknown := 0.0, 0.0
 		for _, r := range w.all {
-			unknown += int64(math.Ceil(r.shares[c] * float64(o.stale[r][c])))
+			share := r.shares[i+1][c]
+			shares += share
+			unknown += math.Ceil(share * float64(o.stale[r][c]))
 		}
-		worst = max(worst, unknown+w.overlap(c, o))
+		tooMuch := math.Ceil(max(0, shares-1) * float64(w.allowed(c.policy)))
+		worst = max(worst, int64(unknown+tooMuch)+w.overlap(c, o))
 	}
 	return bound + worst
 }
@@ -61,7 +59,7 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 		}
 	}
 	for _, a := range w.admissions[c] {
-		if a.alone && a.at >= first-int64(time.Second) {
+		if a.alone && a.at >= first-int64(time.Second) && a.at < o.to+int64(6*time.Second) {
 			units += a.units
 		}
 	}
@@ -78,7 +76,7 @@ func (w *world) boundPartly(c counter) int64 {
 	}
 	bound := float64(w.promoted*capacity) + float64(3*int64(len(w.all))*w.cost)
 	for _, r := range w.all {
-		bound += r.shares[c] * float64(capacity)
+		bound += r.shares[0][c] * float64(capacity)
 	}
 	return int64(bound)
 }

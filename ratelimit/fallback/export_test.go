@@ -35,7 +35,8 @@ func (s *Store) ForgetTraffic() {
 	for i := range s.traffic.sets {
 		_, mu := s.traffic.lock(uint64(i) << 20)
 		for j := range s.traffic.sets[i] {
-			s.traffic.sets[i][j].own, s.traffic.sets[i][j].others = 0, 0
+			f := &s.traffic.sets[i][j]
+			f.own, f.others, f.unseen = 0, 0, 0
 		}
 		mu.Unlock()
 	}

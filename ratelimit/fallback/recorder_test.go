@@ -39,6 +39,7 @@ type record struct {
 	most       map[counter]int64
 	debts      int64 // of the account
 	cost       int64 // largest
+	outage     int   // number of the present or last outage
 }
 
 // recorder is an instance's store: it records what passes.
@@ -50,8 +51,8 @@ type recorder struct {
 
 	mu     sync.Mutex
 	open   map[*ratelimit.Batch][]*admission
-	seen   map[counter]int64   // record.shared at the last answer
-	shares map[counter]float64 // the largest when alone
+	seen   map[counter]int64             // record.shared at the last answer
+	shares map[int]map[counter]float64 // the largest when alone, by outage
 }
 
 func (r *recorder) counterOf(b *ratelimit.Batch, step *ratelimit.Step) counter {
@@ -79,7 +80,10 @@ func (r *recorder) Take(ctx context.Context, b *ratelimit.Batch) error {
 		if b.Alone == 0 {
 			r.seen[c] = r.shared[c]
 		} else {
-			r.shares[c] = max(r.shares[c], r.Share(b, step))
+			if r.shares[r.outage] == nil {
+				r.shares[r.outage] = map[counter]float64{}
+			}
+			r.shares[r.outage][c] = max(r.shares[r.outage][c], r.Share(b, step))
 		}
 		if !step.Charged {
 			taken = append(taken, nil)
@@ -114,8 +118,10 @@ func (r *recorder) Give(ctx context.Context, b *ratelimit.Batch) error {
 		case step.Give > 0:
 			a.units -= step.Give
 			if r.broken == "refund to another period" {
-				step.State.At = b.Now + int64(r.server.ahead)
-				step.State.At -= step.State.At % int64(periodOf(step.Policy))
+				step.State.At = r.server.now()
+				if step.Policy.Algorithm == ratelimit.FixedWindow {
+					step.State.At -= step.State.At % int64(periodOf(step.Policy))
+				}
 			}
 		case step.Policy.Name == account:
 			r.debts -= step.Give

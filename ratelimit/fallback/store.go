@@ -44,7 +44,7 @@ type Options struct {
 	Log *slog.Logger
 	// MirrorBytes bounds the memory of the mirror; 0: memory.DefaultMaxBytes.
 	MirrorBytes int
-	// Counters is the number of counters whose traffic is known, at 32 bytes each;
+	// Counters is the number of counters whose traffic is known, at 40 bytes each;
 	// 0: DefaultCounters. The share of others is one by the number of processes.
 	Counters int
 	// Clock returns the local time in nanoseconds since the Unix epoch; nil: the
