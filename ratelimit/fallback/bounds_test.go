@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"ratelimiter/ratelimit"
 )
 
 // faults returns what is wrong at the end of a simulation.
@@ -23,6 +25,11 @@ func (w *world) faults() (faults []string) {
 	return append(faults, w.accountFaults()...)
 }
 
+// maxSurplus is the most that the shares of all instances are above 1 in all. They
+// are estimates: an instance doesn't see what others spend between two of its own
+// requests if a bucket has drained since, and remembers its own traffic.
+const maxSurplus = 0.6
+
 // boundWhole bounds the units admitted above a policy if all instances lose the
 // server together: what they didn't know of each other when it happened, by their
 // shares; a request of each; and what they admit alone when some have returned.
@@ -31,22 +38,22 @@ func (w *world) boundWhole(c counter) int64 {
 	if c.policy.Holds() {
 		return c.policy.Limit + 2*n
 	}
-	bound := n * w.cost
-	if len(w.outages) == 0 {
-		return bound
+	bound := 0.0
+	if c.policy.Algorithm == ratelimit.SlidingWindow {
+		bound = float64(w.cost) // of an even run
 	}
-	worst := int64(0)
+	rate := float64(c.policy.Limit) / float64(periodOf(c.policy))
 	for i, o := range w.outages {
-		shares, unknown := 0.0, 0.0
+		shares := 0.0
 		for _, r := range w.all {
 			share := r.shares[i+1][c]
 			shares += share
-			unknown += math.Ceil(share * float64(o.stale[r][c]))
+			bound += math.Ceil(share*float64(o.stale[r][c])) + float64(w.cost)
 		}
-		tooMuch := math.Ceil(max(0, shares-1) * float64(w.allowed(c.policy)))
-		worst = max(worst, int64(unknown+tooMuch)+w.overlap(c, o))
+		duration := float64(o.to-o.from) + float64(6*time.Second)
+		bound += math.Ceil(min(max(0, shares-1), maxSurplus)*(float64(w.allowed(c.policy))+rate*duration)) + float64(w.overlap(c, o))
 	}
-	return bound + worst
+	return int64(bound)
 }
 
 // overlap returns the units admitted alone after an outage from a second before the

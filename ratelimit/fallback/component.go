@@ -3,7 +3,6 @@ package fallback
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -46,7 +45,7 @@ func (s *Store) Start(ctx context.Context) error {
 			case <-s.lost:
 				s.comeBack(ctx)
 			case <-s.recorded:
-				if pause(ctx, jitter(reportDelay)) && !s.Figures().Down {
+				if pause(ctx, s.jitter(reportDelay)) && !s.Figures().Down {
 					_ = s.reportAll(ctx) // what is left is recorded again
 				}
 			}
@@ -56,11 +55,19 @@ func (s *Store) Start(ctx context.Context) error {
 }
 
 // Stop reports what was admitted alone. The error means that the shared store
-// can't be told.
+// couldn't be told all of it.
 func (s *Store) Stop(ctx context.Context) error {
 	s.cancel()
 	s.component.Wait()
-	return s.reportAll(ctx)
+	var failures []error
+	for len(failures) < maxFailures {
+		err := s.reportAll(ctx)
+		if err == nil {
+			break
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
 }
 
 // failed counts a failure of a call that began in an outage's number. It keeps the
@@ -95,7 +102,7 @@ func (s *Store) failed(b *ratelimit.Batch, err error, outage uint64) {
 
 // comeBack probes the shared store until it answers, and returns to it.
 func (s *Store) comeBack(ctx context.Context) {
-	for backoff := minBackoff; pause(ctx, jitter(backoff)); backoff = min(2*backoff, maxBackoff) {
+	for backoff := minBackoff; pause(ctx, s.jitter(backoff)); backoff = min(2*backoff, maxBackoff) {
 		if s.probe(ctx) != nil {
 			continue
 		}
@@ -136,14 +143,14 @@ func (s *Store) comeBackFrom(ctx context.Context, outage uint64) error {
 		if err := s.reportAll(ctx); err != nil {
 			return err
 		}
-		if !pause(ctx, jitter(reportEvery)) {
+		if !pause(ctx, s.jitter(reportEvery)) {
 			return ctx.Err()
 		}
 	}
 	returning, cancel := context.WithCancel(ctx)
 	var reporter sync.WaitGroup
 	reporter.Go(func() { // of the stripes that return last
-		for pause(returning, jitter(reportEvery)) && s.reportAll(returning) == nil {
+		for pause(returning, s.jitter(reportEvery)) && s.reportAll(returning) == nil {
 		}
 	})
 	err := s.returnStripes(ctx, outage)
@@ -157,7 +164,11 @@ var errLost = errors.New("fallback: the shared store was lost again")
 // returnStripes reports the ledgers of all stripes, in random order, and lets each
 // return.
 func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
-	order := rand.Perm(len(s.stripes))
+	order := make([]int, len(s.stripes))
+	for i := range order {
+		j := int(s.random() * float64(i+1))
+		order[i], order[j] = order[j], i
+	}
 	var workers sync.WaitGroup
 	var failures [reporters]error
 	for w := range reporters {
@@ -173,7 +184,7 @@ func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
 					st.returned = outage
 					st.mu.Unlock()
 					s.record()
-					pause(ctx, jitter(returnTime*reporters/time.Duration(len(order))))
+					pause(ctx, s.jitter(returnTime*reporters/time.Duration(len(order))))
 				}
 			}
 		})
@@ -205,4 +216,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // jitter returns a duration between half and one and a half of d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+func (s *Store) jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(s.random()*float64(d))
+}

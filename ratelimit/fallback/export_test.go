@@ -47,3 +47,6 @@ func (s *Store) ForgetClock() { s.ahead.Store(0) }
 
 // ReturnAtOnce makes s return as soon as it has reported.
 func (s *Store) ReturnAtOnce() { s.hold = 0 }
+
+// SetRandom makes pauses repeatable.
+func (s *Store) SetRandom(random func() float64) { s.random = random }

@@ -51,7 +51,7 @@ type recorder struct {
 
 	mu     sync.Mutex
 	open   map[*ratelimit.Batch][]*admission
-	seen   map[counter]int64             // record.shared at the last answer
+	seen   map[counter]int64           // record.shared at the last answer
 	shares map[int]map[counter]float64 // the largest when alone, by outage
 }
 
@@ -146,17 +146,24 @@ func (r *record) excess(c counter) int64 {
 	slices.SortStableFunc(list, func(a, b *admission) int { return int(a.at - b.at) })
 	var state ratelimit.State
 	var log ratelimit.List
-	worst := int64(0)
+	worst, recent, first := int64(0), int64(0), 0
 	for _, a := range list {
 		if a.units <= 0 {
 			continue
+		}
+		for recent += a.units; list[first].at <= a.at-int64(periodOf(c.policy)); first++ {
+			recent -= max(0, list[first].units)
 		}
 		if c.policy.Listed() {
 			state = c.policy.OweList(&log, a.at, a.units)
 		} else {
 			state = c.policy.Owe(state, a.at, a.units)
 		}
-		worst = max(worst, c.policy.Spent(state, a.at)-r.allowed(c.policy))
+		spent := c.policy.Spent(state, a.at)
+		if c.policy.Algorithm == ratelimit.SlidingWindow {
+			spent = min(spent, recent) // the estimate may be too high
+		}
+		worst = max(worst, spent-r.allowed(c.policy))
 	}
 	return worst
 }

@@ -77,7 +77,7 @@ func (s *Store) deliver(ctx context.Context, b *ratelimit.Batch) error {
 }
 
 // charge charges debts of one subject to the shared store, and repeats the answer
-// in the mirror.
+// in the mirror unless the stripe is alone.
 func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 	now := s.o.Clock()
 	b := ratelimit.Batch{Now: now + s.ahead.Load(), Steps: make([]ratelimit.Step, len(group))}
@@ -114,7 +114,9 @@ func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 	s.answered(&b, now)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	s.adopt(st, &b)
+	if !s.alone(st) { // otherwise others may not have reported yet
+		s.adopt(st, &b)
+	}
 	return nil
 }
 

@@ -171,6 +171,12 @@ func (l *link) luck() (delay time.Duration, lostRequest, lostAnswer bool) {
 	return delay, l.rng.IntN(1000) < l.loss, l.rng.IntN(1000) < l.loss
 }
 
+func (l *link) float() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rng.Float64()
+}
+
 // count counts a call without an answer.
 func (l *link) count(b *ratelimit.Batch, applied bool) {
 	l.mu.Lock()

@@ -26,12 +26,14 @@ type world struct {
 	rng    *rand.Rand
 	broken string
 	whole  bool // all instances lose the server together; otherwise anything happens
+	batchy bool // most reservations are long, and many are given back
 	*record
 	quotas    []*ratelimit.Quota
 	accounts  *ratelimit.Quota
 	instances atomic.Int64
 	promoted  int64 // times that the server forgot something
 	end       time.Time
+	t0        int64
 
 	all     []*recorder
 	running []*instance
@@ -56,7 +58,7 @@ type instance struct {
 // policies returns one of each of two algorithms, and the owner's.
 func (w *world) policies() [][]ratelimit.Policy {
 	limit := func(most int64) int64 { return 5 + w.rng.Int64N(most) }
-	period := ratelimit.Period(fmt.Sprint(2+w.rng.IntN(20), "s"))
+	period := ratelimit.Period(fmt.Sprint(2+w.rng.IntN(40), "s"))
 	all := []ratelimit.Policy{
 		{Name: "p", Algorithm: ratelimit.TokenBucket, Limit: limit(40), Period: period, Burst: limit(60)},
 		{Name: "p", Algorithm: ratelimit.LeakyBucket, Limit: limit(40), Period: period, MaxWait: "1s"},
@@ -108,6 +110,7 @@ func (w *world) join() {
 		instances = func() int { return 1 }
 	}
 	s := fallback.New(l, fallback.Options{Instances: instances, Counters: 64, MirrorBytes: 1, Clock: func() int64 { return clock().UnixNano() }})
+	s.SetRandom(l.float)
 	if w.broken == "returns before others have reported" {
 		s.ReturnAtOnce()
 	}
@@ -156,8 +159,8 @@ func (w *world) request(in *instance, rng *rand.Rand) {
 	if rng.IntN(4) == 0 {
 		quota = w.accounts
 	}
-	var r ratelimit.Reservation
-	if err := in.limiter.Reserve(ctx, &r, quota, "", cost); err != nil {
+	r := new(ratelimit.Reservation)
+	if err := in.limiter.Reserve(ctx, r, quota, "", cost); err != nil {
 		w.t.Errorf("Reserve = %v", err)
 		return
 	}
@@ -165,25 +168,30 @@ func (w *world) request(in *instance, rng *rand.Rand) {
 		return
 	}
 	work := 300
-	if rng.IntN(8) == 0 {
+	if rng.IntN(8) == 0 || w.batchy {
 		work = 4000
 	}
-	time.Sleep(time.Duration(rng.IntN(work)) * time.Millisecond)
-	outcome := rng.IntN(10)
-	var err error
-	switch {
-	case outcome == 0 && quota != w.accounts:
-		err = r.Settle(ctx, ratelimit.Failed)
-	case outcome == 1:
-		err = r.Commit(ctx, cost+rng.Int64N(3))
-	case outcome == 2 && quota != w.accounts:
-		err = r.Commit(ctx, cost/2)
-	default:
-		err = r.Settle(ctx, ratelimit.Succeeded)
+	duration, outcome, actual := time.Duration(rng.IntN(work))*time.Millisecond, rng.IntN(10), cost+rng.Int64N(3)
+	if w.batchy {
+		outcome = rng.IntN(3)
 	}
-	if err != nil {
-		w.t.Errorf("settling = %v", err)
-	}
+	in.stopped.Go(func() {
+		time.Sleep(duration)
+		var err error
+		switch {
+		case outcome == 0 && quota != w.accounts:
+			err = r.Settle(ctx, ratelimit.Failed)
+		case outcome == 1:
+			err = r.Commit(ctx, actual)
+		case outcome == 2 && quota != w.accounts:
+			err = r.Commit(ctx, cost/2)
+		default:
+			err = r.Settle(ctx, ratelimit.Succeeded)
+		}
+		if err != nil {
+			w.t.Errorf("settling = %v", err)
+		}
+	})
 }
 
 // run simulates some faults between times without any.
@@ -192,7 +200,7 @@ func (w *world) run() {
 		w.join()
 	}
 	w.sleep(5, 15)
-	for range 1 + w.rng.IntN(2) {
+	for range w.rng.IntN(3) {
 		if w.whole {
 			w.loseServer()
 		} else {
@@ -299,12 +307,13 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		server := newServer(rng, broken)
 		w := &world{
-			t: t, rng: rng, broken: broken, whole: seed%2 == 0,
+			t: t, rng: rng, broken: broken, whole: seed%2 == 0, batchy: seed%5 == 0,
 			record: &record{
 				server: server, admissions: map[counter][]*admission{}, shared: map[counter]int64{},
-				running: map[counter]int64{}, most: map[counter]int64{}, cost: 1 + rng.Int64N(4),
+				running: map[counter]int64{}, most: map[counter]int64{}, cost: []int64{1, 1, 2, 4}[rng.IntN(4)],
 			},
 		}
+		w.t0 = server.now()
 		w.setUp()
 		stop := make(chan struct{})
 		if !w.whole {
@@ -322,6 +331,7 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 		w.run()
 		close(stop)
 		synctest.Wait()
+		w.dbg()
 		faults = w.faults()
 	})
 	return faults

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,7 @@ type Store struct {
 	stripes  [1 << stripeBits]stripe
 	totals   totals
 	hold     time.Duration // holdTime
+	random   func() float64
 
 	mu        sync.Mutex
 	witness   ratelimit.Batch // a peek that shows whether the shared store answers
@@ -112,7 +114,7 @@ func New(shared ratelimit.Store, o Options) *Store {
 	}
 	s := &Store{
 		shared: shared, mirror: memory.New(memory.WithMaxBytes(o.MirrorBytes)), traffic: newTraffic(o.Counters), o: o,
-		hold: holdTime, lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
+		hold: holdTime, random: rand.Float64, lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
 	}
 	for i := range s.stripes {
 		s.stripes[i].number = 1

@@ -33,8 +33,8 @@ type set [setSize]flow
 
 // flow is the traffic of one counter.
 type flow struct {
-	id          uint64 // 0: none
-	at          int64  // time of the last answer, by the shared store's clock
+	id uint64 // 0: none
+	at int64  // time of the last answer, by the shared store's clock
 	// Units of this process, those of others, and those that others may have spent.
 	own, others, unseen float64
 }
