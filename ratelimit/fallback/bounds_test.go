@@ -50,7 +50,7 @@ func (w *world) boundWhole(c counter) int64 {
 			shares += share
 			bound += math.Ceil(share*float64(o.stale[r][c])) + float64(w.cost)
 		}
-		duration := float64(o.to-o.from) + float64(6*time.Second)
+		duration := float64(o.to-o.from) + float64(8*time.Second)
 		bound += math.Ceil(min(max(0, shares-1), maxSurplus)*(float64(w.allowed(c.policy))+rate*duration)) + float64(w.overlap(c, o))
 	}
 	return int64(bound)
@@ -66,7 +66,7 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 		}
 	}
 	for _, a := range w.admissions[c] {
-		if a.alone && a.at >= first-int64(time.Second) && a.at < o.to+int64(6*time.Second) {
+		if a.alone && a.at >= first-int64(time.Second) && a.at < o.to+int64(8*time.Second) {
 			units += a.units
 		}
 	}

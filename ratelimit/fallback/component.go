@@ -17,9 +17,9 @@ const (
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
 	// holdTime is how long decisions are made alone after the store has answered, so
-	// that all processes have found it, by the longest pause between two probes, and
-	// reported. One that returned before would spend what others have spent.
-	holdTime = 3 * time.Second
+	// that all processes have reached it, by the longest pause between two probes,
+	// and reported. One that returned before would spend what others have spent.
+	holdTime = 4 * time.Second
 	// reportEvery is the pause between two reports in that time.
 	reportEvery = 500 * time.Millisecond
 	// returnTime is the time over which the stripes return, so that the store isn't
@@ -45,13 +45,23 @@ func (s *Store) Start(ctx context.Context) error {
 			case <-s.lost:
 				s.comeBack(ctx)
 			case <-s.recorded:
-				if pause(ctx, s.jitter(reportDelay)) && !s.Figures().Down {
-					_ = s.reportAll(ctx) // what is left is recorded again
-				}
+				s.reportSingles(ctx)
 			}
 		}
 	})
 	return nil
+}
+
+// reportSingles reports what was admitted alone after single failures. If the store
+// hasn't answered since, a peek goes first, because a report isn't repeated.
+func (s *Store) reportSingles(ctx context.Context) {
+	switch {
+	case !pause(ctx, s.jitter(reportDelay)), s.Figures().Down:
+	case s.failures.Load() > 0 && s.probe(ctx) != nil:
+		s.record()
+	default:
+		_ = s.reportAll(ctx) // what is left is recorded again
+	}
 }
 
 // Stop reports what was admitted alone. The error means that the shared store

@@ -42,6 +42,7 @@ type debt struct {
 	base    ratelimit.State // of a State: the mirror's before the first charge
 	log     *ratelimit.List // of a log: the charges
 	units   int64           // charged and not given back
+	owed    float64         // of the others' units, the part below 1 that isn't charged yet
 }
 
 // debt returns the debt of a counter; nil if there are too many, or if the
@@ -78,7 +79,10 @@ func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base 
 // others returns the units that all others spend, if they spend in proportion
 // while this process spends the given ones.
 func (d *debt) others(units int64) int64 {
-	return int64(min(math.Ceil(float64(units)/d.share), ratelimit.MaxLimit)) - units
+	d.owed += float64(units) * (1/d.share - 1)
+	whole := math.Floor(d.owed)
+	d.owed -= whole
+	return int64(min(whole, ratelimit.MaxLimit))
 }
 
 func (d *debt) add(now, units int64) {

@@ -33,7 +33,6 @@ type world struct {
 	instances atomic.Int64
 	promoted  int64 // times that the server forgot something
 	end       time.Time
-	t0        int64
 
 	all     []*recorder
 	running []*instance
@@ -206,7 +205,7 @@ func (w *world) run() {
 		} else {
 			w.anything()
 		}
-		w.sleep(6, 20)
+		w.sleep(8, 20)
 	}
 	w.calm()
 	time.Sleep(15 * time.Second)
@@ -252,8 +251,9 @@ func (w *world) loseServer() {
 	}
 	w.sleep(3, 25)
 	o.to = w.server.now()
-	for _, r := range w.all {
-		r.link.set(false, false, false)
+	for _, i := range w.rng.Perm(len(w.all)) {
+		w.all[i].link.set(false, false, false)
+		time.Sleep(time.Duration(w.rng.IntN(1000/len(w.all))) * time.Millisecond)
 	}
 }
 
@@ -313,7 +313,6 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 				running: map[counter]int64{}, most: map[counter]int64{}, cost: []int64{1, 1, 2, 4}[rng.IntN(4)],
 			},
 		}
-		w.t0 = server.now()
 		w.setUp()
 		stop := make(chan struct{})
 		if !w.whole {
@@ -331,7 +330,6 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 		w.run()
 		close(stop)
 		synctest.Wait()
-		w.dbg()
 		faults = w.faults()
 	})
 	return faults
