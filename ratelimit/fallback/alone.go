@@ -15,7 +15,7 @@ func (s *Store) takeAlone(st *stripe, b *ratelimit.Batch) error {
 	b.Alone = st.number
 	s.totals.alone.Add(1)
 	var base [ratelimit.MaxPolicies]ratelimit.State
-	if err := s.peek(b, &base); err != nil {
+	if err := s.peek(st, b, &base); err != nil {
 		return err
 	}
 	var room [ratelimit.MaxPolicies]int64 // slots that this process may take
@@ -42,16 +42,22 @@ func (s *Store) takeAlone(st *stripe, b *ratelimit.Batch) error {
 			s.charged(st, b, step, base[i])
 		}
 	}
-	s.oweOthers(b)
+	s.oweOthers(st, b)
 	return nil
 }
 
-// peek sets base to the states of a batch's counters in the mirror.
-func (s *Store) peek(b *ratelimit.Batch, base *[ratelimit.MaxPolicies]ratelimit.State) error {
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	copy(steps[:], b.Steps)
-	peek := ratelimit.Batch{Now: b.Now, Key: b.Key, Owner: b.Owner, Steps: steps[:len(b.Steps)]}
-	err := s.mirror.Take(context.Background(), &peek)
+// copy makes st.local a copy of a batch. st.mu is held.
+func (st *stripe) copy(b *ratelimit.Batch) *ratelimit.Batch {
+	st.local = *b
+	st.local.Steps = append(st.steps[:0], b.Steps...)
+	return &st.local
+}
+
+// peek sets base to the states of a batch's counters in the mirror. st.mu is held.
+func (s *Store) peek(st *stripe, b *ratelimit.Batch, base *[ratelimit.MaxPolicies]ratelimit.State) error {
+	peek := st.copy(b)
+	peek.Cost = 0
+	err := s.mirror.Take(context.Background(), peek)
 	for i := range peek.Steps {
 		base[i] = peek.Steps[i].State
 	}
@@ -90,20 +96,13 @@ func (s *Store) charged(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, ba
 }
 
 // oweOthers charges the mirror for other processes, and sets the states of the
-// steps to what is left then.
-func (s *Store) oweOthers(b *ratelimit.Batch) {
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	owe := ratelimit.Batch{Now: b.Now, Key: b.Key, Owner: b.Owner}
-	for i := range b.Steps {
-		if b.Steps[i].Others > 0 {
-			steps[i] = b.Steps[i]
-			steps[i].Give = -b.Steps[i].Others
-		} else {
-			steps[i].Policy = b.Steps[i].Policy
-		}
-		owe.Steps = steps[:i+1]
+// steps to what is left then. st.mu is held.
+func (s *Store) oweOthers(st *stripe, b *ratelimit.Batch) {
+	owe := st.copy(b)
+	for i := range owe.Steps {
+		owe.Steps[i].Give = -owe.Steps[i].Others
 	}
-	if s.mirror.Give(context.Background(), &owe) != nil {
+	if s.mirror.Give(context.Background(), owe) != nil {
 		return // the largest subjects only
 	}
 	for i := range b.Steps {
@@ -129,12 +128,10 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 		s.giveLater(st, b, false)
 	}
 	var base [ratelimit.MaxPolicies]ratelimit.State
-	if err := s.peek(b, &base); err != nil {
+	if err := s.peek(st, b, &base); err != nil {
 		return err
 	}
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	local := *b
-	local.Steps = append(steps[:0], b.Steps...)
+	local := st.copy(b)
 	for i := range local.Steps {
 		step := &local.Steps[i]
 		units := step.Give
@@ -157,7 +154,7 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 			step.Give = units + int64(float64(step.Others)*(float64(units)/float64(max(1, b.Cost))))
 		}
 	}
-	err := s.mirror.Give(context.Background(), &local)
+	err := s.mirror.Give(context.Background(), local)
 	for i := range b.Steps {
 		if local.Steps[i].Give != 0 {
 			b.Steps[i].State = local.Steps[i].State

@@ -91,7 +91,7 @@ func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 	}
 	var present [ratelimit.MaxPolicies]ratelimit.State
 	st.mu.Lock()
-	err := s.peek(&b, &present)
+	err := s.peek(st, &b, &present)
 	st.mu.Unlock()
 	if err != nil {
 		return err

@@ -128,6 +128,9 @@ type stripe struct {
 	mu       sync.Mutex
 	returned uint64 // the outage from which it has returned to the shared store
 	ledger
+
+	local ratelimit.Batch // of the call that holds mu
+	steps [ratelimit.MaxPolicies]ratelimit.Step
 }
 
 // stripeOf returns the stripe of a batch.
