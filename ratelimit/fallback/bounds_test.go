@@ -32,28 +32,37 @@ const maxSurplus = 0.6
 
 // boundWhole bounds the units admitted above a policy if all instances lose the
 // server together: what they didn't know of each other when it happened, by their
-// shares; a request of each; and what they admit alone when some have returned.
+// shares; two requests of each, one of them on its way; and what they admit alone when some have returned.
 func (w *world) boundWhole(c counter) int64 {
 	n := int64(len(w.all))
 	if c.policy.Holds() {
 		return c.policy.Limit + 2*n
 	}
-	bound := 0.0
-	if c.policy.Algorithm == ratelimit.SlidingWindow {
-		bound = float64(w.cost) // of an even run
-	}
+	bound := float64(w.tolerance(c))
 	rate := float64(c.policy.Limit) / float64(periodOf(c.policy))
 	for i, o := range w.outages {
 		shares := 0.0
 		for _, r := range w.all {
 			share := r.shares[i+1][c]
 			shares += share
-			bound += math.Ceil(share*float64(o.stale[r][c])) + float64(w.cost)
+			bound += math.Ceil(share*float64(o.stale[r][c])) + float64(2*w.cost)
 		}
 		duration := float64(o.to-o.from) + float64(8*time.Second)
 		bound += math.Ceil(min(max(0, shares-1), maxSurplus)*(float64(w.allowed(c.policy))+rate*duration)) + float64(w.overlap(c, o))
 	}
 	return int64(bound)
+}
+
+// tolerance returns what is admitted above a policy without any fault.
+func (w *world) tolerance(c counter) int64 {
+	switch c.policy.Algorithm {
+	case ratelimit.SlidingWindow: // a request of an even run
+		return w.cost
+	case ratelimit.TokenBucket, ratelimit.LeakyBucket: // a refund of what has drained, because requests before it were refunded
+		return 2 * w.cost
+	default:
+		return 0
+	}
 }
 
 // overlap returns the units admitted alone after an outage from a second before the
@@ -74,31 +83,31 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 }
 
 // boundPartly bounds the units admitted above a policy if anything may happen: each
-// instance that was alone, its share of the capacity and a request; and a capacity
-// each time that the server forgot something.
+// instance that was alone, its share of the capacity and some requests; reports that
+// were lost; and a capacity each time that the server forgot something.
 func (w *world) boundPartly(c counter) int64 {
 	capacity := w.allowed(c.policy)
 	if c.policy.Holds() {
 		return capacity*(1+w.promoted) + 2*int64(len(w.all))
 	}
-	bound := float64(w.promoted*capacity) + float64(3*int64(len(w.all))*w.cost)
+	bound := float64(w.promoted*capacity + w.tolerance(c))
 	for _, r := range w.all {
-		bound += r.shares[0][c] * float64(capacity)
+		bound += math.Ceil(r.shares[0][c]*float64(capacity)) + float64(3*w.cost+r.link.missed[c.counterName])
 	}
 	return int64(bound)
 }
 
 // accountFaults compares what was admitted with what the server has counted.
 func (w *world) accountFaults() (faults []string) {
-	admitted, _ := w.total()
+	admitted := w.total()
 	charged, err := w.charged(w.accounts)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var lost, missed int64
 	for _, r := range w.all {
-		lost += r.link.lost
-		missed += r.link.missed
+		lost += r.link.lost[counterName{account, account}]
+		missed += r.link.missed[counterName{account, account}]
 	}
 	spent := admitted + w.debts
 	if charged > spent+lost {

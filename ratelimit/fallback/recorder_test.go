@@ -17,8 +17,8 @@ const account = "account"
 
 // counter is one counter of a simulation.
 type counter struct {
-	policy  *ratelimit.Compiled
-	subject string
+	counterName
+	policy *ratelimit.Compiled
 }
 
 // admission is units that were admitted at a time, less what was given back.
@@ -55,11 +55,8 @@ type recorder struct {
 	shares map[int]map[counter]float64 // the largest when alone, by outage
 }
 
-func (r *recorder) counterOf(b *ratelimit.Batch, step *ratelimit.Step) counter {
-	if step.Policy.PerOwner() {
-		return counter{step.Policy, b.Owner.Name}
-	}
-	return counter{step.Policy, b.Key.Name}
+func counterOf(b *ratelimit.Batch, step *ratelimit.Step) counter {
+	return counter{nameOf(b, step), step.Policy}
 }
 
 // Take implements ratelimit.Store.
@@ -76,7 +73,7 @@ func (r *recorder) Take(ctx context.Context, b *ratelimit.Batch) error {
 	var taken []*admission
 	for i := range b.Steps {
 		step := &b.Steps[i]
-		c := r.counterOf(b, step)
+		c := counterOf(b, step)
 		if b.Alone == 0 {
 			r.seen[c] = r.shared[c]
 		} else {
@@ -114,7 +111,7 @@ func (r *recorder) Give(ctx context.Context, b *ratelimit.Batch) error {
 		switch {
 		case a == nil || step.Give == 0:
 		case step.Policy.Holds():
-			r.running[r.counterOf(b, step)]--
+			r.running[counterOf(b, step)]--
 		case step.Give > 0:
 			a.units -= step.Give
 			if r.broken == "refund to another period" {
@@ -179,17 +176,15 @@ func (r *record) allowed(p *ratelimit.Compiled) int64 {
 }
 
 // total returns the units admitted of the account.
-func (r *record) total() (units int64, of counter) {
+func (r *record) total() (units int64) {
 	for c, list := range r.admissions {
-		if c.policy.Name != account {
-			continue
-		}
-		of = c
-		for _, a := range list {
-			units += a.units
+		if c.policy.Name == account {
+			for _, a := range list {
+				units += a.units
+			}
 		}
 	}
-	return units, of
+	return units
 }
 
 // charged returns the units of a counter in the server.

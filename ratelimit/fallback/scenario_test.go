@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,7 +36,7 @@ func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, server: &server{ahead: time.Hour, store: memory.New()}}
 	for i := range n {
-		l := &link{server: f.server, rng: rand.New(rand.NewPCG(1, uint64(i)))}
+		l := newLink(f.server, uint64(i))
 		s := fallback.New(l, fallback.Options{Instances: func() int { return n }, Log: slog.New(slog.NewTextHandler(&f.log, nil))})
 		s.SetRandom(l.float)
 		if err := s.Start(t.Context()); err != nil {
