@@ -41,38 +41,39 @@ type debt struct {
 	slots   int64           // of concurrency: what this process may hold
 	base    ratelimit.State // of a State: the mirror's before the first charge
 	log     *ratelimit.List // of a log: the charges
-	units   int64           // charged and not given back
+	units   int64           // charged and not given back since base
+	due     int64           // to be reported from before base
 	owed    float64         // of the others' units, the part below 1 that isn't charged yet
 }
 
-// debt returns the debt of a counter; nil if there are too many, or if the
-// policy's units are leased. base is the mirror's state before the charge. st.mu is
-// held.
+// debt returns the debt of a counter; nil if there are too many. base is the
+// mirror's state before the charge. st.mu is held.
 func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State) *debt {
 	key := keyOf(b, step)
-	if d := st.debts[key]; d != nil {
-		return d
-	}
-	if s.totals.debts.Load() >= maxDebts {
+	d := st.debts[key]
+	switch {
+	case d == nil && s.totals.debts.Load() >= maxDebts:
 		s.totals.dropped.Add(step.Policy.CostOf(b.Cost))
 		return nil
-	}
-	d := &debt{subject: *subjectOf(b, step), policy: step.Policy, base: base}
-	switch {
-	case step.Policy.Holds():
-		d.slots = s.slots(st, b, step, base)
-	default:
-		d.share, _ = s.traffic.share(flowOf(b, step), step.Policy, 0, s.o.Instances())
-		if step.Policy.Listed() {
-			d.log = new(ratelimit.List)
+	case d == nil:
+		d = &debt{subject: *subjectOf(b, step)}
+		if step.Policy.Holds() {
+			d.slots = s.slots(st, b, step, base)
 		}
+		if st.debts == nil {
+			st.debts = map[counterKey]*debt{}
+		}
+		st.debts[key] = d
+		s.totals.debts.Add(1)
+		s.record()
+	case d.units > 0 || step.Policy.Holds():
+		return d
 	}
-	if st.debts == nil {
-		st.debts = map[counterKey]*debt{}
+	d.policy, d.base, d.log = step.Policy, base, nil
+	d.share, _ = s.traffic.share(flowOf(b, step), step.Policy, 0, s.o.Instances())
+	if step.Policy.Listed() {
+		d.log = new(ratelimit.List)
 	}
-	st.debts[key] = d
-	s.totals.debts.Add(1)
-	s.record()
 	return d
 }
 
@@ -99,20 +100,20 @@ func (d *debt) giveBack(taken ratelimit.State, now, units int64) {
 	}
 }
 
-// due returns the units to charge to the shared counter at now: those that are
-// still in the log, or this process's share of what the mirror's counter, whose
-// state is present, holds more than it would without the charges.
-func (d *debt) due(present ratelimit.State, now int64) int64 {
+// close determines what is due at now: the units that are still in the log, or this
+// process's share of what the mirror's counter, whose state is present, holds more
+// than it would without the charges.
+func (d *debt) close(present ratelimit.State, now int64) {
 	switch {
-	case d.policy.Holds():
-		return 0
+	case d.units == 0:
 	case d.log != nil:
 		s, _ := d.policy.CheckList(d.log, now, 0)
-		return s.N
+		d.due += s.N
 	default:
 		more := d.policy.Spent(present, now) - d.policy.Spent(d.base, now)
-		return min(d.units, int64(math.Ceil(d.share*float64(max(0, more))-1e-6)))
+		d.due += min(d.units, int64(math.Ceil(d.share*float64(max(0, more))-1e-6)))
 	}
+	d.units = 0
 }
 
 // giveLater keeps what is to be given back to the shared store. If it has been

@@ -26,8 +26,11 @@ type admission struct {
 	at    int64
 	units int64
 	alone bool
-	by    *recorder
+	back  []refund
 }
+
+// refund is units that were given back.
+type refund struct{ at, units int64 }
 
 // ledger records what all instances admit.
 type record struct {
@@ -87,7 +90,7 @@ func (r *recorder) Take(ctx context.Context, b *ratelimit.Batch) error {
 			continue
 		}
 		units := step.Policy.CostOf(b.Cost)
-		a := &admission{at: at, units: units, alone: b.Alone != 0, by: r}
+		a := &admission{at: at, units: units, alone: b.Alone != 0}
 		r.admissions[c] = append(r.admissions[c], a)
 		taken = append(taken, a)
 		if b.Alone == 0 {
@@ -114,6 +117,7 @@ func (r *recorder) Give(ctx context.Context, b *ratelimit.Batch) error {
 			r.running[counterOf(b, step)]--
 		case step.Give > 0:
 			a.units -= step.Give
+			a.back = append(a.back, refund{r.server.now(), step.Give})
 			if r.broken == "refund to another period" {
 				step.State.At = r.server.now()
 				if step.Policy.Algorithm == ratelimit.FixedWindow {
@@ -139,6 +143,9 @@ func (r *record) excess(c counter) int64 {
 	if c.policy.Holds() {
 		return r.most[c] - c.policy.Limit
 	}
+	if c.policy.Algorithm == ratelimit.FixedWindow {
+		return r.windowExcess(c)
+	}
 	list := slices.Clone(r.admissions[c])
 	slices.SortStableFunc(list, func(a, b *admission) int { return int(a.at - b.at) })
 	var state ratelimit.State
@@ -161,6 +168,33 @@ func (r *record) excess(c counter) int64 {
 			spent = min(spent, recent) // the estimate may be too high
 		}
 		worst = max(worst, spent-r.allowed(c.policy))
+	}
+	return worst
+}
+
+// windowExcess is excess for fixed_window. A refund counts from its time on, if it is
+// in the window of its admission.
+func (r *record) windowExcess(c counter) (worst int64) {
+	period := int64(periodOf(c.policy))
+	windows := map[int64][]refund{} // by start; admissions are negative refunds
+	for _, a := range r.admissions[c] {
+		of := a.at / period
+		units := a.units
+		for _, back := range a.back {
+			units += back.units
+			if back.at/period == of {
+				windows[of] = append(windows[of], back)
+			}
+		}
+		windows[of] = append(windows[of], refund{a.at, -units})
+	}
+	for _, events := range windows {
+		slices.SortStableFunc(events, func(a, b refund) int { return int(a.at - b.at) })
+		used := int64(0)
+		for _, e := range events {
+			used -= e.units
+			worst = max(worst, used-c.policy.Limit)
+		}
 	}
 	return worst
 }

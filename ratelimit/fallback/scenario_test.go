@@ -202,9 +202,10 @@ func TestStore_returns_after_reports(t *testing.T) {
 				f.cut(true)
 				admitted += f.spend(q, 1000, a, b)
 				a.link.set(false, false, false)
-				time.Sleep(time.Second)
-				b.link.set(false, false, false)
-				for range 100 {
+				for i := range 100 {
+					if i == 24 {
+						b.link.set(false, false, false)
+					}
 					time.Sleep(100 * time.Millisecond)
 					admitted += f.spend(q, 1000, a)
 				}

@@ -303,7 +303,7 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		server := newServer(rng, broken)
 		w := &world{
-			t: t, rng: rng, broken: broken, whole: seed%2 == 0, batchy: seed%5 == 0,
+			t: t, rng: rng, broken: broken, whole: seed%2 == 0, batchy: seed%3 == 0,
 			record: &record{
 				server: server, admissions: map[counter][]*admission{}, shared: map[counter]int64{},
 				running: map[counter]int64{}, most: map[counter]int64{}, cost: []int64{1, 1, 2, 4}[rng.IntN(4)],
