@@ -45,7 +45,7 @@ type Reservation struct {
 	// If the request must wait: when its batch was taken, by the limiter's clock,
 	// and how far the store's clock was ahead of that.
 	takenAt, ahead int64
-	holds   bool
+	holds          bool
 
 	mu    sync.Mutex
 	phase phase

@@ -65,7 +65,7 @@ func (s *Store) reportSingles(ctx context.Context) {
 }
 
 // Stop reports what was admitted alone. The error means that the shared store
-// couldn't be told all of it.
+// didn't learn all of it.
 func (s *Store) Stop(ctx context.Context) error {
 	s.cancel()
 	s.component.Wait()

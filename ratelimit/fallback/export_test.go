@@ -21,15 +21,6 @@ func (s *Store) Share(b *ratelimit.Batch, step *ratelimit.Step) float64 {
 	return share
 }
 
-// ForgetCounters makes the mirror's counters fresh.
-func (s *Store) ForgetCounters() {
-	for i := range s.stripes {
-		s.stripes[i].mu.Lock()
-		defer s.stripes[i].mu.Unlock()
-	}
-	*s.mirror = *memory.New(memory.WithMaxBytes(1)) //nolint:govet // locks are free
-}
-
 // ForgetTraffic makes the shares those by the number of processes.
 func (s *Store) ForgetTraffic() {
 	for i := range s.traffic.sets {

@@ -13,7 +13,7 @@ const (
 	maxLater = 10_000  // batches, of at most 1.5 KB each
 )
 
-// ledger is what a stripe has to tell the shared store.
+// ledger is what a stripe has to report to the shared store.
 type ledger struct {
 	// number distinguishes the ledger from earlier ones, which have been reported.
 	number uint32

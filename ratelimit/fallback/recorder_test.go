@@ -52,7 +52,6 @@ type recorder struct {
 	link   *link
 	broken string
 
-	mu     sync.Mutex
 	open   map[*ratelimit.Batch][]*admission
 	seen   map[counter]int64           // record.shared at the last answer
 	shares map[int]map[counter]float64 // the largest when alone, by outage
@@ -67,8 +66,8 @@ func (r *recorder) Take(ctx context.Context, b *ratelimit.Batch) error {
 	if err := r.Store.Take(ctx, b); err != nil {
 		return err
 	}
-	r.record.mu.Lock()
-	defer r.record.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	at := b.Now
 	if now := r.server.now(); at < now-int64(100*time.Millisecond) || at > now+int64(100*time.Millisecond) {
 		at = now // a wrong clock
@@ -108,7 +107,7 @@ func (r *recorder) Take(ctx context.Context, b *ratelimit.Batch) error {
 
 // Give implements ratelimit.Store.
 func (r *recorder) Give(ctx context.Context, b *ratelimit.Batch) error {
-	r.record.mu.Lock()
+	r.mu.Lock()
 	for i := range b.Steps {
 		step, a := &b.Steps[i], r.open[b][i]
 		switch {
@@ -128,7 +127,7 @@ func (r *recorder) Give(ctx context.Context, b *ratelimit.Batch) error {
 			r.debts -= step.Give
 		}
 	}
-	r.record.mu.Unlock()
+	r.mu.Unlock()
 	return r.Store.Give(ctx, b)
 }
 

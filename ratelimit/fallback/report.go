@@ -8,7 +8,7 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// report tells the shared store what a stripe's ledger holds. A call that fails is
+// report sends what a stripe's ledger holds to the shared store. A call that fails is
 // not repeated, because it may have taken effect; what wasn't tried stays in the
 // ledger.
 func (s *Store) report(ctx context.Context, st *stripe) error {

@@ -3,7 +3,7 @@ package fallback_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -262,7 +262,7 @@ func TestStore_ledger_full(t *testing.T) {
 		q := quotaOf(t, slowly(100)[2])
 		const counters = 200_000
 		for i := range counters + 5 {
-			if !n.take(q.For(ratelimit.Subjects{Key: fmt.Sprint(i), Owner: fmt.Sprint(i % 1000)})).Decision.Allowed {
+			if !n.take(q.For(ratelimit.Subjects{Key: strconv.Itoa(i), Owner: strconv.Itoa(i % 1000)})).Decision.Allowed {
 				t.Fatal("refused")
 			}
 		}

@@ -226,7 +226,7 @@ func (w *world) calm() {
 
 // loseServer lets no instance reach the server for some time.
 func (w *world) loseServer() {
-	w.record.mu.Lock()
+	w.mu.Lock()
 	o := &outage{from: w.server.now(), stale: map[*recorder]map[counter]int64{}}
 	w.outages = append(w.outages, o)
 	w.outage = len(w.outages)
@@ -240,7 +240,7 @@ func (w *world) loseServer() {
 		}
 		w.breakOnLoss(r)
 	}
-	w.record.mu.Unlock()
+	w.mu.Unlock()
 	hung := w.rng.IntN(2) == 0
 	for _, r := range w.all {
 		r.link.set(true, hung, false)
@@ -257,7 +257,9 @@ func (w *world) loseServer() {
 func (w *world) breakOnLoss(r *recorder) {
 	switch w.broken {
 	case "starts from zero":
-		r.ForgetCounters()
+		for _, q := range append(w.quotas, w.accounts) {
+			_ = ratelimit.New(r.Mirror()).Reset(context.Background(), q)
+		}
 	case "share isn't applied":
 		r.ForgetTraffic()
 	case "local clock":
