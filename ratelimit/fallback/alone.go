@@ -80,11 +80,8 @@ func (s *Store) slots(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, held
 // charged records a step that was charged alone, on top of base. st.mu is held.
 func (s *Store) charged(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State) {
 	cost := step.Policy.CostOf(b.Cost)
-	d := s.debt(st, b, step, base)
-	switch {
-	case d == nil:
-		return
-	case step.Policy.Holds():
+	d := s.debt(st, b, step, base, cost)
+	if step.Policy.Holds() {
 		if d.policy != step.Policy {
 			d.slots, d.policy = s.slots(st, b, step, base), step.Policy
 		}
@@ -141,10 +138,9 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 		}
 		switch d := st.debts[keyOf(b, step)]; {
 		case units < 0:
-			if d = s.debt(st, b, step, base[i]); d != nil {
-				d.add(b.Now, -units)
-				step.Give = units - d.others(-units)
-			}
+			d = s.debt(st, b, step, base[i], -units)
+			d.add(b.Now, -units)
+			step.Give = units - d.others(-units)
 		case units > 0 && b.Alone == st.number && d != nil:
 			d.giveBack(step.State, b.Now, units)
 			s.totals.admitted.Add(-units)
@@ -156,9 +152,11 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 	}
 	err := s.mirror.Give(context.Background(), local)
 	for i := range b.Steps {
-		if local.Steps[i].Give != 0 {
+		switch {
+		case b.Steps[i].Give == 0:
+		case local.Steps[i].Give != 0:
 			b.Steps[i].State = local.Steps[i].State
-		} else {
+		default:
 			b.Steps[i].State = base[i]
 		}
 	}

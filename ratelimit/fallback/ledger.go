@@ -46,26 +46,18 @@ type debt struct {
 	owed    float64         // of the others' units, the part below 1 that isn't charged yet
 }
 
-// debt returns the debt of a counter; nil if there are too many. base is the
-// mirror's state before the charge. st.mu is held.
-func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State) *debt {
+// debt returns the debt of a counter, for a charge of some units. If there are too
+// many, it isn't kept. base is the mirror's state before the charge. st.mu is held.
+func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State, units int64) *debt {
 	key := keyOf(b, step)
 	d := st.debts[key]
 	switch {
-	case d == nil && s.totals.debts.Load() >= maxDebts:
-		s.totals.dropped.Add(step.Policy.CostOf(b.Cost))
-		return nil
 	case d == nil:
 		d = &debt{subject: *subjectOf(b, step)}
 		if step.Policy.Holds() {
 			d.slots = s.slots(st, b, step, base)
 		}
-		if st.debts == nil {
-			st.debts = map[counterKey]*debt{}
-		}
-		st.debts[key] = d
-		s.totals.debts.Add(1)
-		s.record()
+		s.keepDebt(st, key, d, units)
 	case d.units > 0 || step.Policy.Holds():
 		return d
 	}
@@ -75,6 +67,20 @@ func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base 
 		d.log = new(ratelimit.List)
 	}
 	return d
+}
+
+// keepDebt adds a debt to the ledger, if there is room. st.mu is held.
+func (s *Store) keepDebt(st *stripe, key counterKey, d *debt, units int64) {
+	if s.totals.debts.Load() >= maxDebts {
+		s.totals.dropped.Add(units)
+		return
+	}
+	if st.debts == nil {
+		st.debts = map[counterKey]*debt{}
+	}
+	st.debts[key] = d
+	s.totals.debts.Add(1)
+	s.record()
 }
 
 // others returns the units that all others spend, if they spend in proportion
