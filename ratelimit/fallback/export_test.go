@@ -41,3 +41,6 @@ func (s *Store) ReturnAtOnce() { s.hold = 0 }
 
 // SetRandom makes pauses repeatable.
 func (s *Store) SetRandom(random func() float64) { s.random = random }
+
+// SetShared replaces the shared store.
+func (s *Store) SetShared(shared ratelimit.Store) { s.shared = shared }

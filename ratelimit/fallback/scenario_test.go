@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,5 +306,62 @@ func TestStore_clock(t *testing.T) {
 		if !f.nodes[0].take(q).Decision.Allowed {
 			t.Error("a request in the next window is refused")
 		}
+	})
+}
+
+// slowFirst is a store whose first answer to a Take comes after the second.
+type slowFirst struct {
+	ratelimit.Store
+	takes atomic.Int64
+}
+
+func (s *slowFirst) Take(ctx context.Context, b *ratelimit.Batch) error {
+	first := s.takes.Add(1) == 1
+	b.Now = time.Now().UnixNano()
+	err := s.Store.Take(ctx, b)
+	if first {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}
+
+// An answer that comes late doesn't overwrite a later one.
+func TestStore_late_answer(t *testing.T) {
+	perPolicy(t, slowly(100)[:4], func(t *testing.T, q *ratelimit.Quota) {
+		s := fallback.New(&slowFirst{Store: memory.New()}, fallback.Options{})
+		limiter := ratelimit.New(s)
+		take := func() {
+			if err := limiter.Reserve(context.Background(), new(ratelimit.Reservation), q, "", 1); err != nil {
+				t.Error(err)
+			}
+		}
+		var first sync.WaitGroup
+		first.Go(take)
+		time.Sleep(time.Millisecond)
+		take()
+		first.Wait()
+		s.SetShared(down{})
+		d, err := limiter.PeekAll(context.Background(), q)
+		if err != nil || d.Statuses()[0].Remaining != 98 {
+			t.Errorf("alone: %+v, error %v; want 98 remaining", d.Statuses(), err)
+		}
+	})
+}
+
+// What others spend between two requests, and a bucket drains, isn't seen. The
+// instances allow for it.
+func TestStore_unseen_traffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		defer f.stop()
+		q := quotaOf(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.TokenBucket, Limit: 100, Period: "10s"})
+		for range 20 {
+			for _, n := range f.nodes {
+				f.spend(q, 50, n)
+				time.Sleep(10 * time.Second)
+			}
+		}
+		f.cut(true)
+		wantBetween(t, "alone, of 100", f.spend(q, 1000, f.nodes...), 80, 140)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/fallback"
+	"ratelimiter/ratelimit/memory"
 )
 
 // remaining returns what is left in the server's counter of the first policy.
@@ -173,35 +174,148 @@ func TestStore_slots(t *testing.T) {
 	})
 }
 
-// A slot whose release has failed is freed later, because that can be repeated.
-func TestStore_slot_released_without_answer(t *testing.T) {
+// Slots that an instance may hold don't grow while it reports.
+func TestStore_slots_while_reporting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := quotaOf(t, ratelimit.Policy{Name: "p", Algorithm: ratelimit.Concurrency, Limit: 40, Hold: "1h"})
+		f := newFleet(t, 2)
+		defer f.stop()
+		f.spend(q, 20, f.nodes...)
+		f.lose()
+		alone := f.spend(q, 100, f.nodes[0])
+		wantBetween(t, "alone, of 20 free slots", alone, 8, 11)
+		f.cut(false)
+		for range 35 {
+			time.Sleep(100 * time.Millisecond)
+			if f.nodes[0].take(q).Decision.Allowed {
+				t.Fatal("another slot is taken")
+			}
+		}
+	})
+}
+
+// What was given back without an answer isn't given back again, except slots: they
+// are freed later.
+func TestStore_release_without_answer(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		applied bool
+		spent   int64
+	}{{"applied", true, 1}, {"not_applied", false, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := quotaOf(t,
+					ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 8, Period: "366d"},
+					ratelimit.Policy{Name: "p", Algorithm: ratelimit.Concurrency, Limit: 8, Hold: "1h"})
+				f := newFleet(t, 1)
+				defer f.stop()
+				n := f.nodes[0]
+				n.take(q)
+				r := n.take(q)
+				n.link.set(!c.applied, false, c.applied)
+				n.must(r.Release(t.Context()))
+				n.link.set(false, false, false)
+				time.Sleep(time.Second)
+				if left := f.remaining(q); left != 8-c.spent {
+					t.Errorf("%d units remaining, want %d", left, 8-c.spent)
+				}
+				d, err := ratelimit.New(f.server.store, ratelimit.WithClock(func() time.Time { return time.Unix(0, f.server.now()) })).PeekAll(t.Context(), q)
+				n.must(err)
+				if left := d.Statuses()[1].Remaining; left != 7 {
+					t.Errorf("%d slots remaining, want 7", left)
+				}
+			})
+		})
+	}
+}
+
+// A debt that is settled alone together with a slot is charged once.
+func TestStore_debt_and_slot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := quotaOf(t,
-			ratelimit.Policy{Name: "p", Algorithm: ratelimit.Concurrency, Limit: 8, Hold: "1h"},
-			ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 8, Period: "366d"})
+			ratelimit.Policy{Name: "w", Algorithm: ratelimit.FixedWindow, Limit: 100, Period: "366d"},
+			ratelimit.Policy{Name: "p", Algorithm: ratelimit.Concurrency, Limit: 8, Hold: "1h"})
+		f := newFleet(t, 1)
+		defer f.stop()
+		r := f.nodes[0].take(q)
+		f.lose()
+		f.nodes[0].must(r.Commit(t.Context(), 11))
+		f.cut(false)
+		f.awaitReturn()
+		if left := f.remaining(q); left != 89 {
+			t.Errorf("%d remaining, want 89", left)
+		}
+	})
+}
+
+// A release alone gives back what was charged for the others, too.
+func TestStore_release_alone(t *testing.T) {
+	perPolicy(t, slowly(40), func(t *testing.T, q *ratelimit.Quota) {
+		f := newFleet(t, 2)
+		defer f.stop()
+		f.lose()
+		n := f.nodes[0]
+		var taken []*ratelimit.Reservation
+		for range 10 {
+			taken = append(taken, n.take(q))
+		}
+		if left := n.remaining(q); left != 20 {
+			t.Errorf("%d remaining, want 20: each request is charged twice", left)
+		}
+		for i := range taken {
+			n.must(taken[9-i].Release(t.Context())) // leaky_bucket gives back the last only
+		}
+		if left := n.remaining(q); left != 40 {
+			t.Errorf("%d remaining after the releases, want 40", left)
+		}
+	})
+}
+
+// A release after the report doesn't change what was admitted since.
+func TestStore_release_after_report(t *testing.T) {
+	perPolicy(t, exact(100), func(t *testing.T, q *ratelimit.Quota) {
+		f := newFleet(t, 2)
+		defer f.stop()
+		f.lose()
+		n := f.nodes[0]
+		first := n.take(q)
+		f.cut(false)
+		time.Sleep(2 * time.Second)
+		second := n.take(q)
+		if !second.Alone() {
+			t.Fatal("returned already")
+		}
+		n.must(first.Release(t.Context()))
+		f.awaitReturn()
+		if left := f.remaining(q); left != 98 {
+			t.Errorf("%d remaining, want 98", left)
+		}
+	})
+}
+
+// What was admitted after a single failure is reported when the server answers, and
+// not before.
+func TestStore_single_failure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := quotaOf(t, slowly(100)[0])
 		f := newFleet(t, 1)
 		defer f.stop()
 		n := f.nodes[0]
-		r := n.take(q)
-		n.link.set(false, false, true)
-		n.must(r.Release(t.Context()))
+		n.link.set(true, true, false)
+		n.take(q)
+		time.Sleep(10 * time.Second)
 		n.link.set(false, false, false)
 		time.Sleep(time.Second)
-		n.must(n.take(q).Release(t.Context()))
-		d, err := n.limiter.PeekAll(t.Context(), q)
-		n.must(err)
-		for _, s := range d.Statuses() {
-			if s.Remaining != 8 {
-				t.Errorf("%s: %d remaining, want 8", s.Policy.Name, s.Remaining)
-			}
+		want := fallback.Figures{Alone: 1, Admitted: 1, Reported: 1}
+		if got := n.Figures(); got != want {
+			t.Errorf("Figures = %+v, want %+v", got, want)
 		}
 	})
 }
 
 // Counters can't be reset alone, and a reset drops what isn't reported.
 func TestStore_Reset(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := quotaOf(t, slowly(100)[0])
+	perPolicy(t, slowly(100), func(t *testing.T, q *ratelimit.Quota) {
 		f := newFleet(t, 1)
 		defer f.stop()
 		n := f.nodes[0]
@@ -222,6 +336,44 @@ func TestStore_Reset(t *testing.T) {
 		f.awaitReturn()
 		if left, seen := f.remaining(q), n.remaining(q); left != 100 || seen != 100 {
 			t.Errorf("%d remaining, the instance reports %d; want 100", left, seen)
+		}
+	})
+}
+
+// flaky is a store whose next Gives fail.
+type flaky struct {
+	ratelimit.Store
+	failures int
+}
+
+func (s *flaky) Give(ctx context.Context, b *ratelimit.Batch) error {
+	if s.failures--; s.failures >= 0 {
+		return errDown
+	}
+	return s.Store.Give(ctx, b)
+}
+
+// Stop reports what it can.
+func TestStore_Stop_flaky(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &flaky{Store: memory.New()}
+		s := fallback.New(down{shared}, fallback.Options{})
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		limiter, q := ratelimit.New(s), quotaOf(t, slowly(100)[0])
+		for i := range 20 {
+			if err := limiter.Reserve(t.Context(), new(ratelimit.Reservation), q.For(ratelimit.Subjects{Key: strconv.Itoa(i), Owner: strconv.Itoa(i)}), "", 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shared.failures = 2
+		s.SetShared(shared)
+		if err := s.Stop(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("Stop = %v, want the failure", err)
+		}
+		if got := s.Figures(); got.Reported != 18 || got.Dropped != 2 {
+			t.Errorf("Figures = %+v, want 18 units reported and 2 dropped", got)
 		}
 	})
 }
