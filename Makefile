@@ -75,6 +75,7 @@ go-test: ## all tests, on one temporary Postgres
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
+	go test -run 'Store_simulation$$' ./ratelimit/fallback -seeds 500
 
 .PHONY: vulncheck
 vulncheck: ## fail if a module with a known vulnerability is called
@@ -123,6 +124,10 @@ proof-allowances: ## kill instances 200 times and Postgres 20 times under load; 
 .PHONY: proof-queue
 proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000 messages; a message that kills its process: about a quarter of an hour
 	go test ./internal/queue -run '^TestProof' -proof-messages 20000 -proof-kills 50 -proof-poison 8 -timeout 60m -v
+
+.PHONY: proof-fallback
+proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes
+	go test ./ratelimit/fallback -run 'Store_simulation$$' -seeds 20000 -timeout 90m
 
 .PHONY: clean
 clean: ## remove what was built, but not .data

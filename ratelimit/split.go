@@ -63,7 +63,7 @@ func (s *Split) close(parts *splitBatch, b *Batch) {
 		*n++
 	}
 	if len(parts.shared.Steps) > 0 {
-		b.Now = parts.shared.Now
+		b.Now, b.Alone = parts.shared.Now, parts.shared.Alone
 	}
 	clear(parts.steps[0][:])
 	clear(parts.steps[1][:])
