@@ -119,7 +119,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	var checks *ratelimit.Limiter
 	checks, s.checkAllowances = newDurable("counters-of-checks")
 	s.saved = saved
-	s.limits = limits.New(checks, s.planCache, now)
+	s.limits = limits.New(checks, s.planCache, now, cfg.Peppers.Derive("reservations"), nil)
 	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
