@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"models":                    {"ratelimit"},
 	"ratelimit":                 {},
 	"ratelimit/memory":          {"ratelimit"},
+	"ratelimit/redis":           {"ratelimit"},
 	"ratelimit/storetest":       {"ratelimit"},
 	"client":                    {},
 	"internal/cli":              {"internal/app", "internal/config", "internal/apikeys", "internal/changefeed", "internal/devdb", "internal/postgres", "internal/quota", "handlers", "models", "ratelimit", "docs", "migrations"},
