@@ -217,7 +217,7 @@ func (m *machine) moveClock(t *rapid.T) {
 		rapid.SampledFrom([]int64{1, period.Microseconds() - 1, period.Microseconds(), 5e6, 5e6 + 1}),
 		rapid.Map(rapid.Int64Range(1, 100), func(n int64) int64 { return max(1, period.Microseconds()/n) }),
 	).Draw(t, "microseconds")
-	by = min(by, (3*366*24*time.Hour).Microseconds())
+	by = min(by, (3 * 366 * 24 * time.Hour).Microseconds())
 	if rapid.IntRange(0, 7).Draw(t, "back") == 0 && by < (400*24*time.Hour).Microseconds() {
 		by = -by
 		for _, c := range m.reference { // the server may have removed it, or not

@@ -89,7 +89,7 @@ func (s *Store) Renew(ctx context.Context, b *ratelimit.Batch) error {
 // states.
 func (s *Store) update(ctx context.Context, b *ratelimit.Batch, op operation, takesPart func(*ratelimit.Step) bool, verdict func(bool)) error {
 	c := s.newCall(b, takesPart)
-	if c.steps == 0 {
+	if c.steps == 0 && (op != opGive || b.Once == "") {
 		return nil
 	}
 	a, err := c.do(ctx, op)

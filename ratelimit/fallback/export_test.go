@@ -1,0 +1,48 @@
+package fallback
+
+import (
+	"ratelimiter/ratelimit"
+	"ratelimiter/ratelimit/memory"
+)
+
+// Mirror returns the mirror.
+func (s *Store) Mirror() *memory.Store { return s.mirror }
+
+// Share returns the share of this process in a step's counter: that of its debt, if
+// it has one.
+func (s *Store) Share(b *ratelimit.Batch, step *ratelimit.Step) float64 {
+	st := s.stripeOf(b)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if d := st.debts[keyOf(b, step)]; d != nil && !step.Policy.Holds() {
+		return d.share
+	}
+	share, _ := s.traffic.share(flowOf(b, step), step.Policy, 0, s.o.Instances())
+	return share
+}
+
+// ForgetCounters makes the mirror's counters fresh.
+func (s *Store) ForgetCounters() {
+	for i := range s.stripes {
+		s.stripes[i].mu.Lock()
+		defer s.stripes[i].mu.Unlock()
+	}
+	*s.mirror = *memory.New(memory.WithMaxBytes(1)) //nolint:govet // locks are free
+}
+
+// ForgetTraffic makes the shares those by the number of processes.
+func (s *Store) ForgetTraffic() {
+	for i := range s.traffic.sets {
+		_, mu := s.traffic.lock(uint64(i) << 20)
+		for j := range s.traffic.sets[i] {
+			s.traffic.sets[i][j].own, s.traffic.sets[i][j].others = 0, 0
+		}
+		mu.Unlock()
+	}
+}
+
+// ForgetClock makes decisions alone follow the local clock.
+func (s *Store) ForgetClock() { s.ahead.Store(0) }
+
+// ReturnAtOnce makes s return as soon as it has reported.
+func (s *Store) ReturnAtOnce() { s.hold = 0 }
