@@ -71,7 +71,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	exited := false
 	parser, err := kong.New(&line,
 		kong.Name("ratelimiter"),
-		kong.Description("A REST API server with rate limiting built in. DATABASE_URL, DATABASE_LISTEN_URL and KEY_PEPPER are secrets: "+
+		kong.Description("A REST API server with rate limiting built in. DATABASE_URL, DATABASE_LISTEN_URL, REDIS_URL and KEY_PEPPER are secrets: "+
 			"they come from the environment or from files, because flags show in the process list."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code, exited = c, true }))

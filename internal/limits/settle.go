@@ -23,7 +23,7 @@ type Records interface {
 // records can't be reached, only this instance can settle it.
 func (s *Service) keep(ctx context.Context, owner string, r *ratelimit.Reservation, slot uint64, expiresAt time.Time, lifetime time.Duration) string {
 	id := reservationID{slot: slot, name: newRecordName()}
-	if s.records != nil {
+	if s.records != nil && !r.Alone() {
 		data, err := r.MarshalBinary()
 		if err == nil {
 			err = s.records.PutRecord(ctx, slot, id.name, data, lifetime)

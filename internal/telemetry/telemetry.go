@@ -42,3 +42,11 @@ func (m *Metrics) Counter(name, help string, labels Labels, value func() float64
 func (m *Metrics) Gauge(name, help string, labels Labels, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}, value))
 }
+
+// Histogram adds a histogram for each value of a label. bounds are the upper bounds
+// of its buckets.
+func (m *Metrics) Histogram(name, help string, bounds []float64, label string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: bounds}, []string{label})
+	m.registry.MustRegister(h)
+	return h
+}
