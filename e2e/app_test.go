@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"regexp"
 	"sync"
 	"testing"
@@ -39,9 +40,10 @@ type appOption func(*appOptions)
 
 type appOptions struct {
 	app.Options
-	database string // URL; empty: a new database
-	config   config.Config
-	watching bool // follow the changes of other instances
+	database  string // URL; empty: a new database
+	config    config.Config
+	watching  bool // follow the changes of other instances
+	wallClock bool
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -79,9 +81,38 @@ func withOrigins(origins ...string) appOption {
 	return func(o *appOptions) { o.config.Origins = origins }
 }
 
+// withRedis makes the app count in Redis.
+func withRedis(url string) appOption {
+	return func(o *appOptions) { o.config.RedisURL = url }
+}
+
+// onWallClock makes the app's clock the real one, instead of one that the test
+// controls.
+func onWallClock() appOption { return func(o *appOptions) { o.wallClock = true } }
+
+// redisOf holds the URLs of the Redis servers of databases; see redisFor.
+var redisOf sync.Map
+
+// redisFor returns the URL of a Redis server that all apps on a database share, if
+// E2E_REDIS is set: the tests should pass with Redis as without.
+func redisFor(t testing.TB, database string) string {
+	if os.Getenv("E2E_REDIS") == "" {
+		return ""
+	}
+	if url, found := redisOf.Load(database); found {
+		return url.(string)
+	}
+	url := testkit.Redis(t).URL()
+	redisOf.Store(database, url)
+	return url
+}
+
 func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.config.Headers = fields }
 }
+
+// redisTimeout is longer than the default, because tests share few cores.
+const redisTimeout = 500 * time.Millisecond
 
 // testPepper is the pepper of all servers that share a database.
 const testPepper = "a pepper for tests only"
@@ -90,7 +121,7 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	a := &testApp{t: t, clock: newTestClock(), log: &safeBuffer{}}
 	o := appOptions{config: config.Config{
-		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
+		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", RedisTimeout: redisTimeout, CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
 	}}
 	for _, option := range options {
 		option(&o)
@@ -103,12 +134,18 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.db.Close)
+	if o.config.RedisURL == "" {
+		o.config.RedisURL = redisFor(t, o.database)
+	}
 	if o.config.Peppers, err = apikeys.ParsePeppers(testPepper); err != nil {
 		t.Fatal(err)
 	}
 	none := changefeed.NoCaches{}
 	a.keys = apikeys.NewStore(a.db, o.config.Peppers, quota.NewPlans(a.db, none), none)
 	o.Log, o.Out, o.Now, o.DB, o.Isolated = slog.New(slog.NewJSONHandler(a.log, nil)), t.Output(), a.clock.Now, a.db, !o.watching
+	if o.wallClock {
+		o.Now = nil
+	}
 	if a.app, err = app.New(&o.config, o.Options); err != nil {
 		t.Fatal(err)
 	}
