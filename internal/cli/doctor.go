@@ -68,6 +68,7 @@ func (d *diagnosis) checks() []check {
 		{"timeouts", d.connected(d.checkTimeouts)},
 		{"durability", d.connected(d.checkDurability)},
 		{"clock", d.connected(d.checkClock)},
+		{"redis", d.checkRedis},
 	}
 }
 
