@@ -44,6 +44,7 @@ type appOptions struct {
 	config    config.Config
 	watching  bool // follow the changes of other instances
 	wallClock bool
+	skew      time.Duration // of the wall clock
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -89,6 +90,11 @@ func withRedis(url string) appOption {
 // onWallClock makes the app's clock the real one, instead of one that the test
 // controls.
 func onWallClock() appOption { return func(o *appOptions) { o.wallClock = true } }
+
+// withSkew makes the app's clock differ from the real one.
+func withSkew(ahead time.Duration) appOption {
+	return func(o *appOptions) { o.skew = ahead }
+}
 
 // redisOf holds the URLs of the Redis servers of databases; see redisFor.
 var redisOf sync.Map
@@ -143,8 +149,13 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 	none := changefeed.NoCaches{}
 	a.keys = apikeys.NewStore(a.db, o.config.Peppers, quota.NewPlans(a.db, none), none)
 	o.Log, o.Out, o.Now, o.DB, o.Isolated = slog.New(slog.NewJSONHandler(a.log, nil)), t.Output(), a.clock.Now, a.db, !o.watching
-	if o.wallClock {
+	switch {
+	case o.skew != 0:
+		o.Now = func() time.Time { return time.Now().Add(o.skew) }
+	case o.wallClock:
 		o.Now = nil
+	default:
+		o.RedisNow = o.Now
 	}
 	if a.app, err = app.New(&o.config, o.Options); err != nil {
 		t.Fatal(err)

@@ -50,8 +50,8 @@ func newCounting(cfg *config.Config, db, quotaDB *pgxpool.Pool, m *telemetry.Met
 			url: cfg.RedisURL, timeout: cfg.RedisTimeout, log: o.Log,
 			durations: m.Histogram("redis_call_seconds", "Duration of calls of Redis.", callBuckets, "call"),
 		}
-		if o.Now != nil {
-			c.redis.options = append(c.redis.options, redis.WithClock(o.Now))
+		if o.RedisNow != nil {
+			c.redis.options = append(c.redis.options, redis.WithClock(o.RedisNow))
 		}
 		c.instances = instances.New(db, o.Log)
 	}
