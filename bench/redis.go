@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -149,7 +151,9 @@ func overRedis() error {
 	}
 	for range redisRounds {
 		for _, i := range rand.Perm(len(takes)) {
+			before := s.cpu()
 			results[i].add(measureRedis(takes[i], names, redisSlice))
+			results[i].addCPU(before, s.cpu())
 		}
 	}
 	fmt.Printf("%s, %d callers, %d random keys, median of %d interleaved slices of %v:\n", address, redisCallers, redisKeys, redisRounds, redisSlice)
@@ -157,7 +161,8 @@ func overRedis() error {
 	table(func(w *tabwriter.Writer) {
 		for i, c := range redisCandidates {
 			r := &results[i]
-			fmt.Fprintf(w, "%s\t%.2f ×\t%.0f/s\tp50 %v\tp99 %v\n", c.name, median(r.perSecond)/base, median(r.perSecond), r.quantile(0.5), r.quantile(0.99))
+			fmt.Fprintf(w, "%s\t%.2f ×\t%.0f/s\tp50 %v\tp99 %v\t%.2f × CPU: server %v\tclient %v\n", c.name, median(r.perSecond)/base, median(r.perSecond),
+				r.quantile(0.5), r.quantile(0.99), results[0].cpuTime()/r.cpuTime(), r.each(r.cpu.server), r.each(r.cpu.client))
 		}
 	})
 	return nil
@@ -166,11 +171,49 @@ func overRedis() error {
 type redisResult struct {
 	perSecond []float64
 	latencies []time.Duration
+	decisions int64
+	cpu       cpuTimes
+}
+
+// cpuTimes is processor time. Other load on the machine hardly changes it.
+type cpuTimes struct{ server, client time.Duration }
+
+func (s *redisClients) cpu() cpuTimes {
+	info := must(s.goredis.Info(ctx, "cpu").Result())
+	var t cpuTimes
+	for line := range strings.SplitSeq(info, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if name == "used_cpu_user" || name == "used_cpu_sys" {
+			t.server += time.Duration(must(strconv.ParseFloat(value, 64)) * float64(time.Second))
+		}
+	}
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	t.client = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return t
+}
+
+func (r *redisResult) addCPU(before, after cpuTimes) {
+	r.cpu.server += after.server - before.server
+	r.cpu.client += after.client - before.client
+}
+
+// each returns the processor time of one decision.
+func (r *redisResult) each(total time.Duration) time.Duration {
+	return (total / time.Duration(r.decisions)).Round(10 * time.Nanosecond)
+}
+
+// cpuTime returns the processor time of a decision in both processes.
+func (r *redisResult) cpuTime() float64 {
+	return float64(r.cpu.server+r.cpu.client) / float64(r.decisions)
 }
 
 func (r *redisResult) add(other redisResult) {
 	r.perSecond = append(r.perSecond, other.perSecond...)
 	r.latencies = append(r.latencies, other.latencies...)
+	r.decisions += other.decisions
 }
 
 func (r *redisResult) quantile(q float64) time.Duration {
@@ -202,7 +245,7 @@ func measureRedis(take func(string) bool, names keys, slice time.Duration) redis
 		})
 	}
 	group.Wait()
-	return redisResult{perSecond: []float64{float64(done.Load()) / time.Since(began).Seconds()}, latencies: slices.Concat(latencies...)}
+	return redisResult{decisions: done.Load(), perSecond: []float64{float64(done.Load()) / time.Since(began).Seconds()}, latencies: slices.Concat(latencies...)}
 }
 
 // startRedis starts a server without persistence.

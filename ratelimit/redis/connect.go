@@ -22,5 +22,6 @@ func Connect(url string, timeout time.Duration) (rueidis.Client, error) {
 	opt.Dialer.Timeout = timeout
 	opt.DisableRetry = true
 	opt.DisableCache = true
+	opt.PipelineMultiplex = -1 // one connection: after a failure, all calls find out at once
 	return rueidis.NewClient(opt)
 }

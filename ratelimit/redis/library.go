@@ -21,23 +21,9 @@ var parts = []string{
 	"record", "operations",
 }
 
-// operation is a function of the library.
-type operation int
-
-const (
-	opTake operation = iota
-	opGive
-	opRenew
-	opReset
-	operations
-)
-
-// library is the functions that servers need. Its name includes a hash of its text,
-// so that several versions of this package can share a server.
-type library struct {
-	text  string
-	names [operations]string
-}
+// library is the function that servers need, with all that it calls. Its name includes
+// a hash of its text, so that several versions of this package can share a server.
+type library struct{ name, text string }
 
 var lib = newLibrary()
 
@@ -52,13 +38,7 @@ func newLibrary() library {
 	}
 	hash := sha256.Sum256([]byte(body.String()))
 	name := "ratelimit_" + hex.EncodeToString(hash[:4])
-	var l library
-	for op, function := range []string{opTake: "take", opGive: "give", opRenew: "renew", opReset: "reset"} {
-		l.names[op] = name + "_" + function
-		fmt.Fprintf(&body, "register('%s', %s)\n", l.names[op], function)
-	}
-	l.text = "#!lua name=" + name + "\n" + body.String()
-	return l
+	return library{name: name, text: fmt.Sprintf("#!lua name=%s\n%sredis.register_function('%s', run)\n", name, body.String(), name)}
 }
 
 // load loads the library into every server of the client. It succeeds if one server

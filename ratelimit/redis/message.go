@@ -10,11 +10,18 @@ import (
 
 // The formats of lua/operations.lua, in bytes.
 const (
-	timeSize   = 8
-	headerSize = 8 + 4 + 2 + 8 + 3
-	stepSize   = 3 + 8 + 4*8
-	takenSize  = 8 + 4 + 5*8
-	answerSize = 2 + 4 + 5*8
+	timeSize         = 8
+	baseOffset       = 1 // in a message
+	flagOffset       = 1 + 2 + 8 + 4 + 8
+	sizeOffset       = flagOffset + 1
+	headerSize       = sizeOffset + 2
+	planSize         = 3
+	stepSize         = 3 + 8 + 4*8
+	takenSize        = 8 + 4 + 5*8
+	maxHolder        = 20    // digits and sign
+	generationOffset = 2 + 8 // in a step's answer
+	stateOffset      = generationOffset + 4 + 4 + 1
+	answerSize       = stateOffset + 5*8
 )
 
 // microsecond is the unit of time in the server.
@@ -44,6 +51,10 @@ func (m *message) number(v float64) {
 }
 
 func (m *message) integer(v int64) { m.number(float64(v)) }
+
+// setBase sets the number of keys before those of the operation, if several share a
+// call.
+func (m message) setBase(n int) { binary.LittleEndian.PutUint16(m[baseOffset:], uint16(n)) }
 
 // step appends a policy's numbers. key and list are positions among the keys. now is
 // the time by which the period of a calendar policy is chosen.
@@ -137,6 +148,16 @@ func fromServer(microseconds float64) int64 {
 	return int64(microseconds) * microsecond
 }
 
+// operation is a position in lua/operations.lua.
+type operation byte
+
+const (
+	opTake operation = iota + 1
+	opGive
+	opRenew
+	opReset
+)
+
 // errAnswer reports an answer that isn't in the format of this package.
 var errAnswer = errors.New("redis: unexpected answer of the server's functions")
 
@@ -161,13 +182,13 @@ func (a answer) allowed(i int) bool { return a[timeSize+i*answerSize] != 0 }
 func (a answer) step(i int, s *ratelimit.Step) {
 	at := timeSize + i*answerSize
 	s.Allowed, s.Charged, s.Short = a[at] != 0, a[at+1] != 0, false
-	s.Generation = uint32(a.uint64(at + 2))
+	s.Generation = uint32(a.uint64(at + generationOffset))
 	a.state(i, s)
 }
 
 // state sets the state of the answer's step i.
 func (a answer) state(i int, s *ratelimit.Step) {
-	at := timeSize + i*answerSize + 6
+	at := timeSize + i*answerSize + stateOffset
 	var v [5]float64
 	for k := range v {
 		v[k] = a.number(at + 8*k)

@@ -87,7 +87,7 @@ func (r reference) store(b *ratelimit.Batch, s *ratelimit.Step, c counter) {
 			idle = last + float64(period.Microseconds())
 		}
 	}
-	c.untilAt = min(math.Floor((idle+float64(ratelimit.Skew.Microseconds()))/1e6)+1, 1<<32-1)
+	c.untilAt = min((math.Floor((idle+float64(ratelimit.Skew.Microseconds()))/1e6/4)+1)*4, 1<<32-1)
 	r[idOf(b, s)] = &c
 }
 

@@ -2,7 +2,7 @@ package redis
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -18,6 +18,7 @@ const defaultPrefix = "rl:"
 // Store implements ratelimit.Store. Create it with New.
 type Store struct {
 	client rueidis.Client
+	queue  queue
 	prefix string
 	now    func() time.Time // nil: the server's clock
 }
@@ -43,6 +44,7 @@ func WithClock(now func() time.Time) Option {
 // of the client must be disabled; see Connect.
 func New(client rueidis.Client, opts ...Option) *Store {
 	s := &Store{client: client, prefix: defaultPrefix}
+	s.queue.client = client
 	for _, set := range opts {
 		set(s)
 	}
@@ -144,32 +146,19 @@ func (s *Store) newCall(b *ratelimit.Batch, takesPart func(*ratelimit.Step) bool
 	return c
 }
 
-// maxAttempts bounds the calls of one operation. A call is repeated only if it had
-// no effect: the server lacks the library, or a calendar step lacked the period of
+// do performs the operation and returns its answer, which has a part for each step. It
+// is repeated only if it had no effect, because a calendar step lacked the period of
 // the server's time.
-const maxAttempts = 4
-
-// errAttempts reports that a server keeps losing the library, or that its clock
-// keeps passing the ends of calendar periods.
-var errAttempts = errors.New("redis: the server's functions can't be called")
-
-// do calls the operation and returns its answer, which has a part for each step.
 func (c *call) do(ctx context.Context, op operation) (answer, error) {
-	client := c.store.client
 	for range maxAttempts {
-		argument := c.encode(op)
-		command := client.B().Fcall().Function(lib.names[op]).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(rueidis.BinaryString(argument)).Build()
-		text, err := client.Do(ctx, command).ToString()
-		switch a := answer(text); {
-		case lacksLibrary(err):
-			if err := lib.load(ctx, client); err != nil {
-				return "", err
-			}
+		message := c.encode(op)
+		a, err := c.store.queue.do(ctx, c.keys, message)
+		switch {
 		case err != nil:
 			return "", err
 		case len(a) == 0:
 			return "", ratelimit.ErrSettled
-		case op == opReset, len(a) == timeSize+c.steps*answerSize:
+		case len(a) == timeSize+c.steps*answerSize:
 			return a, nil
 		case len(a) != timeSize:
 			return "", errAnswer
@@ -208,12 +197,21 @@ func (c *call) encode(op operation) message {
 			list = byte(len(c.keys))
 		}
 		m.step(step.Policy, key, list, c.periodAt)
-		if op == opGive || op == opRenew {
-			m.taken(step)
+	}
+	binary.LittleEndian.PutUint16(m[sizeOffset:], uint16(len(m)-headerSize))
+	if op == opGive || op == opRenew {
+		for i := range b.Steps {
+			if step := &b.Steps[i]; c.takesPart(step) {
+				m.taken(step)
+			}
 		}
+	}
+	if b.Holder != 0 {
+		m = strconv.AppendInt(m, b.Holder, 10)
 	}
 	if op == opGive && b.Once != "" {
 		c.keys = append(c.keys, c.store.recordKey(c.slot(), b.Once))
+		m[flagOffset] = byte(len(c.keys))
 	}
 	return m
 }
@@ -231,27 +229,17 @@ func (c *call) slot() uint64 {
 	return c.batch.Owner.Slot
 }
 
-// header returns the beginning of the argument, with room for all steps.
+// header returns the beginning of the argument, with room for all of it.
 func (c *call) header(op operation) message {
 	b := c.batch
-	holder := ""
-	if op != opReset {
-		holder = strconv.FormatInt(b.Holder, 10)
-	}
-	m := make(message, 0, headerSize+len(holder)+c.steps*(stepSize+takenSize))
+	m := make(message, 0, headerSize+planSize+c.steps*(stepSize+takenSize)+maxHolder)
+	m = append(m, byte(op), 0, 0)
 	m.integer(c.now)
-	generation := rand.Uint32()
-	m = append(m, byte(generation), byte(generation>>8), byte(generation>>16), byte(generation>>24))
-	m = append(m, byte(len(c.keys)), byte(c.steps))
+	m = binary.LittleEndian.AppendUint32(m, rand.Uint32())
 	m.integer(b.Cost)
-	flag := op == opGive && b.Once != "" || op == opTake && b.Refused
-	m = append(m, byte(b.Enforced), byteOf(flag), byte(len(holder)))
-	return append(m, holder...)
-}
-
-func byteOf(b bool) byte {
-	if b {
-		return 1
+	m = append(m, 0, 0, 0)
+	if op == opTake && b.Refused {
+		m[flagOffset] = 1
 	}
-	return 0
+	return append(m, byte(len(c.keys)), byte(c.steps), byte(b.Enforced))
 }

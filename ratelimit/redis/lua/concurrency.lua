@@ -6,7 +6,7 @@ local concurrency = { listed = true }
 -- count returns the number of holders. The state's at is no later than the first
 -- expiry, m no earlier than the last one.
 local function count(s, now)
-  local holders = s.entries and 0 or call('ZCOUNT', s.list, now + s.shift + 1, '+inf')
+  local holders = s.entries and 0 or call('ZCOUNT', s.listKey, now + s.shift + 1, '+inf')
   s.at, s.n, s.m, s.x = now, holders, now + s.extra, 0
   return holders
 end
@@ -18,24 +18,24 @@ end
 -- removeExpired frees the slots whose hold has passed.
 local function removeExpired(s)
   if s.entries then -- the counter is fresh
-    call('DEL', s.list)
+    call('DEL', s.listKey)
     s.entries = nil
   else
-    call('ZREMRANGEBYSCORE', s.list, '-inf', s.last + s.shift)
+    call('ZREMRANGEBYSCORE', s.listKey, '-inf', s.last + s.shift)
   end
 end
 
 function concurrency.add(s, now, _, holder)
   now = observe(s, now)
   removeExpired(s)
-  call('ZADD', s.list, now + s.extra + s.shift, holder)
+  call('ZADD', s.listKey, now + s.extra + s.shift, holder)
   s.n = s.n + 1
 end
 
 function concurrency.give(s, _, now, _, holder)
   count(s, observe(s, now))
   removeExpired(s)
-  s.n = s.n - call('ZREM', s.list, holder)
+  s.n = s.n - call('ZREM', s.listKey, holder)
 end
 
 -- owe charges nothing: a request costs its slot only.
@@ -49,10 +49,10 @@ function concurrency.renew(s, now, holder)
   now = observe(s, now)
   removeExpired(s)
   count(s, now)
-  if not call('ZSCORE', s.list, holder) then
+  if not call('ZSCORE', s.listKey, holder) then
     return false
   end
-  call('ZADD', s.list, now + s.extra + s.shift, holder)
+  call('ZADD', s.listKey, now + s.extra + s.shift, holder)
   return true
 end
 

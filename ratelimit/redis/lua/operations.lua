@@ -1,227 +1,272 @@
--- The operations of ratelimit.Store. Each is called with the keys of one or two
--- subjects, then those of lists, and one packed argument:
+-- The operations of ratelimit.Store. One call performs any number of them, one after
+-- the other, each described by a packed argument:
 --
+--   operation   1 take, 2 give, 3 renew, 4 reset
+--   base        number of keys before its own
 --   time        0: the server's clock
 --   generation  of counters that the operation creates
---   subjects    number of keys that are values
---   steps       number of steps
---   cost, enforced, refused (take), or whether the last key is a record (give)
+--   cost
+--   flag        take: 1 if another store has refused; give: the number of the key of a
+--               record that must exist, or 0
+--   size        of the plan
+--   plan        number of keys that are values (then come those of lists), of steps
+--               and of enforced steps; the steps
+--   taken       for give and renew: for each step what to give and what was taken
 --   holder      as text
 --
--- and the steps. The answer is the time, and for each step whether it passes, whether
--- it was charged, its generation and its state. An answer with the time alone means
--- that nothing was done, because a calendar step lacks the period of that time.
+-- Its answer is the time, and for each step whether it passes and was charged, and a
+-- record with its generation and state. An answer with the time alone means that
+-- nothing was done, because a calendar step lacks the period of that time; an empty
+-- one that the record doesn't exist.
 
-local headerFormat = '<dI4BBdBBB'
-local stepFormat = '<BBBc8dddd'
+local headerFormat, headerSize = '<BI2dI4dBI2', 26
+local planFormat, planSize = '<BBB', 3
+local stepFormat, stepSize = '<BBBc8dddd', 43
 local giveFormat = '<dI4ddddd'
-local answerFormat = '<BBI4ddddd'
 
--- header reads the numbers before the steps.
-local function header(message)
-  local now, generation, subjects, count, cost, enforced, flag, size, at = unpack(headerFormat, message)
-  local holder = message:sub(at, at + size - 1)
-  if now == 0 then
-    now = clock()
+-- verdicts is the part of an answer for allowed and charged.
+local verdicts = { '\0\0', '\1\0', '\1\1' }
+
+-- plans caches parsed plans by their text, because the same policies come again and
+-- again. The tables of their steps hold counters while an operation is performed.
+local plans, planCount, maxPlans = {}, 0, 4096
+
+-- The present operation.
+local kind, base, now, generation, cost, flag, plan, holder
+
+-- parsePlan returns the plan with a text.
+local function parsePlan(text)
+  local p = {}
+  p.subjects, p.count, p.enforced = unpack(planFormat, text)
+  for i = 1, p.count do
+    local s, algorithm = {}
+    algorithm, s.key, s.list, s.id, s.capacity, s.limit, s.period, s.extra = unpack(stepFormat, text, planSize + (i - 1) * stepSize + 1)
+    s.algorithm = algorithms[algorithm]
+    s.listed, s.check = s.algorithm.listed, s.algorithm.check
+    p.calendar = p.calendar or s.algorithm == calendar
+    p.lists = p.lists or s.list > 0
+    p[i] = s
   end
-  return now, generation, subjects, count, cost, enforced, flag == 1, holder, at + size
+  if planCount == maxPlans then
+    plans, planCount = {}, 0
+  end
+  plans[text], planCount = p, planCount + 1
+  return p
 end
 
--- parse reads the steps. It returns false if one lacks the period of now.
-local function parse(keys, message, at, count, now, gives)
-  local complete = true
-  for i = 1, count do
-    local s = steps[i]
-    local kind, list
-    kind, s.key, list, s.id, s.capacity, s.limit, s.period, s.extra, at = unpack(stepFormat, message, at)
-    s.algorithm, s.list = algorithms[kind], keys[list]
-    s.charged = false
+-- inPeriods reports whether all calendar steps have the period of now.
+local function inPeriods()
+  for i = 1, plan.count do
+    local s = plan[i]
     if s.algorithm == calendar and (now < s.period or now >= s.extra) then
-      complete = false
+      return false
     end
-    if gives then
-      local t = takens[i]
+  end
+  return true
+end
+
+-- parse reads an operation.
+local function parse(keys, message, clockTime)
+  local size
+  kind, base, now, generation, cost, flag, size = unpack(headerFormat, message)
+  if now == 0 then
+    now = clockTime
+  end
+  local at = headerSize + size
+  local text = message:sub(headerSize + 1, at)
+  plan = plans[text] or parsePlan(text)
+  at = at + 1
+  if kind == 2 or kind == 3 then
+    for i = 1, plan.count do
+      local s, t = plan[i], takens[i]
       s.give, s.taken, t.at, t.n, t.m, t.x, t.run, at = unpack(giveFormat, message, at)
     end
   end
-  return complete
+  if plan.lists then
+    holder = message:sub(at)
+    for i = 1, plan.count do
+      local s = plan[i]
+      if s.list > 0 then
+        s.listKey = keys[base + s.list]
+      end
+    end
+  end
 end
 
+-- packedTime is the time at packedFor, packed.
+local packedTime, packedFor
+
 -- answer packs the results.
-local function answer(count, now)
-  local packed = pack('<d', now)
-  for i = 1, count do
-    local s = steps[i]
-    packed = packed .. pack(answerFormat, s.allowed and 1 or 0, s.charged and 1 or 0, s.generation or 0, s.at, s.n, s.m, s.x, s.run)
+local function answer()
+  if packedFor ~= now then
+    packedTime, packedFor = pack('<d', now), now
+  end
+  local packed = packedTime
+  for i = 1, plan.count do
+    local s = plan[i]
+    packed = packed .. verdicts[s.charged and 3 or s.allowed and 2 or 1]
+      .. (s.saved or pack(recordFormat, s.id, s.generation, 0, 0, s.at, s.n, s.m, s.x, s.run))
   end
   return packed
 end
 
--- costOf is Compiled.CostOf.
-local function costOf(s, cost)
-  return s.algorithm == concurrency and min(cost, 1) or cost
+-- load reads the counter of a step.
+local function loadStep(s)
+  s.allowed, s.charged, s.saved = false, false, nil
+  load(s, now)
+end
+
+-- check decides a step without saving it.
+local function check(s, units)
+  loadStep(s)
+  if units > 1 and s.algorithm == concurrency then
+    units = 1
+  end
+  s.allowed = s.check(s, now, units)
 end
 
 -- wentBack reports whether a check must be saved although it charged nothing: the
 -- counter would otherwise stay in the future, or list what it has dropped.
 local function wentBack(s)
-  if s.algorithm.listed then
+  if s.listed then
     return s.wasList and (s.back or s.dropped)
   end
   return s.at < s.before
 end
 
--- check decides a step without saving it.
-local function check(s, now, cost)
-  load(s, now)
-  s.allowed = s.algorithm.check(s, now, costOf(s, cost))
-end
-
 -- keep saves a step that isn't charged, if need be.
-local function keep(s, now)
-  if s.record and wentBack(s) then
+local function keep(s)
+  if s.found and wentBack(s) then
     save(s, now)
   end
 end
 
 -- chargeStep saves the charge of a step that check has admitted.
-local function chargeStep(s, now, cost, holder, generation)
-  if not s.record then
+local function chargeStep(s)
+  if not s.found then
     s.generation = generation
   end
-  if s.algorithm.listed then
+  if s.listed then
     s.algorithm.add(s, now, cost, holder)
   end
   save(s, now)
   s.charged = true
 end
 
-local function take(keys, args)
-  local now, generation, subjects, count, cost, enforced, refused, holder, at = header(args[1])
-  if not parse(keys, args[1], at, count, now) then
-    return pack('<d', now)
+local function take()
+  local admitted = flag == 0
+  for i = 1, plan.count do
+    local s = plan[i]
+    check(s, cost)
+    admitted = admitted and (s.allowed or i > plan.enforced)
   end
-  open(keys, subjects)
-  local admitted = not refused
-  for i = 1, count do
-    check(steps[i], now, cost)
-    if i <= enforced and not steps[i].allowed then
-      admitted = false
-    end
-  end
-  for i = 1, count do
-    local s = steps[i]
-    if cost == 0 then
-      keep(s, now)
-    elseif not admitted then
-      if s.allowed and not s.algorithm.listed then -- undo the charge
-        check(s, now, 0)
-      end
-      keep(s, now)
-    elseif s.allowed then
-      chargeStep(s, now, cost, holder, generation)
+  for i = 1, plan.count do
+    local s = plan[i]
+    if admitted and s.allowed and cost > 0 then
+      chargeStep(s)
     else
-      keep(s, now)
+      if s.allowed and cost > 0 and not s.listed then -- undo the charge
+        check(s, 0)
+      end
+      keep(s)
     end
   end
-  close(keys, subjects, now)
-  return answer(count, now)
 end
 
 -- giveStep gives units back to a step's counter, unless it is another one by now.
-local function giveStep(s, taken, now, holder)
-  if not s.record or s.generation ~= s.taken then
-    s.allowed = s.algorithm.check(s, now, 0)
-    keep(s, now)
-    return
+local function giveStep(s, taken)
+  if s.found and s.generation == s.taken then
+    s.algorithm.give(s, taken, now, s.give, holder)
+    save(s, now)
+  else
+    s.check(s, now, 0)
+    keep(s)
   end
-  s.algorithm.give(s, taken, now, s.give, holder)
-  save(s, now)
 end
 
 -- oweStep charges units as debt.
-local function oweStep(s, now, generation)
-  if not s.record then
+local function oweStep(s)
+  if not s.found then
     s.generation = generation
   end
   s.algorithm.owe(s, s, now, -s.give)
   save(s, now)
 end
 
-local function give(keys, args)
-  local now, generation, subjects, count, _, _, once, holder, at = header(args[1])
-  if not parse(keys, args[1], at, count, now, true) then
-    return pack('<d', now)
-  end
-  if once and call('DEL', keys[#keys]) == 0 then
-    return ''
-  end
-  open(keys, subjects)
-  for i = 1, count do
-    local s = steps[i]
-    load(s, now)
+local function give()
+  for i = 1, plan.count do
+    local s = plan[i]
+    loadStep(s)
     if s.give > 0 then
-      giveStep(s, takens[i], now, holder)
+      giveStep(s, takens[i])
     else
-      oweStep(s, now, generation)
+      oweStep(s)
     end
   end
-  close(keys, subjects, now)
-  return answer(count, now)
 end
 
 -- renew extends holders. Steps of other algorithms aren't sent.
-local function renew(keys, args)
-  local now, _, subjects, count, _, _, _, holder, at = header(args[1])
-  parse(keys, args[1], at, count, now, true)
-  open(keys, subjects)
-  for i = 1, count do
-    local s = steps[i]
-    load(s, now)
-    s.allowed = false
-    if s.record and s.generation == s.taken then
+local function renew()
+  for i = 1, plan.count do
+    local s = plan[i]
+    loadStep(s)
+    if s.found and s.generation == s.taken then
       s.allowed = concurrency.renew(s, now, holder)
       save(s, now)
     else
       concurrency.check(s, now, 0)
     end
   end
-  close(keys, subjects, now)
-  return answer(count, now)
 end
 
-local function reset(keys, args)
-  local now, _, subjects, count, _, _, _, _, at = header(args[1])
-  parse(keys, args[1], at, count, now)
-  open(keys, subjects)
-  for i = 1, count do
-    local s = steps[i]
+local function reset(keys)
+  for i = 1, plan.count do
+    local s = plan[i]
+    loadStep(s)
+    s.at, s.n, s.m, s.x, s.run = 0, 0, 0, 0, 0
     local value = values[s.key]
     local record = position(value, s.id)
     if record then
-      values[s.key] = value:sub(1, record - 1) .. value:sub(record + recordSize)
-      values.changed[s.key] = true
+      values[s.key] = #value > recordSize and value:sub(1, record - 1) .. value:sub(record + recordSize)
+      changed[s.key] = true
     end
-    if s.list then
-      call('DEL', s.list)
-    end
-  end
-  for i = 1, subjects do
-    if values[i] == '' then
-      call('DEL', keys[i])
-      values.changed[i] = false
+    if s.list > 0 then
+      call('DEL', s.listKey)
     end
   end
-  close(keys, subjects, now)
-  return pack('<d', now)
+  for i = 1, plan.subjects do
+    if changed[i] and not values[i] then
+      call('DEL', keys[base + i])
+      changed[i] = false
+    end
+  end
 end
 
--- register makes an operation callable by clients.
-local function register(name, operation)
-  redis.register_function(name, function(keys, args)
-    if not call then
-      bind()
-    end
-    return operation(keys, args)
-  end)
+local operations = { take, give, renew, reset }
+
+-- perform performs one operation and returns its answer.
+local function perform(keys, message, clockTime)
+  parse(keys, message, clockTime)
+  if plan.calendar and kind <= 2 and not inPeriods() then
+    return pack('<d', now)
+  end
+  if kind == 2 and flag > 0 and call('DEL', keys[base + flag]) == 0 then
+    return ''
+  end
+  open(keys, base, plan.subjects)
+  operations[kind](keys)
+  close(keys, base, plan.subjects, now)
+  return answer()
+end
+
+-- run is what clients call.
+local function run(keys, args)
+  if not call then
+    bind()
+  end
+  local time, answers = clock(), {}
+  for i = 1, #args do
+    answers[i] = perform(keys, args[i], time)
+  end
+  return answers
 end

@@ -15,17 +15,24 @@ local recordFormat = '<c8I4I4Bddddd'
 local recordSize = 57
 local untilOffset, latestUntil = 12, 2 ^ 32 - 1
 
+-- untilStep is the resolution of untilAt, in seconds. A key's expiry needs to be set
+-- only when untilAt changes.
+local untilStep = 4
+
 local algorithms = { tokenBucket, leakyBucket, fixedWindow, slidingWindow, calendar, slidingLog, concurrency }
 
-local fresh = {} -- the entries of a counter that doesn't exist
+local fresh = {} -- the entries of a list that doesn't exist
 
-local steps, takens = {}, {}
+local takens = {}
 for i = 1, 16 do
-  steps[i], takens[i] = {}, {}
+  takens[i] = {}
 end
 
 -- values are the strings of the key and the owner. false: the key doesn't exist.
 local values = {}
+
+-- changed and extended report whether a value, and its expiry, must be written.
+local changed, extended = {}, {}
 
 -- position returns where the record of a policy begins.
 local function position(value, id)
@@ -36,41 +43,53 @@ local function position(value, id)
   return at
 end
 
+-- read returns the numbers of a policy's record; nil if the value has none.
+local function read(value, id)
+  if not value then
+    return
+  end
+  local found, generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value)
+  if found ~= id then
+    local at = position(value, id)
+    if not at then
+      return
+    end
+    found, generation, untilAt, isList, a, b, c, d, e = unpack(recordFormat, value, at)
+  end
+  return untilAt, generation, isList, a, b, c, d, e
+end
+
 -- load reads the counter of a step, or makes it fresh.
 local function load(s, now)
-  s.back, s.dropped, s.entries, s.generation = false, false, nil, nil
-  local value = values[s.key]
-  local record = position(value, s.id)
-  if record and unpack('<I4', value, record + untilOffset) * 1e6 < now then
-    record = nil
+  local listed = s.listed
+  if listed then
+    s.back, s.dropped, s.entries = false, false, nil
   end
-  s.record = record
-  local listed = s.algorithm.listed
-  if not record then
-    s.at, s.n, s.m, s.x, s.run = 0, 0, 0, 0, 0
+  local untilAt, generation, isList, a, b, c, d, e = read(values[s.key], s.id)
+  if not untilAt or untilAt * 1e6 < now then
+    s.found, s.generation, s.untilAt, s.run = false, 0, 0, 0
+    s.at, s.n, s.m, s.x = 0, 0, 0, 0
     if listed then
       s.last, s.sum, s.oldest, s.newest, s.shift, s.entries = 0, 0, 0, 0, 0, fresh
     end
     return
   end
-  local _, isList, a, b, c, d, e
-  _, s.generation, _, isList, a, b, c, d, e = unpack(recordFormat, value, record)
-  s.wasList = isList == 1
-  if not listed then
+  s.found, s.generation, s.untilAt, s.wasList = true, generation, untilAt, isList == 1
+  if listed then
+    s.run = 0
     if s.wasList then
-      windowFromLog(s, e)
+      s.last, s.sum, s.oldest, s.newest, s.shift = a, b, c, d, e
     else
-      s.at, s.n, s.m, s.x, s.run = a, b, c, d, e
+      logFromWindow(s, a, b, c, d)
     end
-    s.before = s.at
     return
   end
-  s.run = 0
   if s.wasList then
-    s.last, s.sum, s.oldest, s.newest, s.shift = a, b, c, d, e
+    windowFromLog(s, e)
   else
-    logFromWindow(s, a, b, c, d)
+    s.at, s.n, s.m, s.x, s.run = a, b, c, d, e
   end
+  s.before = s.at
 end
 
 -- append adds a record to a value and drops those that are idle.
@@ -94,49 +113,56 @@ end
 -- save writes the counter of a step into its subject's value.
 local function save(s, now)
   local algorithm = s.algorithm
-  local untilAt = min(floor((algorithm.idle(s, s) + skew) / 1e6) + 1, latestUntil)
+  local untilAt = min((floor((algorithm.idle(s, s) + skew) / 1e6 / untilStep) + 1) * untilStep, latestUntil)
   local record
-  if algorithm.listed then
+  if s.listed then
     storeEntries(s)
-    call('PEXPIRE', s.list, lifetime(untilAt, now))
+    call('PEXPIRE', s.listKey, lifetime(untilAt, now))
     record = pack(recordFormat, s.id, s.generation, untilAt, 1, s.last, s.sum, s.oldest, s.newest, s.shift)
   else
-    if s.record and s.wasList then
-      call('DEL', s.list)
+    if s.found and s.wasList then
+      call('DEL', s.listKey)
     end
     record = pack(recordFormat, s.id, s.generation, untilAt, 0, s.at, s.n, s.m, s.x, s.run)
+    s.saved = record
   end
-  local value = values[s.key]
-  local at = position(value, s.id) -- another step may have moved it
-  if not at then
-    values[s.key] = append(value, record, now)
-  elseif #value == recordSize then
-    values[s.key] = record
+  local key = s.key
+  local value = values[key]
+  if not value or #value == recordSize and s.found then
+    values[key] = record
   else
-    values[s.key] = value:sub(1, at - 1) .. record .. value:sub(at + recordSize)
+    local at = position(value, s.id) -- another step may have moved it
+    if at then
+      values[key] = value:sub(1, at - 1) .. record .. value:sub(at + recordSize)
+    else
+      values[key] = append(value, record, now)
+    end
   end
-  values.changed[s.key] = true
+  changed[key] = true
+  if untilAt ~= s.untilAt then
+    extended[key] = true
+  end
 end
 
 -- open reads the values of the keys.
-local function open(keys, subjects)
-  values.changed = { false, false }
+local function open(keys, base, subjects)
   for i = 1, subjects do
-    values[i] = call('GET', keys[i])
+    values[i], changed[i], extended[i] = call('GET', keys[base + i]), false, false
   end
 end
 
 -- close writes the values that have changed. They expire when their last counter
 -- is idle.
-local function close(keys, subjects, now)
+local function close(keys, base, subjects, now)
   for i = 1, subjects do
-    local value = values[i]
-    if values.changed[i] then
-      local last = 0
+    if changed[i] and not extended[i] then
+      call('SET', keys[base + i], values[i], 'KEEPTTL')
+    elseif changed[i] then
+      local value, last = values[i], 0
       for from = 1, #value, recordSize do
         last = max(last, (unpack('<I4', value, from + untilOffset)))
       end
-      call('SET', keys[i], value, 'PX', lifetime(last, now))
+      call('SET', keys[base + i], value, 'PX', lifetime(last, now))
     end
   end
 end

@@ -33,7 +33,7 @@ local function range(s, from, count)
   if s.entries then
     return from == 0 and s.entries or {}
   end
-  return call('LRANGE', s.list, from, from + count - 1)
+  return call('LRANGE', s.listKey, from, from + count - 1)
 end
 
 -- dropAll empties the list.
@@ -42,7 +42,7 @@ local function dropAll(s)
   if s.entries then
     s.entries = {}
   else
-    call('DEL', s.list)
+    call('DEL', s.listKey)
   end
 end
 
@@ -67,7 +67,7 @@ local function dropExpired(s, now)
     if s.entries then
       s.entries = { s.entries[count + 1] }
     else
-      call('LTRIM', s.list, count, -1)
+      call('LTRIM', s.listKey, count, -1)
     end
   end
 end
@@ -116,9 +116,9 @@ end
 -- storeEntries stores a list that isn't stored yet.
 local function storeEntries(s)
   if s.entries then
-    call('DEL', s.list)
+    call('DEL', s.listKey)
     for i = 1, #s.entries do
-      call('RPUSH', s.list, s.entries[i])
+      call('RPUSH', s.listKey, s.entries[i])
     end
     s.entries = nil
   end
@@ -130,10 +130,10 @@ function slidingLog.add(s, now, units)
   storeEntries(s)
   local at = now + s.shift
   if s.sum > 0 and s.newest == at then
-    local _, before = unpack(entryFormat, call('LINDEX', s.list, -1))
-    call('LSET', s.list, -1, pack(entryFormat, at, before + units))
+    local _, before = unpack(entryFormat, call('LINDEX', s.listKey, -1))
+    call('LSET', s.listKey, -1, pack(entryFormat, at, before + units))
   else
-    call('RPUSH', s.list, pack(entryFormat, at, units))
+    call('RPUSH', s.listKey, pack(entryFormat, at, units))
     if s.sum == 0 then
       s.oldest = at
     end
@@ -148,10 +148,10 @@ end
 function slidingLog.owe(_, s, now, units)
   slidingLog.check(s, now, 0)
   storeEntries(s)
-  if s.sum > 0 and call('LLEN', s.list) >= maxLogEntries then
-    local _, before = unpack(entryFormat, call('LINDEX', s.list, -1))
+  if s.sum > 0 and call('LLEN', s.listKey) >= maxLogEntries then
+    local _, before = unpack(entryFormat, call('LINDEX', s.listKey, -1))
     s.newest = s.last + s.shift
-    call('LSET', s.list, -1, pack(entryFormat, s.newest, before))
+    call('LSET', s.listKey, -1, pack(entryFormat, s.newest, before))
   end
   slidingLog.add(s, now, min(units, maxDebt - s.sum))
   slidingLog.check(s, now, 0)
@@ -160,16 +160,16 @@ end
 -- find returns position and units of the first entry that isn't before at, if its
 -- time is at.
 local function find(s, at)
-  local low, high = 0, call('LLEN', s.list)
+  local low, high = 0, call('LLEN', s.listKey)
   while low < high do
     local middle = floor((low + high) / 2)
-    if unpack(entryFormat, call('LINDEX', s.list, middle)) < at then
+    if unpack(entryFormat, call('LINDEX', s.listKey, middle)) < at then
       low = middle + 1
     else
       high = middle
     end
   end
-  local entry = call('LINDEX', s.list, low)
+  local entry = call('LINDEX', s.listKey, low)
   if entry then
     local found, units = unpack(entryFormat, entry)
     if found == at then
@@ -187,12 +187,12 @@ function slidingLog.give(s, taken, now, units)
     local back = min(units, before)
     s.sum = s.sum - back
     if back < before then
-      call('LSET', s.list, position, pack(entryFormat, at, before - back))
+      call('LSET', s.listKey, position, pack(entryFormat, at, before - back))
     else
-      call('LREM', s.list, 1, entry)
+      call('LREM', s.listKey, 1, entry)
       if s.sum > 0 then
-        s.oldest = unpack(entryFormat, call('LINDEX', s.list, 0))
-        s.newest = unpack(entryFormat, call('LINDEX', s.list, -1))
+        s.oldest = unpack(entryFormat, call('LINDEX', s.listKey, 0))
+        s.newest = unpack(entryFormat, call('LINDEX', s.listKey, -1))
       end
     end
   end
@@ -220,7 +220,7 @@ end
 -- windowFromLog makes a sliding_window's state of a list; see Compiled.ToState.
 local function windowFromLog(s, shift)
   s.at, s.n, s.m, s.x, s.run = 0, 0, 0, 0, 0
-  local part = call('LRANGE', s.list, 0, -1)
+  local part = call('LRANGE', s.listKey, 0, -1)
   for i = 1, #part do
     local at, units = unpack(entryFormat, part[i])
     charge(s, slide(s, at - shift), units)
