@@ -72,6 +72,7 @@ go-test: ## all tests, on one temporary Postgres
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
+	go test -run 'Store_simulation$$' ./ratelimit/fallback -seeds 500
 
 .PHONY: vulncheck
 vulncheck: ## fail if a module with a known vulnerability is called
@@ -116,6 +117,10 @@ bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and w
 proof-allowances: ## kill instances 200 times and Postgres 20 times under load; simulate 100,000 seeds: about an hour
 	go test ./internal/allowance -run 'Service_killed' -crash-rounds 50 -crash-restarts 5 -timeout 60m -v
 	go test ./internal/allowance -run 'Service_simulation$$' -seeds 100000 -timeout 180m
+
+.PHONY: proof-fallback
+proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes
+	go test ./ratelimit/fallback -run 'Store_simulation$$' -seeds 20000 -timeout 90m
 
 .PHONY: clean
 clean: ## remove what was built, but not .data

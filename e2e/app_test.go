@@ -113,6 +113,13 @@ func redisFor(t testing.TB, database string) string {
 	return url
 }
 
+// countsAlone skips a test of what an instance counts by itself, if E2E_REDIS is set.
+func countsAlone(t *testing.T) {
+	if os.Getenv("E2E_REDIS") != "" {
+		t.Skip("counters are shared, and survive a crash")
+	}
+}
+
 func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.config.Headers = fields }
 }

@@ -155,24 +155,22 @@ func TestCluster_slots(t *testing.T) {
 	locked()
 	var waiting sync.WaitGroup
 	waiting.Go(func() { apps[1].As(key).Get("/v1/orders").Want(http.StatusOK) })
-	apps[1].await("the second slot is taken", func() bool {
-		return apps[1].As(key).Get("/v1/products").Status == http.StatusTooManyRequests
-	})
-	apps[0].As(key).Get("/v1/products").Want(http.StatusTooManyRequests)
+	free := func() int64 {
+		var limits struct{ Data []limitState }
+		apps[1].As(key).Get("/v1/me/limits").Want(http.StatusOK).JSON(&limits)
+		return limits.Data[0].Remaining
+	}
+	apps[1].await("the second slot is taken", func() bool { return free() == 0 })
+	for _, app := range apps {
+		app.As(key).Get("/v1/products").Want(http.StatusTooManyRequests)
+	}
 	hangUp()
 	unlock()
 	waiting.Wait()
-	for _, status := range []struct {
-		path string
-		want int
-	}{{"/v1/products", 200}, {"/v1/nothing", 404}, {"/v1/orders/none", 404}, {"/v1/products?limit=x", 422}} {
-		apps[0].As(key).Get(status.path)
+	for _, path := range []string{"/v1/products", "/v1/nothing", "/v1/orders/none", "/v1/products?limit=x"} {
+		apps[0].As(key).Get(path) // 200, 404, 404 and 422
 	}
-	apps[0].await("both slots are free", func() bool {
-		var limits struct{ Data []limitState }
-		apps[1].As(key).Get("/v1/me/limits").Want(http.StatusOK).JSON(&limits)
-		return limits.Data[0].Remaining == 2
-	})
+	apps[0].await("both slots are free", func() bool { return free() == 2 })
 	if redis.Do("DBSIZE") == "" {
 		t.Error("no counter is in Redis")
 	}

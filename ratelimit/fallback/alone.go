@@ -15,7 +15,7 @@ func (s *Store) takeAlone(st *stripe, b *ratelimit.Batch) error {
 	b.Alone = st.number
 	s.totals.alone.Add(1)
 	var base [ratelimit.MaxPolicies]ratelimit.State
-	if err := s.peek(b, &base); err != nil {
+	if err := s.peek(st, b, &base); err != nil {
 		return err
 	}
 	var room [ratelimit.MaxPolicies]int64 // slots that this process may take
@@ -42,16 +42,22 @@ func (s *Store) takeAlone(st *stripe, b *ratelimit.Batch) error {
 			s.charged(st, b, step, base[i])
 		}
 	}
-	s.oweOthers(b)
+	s.oweOthers(st, b)
 	return nil
 }
 
-// peek sets base to the states of a batch's counters in the mirror.
-func (s *Store) peek(b *ratelimit.Batch, base *[ratelimit.MaxPolicies]ratelimit.State) error {
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	copy(steps[:], b.Steps)
-	peek := ratelimit.Batch{Now: b.Now, Key: b.Key, Owner: b.Owner, Steps: steps[:len(b.Steps)]}
-	err := s.mirror.Take(context.Background(), &peek)
+// copy makes st.local a copy of a batch. st.mu is held.
+func (st *stripe) copy(b *ratelimit.Batch) *ratelimit.Batch {
+	st.local = *b
+	st.local.Steps = append(st.steps[:0], b.Steps...)
+	return &st.local
+}
+
+// peek sets base to the states of a batch's counters in the mirror. st.mu is held.
+func (s *Store) peek(st *stripe, b *ratelimit.Batch, base *[ratelimit.MaxPolicies]ratelimit.State) error {
+	peek := st.copy(b)
+	peek.Cost = 0
+	err := s.mirror.Take(context.Background(), peek)
 	for i := range peek.Steps {
 		base[i] = peek.Steps[i].State
 	}
@@ -74,11 +80,8 @@ func (s *Store) slots(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, held
 // charged records a step that was charged alone, on top of base. st.mu is held.
 func (s *Store) charged(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State) {
 	cost := step.Policy.CostOf(b.Cost)
-	d := s.debt(st, b, step, base)
-	switch {
-	case d == nil:
-		return
-	case step.Policy.Holds():
+	d := s.debt(st, b, step, base, cost)
+	if step.Policy.Holds() {
 		if d.policy != step.Policy {
 			d.slots, d.policy = s.slots(st, b, step, base), step.Policy
 		}
@@ -90,20 +93,13 @@ func (s *Store) charged(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, ba
 }
 
 // oweOthers charges the mirror for other processes, and sets the states of the
-// steps to what is left then.
-func (s *Store) oweOthers(b *ratelimit.Batch) {
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	owe := ratelimit.Batch{Now: b.Now, Key: b.Key, Owner: b.Owner}
-	for i := range b.Steps {
-		if b.Steps[i].Others > 0 {
-			steps[i] = b.Steps[i]
-			steps[i].Give = -b.Steps[i].Others
-		} else {
-			steps[i].Policy = b.Steps[i].Policy
-		}
-		owe.Steps = steps[:i+1]
+// steps to what is left then. st.mu is held.
+func (s *Store) oweOthers(st *stripe, b *ratelimit.Batch) {
+	owe := st.copy(b)
+	for i := range owe.Steps {
+		owe.Steps[i].Give = -owe.Steps[i].Others
 	}
-	if s.mirror.Give(context.Background(), &owe) != nil {
+	if s.mirror.Give(context.Background(), owe) != nil {
 		return // the largest subjects only
 	}
 	for i := range b.Steps {
@@ -129,12 +125,10 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 		s.giveLater(st, b, false)
 	}
 	var base [ratelimit.MaxPolicies]ratelimit.State
-	if err := s.peek(b, &base); err != nil {
+	if err := s.peek(st, b, &base); err != nil {
 		return err
 	}
-	var steps [ratelimit.MaxPolicies]ratelimit.Step
-	local := *b
-	local.Steps = append(steps[:0], b.Steps...)
+	local := st.copy(b)
 	for i := range local.Steps {
 		step := &local.Steps[i]
 		units := step.Give
@@ -144,10 +138,9 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 		}
 		switch d := st.debts[keyOf(b, step)]; {
 		case units < 0:
-			if d = s.debt(st, b, step, base[i]); d != nil {
-				d.add(b.Now, -units)
-				step.Give = units - d.others(-units)
-			}
+			d = s.debt(st, b, step, base[i], -units)
+			d.add(b.Now, -units)
+			step.Give = units - d.others(-units)
 		case units > 0 && b.Alone == st.number && d != nil:
 			d.giveBack(step.State, b.Now, units)
 			s.totals.admitted.Add(-units)
@@ -157,11 +150,13 @@ func (s *Store) giveAlone(st *stripe, b *ratelimit.Batch) error {
 			step.Give = units + int64(float64(step.Others)*(float64(units)/float64(max(1, b.Cost))))
 		}
 	}
-	err := s.mirror.Give(context.Background(), &local)
+	err := s.mirror.Give(context.Background(), local)
 	for i := range b.Steps {
-		if local.Steps[i].Give != 0 {
+		switch {
+		case b.Steps[i].Give == 0:
+		case local.Steps[i].Give != 0:
 			b.Steps[i].State = local.Steps[i].State
-		} else {
+		default:
 			b.Steps[i].State = base[i]
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"ratelimiter/ratelimit"
 )
 
 // faults returns what is wrong at the end of a simulation.
@@ -23,32 +25,44 @@ func (w *world) faults() (faults []string) {
 	return append(faults, w.accountFaults()...)
 }
 
+// maxSurplus is the most that the shares of all instances are above 1 in all. They
+// are estimates: an instance doesn't see what others spend between two of its own
+// requests if a bucket has drained since, and remembers its own traffic.
+const maxSurplus = 0.6
+
 // boundWhole bounds the units admitted above a policy if all instances lose the
 // server together: what they didn't know of each other when it happened, by their
-// shares; a request of each; and what they admit alone when some have returned.
+// shares; two requests of each, one of them on its way; and what they admit alone when some have returned.
 func (w *world) boundWhole(c counter) int64 {
 	n := int64(len(w.all))
 	if c.policy.Holds() {
 		return c.policy.Limit + 2*n
 	}
-	bound := 3 * n * w.cost
-	if len(w.outages) == 0 {
-		return bound
-	}
-	shares := 0.0
-	for _, r := range w.all {
-		shares += r.shares[c]
-	}
-	bound += int64(math.Ceil(max(0, shares-1) * float64(w.allowed(c.policy))))
-	worst := int64(0)
-	for _, o := range w.outages {
-		unknown := int64(0)
+	bound := float64(w.tolerance(c))
+	rate := float64(c.policy.Limit) / float64(periodOf(c.policy))
+	for i, o := range w.outages {
+		shares := 0.0
 		for _, r := range w.all {
-			unknown += int64(math.Ceil(r.shares[c] * float64(o.stale[r][c])))
+			share := r.shares[i+1][c]
+			shares += share
+			bound += math.Ceil(share*float64(o.stale[r][c])) + float64(2*w.cost)
 		}
-		worst = max(worst, unknown+w.overlap(c, o))
+		duration := float64(o.to-o.from) + float64(8*time.Second)
+		bound += math.Ceil(min(max(0, shares-1), maxSurplus)*(float64(w.allowed(c.policy))+rate*duration)) + float64(w.overlap(c, o))
 	}
-	return bound + worst
+	return int64(bound)
+}
+
+// tolerance returns what is admitted above a policy without any fault.
+func (w *world) tolerance(c counter) int64 {
+	switch c.policy.Algorithm {
+	case ratelimit.SlidingWindow: // a request of an even run
+		return w.cost
+	case ratelimit.TokenBucket, ratelimit.LeakyBucket: // a refund of what has drained, because requests before it were refunded
+		return 2 * w.cost
+	default:
+		return 0
+	}
 }
 
 // overlap returns the units admitted alone after an outage from a second before the
@@ -61,7 +75,7 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 		}
 	}
 	for _, a := range w.admissions[c] {
-		if a.alone && a.at >= first-int64(time.Second) {
+		if a.alone && a.at >= first-int64(time.Second) && a.at < o.to+int64(8*time.Second) {
 			units += a.units
 		}
 	}
@@ -69,31 +83,31 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 }
 
 // boundPartly bounds the units admitted above a policy if anything may happen: each
-// instance that was alone, its share of the capacity and a request; and a capacity
-// each time that the server forgot something.
+// instance that was alone, its share of the capacity and some requests; reports that
+// were lost; and a capacity each time that the server forgot something.
 func (w *world) boundPartly(c counter) int64 {
 	capacity := w.allowed(c.policy)
 	if c.policy.Holds() {
 		return capacity*(1+w.promoted) + 2*int64(len(w.all))
 	}
-	bound := float64(w.promoted*capacity) + float64(3*int64(len(w.all))*w.cost)
+	bound := float64(w.promoted*capacity + w.tolerance(c))
 	for _, r := range w.all {
-		bound += r.shares[c] * float64(capacity)
+		bound += math.Ceil(r.shares[0][c]*float64(capacity)) + float64(3*w.cost+r.link.missed[c.counterName])
 	}
 	return int64(bound)
 }
 
 // accountFaults compares what was admitted with what the server has counted.
 func (w *world) accountFaults() (faults []string) {
-	admitted, _ := w.total()
+	admitted := w.total()
 	charged, err := w.charged(w.accounts)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var lost, missed int64
 	for _, r := range w.all {
-		lost += r.link.lost
-		missed += r.link.missed
+		lost += r.link.lost[counterName{account, account}]
+		missed += r.link.missed[counterName{account, account}]
 	}
 	spent := admitted + w.debts
 	if charged > spent+lost {

@@ -3,7 +3,6 @@ package fallback
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -18,9 +17,9 @@ const (
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
 	// holdTime is how long decisions are made alone after the store has answered, so
-	// that all processes have found it, by the longest pause between two probes, and
-	// reported. One that returned before would spend what others have spent.
-	holdTime = 3 * time.Second
+	// that all processes have reached it, by the longest pause between two probes,
+	// and reported. One that returned before would spend what others have spent.
+	holdTime = 4 * time.Second
 	// reportEvery is the pause between two reports in that time.
 	reportEvery = 500 * time.Millisecond
 	// returnTime is the time over which the stripes return, so that the store isn't
@@ -46,21 +45,39 @@ func (s *Store) Start(ctx context.Context) error {
 			case <-s.lost:
 				s.comeBack(ctx)
 			case <-s.recorded:
-				if pause(ctx, jitter(reportDelay)) && !s.Figures().Down {
-					_ = s.reportAll(ctx) // what is left is recorded again
-				}
+				s.reportSingles(ctx)
 			}
 		}
 	})
 	return nil
 }
 
+// reportSingles reports what was admitted alone after single failures. If the store
+// hasn't answered since, a peek goes first, because a report isn't repeated.
+func (s *Store) reportSingles(ctx context.Context) {
+	switch {
+	case !pause(ctx, s.jitter(reportDelay)), s.Figures().Down:
+	case s.failures.Load() > 0 && s.probe(ctx) != nil:
+		s.record()
+	default:
+		_ = s.reportAll(ctx) // what is left is recorded again
+	}
+}
+
 // Stop reports what was admitted alone. The error means that the shared store
-// can't be told.
+// didn't learn all of it.
 func (s *Store) Stop(ctx context.Context) error {
 	s.cancel()
 	s.component.Wait()
-	return s.reportAll(ctx)
+	var failures []error
+	for len(failures) < maxFailures {
+		err := s.reportAll(ctx)
+		if err == nil {
+			break
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
 }
 
 // failed counts a failure of a call that began in an outage's number. It keeps the
@@ -95,7 +112,7 @@ func (s *Store) failed(b *ratelimit.Batch, err error, outage uint64) {
 
 // comeBack probes the shared store until it answers, and returns to it.
 func (s *Store) comeBack(ctx context.Context) {
-	for backoff := minBackoff; pause(ctx, jitter(backoff)); backoff = min(2*backoff, maxBackoff) {
+	for backoff := minBackoff; pause(ctx, s.jitter(backoff)); backoff = min(2*backoff, maxBackoff) {
 		if s.probe(ctx) != nil {
 			continue
 		}
@@ -136,14 +153,14 @@ func (s *Store) comeBackFrom(ctx context.Context, outage uint64) error {
 		if err := s.reportAll(ctx); err != nil {
 			return err
 		}
-		if !pause(ctx, jitter(reportEvery)) {
+		if !pause(ctx, s.jitter(reportEvery)) {
 			return ctx.Err()
 		}
 	}
 	returning, cancel := context.WithCancel(ctx)
 	var reporter sync.WaitGroup
 	reporter.Go(func() { // of the stripes that return last
-		for pause(returning, jitter(reportEvery)) && s.reportAll(returning) == nil {
+		for pause(returning, s.jitter(reportEvery)) && s.reportAll(returning) == nil {
 		}
 	})
 	err := s.returnStripes(ctx, outage)
@@ -157,7 +174,11 @@ var errLost = errors.New("fallback: the shared store was lost again")
 // returnStripes reports the ledgers of all stripes, in random order, and lets each
 // return.
 func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
-	order := rand.Perm(len(s.stripes))
+	order := make([]int, len(s.stripes))
+	for i := range order {
+		j := int(s.random() * float64(i+1))
+		order[i], order[j] = order[j], i
+	}
 	var workers sync.WaitGroup
 	var failures [reporters]error
 	for w := range reporters {
@@ -173,7 +194,7 @@ func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
 					st.returned = outage
 					st.mu.Unlock()
 					s.record()
-					pause(ctx, jitter(returnTime*reporters/time.Duration(len(order))))
+					pause(ctx, s.jitter(returnTime*reporters/time.Duration(len(order))))
 				}
 			}
 		})
@@ -205,4 +226,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // jitter returns a duration between half and one and a half of d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+func (s *Store) jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(s.random()*float64(d))
+}

@@ -21,21 +21,13 @@ func (s *Store) Share(b *ratelimit.Batch, step *ratelimit.Step) float64 {
 	return share
 }
 
-// ForgetCounters makes the mirror's counters fresh.
-func (s *Store) ForgetCounters() {
-	for i := range s.stripes {
-		s.stripes[i].mu.Lock()
-		defer s.stripes[i].mu.Unlock()
-	}
-	*s.mirror = *memory.New(memory.WithMaxBytes(1)) //nolint:govet // locks are free
-}
-
 // ForgetTraffic makes the shares those by the number of processes.
 func (s *Store) ForgetTraffic() {
 	for i := range s.traffic.sets {
 		_, mu := s.traffic.lock(uint64(i) << 20)
 		for j := range s.traffic.sets[i] {
-			s.traffic.sets[i][j].own, s.traffic.sets[i][j].others = 0, 0
+			f := &s.traffic.sets[i][j]
+			f.own, f.others, f.unseen = 0, 0, 0
 		}
 		mu.Unlock()
 	}
@@ -46,3 +38,6 @@ func (s *Store) ForgetClock() { s.ahead.Store(0) }
 
 // ReturnAtOnce makes s return as soon as it has reported.
 func (s *Store) ReturnAtOnce() { s.hold = 0 }
+
+// SetRandom makes pauses repeatable.
+func (s *Store) SetRandom(random func() float64) { s.random = random }

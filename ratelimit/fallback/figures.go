@@ -23,7 +23,7 @@ type Figures struct {
 	Reported int64
 	// Dropped is the units that couldn't be recorded or whose report failed.
 	Dropped int64
-	// LostGives is the number of settlements that couldn't be told, so that units
+	// LostGives is the number of settlements that didn't reach the shared store, so that units
 	// stay spent.
 	LostGives int64
 	// Unreported is the number of counters in the ledger.

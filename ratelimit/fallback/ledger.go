@@ -13,7 +13,7 @@ const (
 	maxLater = 10_000  // batches, of at most 1.5 KB each
 )
 
-// ledger is what a stripe has to tell the shared store.
+// ledger is what a stripe has to report to the shared store.
 type ledger struct {
 	// number distinguishes the ledger from earlier ones, which have been reported.
 	number uint32
@@ -41,30 +41,39 @@ type debt struct {
 	slots   int64           // of concurrency: what this process may hold
 	base    ratelimit.State // of a State: the mirror's before the first charge
 	log     *ratelimit.List // of a log: the charges
-	units   int64           // charged and not given back
+	units   int64           // charged and not given back since base
+	due     int64           // to be reported from before base
+	owed    float64         // of the others' units, the part below 1 that isn't charged yet
 }
 
-// debt returns the debt of a counter; nil if there are too many, or if the
-// policy's units are leased. base is the mirror's state before the charge. st.mu is
-// held.
-func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State) *debt {
+// debt returns the debt of a counter, for a charge of some units. If there are too
+// many, it isn't kept. base is the mirror's state before the charge. st.mu is held.
+func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base ratelimit.State, units int64) *debt {
 	key := keyOf(b, step)
-	if d := st.debts[key]; d != nil {
+	d := st.debts[key]
+	switch {
+	case d == nil:
+		d = &debt{subject: *subjectOf(b, step)}
+		if step.Policy.Holds() {
+			d.slots = s.slots(st, b, step, base)
+		}
+		s.keepDebt(st, key, d, units)
+	case d.units > 0 || step.Policy.Holds():
 		return d
 	}
-	if s.totals.debts.Load() >= maxDebts {
-		s.totals.dropped.Add(step.Policy.CostOf(b.Cost))
-		return nil
+	d.policy, d.base, d.log = step.Policy, base, nil
+	d.share, _ = s.traffic.share(flowOf(b, step), step.Policy, 0, s.o.Instances())
+	if step.Policy.Listed() {
+		d.log = new(ratelimit.List)
 	}
-	d := &debt{subject: *subjectOf(b, step), policy: step.Policy, base: base}
-	switch {
-	case step.Policy.Holds():
-		d.slots = s.slots(st, b, step, base)
-	default:
-		d.share, _ = s.traffic.share(flowOf(b, step), step.Policy, 0, s.o.Instances())
-		if step.Policy.Listed() {
-			d.log = new(ratelimit.List)
-		}
+	return d
+}
+
+// keepDebt adds a debt to the ledger, if there is room. st.mu is held.
+func (s *Store) keepDebt(st *stripe, key counterKey, d *debt, units int64) {
+	if s.totals.debts.Load() >= maxDebts {
+		s.totals.dropped.Add(units)
+		return
 	}
 	if st.debts == nil {
 		st.debts = map[counterKey]*debt{}
@@ -72,13 +81,15 @@ func (s *Store) debt(st *stripe, b *ratelimit.Batch, step *ratelimit.Step, base 
 	st.debts[key] = d
 	s.totals.debts.Add(1)
 	s.record()
-	return d
 }
 
 // others returns the units that all others spend, if they spend in proportion
 // while this process spends the given ones.
 func (d *debt) others(units int64) int64 {
-	return int64(min(math.Ceil(float64(units)/d.share), ratelimit.MaxLimit)) - units
+	d.owed += float64(units) * (1/d.share - 1)
+	whole := math.Floor(d.owed)
+	d.owed -= whole
+	return int64(min(whole, ratelimit.MaxLimit))
 }
 
 func (d *debt) add(now, units int64) {
@@ -95,20 +106,20 @@ func (d *debt) giveBack(taken ratelimit.State, now, units int64) {
 	}
 }
 
-// due returns the units to charge to the shared counter at now: those that are
-// still in the log, or this process's share of what the mirror's counter, whose
-// state is present, holds more than it would without the charges.
-func (d *debt) due(present ratelimit.State, now int64) int64 {
+// close determines what is due at now: the units that are still in the log, or this
+// process's share of what the mirror's counter, whose state is present, holds more
+// than it would without the charges.
+func (d *debt) close(present ratelimit.State, now int64) {
 	switch {
-	case d.policy.Holds():
-		return 0
+	case d.units == 0:
 	case d.log != nil:
 		s, _ := d.policy.CheckList(d.log, now, 0)
-		return s.N
+		d.due += s.N
 	default:
 		more := d.policy.Spent(present, now) - d.policy.Spent(d.base, now)
-		return min(d.units, int64(math.Ceil(d.share*float64(max(0, more))-1e-6)))
+		d.due += min(d.units, int64(math.Ceil(d.share*float64(max(0, more))-1e-6)))
 	}
+	d.units = 0
 }
 
 // giveLater keeps what is to be given back to the shared store. If it has been

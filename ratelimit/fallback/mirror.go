@@ -75,7 +75,7 @@ func (s *Store) learn(b *ratelimit.Batch, step *ratelimit.Step, giving bool, bef
 		s.traffic.holders(flowOf(b, step), b.Now, others)
 		return
 	}
-	s.traffic.answered(flowOf(b, step), step.Policy, b.Now, own, others)
+	s.traffic.answered(flowOf(b, step), step.Policy, b.Now, before, own, others)
 }
 
 // repeatSlots repeats only what has become of concurrency slots. The error is

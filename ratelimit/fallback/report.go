@@ -1,34 +1,46 @@
 package fallback
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
 	"slices"
 
 	"ratelimiter/ratelimit"
 )
 
-// report tells the shared store what a stripe's ledger holds. A call that fails is
+// report sends what a stripe's ledger holds to the shared store. A call that fails is
 // not repeated, because it may have taken effect; what wasn't tried stays in the
 // ledger.
 func (s *Store) report(ctx context.Context, st *stripe) error {
-	st.mu.Lock()
-	debts, later := s.closeLedger(st)
-	st.mu.Unlock()
+	for more := true; more; {
+		st.mu.Lock()
+		var debts []*debt
+		var later []*ratelimit.Batch
+		debts, later, more = s.closeLedger(st)
+		st.mu.Unlock()
+		if err := s.send(ctx, st, debts, later); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends what a ledger held.
+func (s *Store) send(ctx context.Context, st *stripe, debts []*debt, later []*ratelimit.Batch) error {
 	for i, b := range later {
 		if err := s.deliver(ctx, b); err != nil {
 			s.keep(st, debts, later[i+1:])
 			return err
 		}
 	}
-	for _, group := range bySubject(debts) {
-		err := s.charge(ctx, st, group)
-		for _, d := range group {
-			delete(debts, counterKey{d.subject.Hash, d.policy.ID()})
-			s.totals.debts.Add(-1)
+	for len(debts) > 0 {
+		n := 1
+		for n < min(len(debts), ratelimit.MaxPolicies) && debts[n].subject.Hash == debts[0].subject.Hash {
+			n++
 		}
-		if err != nil {
+		err := s.charge(ctx, st, debts[:n])
+		s.totals.debts.Add(-int64(n))
+		if debts = debts[n:]; err != nil {
 			s.keep(st, debts, nil)
 			return err
 		}
@@ -36,32 +48,67 @@ func (s *Store) report(ctx context.Context, st *stripe) error {
 	return nil
 }
 
-// closeLedger returns what the ledger holds and begins the next one. While the
-// stripe is alone, it keeps how many slots it may hold. st.mu is held.
-func (s *Store) closeLedger(st *stripe) (debts map[counterKey]*debt, later []*ratelimit.Batch) {
+// maxClosed bounds how many debts are closed at a time, which takes about a
+// millisecond, while the stripe's requests wait.
+const maxClosed = 1000
+
+// closeLedger returns what the ledger holds, in the order of subjects, and begins
+// the next one. more reports that it may hold more. While the stripe is alone, it
+// keeps how many slots it may hold. st.mu is held.
+func (s *Store) closeLedger(st *stripe) (debts []*debt, later []*ratelimit.Batch, more bool) {
 	if len(st.debts) == 0 && len(st.later) == 0 {
-		return nil, nil
+		return nil, nil, false
 	}
-	debts, later = st.debts, st.later
-	if debts == nil {
-		debts = map[counterKey]*debt{}
-	}
-	st.debts, st.later = map[counterKey]*debt{}, nil
+	later, st.later = st.later, nil
 	if st.number++; st.number == 0 {
 		st.number = 1
 	}
-	for key, d := range debts {
-		if !d.policy.Holds() {
-			continue
+	now := s.o.Clock() + s.ahead.Load()
+	for key, d := range st.debts {
+		if more = len(debts) == maxClosed; more {
+			break
 		}
-		delete(debts, key)
-		if s.alone(st) {
-			st.debts[key] = d
-		} else {
+		switch {
+		case !d.policy.Holds():
+			s.closeDebt(st, d, now)
+			debts = append(debts, d)
+		case s.alone(st):
+			continue
+		default:
 			s.totals.debts.Add(-1)
 		}
+		delete(st.debts, key)
 	}
-	return debts, later
+	slices.SortFunc(debts, func(a, b *debt) int {
+		return cmp.Or(cmp.Compare(a.subject.Hash[0], b.subject.Hash[0]), cmp.Compare(a.subject.Hash[1], b.subject.Hash[1]))
+	})
+	return debts, later, more
+}
+
+// closeDebt determines what is due. It must be done before an answer of the shared
+// store, which doesn't know of the debt, is repeated in the mirror. st.mu is held.
+func (s *Store) closeDebt(st *stripe, d *debt, now int64) {
+	var steps [1]ratelimit.Step
+	b := batchOf([]*debt{d}, steps[:])
+	b.Now = now
+	var present [ratelimit.MaxPolicies]ratelimit.State
+	if s.peek(st, &b, &present) == nil {
+		d.close(present[0], now)
+	}
+}
+
+// batchOf returns a batch of the counters of debts of one subject.
+func batchOf(group []*debt, steps []ratelimit.Step) ratelimit.Batch {
+	b := ratelimit.Batch{Steps: steps[:len(group)]}
+	for i, d := range group {
+		b.Steps[i].Policy = d.policy
+		if d.policy.PerOwner() {
+			b.Owner = &d.subject
+		} else {
+			b.Key = &d.subject
+		}
+	}
+	return b
 }
 
 // deliver gives back a batch that was settled alone.
@@ -77,34 +124,18 @@ func (s *Store) deliver(ctx context.Context, b *ratelimit.Batch) error {
 }
 
 // charge charges debts of one subject to the shared store, and repeats the answer
-// in the mirror.
+// in the mirror unless the stripe is alone.
 func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
-	now := s.o.Clock()
-	b := ratelimit.Batch{Now: now + s.ahead.Load(), Steps: make([]ratelimit.Step, len(group))}
-	for i, d := range group {
-		b.Steps[i].Policy = d.policy
-		if d.policy.PerOwner() {
-			b.Owner = &d.subject
-		} else {
-			b.Key = &d.subject
-		}
-	}
-	var present [ratelimit.MaxPolicies]ratelimit.State
-	st.mu.Lock()
-	err := s.peek(&b, &present)
-	st.mu.Unlock()
-	if err != nil {
-		return err
-	}
+	b := batchOf(group, make([]ratelimit.Step, len(group)))
 	total := int64(0)
 	for i, d := range group {
-		units := d.due(present[i], b.Now)
-		b.Steps[i].Give = -units
-		total += units
+		b.Steps[i].Give = -d.due
+		total += d.due
 	}
 	if total == 0 {
 		return nil
 	}
+	now := s.o.Clock()
 	b.Now = now
 	if err := s.call(ctx, &b, ratelimit.Store.Give); err != nil {
 		s.totals.dropped.Add(total)
@@ -114,54 +145,25 @@ func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 	s.answered(&b, now)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	s.adopt(st, &b)
+	if !s.alone(st) { // otherwise others may not have reported yet
+		s.adopt(st, &b)
+	}
 	return nil
 }
 
-// keep puts what wasn't reported back into the ledger.
-func (s *Store) keep(st *stripe, debts map[counterKey]*debt, later []*ratelimit.Batch) {
+// keep puts what wasn't tried back into the ledger.
+func (s *Store) keep(st *stripe, debts []*debt, later []*ratelimit.Batch) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.later = append(later, st.later...)
-	for key, newer := range st.debts {
-		if d := debts[key]; d != nil {
-			d.merge(newer)
+	for _, d := range debts {
+		key := counterKey{d.subject.Hash, d.policy.ID()}
+		if newer := st.debts[key]; newer != nil {
+			newer.due += d.due
 			s.totals.debts.Add(-1)
 		} else {
-			debts[key] = newer
+			st.debts[key] = d
 		}
 	}
-	st.debts = debts
 	s.record()
-}
-
-// merge adds a later debt of the same counter.
-func (d *debt) merge(newer *debt) {
-	d.units += newer.units
-	if d.log != nil && newer.log != nil {
-		for _, e := range newer.log.Entries[newer.log.Head:] {
-			d.policy.OweList(d.log, e.At, e.N)
-		}
-	}
-}
-
-// bySubject groups debts by subject, so that one call charges up to MaxPolicies.
-func bySubject(debts map[counterKey]*debt) (groups [][]*debt) {
-	all := make([]*debt, 0, len(debts))
-	for _, d := range debts {
-		all = append(all, d)
-	}
-	slices.SortFunc(all, func(a, b *debt) int { return bytes.Compare(a.order(), b.order()) })
-	for from, i := 0, 1; i <= len(all); i++ {
-		if i == len(all) || all[i].subject.Hash != all[from].subject.Hash || i-from == ratelimit.MaxPolicies {
-			groups = append(groups, all[from:i])
-			from = i
-		}
-	}
-	return groups
-}
-
-func (d *debt) order() []byte {
-	key := binary.BigEndian.AppendUint64(nil, d.subject.Hash[0])
-	return binary.BigEndian.AppendUint64(key, d.subject.Hash[1])
 }

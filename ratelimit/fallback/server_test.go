@@ -97,9 +97,23 @@ type link struct {
 	cut  bool
 	slow bool // answers come after the timeout
 
-	// Units of the account whose charge took effect without an answer, and whose
+	// Units of each counter whose charge took effect without an answer, and whose
 	// report or debt didn't take effect.
-	lost, missed int64
+	lost, missed map[counterName]int64
+}
+
+// counterName identifies a counter.
+type counterName struct{ policy, subject string }
+
+func nameOf(b *ratelimit.Batch, step *ratelimit.Step) counterName {
+	if step.Policy.PerOwner() {
+		return counterName{step.Policy.Name, b.Owner.Name}
+	}
+	return counterName{step.Policy.Name, b.Key.Name}
+}
+
+func newLink(s *server, seed uint64) *link {
+	return &link{server: s, rng: rand.New(rand.NewPCG(seed, 1)), lost: map[counterName]int64{}, missed: map[counterName]int64{}}
 }
 
 var _ ratelimit.Store = (*link)(nil)
@@ -171,6 +185,12 @@ func (l *link) luck() (delay time.Duration, lostRequest, lostAnswer bool) {
 	return delay, l.rng.IntN(1000) < l.loss, l.rng.IntN(1000) < l.loss
 }
 
+func (l *link) float() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rng.Float64()
+}
+
 // count counts a call without an answer.
 func (l *link) count(b *ratelimit.Batch, applied bool) {
 	l.mu.Lock()
@@ -178,11 +198,10 @@ func (l *link) count(b *ratelimit.Batch, applied bool) {
 	for i := range b.Steps {
 		step := &b.Steps[i]
 		switch {
-		case step.Policy.Name != account:
 		case step.Give < 0 && !applied:
-			l.missed -= step.Give
+			l.missed[nameOf(b, step)] -= step.Give
 		case step.Give == 0 && applied && step.Charged:
-			l.lost += b.Cost
+			l.lost[nameOf(b, step)] += b.Cost
 		}
 	}
 }

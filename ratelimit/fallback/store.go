@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,7 @@ type Options struct {
 	Log *slog.Logger
 	// MirrorBytes bounds the memory of the mirror; 0: memory.DefaultMaxBytes.
 	MirrorBytes int
-	// Counters is the number of counters whose traffic is known, at 32 bytes each;
+	// Counters is the number of counters whose traffic is known, at 40 bytes each;
 	// 0: DefaultCounters. The share of others is one by the number of processes.
 	Counters int
 	// Clock returns the local time in nanoseconds since the Unix epoch; nil: the
@@ -74,6 +75,7 @@ type Store struct {
 	stripes  [1 << stripeBits]stripe
 	totals   totals
 	hold     time.Duration // holdTime
+	random   func() float64
 
 	mu        sync.Mutex
 	witness   ratelimit.Batch // a peek that shows whether the shared store answers
@@ -112,7 +114,7 @@ func New(shared ratelimit.Store, o Options) *Store {
 	}
 	s := &Store{
 		shared: shared, mirror: memory.New(memory.WithMaxBytes(o.MirrorBytes)), traffic: newTraffic(o.Counters), o: o,
-		hold: holdTime, lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
+		hold: holdTime, random: rand.Float64, lost: make(chan struct{}, 1), recorded: make(chan struct{}, 1),
 	}
 	for i := range s.stripes {
 		s.stripes[i].number = 1
@@ -126,6 +128,9 @@ type stripe struct {
 	mu       sync.Mutex
 	returned uint64 // the outage from which it has returned to the shared store
 	ledger
+
+	local ratelimit.Batch // of the call that holds mu
+	steps [ratelimit.MaxPolicies]ratelimit.Step
 }
 
 // stripeOf returns the stripe of a batch.

@@ -13,25 +13,30 @@ import (
 // its set that was seen least recently.
 //
 // The share of a process is (own + prior ÷ n) ÷ (own + others + prior), with n
-// processes and a prior of a sixteenth of what the policy allows in the time over
-// which traffic is remembered. The shares of processes that have seen the same
-// traffic sum to 1: a busy one has nearly everything, and a counter without
-// traffic is shared equally.
+// processes. The prior is a sixteenth of what the policy allows in the time over
+// which traffic is remembered, and what others may have spent unseen: the counter
+// was restored before this process looked again. The shares of processes that have
+// seen the same traffic sum to 1: a busy one has nearly everything, and a counter
+// without traffic is shared equally.
 type traffic struct {
 	sets  []set
 	locks [1 << 10]sync.Mutex
 }
 
-// setSize is the number of counters that share a set, 128 bytes.
+// unknown is the time of the last answer before the first.
+const unknown = math.MinInt64 / 2
+
+// setSize is the number of counters that share a set, 160 bytes.
 const setSize = 4
 
 type set [setSize]flow
 
 // flow is the traffic of one counter.
 type flow struct {
-	id          uint64 // 0: none
-	at          int64  // time of the last answer, by the shared store's clock
-	own, others float64
+	id uint64 // 0: none
+	at int64  // time of the last answer, by the shared store's clock
+	// Units of this process, those of others, and those that others may have spent.
+	own, others, unseen float64
 }
 
 // Bounds of the time in which traffic is halved: the policy's period, but long
@@ -76,17 +81,22 @@ func (t *traffic) latest(id uint64, now int64) bool {
 	return !set.open(id).late(now)
 }
 
-// answered adds the units of an answer.
-func (t *traffic) answered(id uint64, p *ratelimit.Compiled, now, own, others int64) {
+// answered adds the units of an answer. before is the units that were spent as far
+// as this process knew.
+func (t *traffic) answered(id uint64, p *ratelimit.Compiled, now, before, own, others int64) {
 	set, mu := t.lock(id)
 	defer mu.Unlock()
 	f := set.open(id)
 	if !f.late(now) {
-		half, _ := memoryOf(p)
+		half, prior := memoryOf(p)
 		// An outage is no reason to forget more than half.
-		if d := min(time.Duration(now-f.at), half); d > 0 && f.own+f.others > 0 {
-			keep := math.Exp2(-float64(d) / float64(half))
-			f.own, f.others = f.own*keep, f.others*keep
+		elapsed := float64(min(time.Duration(now-f.at), half)) / float64(half)
+		if f.own+f.others+f.unseen > 0 && elapsed > 0 {
+			keep := math.Exp2(-elapsed)
+			f.own, f.others, f.unseen = f.own*keep, f.others*keep, f.unseen*keep
+		}
+		if before == 0 && f.at != unknown {
+			f.unseen += elapsed * prior * priorPart
 		}
 		f.at = now
 	}
@@ -115,6 +125,7 @@ func (t *traffic) share(id uint64, p *ratelimit.Compiled, own int64, instances i
 		}
 	}
 	_, prior := memoryOf(p)
+	prior += f.unseen
 	mine := f.own + float64(own)
 	return (mine + prior/float64(max(1, instances))) / (mine + f.others + prior), int64(f.others)
 }
@@ -142,6 +153,6 @@ func (s *set) open(id uint64) *flow {
 			oldest = f
 		}
 	}
-	*oldest = flow{id: id, at: math.MinInt64 / 2}
+	*oldest = flow{id: id, at: unknown}
 	return oldest
 }

@@ -51,7 +51,7 @@ func (p *lockedPair) mirror(b *ratelimit.Batch, slots SlotChange, skip uint32, b
 				err = ratelimit.ErrExpired
 			}
 		case step.Policy.Listed():
-			subject.mirrorList(b, step, at)
+			subject.mirrorList(b, step, slots, at)
 		default:
 			subject.prepare(step, at).setState(step.State)
 		}
@@ -79,10 +79,17 @@ func (p *lockedPair) cellFor(step *ratelimit.Step, at cellOffset) (cellOffset, e
 	return subject.addCell(step), nil
 }
 
-// mirrorList makes a log hold as many units as the step's State says.
-func (s *lockedSubject) mirrorList(b *ratelimit.Batch, step *ratelimit.Step, at cellOffset) {
+// mirrorList charges a log what the step was charged, and makes it hold as many
+// units as the step's State says.
+func (s *lockedSubject) mirrorList(b *ratelimit.Batch, step *ratelimit.Step, slots SlotChange, at cellOffset) {
 	list := s.shard.list(s.prepare(step, at))
 	bytes := listBytes(list)
+	switch {
+	case slots == TakeSlots && step.Charged:
+		step.Policy.OweList(list, b.Now, step.Policy.CostOf(b.Cost))
+	case slots == FreeSlots && step.Give < 0:
+		step.Policy.OweList(list, b.Now, -step.Give)
+	}
 	state, _ := step.Policy.CheckList(list, b.Now, 0)
 	if missing := step.State.N - state.N; missing > 0 {
 		step.Policy.OweList(list, b.Now, missing)
