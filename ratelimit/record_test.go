@@ -175,3 +175,40 @@ func TestLimiter_Resume_faults(t *testing.T) {
 		t.Errorf("MarshalBinary of a closed reservation = %v, want ErrSettled", err)
 	}
 }
+
+// laterStore is a shared store that can't be reached and deletes records later.
+type laterStore struct{ *memory.Store }
+
+func (s *laterStore) Give(_ context.Context, b *ratelimit.Batch) error {
+	if b.Once != "" {
+		b.Alone = 1
+	}
+	return nil
+}
+
+// TestSplit_Give_record_later checks that calendar units stay spent as long as it is
+// unknown whether another process has settled the reservation.
+func TestSplit_Give_record_later(t *testing.T) {
+	limiter := ratelimit.New(ratelimit.NewSplit(memory.New(), &laterStore{memory.New()}))
+	q, err := ratelimit.NewQuota([]ratelimit.Policy{
+		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: 10, Period: ratelimit.Month},
+	}, ratelimit.Subjects{Key: "k", Owner: "o"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r ratelimit.Reservation
+	if err := limiter.Reserve(t.Context(), &r, q, "", 3); err != nil {
+		t.Fatal(err)
+	}
+	r.SetRecord("r1")
+	if err := r.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d, err := limiter.Peek(t.Context(), q, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Statuses()[0].Remaining; got != 7 || !r.Alone() {
+		t.Errorf("%d units remain, alone: %v; want 7 and true", got, r.Alone())
+	}
+}
