@@ -96,6 +96,12 @@ func withSkew(ahead time.Duration) appOption {
 	return func(o *appOptions) { o.skew = ahead }
 }
 
+// withPatience makes the app wait for Redis, so that a busy machine doesn't make it
+// decide alone.
+func withPatience() appOption {
+	return func(o *appOptions) { o.config.RedisTimeout = 5 * time.Second }
+}
+
 // redisOf holds the URLs of the Redis servers of databases; see redisFor.
 var redisOf sync.Map
 

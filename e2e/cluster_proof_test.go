@@ -52,7 +52,8 @@ type clusterProof struct {
 	t        *testing.T
 	redis    string
 	database string
-	keys     []string // one for each policy
+	options  []appOption // of all instances
+	keys     []string    // one for each policy
 	began    time.Time
 	client   http.Client
 
@@ -64,9 +65,10 @@ type clusterProof struct {
 	failed   atomic.Int64               // responses other than 200 and 429
 }
 
-func newClusterProof(t *testing.T, redis string) *clusterProof {
+func newClusterProof(t *testing.T, redis string, options ...appOption) *clusterProof {
+	t.Helper()
 	p := &clusterProof{
-		t: t, redis: redis, database: testkit.DatabaseURL(t), times: map[string][]time.Duration{},
+		t: t, redis: redis, options: options, database: testkit.DatabaseURL(t), times: map[string][]time.Duration{},
 		client: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}, admitted: make([]atomic.Int64, len(provenPolicies)),
 	}
 	t.Cleanup(p.client.CloseIdleConnections)
@@ -86,7 +88,7 @@ func newClusterProof(t *testing.T, redis string) *clusterProof {
 
 // join starts an instance.
 func (p *clusterProof) join(options ...appOption) *testApp {
-	app := newApp(p.t, append(options, onDatabase(p.database), withRedis(p.redis), onWallClock())...)
+	app := newApp(p.t, append(append(options, p.options...), onDatabase(p.database), withRedis(p.redis), onWallClock())...)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.apps = append(p.apps, app)
@@ -155,23 +157,33 @@ func (p *clusterProof) send(app *testApp, policy int) {
 }
 
 // report fails the test if more was admitted than quotas times each policy's quota
-// and extra units, and prints the figures.
-func (p *clusterProof) report(quotas, extra int64) {
+// and extra units, and prints the figures. Units of reports that were lost on their
+// way to Redis are added.
+func (p *clusterProof) report(quotas float64, extra int64) {
 	p.t.Helper()
 	took := time.Since(p.began)
+	dropped := 0
+	for _, app := range p.apps {
+		n, err := strconv.Atoi(app.metric(`ratelimiter_redis_units_dropped_total{of="keys"}`))
+		if err != nil {
+			p.t.Error(err)
+		}
+		dropped += n
+	}
+	extra += int64(dropped)
 	var lines []string
 	for i, policy := range provenPolicies {
 		got, want := p.admitted[i].Load(), policy.quota(took)
 		lines = append(lines, fmt.Sprintf("%s %d of %d", policy.name, got, want))
-		if got > quotas*want+extra {
-			p.t.Errorf("%s: got %d admitted in %s; want at most %d × %d + %d", policy.name, got, took, quotas, want, extra)
+		if got > int64(quotas*float64(want))+extra {
+			p.t.Errorf("%s: got %d admitted in %s; want at most %g × %d + %d", policy.name, got, took, quotas, want, extra)
 		}
 	}
 	for phase, list := range p.times {
 		slices.Sort(list)
 		lines = append(lines, fmt.Sprintf("%s: %d requests, p50 %s, p99 %s", phase, len(list), list[len(list)/2], list[len(list)*99/100]))
 	}
-	p.t.Logf("%d failed; %s", p.failed.Load(), strings.Join(lines, "; "))
+	p.t.Logf("%d failed, %d units of reports dropped; %s", p.failed.Load(), dropped, strings.Join(lines, "; "))
 }
 
 // await waits until Redis is up, 1, or down, 0, for all instances.
@@ -182,7 +194,8 @@ func (p *clusterProof) await(up string) {
 }
 
 func TestCluster_proof_join_and_leave(t *testing.T) {
-	p := newClusterProof(t, testkit.Redis(t).URL())
+	t.Parallel()
+	p := newClusterProof(t, testkit.Redis(t).URL(), withPatience())
 	p.during("together", func() {
 		sixth := p.join()
 		time.Sleep(*clusterOutage / 2)
@@ -192,6 +205,10 @@ func TestCluster_proof_join_and_leave(t *testing.T) {
 	p.report(1, 0)
 }
 
+// estimated is the part of a quota by which shares, which are estimates, may exceed
+// it in an outage; see docs/concepts/redis-failures.md.
+const estimated = 0.6
+
 // TestCluster_proof_outage checks what is admitted before, during and after an
 // outage of Redis: about one quota.
 func TestCluster_proof_outage(t *testing.T) {
@@ -199,13 +216,14 @@ func TestCluster_proof_outage(t *testing.T) {
 		name       string
 		fail, heal func(*testkit.RedisServer)
 		settings   []string
-		quotas     int64
+		quotas     float64
 	}{
-		{"paused", (*testkit.RedisServer).Pause, (*testkit.RedisServer).Continue, nil, 1},
-		{"killed", (*testkit.RedisServer).Kill, (*testkit.RedisServer).Start, []string{"--appendonly", "yes", "--appendfsync", "always"}, 1},
-		{"killed_and_empty", (*testkit.RedisServer).Kill, (*testkit.RedisServer).Start, nil, 2},
+		{"paused", (*testkit.RedisServer).Pause, (*testkit.RedisServer).Continue, nil, 1 + estimated},
+		{"killed", (*testkit.RedisServer).Kill, (*testkit.RedisServer).Start, []string{"--appendonly", "yes", "--appendfsync", "always"}, 1 + estimated},
+		{"killed_and_empty", (*testkit.RedisServer).Kill, (*testkit.RedisServer).Start, nil, 2 + estimated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			redis := testkit.Redis(t, c.settings...)
 			p := newClusterProof(t, redis.URL())
 			p.during("before", func() { time.Sleep(*clusterOutage / 4) })
@@ -217,9 +235,7 @@ func TestCluster_proof_outage(t *testing.T) {
 			c.heal(redis)
 			p.during("after", func() { p.await("1") })
 			p.during("together", func() { time.Sleep(*clusterOutage / 4) })
-			// A decision alone is charged for others in whole units: one request an
-			// instance.
-			p.report(c.quotas, clusterInstances)
+			p.report(c.quotas, 2*clusterInstances)
 		})
 	}
 }
@@ -227,6 +243,7 @@ func TestCluster_proof_outage(t *testing.T) {
 // TestCluster_proof_promotion checks what is admitted while the primary is killed
 // and its replica promoted.
 func TestCluster_proof_promotion(t *testing.T) {
+	t.Parallel()
 	set := testkit.NewRedisSentinels(t)
 	p := newClusterProof(t, set.URL())
 	p.during("before", func() { time.Sleep(*clusterOutage / 4) })
@@ -236,13 +253,14 @@ func TestCluster_proof_promotion(t *testing.T) {
 		p.await("1")
 	})
 	p.during("together", func() { time.Sleep(*clusterOutage / 4) })
-	p.report(2, clusterInstances)
+	p.report(2+estimated, 2*clusterInstances)
 }
 
 // TestCluster_proof_clock checks that an instance whose clock is an hour off
 // admits no more.
 func TestCluster_proof_clock(t *testing.T) {
-	p := newClusterProof(t, testkit.Redis(t).URL())
+	t.Parallel()
+	p := newClusterProof(t, testkit.Redis(t).URL(), withPatience())
 	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
 		p.join(withSkew(ahead))
 	}
