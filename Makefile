@@ -129,6 +129,10 @@ proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000
 proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes
 	go test ./ratelimit/fallback -run 'Store_simulation$$' -seeds 20000 -timeout 90m
 
+.PHONY: proof-cluster
+proof-cluster: ## 5 instances on one Redis, which fails for 60 s in each way: admitted units compared with the quotas
+	go run ./internal/testkit/cluster -- go test ./e2e -run 'TestCluster_proof' -cluster-outage 60s -timeout 60m -v
+
 .PHONY: clean
 clean: ## remove what was built, but not .data
 	rm -rf bin

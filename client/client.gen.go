@@ -1063,7 +1063,7 @@ type Policy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter. Defaults to auto.
+	// Sharing How several instances that share a Redis share the counter: exact counts every request there. Defaults to auto, which is exact; leased isn't available yet.
 	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
@@ -1247,7 +1247,7 @@ type QuotaPolicy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter. Defaults to auto.
+	// Sharing How several instances that share a Redis share the counter: exact counts every request there. Defaults to auto, which is exact; leased isn't available yet.
 	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.

@@ -3119,7 +3119,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
+                    "description": "How several instances that share a Redis share the counter: exact counts every\nrequest there. Defaults to auto, which is exact; leased isn't available yet.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -4500,7 +4500,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
+                    "description": "How several instances that share a Redis share the counter: exact counts every\nrequest there. Defaults to auto, which is exact; leased isn't available yet.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"

@@ -23,6 +23,7 @@ func code(response *testkit.Response, status int) string {
 // A suspended key gets 403 on every instance. Its requests cost nothing, aren't
 // recorded, and don't make its address suspicious.
 func TestKeys_suspend(t *testing.T) {
+	countsAlone(t)
 	apps := twoApps(t)
 	admin := apps[0].admin()
 	apps[0].plan("ten", `[{"name":"ten","algorithm":"fixed_window","limit":10,"period":"1h"}]`)

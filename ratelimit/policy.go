@@ -50,7 +50,8 @@ type Policy struct {
 	Charge Charge `json:"charge,omitempty"`
 	// Whether requests over the limit are refused. Defaults to enforce.
 	Mode Mode `json:"mode,omitempty"`
-	// How several instances share the counter. Defaults to auto.
+	// How several instances that share a Redis share the counter: exact counts every
+	// request there. Defaults to auto, which is exact; leased isn't available yet.
 	//
 	// Stores that serve one process ignore it.
 	Sharing Sharing `json:"sharing,omitempty"`

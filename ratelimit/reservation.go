@@ -46,6 +46,7 @@ type Reservation struct {
 	// and how far the store's clock was ahead of that.
 	takenAt, ahead int64
 	holds          bool
+	epochs         []int64 // of the steps' leases, if another process has taken them; otherwise nil
 
 	mu    sync.Mutex
 	phase phase
@@ -74,10 +75,10 @@ func (r *Reservation) reset(l *Limiter, q *Quota, v *view, cost int64) {
 			r.Decision.statuses = make([]Status, n)
 		}
 	}
-	r.limiter, r.phase, r.holds = l, closed, v.holds
+	r.limiter, r.phase, r.holds, r.epochs = l, closed, v.holds, nil
 	b := &r.batch
 	b.Cost, b.Holder, b.Enforced = cost, 0, v.enforced
-	b.Alone = 0
+	b.Alone, b.Once = 0, ""
 	b.Key, b.Owner = nil, nil
 	if v.perKey {
 		b.Key = &q.key
@@ -268,12 +269,16 @@ func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) in
 		}
 		changes = changes || s.Give != 0
 	}
-	if !changes {
+	if !changes && b.Once == "" {
 		return nil
 	}
+	returnLeased := r.returnLeased()
 	b.Now = r.limiter.clock.now()
 	if err := r.limiter.store.Give(ctx, b); err != nil {
 		return err
+	}
+	if !r.Alone() {
+		returnLeased()
 	}
 	for i := range b.Steps {
 		if s := &b.Steps[i]; s.Give != 0 {

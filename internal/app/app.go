@@ -31,6 +31,7 @@ type Options struct {
 
 	// For tests. Zero values are the product's own.
 	Now      func() time.Time // clock of the limiters
+	RedisNow func() time.Time // clock of Redis
 	DB       *pgxpool.Pool    // instead of one on DATABASE_URL
 	QuotaDB  *pgxpool.Pool    // what quotas are read from
 	ListenDB *pgxpool.Pool    // where to listen for changes, and to migrate

@@ -14,12 +14,13 @@ import (
 	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
 	"ratelimiter/internal/workpool"
+	"ratelimiter/ratelimit/fallback"
 )
 
 // metrics returns the metrics of the services, each component's by a function
-// below. docs/operations/metrics.md describes all of them.
+// below. docs/guide/metrics.md describes all of them.
 func (s *services) metrics() *telemetry.Metrics {
-	m := telemetry.New()
+	m, c := s.telemetry, s.counting
 	m.Add(s.traffic.Collectors()...)
 	m.Add(cacheMetrics("keys", s.resolver.CacheStats)...)
 	m.Add(cacheMetrics("plans", s.planCache.CacheStats)...)
@@ -28,14 +29,46 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(usageMetrics(s.usage)...)
 	m.Add(databaseMetrics(s.db)...)
 	m.Add(cpuPoolMetrics(s.cpu)...)
-	m.Add(allowanceMetrics("keys", s.keyAllowances)...)
-	m.Add(allowanceMetrics("checks", s.checkAllowances)...)
+	m.Add(allowanceMetrics("keys", c.keys.allowances)...)
+	m.Add(allowanceMetrics("checks", c.checks.allowances)...)
 	m.Add(
 		telemetry.Gauge("open_reservations", "Reservations of callers that are neither committed nor released nor expired.", nil,
 			func() float64 { return float64(s.limits.Open()) }),
 		telemetry.Gauge("enforcement_shadow", "1 while all policies are in shadow mode, so that none refuses.", nil, telemetry.Bool(s.mode.Shadow)),
 	)
+	if c.redis != nil {
+		m.Add(fallbackMetrics("keys", c.keys.fallback)...)
+		m.Add(fallbackMetrics("checks", c.checks.fallback)...)
+		m.Add(telemetry.Gauge("instances", "Running instances that share the counters.", nil, func() float64 { return float64(c.instances.Count()) }))
+	}
 	return m
+}
+
+// fallbackMetrics returns the metrics of decisions with and without Redis: those on
+// keys, or on callers' own subjects.
+func fallbackMetrics(of string, f *fallback.Store) []telemetry.Collector {
+	labels := telemetry.Labels{"of": of}
+	list := []telemetry.Collector{
+		telemetry.Gauge("redis_up", "1 while decisions are made in Redis, 0 while this instance decides alone.", labels,
+			telemetry.Bool(func() bool { return !f.Figures().Down })),
+		telemetry.Gauge("redis_units_admitted_alone", "Units admitted without Redis since the start, and not given back.", labels,
+			func() float64 { return float64(f.Figures().Admitted) }),
+		telemetry.Gauge("redis_unreported_counters", "Counters with units that Redis doesn't know yet.", labels,
+			func() float64 { return float64(f.Figures().Unreported) }),
+	}
+	for _, c := range []struct {
+		name, help string
+		of         func(fallback.Figures) int64
+	}{
+		{"outages", "How often Redis was lost.", func(f fallback.Figures) int64 { return f.Outages }},
+		{"decisions_alone", "Decisions made without Redis.", func(f fallback.Figures) int64 { return f.Alone }},
+		{"units_reported", "Units admitted without Redis that were charged to it later; others had been restored by time.", func(f fallback.Figures) int64 { return f.Reported }},
+		{"units_dropped", "Units admitted without Redis that couldn't be charged to it later.", func(f fallback.Figures) int64 { return f.Dropped }},
+		{"refunds_dropped", "Refunds that couldn't be made in Redis: their units stay spent.", func(f fallback.Figures) int64 { return f.LostGives }},
+	} {
+		list = append(list, telemetry.Counter("redis_"+c.name+"_total", c.help, labels, func() float64 { return float64(c.of(f.Figures())) }))
+	}
+	return list
 }
 
 // cacheMetrics returns the metrics of a cache.

@@ -23,12 +23,16 @@ type Service struct {
 	open    *openReservations
 	now     func() time.Time
 	decided func(*ratelimit.Decision)
+	idKey   []byte
+	records Records
 }
 
 // New returns a Service that counts with limiter. Reservations expire by the
-// clock now. decided is called with each decision that costs something.
-func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time, decided func(*ratelimit.Decision)) *Service {
-	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now, decided: decided}
+// clock now. decided is called with each decision that costs something. Ids of
+// reservations are signed with idKey. With records, which may be nil, they can be
+// settled on every instance with the same idKey.
+func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time, decided func(*ratelimit.Decision), idKey []byte, records Records) *Service {
+	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now, decided: decided, idKey: idKey, records: records}
 }
 
 // Open returns how many reservations are open.
@@ -96,16 +100,18 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 	if !r.Decision.Allowed || check.Cost == 0 {
 		return r.Decision, "", expiresAt, nil
 	}
-	expiresAt = now.Add(r.Decision.Wait + r.Lifetime())
-	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
+	lifetime := r.Decision.Wait + r.Lifetime()
+	expiresAt = now.Add(lifetime)
+	return r.Decision, s.keep(ctx, check.Owner, r, quota.Slot(), expiresAt, lifetime), expiresAt, nil
 }
 
 // Commit settles an owner's reservation at its actual cost. Less than was
 // reserved gives the rest back; more charges the rest as debt. Errors:
 // models.ErrNotFound without an open reservation of this id; KindInvalid for a
-// cost out of range.
+// cost out of range; models.ErrUnavailable if it may be another instance's, and
+// its record can't be read.
 func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) error {
-	r, err := s.open.get(owner, id, s.now())
+	r, err := s.find(ctx, owner, id)
 	if err != nil {
 		return err
 	}
@@ -115,30 +121,17 @@ func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) er
 		faults.Add("max", fmt.Sprintf("must be from 0 to %d", ratelimit.MaxCost), "cost")
 		return faults.Err() // the reservation stays open
 	}
-	return s.settled(owner, id, err)
+	return s.settled(id, err)
 }
 
-// Release gives back all of an owner's reservation. Error: models.ErrNotFound
-// without an open reservation of this id.
+// Release gives back all of an owner's reservation. Errors: models.ErrNotFound,
+// models.ErrUnavailable; as of Commit.
 func (s *Service) Release(ctx context.Context, owner, id string) error {
-	r, err := s.open.get(owner, id, s.now())
+	r, err := s.find(ctx, owner, id)
 	if err != nil {
 		return err
 	}
-	return s.settled(owner, id, r.Release(ctx))
-}
-
-// settled forgets a reservation. A concurrent call may have settled it first.
-func (s *Service) settled(owner, id string, err error) error {
-	s.open.remove(owner, id)
-	switch {
-	case errors.Is(err, ratelimit.ErrSettled):
-		return models.ErrNotFound
-	case err != nil:
-		return models.LimiterFailed(err)
-	default:
-		return nil
-	}
+	return s.settled(id, r.Release(ctx))
 }
 
 // quotaFor binds the plan's policies, of which none is per owner, to the subject's

@@ -57,3 +57,11 @@ func Bool(is func() bool) func() float64 {
 		return 0
 	}
 }
+
+// Histogram adds a histogram for each value of a label. bounds are the upper bounds
+// of its buckets.
+func (m *Metrics) Histogram(name, help string, bounds []float64, label string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: bounds}, []string{label})
+	m.registry.MustRegister(h)
+	return h
+}

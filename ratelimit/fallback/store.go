@@ -182,7 +182,9 @@ func (s *Store) Give(ctx context.Context, b *ratelimit.Batch) error {
 	if !shared {
 		b.Now = now + s.ahead.Load()
 		defer st.mu.Unlock()
-		return s.giveAlone(st, b)
+		err := s.giveAlone(st, b)
+		markLater(st, b)
+		return err
 	}
 	st.mu.Unlock()
 	err := s.call(ctx, b, ratelimit.Store.Give)
@@ -201,8 +203,16 @@ func (s *Store) Give(ctx context.Context, b *ratelimit.Batch) error {
 	default:
 		_ = s.repeatSlots(b, memory.FreeSlots) // fails for the largest subjects only
 		s.giveLater(st, b, true)
+		markLater(st, b)
 	}
 	return nil
+}
+
+// markLater makes known that a batch's record isn't deleted yet.
+func markLater(st *stripe, b *ratelimit.Batch) {
+	if b.Once != "" {
+		b.Alone = st.number
+	}
 }
 
 // Renew implements ratelimit.Store. Alone, it renews what this process holds.
