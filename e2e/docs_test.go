@@ -20,7 +20,7 @@ import (
 
 // undescribedRoutes serve the description and its pages.
 var undescribedRoutes = []string{
-	"GET /", "GET /guide", "GET /guide/*any", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
+	"GET /", "GET /favicon.ico", "GET /guide", "GET /guide/*any", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
 }
 
 // decodeDescription decodes the parts of the description that out has.

@@ -226,7 +226,7 @@ func TestRateLimit_disconnected_client_is_charged(t *testing.T) {
 	app.await("the order is placed", func() bool {
 		return strings.Contains(string(caller.Get("/v1/orders").Want(http.StatusOK).Body), `"pending"`)
 	})
-	app.await("the request is logged", func() bool { return strings.Contains(app.log.String(), `"route":"/v1/orders","status":201`) })
+	app.await("the request is logged", func() bool { return strings.Contains(app.log.String(), `"path":"/v1/orders","status":201`) })
 	reads := strings.Count(app.log.String(), `"method":"GET"`)
 	want := fmt.Sprintf(`"hourly";r=%d;`, 100-5-reads-1)
 	if got := caller.Get("/v1/orders").Header.Get("RateLimit"); !strings.HasPrefix(got, want) {

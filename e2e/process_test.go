@@ -315,7 +315,7 @@ func TestKeysCommand_process(t *testing.T) {
 	var list struct {
 		Data []struct{ ID, Name, Status string }
 	}
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || len(list.Data) != 3 || list.Data[0].ID != created.ID || list.Data[0].Status != "active" {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || len(list.Data) != 4 || list.Data[0].ID != created.ID || list.Data[0].Status != "active" {
 		t.Fatalf("got list %s", stdout)
 	}
 	if strings.Contains(stdout, created.Key) {

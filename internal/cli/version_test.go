@@ -41,7 +41,8 @@ func TestVersion(t *testing.T) {
 }
 
 // ownFiles are the folders of embedded files that are part of this project.
-var ownFiles = []string{"docs/openapi.json", "docs/pages", "migrations"}
+var ownFiles = []string{"docs/openapi.json", "docs/pages", "docs/adr", "docs/concepts", "docs/guide", "docs/README.md", "docs/dependencies.md",
+	"docs/glossary.md", "docs/private-postgres.md", "docs/security.md", "migrations", "ratelimit/redis/lua"}
 
 // Every embedded file is the project's own or in the folder of an asset, whose
 // license "version --licenses" lists.
