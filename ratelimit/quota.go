@@ -23,12 +23,10 @@ type Subjects struct {
 
 // Subject identifies the owner of counters.
 type Subject struct {
-	// Hash is 128 bits of the SHA-256 of Per and Name, so that an attacker
-	// can't choose two subjects that share a counter.
+	// Hash is 128 bits of the SHA-256 of the subject's kind and Name, so that an
+	// attacker can't choose two subjects that share a counter.
 	Hash [2]uint64
-	// Per is the kind of the subject.
-	Per Per
-	// Name is unique among subjects of the same kind.
+	// Name is unique among the keys, or the owners.
 	Name string
 	// Account is a hash of the owner's name. Stores share their memory fairly
 	// between accounts.
@@ -49,7 +47,7 @@ func hashOf(name string) uint64 {
 
 // set names the subject. It computes the hash only if hash is set.
 func (s *Subject) set(per Per, name string, account, slot uint64, hash bool) {
-	s.Per, s.Name, s.Account, s.Slot, s.Hash = per, name, account, slot, [2]uint64{}
+	s.Name, s.Account, s.Slot, s.Hash = name, account, slot, [2]uint64{}
 	if !hash {
 		return
 	}
