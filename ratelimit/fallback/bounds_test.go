@@ -55,14 +55,10 @@ func (w *world) boundWhole(c counter) int64 {
 
 // tolerance returns what is admitted above a policy without any fault.
 func (w *world) tolerance(c counter) int64 {
-	switch c.policy.Algorithm {
-	case ratelimit.SlidingWindow: // a request of an even run
+	if c.policy.Algorithm == ratelimit.SlidingWindow { // a request of an even run
 		return w.cost
-	case ratelimit.TokenBucket, ratelimit.LeakyBucket: // a refund of what has drained, because requests before it were refunded
-		return 2 * w.cost
-	default:
-		return 0
 	}
+	return 0
 }
 
 // overlap returns the units admitted alone after an outage from a second before the
