@@ -48,6 +48,9 @@ type LeaseStore interface {
 type Batch struct {
 	// Now is the time in nanoseconds since the Unix epoch.
 	Now int64
+	// Ahead is how far the clock that has decided the steps other than calendar is
+	// ahead of Now, in nanoseconds; see [Split].
+	Ahead int64
 	// Cost is the cost of the request. See [Compiled.CostOf].
 	Cost int64
 	// Holder identifies the reservation among the holders of concurrency.
@@ -97,4 +100,12 @@ type Step struct {
 	// Others is the units that a batch decided Alone was charged on top of its cost,
 	// in place of other processes. They are given back in proportion.
 	Others int64
+}
+
+// decidedAt returns the time at which a step was decided.
+func (b *Batch) decidedAt(s *Step) int64 {
+	if s.Policy.Leasable() {
+		return b.Now
+	}
+	return satAdd(b.Now, b.Ahead)
 }
