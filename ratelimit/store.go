@@ -16,9 +16,9 @@ import "context"
 type Store interface {
 	// Take decides the batch, all or nothing. If all enforced steps pass, it
 	// charges them and those shadow steps that pass; otherwise it charges
-	// nothing. It sets Allowed, Short, Charged, State and Generation of every
-	// step, regardless of their values before. With cost 0 it charges nothing
-	// and allows every step.
+	// nothing. It sets Allowed, Short, Charged and State of every step, and
+	// Generation of those that it charges, regardless of their values before. With
+	// cost 0 it charges nothing and allows every step.
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
 	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
@@ -86,7 +86,8 @@ type Step struct {
 	// that Take set to find what was charged.
 	State State
 	// Generation distinguishes the counter from later ones of the same
-	// identity. A reset, an eviction or a change of shape begins a new one.
+	// identity. A reset, an eviction or a change of shape begins a new one. It is
+	// that of the charge, and has no meaning in a step that isn't Charged.
 	Generation uint32
 	// Allowed reports whether this step by itself passes.
 	Allowed bool
