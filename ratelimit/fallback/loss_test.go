@@ -1,7 +1,7 @@
 package fallback_test
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +35,7 @@ func TestStore_reports_are_lost(t *testing.T) {
 		admitted := make([]int64, counters)
 		var quotas []*ratelimit.Quota
 		for i := range counters {
-			quotas = append(quotas, q.For(ratelimit.Subjects{Key: fmt.Sprint(i), Owner: fmt.Sprint(i)}))
+			quotas = append(quotas, q.For(ratelimit.Subjects{Key: strconv.Itoa(i), Owner: strconv.Itoa(i)}))
 			admitted[i] = int64(f.spend(quotas[i], 20, f.nodes...))
 		}
 		f.lose()
@@ -59,7 +59,7 @@ func TestStore_reports_are_lost(t *testing.T) {
 		for i := range quotas {
 			missed := int64(0)
 			for _, n := range f.nodes {
-				missed += n.link.missedOf(fmt.Sprint(i))
+				missed += n.link.missedOf(strconv.Itoa(i))
 			}
 			if most := 100 + 4*instances + missed; admitted[i] > most {
 				t.Errorf("counter %d: %d admitted, want at most %d: %d in reports that were lost", i, admitted[i], most, missed)
