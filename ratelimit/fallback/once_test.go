@@ -105,3 +105,21 @@ func TestStore_moved_traffic(t *testing.T) {
 		}
 	})
 }
+
+// A few requests before the server is lost, of which each instance has seen another
+// part, don't make each of them believe that the traffic is its own.
+func TestStore_short_history(t *testing.T) {
+	perPolicy(t, slowly(300), func(t *testing.T, q *ratelimit.Quota) {
+		f := newFleet(t, 5)
+		defer f.stop()
+		admitted := 0
+		for _, n := range f.nodes {
+			admitted += f.spend(q, 3, n)
+		}
+		f.lose()
+		for _, n := range f.nodes {
+			admitted += f.spend(q, 1000, n)
+		}
+		wantBetween(t, "in all, of 300", admitted, 250, 390)
+	})
+}
