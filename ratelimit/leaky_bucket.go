@@ -51,7 +51,7 @@ func giveLeakyBucket(c *Compiled, s, taken State, now, units int64) State {
 	if tail.N != s.N || tail.M != s.M {
 		return s // another request has queued since
 	}
-	return c.subtract(s, c.undrained(taken, s.At, units))
+	return c.subtract(s, c.undrained(taken, s.At, units, 0))
 }
 
 // turnsLeft returns how many single units could queue now: those whose turns,

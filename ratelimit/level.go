@@ -9,8 +9,9 @@ import "math/bits"
 //	At  time of the last update
 //	N   whole units of the level
 //	M   fraction of the level, in 1/period of a unit (period in nanoseconds)
-//	X   units of debt when it was last charged; 0 once the level is back within
-//	    the capacity
+//	X   in the low 11 bits, the debt when it was last charged, about; 0 once the level
+//	    is back within the capacity. Above them, the units given back so far, modulo
+//	    2^40
 //
 // In d nanoseconds a level drains by d × limit ÷ period units, which is a whole
 // number of 1/period units. Nothing is rounded, so a bucket admits exactly the
@@ -29,8 +30,8 @@ func (c *Compiled) drain(s State, now int64) State {
 		s.N, s.M = max(s.N, 0), 0
 	}
 	if s.N <= c.capacity {
-		s.X = 0
-	} else if most := c.maxLevel + clamp(s.X, 0, maxDebt); s.N >= most {
+		s.X &^= debtMask
+	} else if most := c.maxLevel + s.mostDebt(); s.N >= most {
 		s.N, s.M = most, 0
 	}
 	elapsed := satSub(now, s.At)
@@ -61,9 +62,33 @@ const maxDebt = 1 << 52
 func (c *Compiled) chargeLevel(s State, now, units int64) State {
 	s = c.drain(s, now)
 	s.N = min(s.N+units, maxDebt)
-	s.X = max(0, s.N-c.capacity)
+	s.X = s.X&^debtMask | aboutDebt(max(0, s.N-c.capacity))
 	return s
 }
+
+// Parts of X, which is exact in a float64.
+const (
+	debtBits  = 11
+	debtMask  = 1<<debtBits - 1
+	givenMask = 1<<40 - 1
+)
+
+// aboutDebt returns a debt as a number of 5 bits and an exponent above them. It is
+// rounded up, by less than a sixteenth. It only bounds what the level may be after
+// the limit was lowered.
+func aboutDebt(units int64) int64 {
+	exponent := int64(0)
+	for ; units > 31; exponent++ {
+		units = (units + 1) / 2
+	}
+	return exponent<<5 | units
+}
+
+// mostDebt is the inverse of aboutDebt.
+func (s State) mostDebt() int64 { return min(s.X&31<<min(s.X>>5&63, 48), maxDebt) }
+
+// given returns the units given back so far, modulo 2^40.
+func (s State) given() int64 { return s.X >> debtBits & givenMask }
 
 // level returns the level in units, rounded up.
 func (s State) level() int64 {
@@ -105,10 +130,18 @@ func (c *Compiled) drainTime(n, m int64) int64 {
 	return int64(min(q, never))
 }
 
-// undrained returns the part of a take's newest units that hasn't drained at
-// now. taken is the level after the take. Only that part can be given back:
-// time has restored the rest.
-func (c *Compiled) undrained(taken State, now, units int64) State {
+// undrained returns the part of a take's newest units that hasn't drained at now.
+// taken is the level after the take. Only that part can be given back: time has
+// restored the rest. Units drain in the order of their takes, so a give-back of
+// earlier units moves these ahead. Which of the given units, given back since the
+// take, were earlier isn't known: all count as such, as long as there were any. So
+// no unit that has drained is given back; but after other give-backs, what has drained
+// since the take may stay spent.
+func (c *Compiled) undrained(taken State, now, units, given int64) State {
+	if earlier := max(0, taken.N-units); given > earlier {
+		given, taken.M = earlier, 0
+	}
+	taken.N -= given
 	d := c.drain(taken, now)
 	if d.N >= units {
 		return State{N: units}

@@ -26,12 +26,14 @@ type receipt struct {
 	at    int64
 	level *big.Rat
 	label string
+	units *big.Rat // of a bucket, those that haven't drained
+	given *big.Int // of a bucket, all units given back so far
 }
 
 func newModel(c *Compiled) model {
 	switch c.Algorithm {
 	case TokenBucket, LeakyBucket:
-		return &bucketModel{c: c, level: new(big.Rat)}
+		return &bucketModel{c: c, level: new(big.Rat), given: new(big.Int)}
 	case FixedWindow:
 		return &windowModel{c: c, used: map[string]int64{}}
 	case SlidingWindow:
@@ -54,11 +56,31 @@ func rat(n int64) *big.Rat { return new(big.Rat).SetInt64(n) }
 // floor returns the largest integer that is at most r.
 func floor(r *big.Rat) *big.Int { return new(big.Int).Div(r.Num(), r.Denom()) }
 
-// bucketModel models token_bucket and leaky_bucket.
+// bucketModel models token_bucket and leaky_bucket. It keeps each charge's units
+// until they have drained, in the order of the charges.
 type bucketModel struct {
-	c     *Compiled
-	level *big.Rat
-	last  int64
+	c       *Compiled
+	level   *big.Rat // the sum of charges
+	charges []*big.Rat
+	given   *big.Int // back, each time rounded up
+	last    int64
+}
+
+// advance drains to now, the oldest units first.
+func (m *bucketModel) advance(now int64) {
+	level := m.after(m.level, m.last, now)
+	drained := new(big.Rat).Sub(m.level, level)
+	for drained.Sign() > 0 {
+		oldest := m.charges[0]
+		part := new(big.Rat).Set(drained)
+		if part.Cmp(oldest) >= 0 {
+			part.Set(oldest)
+			m.charges = m.charges[1:]
+		}
+		oldest.Sub(oldest, part)
+		drained.Sub(drained, part)
+	}
+	m.level, m.last = level, now
 }
 
 // after returns the level at to, given the level at from.
@@ -107,24 +129,39 @@ func (m *bucketModel) wait(level *big.Rat) *big.Rat {
 }
 
 func (m *bucketModel) charge(now, cost int64) receipt {
-	m.level = m.after(m.level, m.last, now)
-	m.level.Add(m.level, rat(cost))
-	m.last = now
-	return receipt{at: now, level: new(big.Rat).Set(m.level)}
+	m.advance(now)
+	m.level = new(big.Rat).Add(m.level, rat(cost))
+	m.charges = append(m.charges, rat(cost))
+	return receipt{at: now, level: new(big.Rat).Set(m.level), units: m.charges[len(m.charges)-1], given: new(big.Int).Set(m.given)}
 }
 
+// refund gives back what undrained says, but never units that have drained.
 func (m *bucketModel) refund(r receipt, now, units int64) {
-	m.level, m.last = m.after(m.level, m.last, now), now
-	undrained := m.after(r.level, r.at, now)
-	if m.c.Algorithm == LeakyBucket && undrained.Cmp(m.level) != 0 {
-		return
+	m.advance(now)
+	level := new(big.Rat).Set(r.level)
+	if m.c.Algorithm == LeakyBucket {
+		if m.after(level, r.at, now).Cmp(m.level) != 0 {
+			return
+		}
+	} else { // those given back since the take were before it, as far as possible
+		level.Sub(level, new(big.Rat).SetInt(new(big.Int).Sub(m.given, r.given)))
+		if level.Cmp(rat(units)) < 0 {
+			level = rat(units)
+		}
 	}
-	if undrained.Cmp(rat(units)) > 0 {
-		undrained = rat(units)
+	back := m.after(level, r.at, now)
+	for _, most := range []*big.Rat{rat(units), r.units} {
+		if back.Cmp(most) > 0 {
+			back.Set(most)
+		}
 	}
-	if m.level.Sub(m.level, undrained); m.level.Sign() < 0 {
-		m.level.SetInt64(0)
+	r.units.Sub(r.units, back)
+	m.level = new(big.Rat).Sub(m.level, back)
+	up := floor(back)
+	if !back.IsInt() {
+		up.Add(up, big.NewInt(1))
 	}
+	m.given.Add(m.given, up)
 }
 
 // windowModel models fixed_window.

@@ -78,7 +78,7 @@ func (r *Reservation) reset(l *Limiter, q *Quota, v *view, cost int64) {
 	r.limiter, r.phase, r.holds, r.epochs = l, closed, v.holds, nil
 	b := &r.batch
 	b.Cost, b.Holder, b.Enforced = cost, 0, v.enforced
-	b.Alone, b.Once = 0, ""
+	b.Ahead, b.Alone, b.Once = 0, 0, ""
 	b.Key, b.Owner = nil, nil
 	if v.perKey {
 		b.Key = &q.key
@@ -111,13 +111,13 @@ func (r *Reservation) decide() {
 		if st.Policy != s.Policy {
 			st.Policy = s.Policy
 		}
-		s.Policy.describe(st, s.State, b.Now, cost, s.Allowed)
+		s.Policy.describe(st, s.State, b.decidedAt(s), cost, s.Allowed)
 		if i >= b.Enforced {
 			continue
 		}
 		d.Allowed = d.Allowed && s.Allowed
 		if s.Policy.kind == leakyBucket && s.Charged {
-			d.Wait = max(d.Wait, queueWait(s.Policy, s.State, b.Now, cost))
+			d.Wait = max(d.Wait, queueWait(s.Policy, s.State, b.decidedAt(s), cost))
 		}
 	}
 	if d.Allowed && b.Cost > 0 && len(b.Steps) > 0 {
@@ -125,7 +125,7 @@ func (r *Reservation) decide() {
 	}
 	if d.Wait > 0 {
 		r.takenAt = r.limiter.clock.now()
-		r.ahead = b.Now - r.takenAt
+		r.ahead = b.Now + b.Ahead - r.takenAt
 	}
 }
 
@@ -273,7 +273,7 @@ func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) in
 		return nil
 	}
 	returnLeased := r.returnLeased()
-	b.Now = r.limiter.clock.now()
+	b.Now, b.Ahead = r.limiter.clock.now(), 0
 	if err := r.limiter.store.Give(ctx, b); err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) in
 			if s.Give < 0 {
 				r.limiter.prefetch(b, s) // a debt is leased, too
 			}
-			s.Policy.describe(&r.Decision.statuses[i], s.State, b.Now, s.Policy.CostOf(b.Cost), true)
+			s.Policy.describe(&r.Decision.statuses[i], s.State, b.decidedAt(s), s.Policy.CostOf(b.Cost), true)
 		}
 	}
 	return nil

@@ -9,7 +9,8 @@ import (
 // Split is a Store over two others: calendar counters are in local, where leased
 // units are spent, and all others in shared. A batch is all or nothing over
 // both: local is charged first and given back if shared refuses or fails. In
-// between, other requests see units that may come back.
+// between, other requests see units that may come back. The two may have different
+// clocks: Batch.Now stays the time by which calendar counters are decided.
 type Split struct {
 	local, shared Store
 	batches       sync.Pool // of *splitBatch
@@ -31,6 +32,7 @@ type splitBatch struct {
 // open returns the parts of a batch.
 func (s *Split) open(b *Batch) *splitBatch {
 	parts := s.batches.Get().(*splitBatch)
+	b.Ahead = 0
 	parts.local, parts.shared = *b, *b
 	parts.local.Steps, parts.shared.Steps = parts.steps[0][:0], parts.steps[1][:0]
 	parts.local.Enforced, parts.shared.Enforced = 0, 0
@@ -63,7 +65,7 @@ func (s *Split) close(parts *splitBatch, b *Batch) {
 		*n++
 	}
 	if len(parts.shared.Steps) > 0 || b.Once != "" {
-		b.Now, b.Alone = parts.shared.Now, parts.shared.Alone
+		b.Ahead, b.Alone = satSub(parts.shared.Now, b.Now), parts.shared.Alone
 	}
 	clear(parts.steps[0][:])
 	clear(parts.steps[1][:])

@@ -78,3 +78,67 @@ func TestSplit_gives_back(t *testing.T) {
 	}
 	want("refused by the local store", 1, 8, 8)
 }
+
+// anHourAhead is a store whose clock is an hour ahead.
+type anHourAhead struct{ *memory.Store }
+
+func (a anHourAhead) Take(ctx context.Context, b *ratelimit.Batch) error {
+	b.Now += int64(time.Hour)
+	return a.Store.Take(ctx, b)
+}
+
+func (a anHourAhead) Give(ctx context.Context, b *ratelimit.Batch) error {
+	b.Now += int64(time.Hour)
+	return a.Store.Give(ctx, b)
+}
+
+// leaseTime notes the time for which a lease is wanted, and has none.
+type leaseTime struct {
+	ratelimit.Allowances
+	now int64
+}
+
+func (l *leaseTime) Lease(_ context.Context, b *ratelimit.Batch) (bool, error) {
+	l.now = b.Now
+	return false, nil
+}
+
+// Each step is described by the clock that has decided it, and units are leased for
+// the period of the local one.
+func TestSplit_clocks(t *testing.T) {
+	now := time.Date(2026, time.March, 10, 23, 30, 0, 0, time.UTC)
+	clock := ratelimit.WithClock(func() time.Time { return now })
+	store := ratelimit.NewSplit(memory.New(), anHourAhead{memory.New()})
+	quota, err := ratelimit.NewQuota([]ratelimit.Policy{
+		{Name: "window", Algorithm: ratelimit.FixedWindow, Limit: 3, Period: "4h"},
+		{Name: "queue", Algorithm: ratelimit.LeakyBucket, Limit: 10, Period: "10s", MaxWait: "5s"},
+		{Name: "daily", Algorithm: ratelimit.Calendar, Limit: 10, Period: ratelimit.Day},
+	}, ratelimit.Subjects{Key: "k", Owner: "o"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r ratelimit.Reservation
+	if err := ratelimit.New(store, clock).Reserve(t.Context(), &r, quota, "", 1); err != nil {
+		t.Fatal(err)
+	}
+	want := func(resets ...time.Duration) {
+		t.Helper()
+		for i, s := range r.Decision.Statuses() {
+			if s.ResetAfter != resets[i] {
+				t.Errorf("%s: ResetAfter = %v, want %v", s.Policy.Name, s.ResetAfter, resets[i])
+			}
+		}
+	}
+	want(3*time.Hour+30*time.Minute, time.Second, 30*time.Minute)
+	now = now.Add(500 * time.Millisecond)
+	if err := r.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(3*time.Hour+30*time.Minute-500*time.Millisecond, 0, 30*time.Minute-500*time.Millisecond)
+
+	leases := new(leaseTime)
+	limiter := ratelimit.New(ratelimit.NewSplit(memory.New(), anHourAhead{memory.New()}), clock, ratelimit.WithAllowances(leases))
+	if err := limiter.Reserve(t.Context(), &r, quota, "", 1); !errors.Is(err, ratelimit.ErrNoLease) || leases.now != now.UnixNano() {
+		t.Errorf("leased for %v, error %v; want %v and none", time.Unix(0, leases.now).UTC(), err, now)
+	}
+}

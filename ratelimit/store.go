@@ -16,9 +16,9 @@ import "context"
 type Store interface {
 	// Take decides the batch, all or nothing. If all enforced steps pass, it
 	// charges them and those shadow steps that pass; otherwise it charges
-	// nothing. It sets Allowed, Short, Charged, State and Generation of every
-	// step, regardless of their values before. With cost 0 it charges nothing
-	// and allows every step.
+	// nothing. It sets Allowed, Short, Charged and State of every step, and
+	// Generation of those that it charges, regardless of their values before. With
+	// cost 0 it charges nothing and allows every step.
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
 	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
@@ -48,6 +48,9 @@ type LeaseStore interface {
 type Batch struct {
 	// Now is the time in nanoseconds since the Unix epoch.
 	Now int64
+	// Ahead is how far the clock that has decided the steps other than calendar is
+	// ahead of Now, in nanoseconds; see [Split].
+	Ahead int64
 	// Cost is the cost of the request. See [Compiled.CostOf].
 	Cost int64
 	// Holder identifies the reservation among the holders of concurrency.
@@ -83,7 +86,8 @@ type Step struct {
 	// that Take set to find what was charged.
 	State State
 	// Generation distinguishes the counter from later ones of the same
-	// identity. A reset, an eviction or a change of shape begins a new one.
+	// identity. A reset, an eviction or a change of shape begins a new one. It is
+	// that of the charge, and has no meaning in a step that isn't Charged.
 	Generation uint32
 	// Allowed reports whether this step by itself passes.
 	Allowed bool
@@ -97,4 +101,12 @@ type Step struct {
 	// Others is the units that a batch decided Alone was charged on top of its cost,
 	// in place of other processes. They are given back in proportion.
 	Others int64
+}
+
+// decidedAt returns the time at which a step was decided.
+func (b *Batch) decidedAt(s *Step) int64 {
+	if s.Policy.Leasable() {
+		return b.Now
+	}
+	return satAdd(b.Now, b.Ahead)
 }

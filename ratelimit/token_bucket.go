@@ -16,8 +16,8 @@ import "time"
 //	150 ms     1    19.5         refused, retry after 50 ms  19.5          0
 //	2.1 s      1     0.0         admitted                     1.0         19
 //
-// Units that haven't drained can be given back. An abandoned reservation stays
-// spent and drains.
+// Units that haven't drained can be given back; see undrained. An abandoned
+// reservation stays spent and drains.
 func takeTokenBucket(c *Compiled, s State, now, cost int64) (State, bool) {
 	s = c.drain(s, now)
 	if cost < 0 || cost > 0 && cost > c.capacity-s.level() {
@@ -29,7 +29,10 @@ func takeTokenBucket(c *Compiled, s State, now, cost int64) (State, bool) {
 
 func giveTokenBucket(c *Compiled, s, taken State, now, units int64) State {
 	s = c.drain(s, now)
-	return c.subtract(s, c.undrained(taken, s.At, units))
+	back := c.undrained(taken, s.At, units, (s.given()-taken.given())&givenMask)
+	s = c.subtract(s, back)
+	s.X = (s.given()+back.level())&givenMask<<debtBits | s.X&debtMask
+	return s
 }
 
 func statusTokenBucket(c *Compiled, s State, now, cost int64, st *Status) {

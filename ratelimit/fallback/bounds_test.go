@@ -55,14 +55,10 @@ func (w *world) boundWhole(c counter) int64 {
 
 // tolerance returns what is admitted above a policy without any fault.
 func (w *world) tolerance(c counter) int64 {
-	switch c.policy.Algorithm {
-	case ratelimit.SlidingWindow: // a request of an even run
+	if c.policy.Algorithm == ratelimit.SlidingWindow { // a request of an even run
 		return w.cost
-	case ratelimit.TokenBucket, ratelimit.LeakyBucket: // a refund of what has drained, because requests before it were refunded
-		return 2 * w.cost
-	default:
-		return 0
 	}
+	return 0
 }
 
 // overlap returns the units admitted alone after an outage from a second before the
@@ -83,16 +79,21 @@ func (w *world) overlap(c counter, o *outage) (units int64) {
 }
 
 // boundPartly bounds the units admitted above a policy if anything may happen: each
-// instance that was alone, its share of the capacity and some requests; reports that
-// were lost; and a capacity each time that the server forgot something.
+// instance that was alone, its share of the capacity, of what a bucket restores in that
+// time, which the others may spend in full, and some requests; reports that were lost;
+// and a capacity each time that the server forgot something.
 func (w *world) boundPartly(c counter) int64 {
 	capacity := w.allowed(c.policy)
 	if c.policy.Holds() {
 		return capacity*(1+w.promoted) + 2*int64(len(w.all))
 	}
 	bound := float64(w.promoted*capacity + w.tolerance(c))
+	spent := float64(capacity)
+	if c.policy.Algorithm == ratelimit.TokenBucket || c.policy.Algorithm == ratelimit.LeakyBucket {
+		spent += float64(c.policy.Limit) / float64(periodOf(c.policy)) * float64(w.apart)
+	}
 	for _, r := range w.all {
-		bound += math.Ceil(r.shares[0][c]*float64(capacity)) + float64(3*w.cost+r.link.missed[c.counterName])
+		bound += math.Ceil(r.shares[0][c]*spent) + float64(3*w.cost+r.link.missed[c.counterName])
 	}
 	return int64(bound)
 }

@@ -69,6 +69,7 @@ func (s *Store) reportSingles(ctx context.Context) {
 func (s *Store) Stop(ctx context.Context) error {
 	s.cancel()
 	s.component.Wait()
+	before := s.Figures()
 	var failures []error
 	for len(failures) < maxFailures {
 		err := s.reportAll(ctx)
@@ -77,8 +78,13 @@ func (s *Store) Stop(ctx context.Context) error {
 		}
 		failures = append(failures, err)
 	}
+	if after := s.Figures(); after.Dropped > before.Dropped || after.LostGives > before.LostGives {
+		failures = append(failures, errDropped)
+	}
 	return errors.Join(failures...)
 }
+
+var errDropped = errors.New("fallback: some reports had no answer")
 
 // failed counts a failure of a call that began in an outage's number. It keeps the
 // batch's counters for probes.
@@ -116,7 +122,6 @@ func (s *Store) comeBack(ctx context.Context) {
 		if s.probe(ctx) != nil {
 			continue
 		}
-		s.failures.Store(0)
 		outage := s.outages.Load()
 		if err := s.comeBackFrom(ctx, outage); err != nil {
 			s.outages.Add(1) // alone again
@@ -135,7 +140,8 @@ func (s *Store) comeBack(ctx context.Context) {
 	}
 }
 
-// probe peeks at counters whose call has failed.
+// probe peeks at counters whose call has failed. After an answer, failures are
+// counted from 0 again.
 func (s *Store) probe(ctx context.Context) error {
 	s.mu.Lock()
 	peek := s.witness
@@ -143,7 +149,11 @@ func (s *Store) probe(ctx context.Context) error {
 	peek.Now = s.o.Clock()
 	bounded, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	return s.shared.Take(bounded, &peek)
+	err := s.shared.Take(bounded, &peek)
+	if err == nil {
+		s.failures.Store(0)
+	}
+	return err
 }
 
 // comeBackFrom reports for some time, and returns all stripes. The error means that
@@ -171,9 +181,32 @@ func (s *Store) comeBackFrom(ctx context.Context, outage uint64) error {
 
 var errLost = errors.New("fallback: the shared store was lost again")
 
-// returnStripes reports the ledgers of all stripes, in random order, and lets each
-// return.
+// returnStripes reports the ledgers of all stripes and lets each return.
 func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
+	return s.eachStripe(func(st *stripe) error {
+		switch err := s.report(ctx, st); {
+		case err != nil:
+			return err
+		case s.outages.Load() != outage:
+			return errLost
+		}
+		st.mu.Lock()
+		st.returned = outage
+		st.mu.Unlock()
+		s.record()
+		pause(ctx, s.jitter(returnTime*reporters/time.Duration(len(s.stripes))))
+		return nil
+	})
+}
+
+// reportAll reports the ledgers of all stripes.
+func (s *Store) reportAll(ctx context.Context) error {
+	return s.eachStripe(func(st *stripe) error { return s.report(ctx, st) })
+}
+
+// eachStripe does something for each stripe, for some at a time. The order is random,
+// so that after failures no stripe is always among those that weren't reached.
+func (s *Store) eachStripe(do func(*stripe) error) error {
 	order := make([]int, len(s.stripes))
 	for i := range order {
 		j := int(s.random() * float64(i+1))
@@ -184,33 +217,12 @@ func (s *Store) returnStripes(ctx context.Context, outage uint64) error {
 	for w := range reporters {
 		workers.Go(func() {
 			for i := w; i < len(order) && failures[w] == nil; i += reporters {
-				st := &s.stripes[order[i]]
-				switch failures[w] = s.report(ctx, st); {
-				case failures[w] != nil:
-				case s.outages.Load() != outage:
-					failures[w] = errLost
-				default:
-					st.mu.Lock()
-					st.returned = outage
-					st.mu.Unlock()
-					s.record()
-					pause(ctx, s.jitter(returnTime*reporters/time.Duration(len(order))))
-				}
+				failures[w] = do(&s.stripes[order[i]])
 			}
 		})
 	}
 	workers.Wait()
 	return errors.Join(failures[:]...)
-}
-
-// reportAll reports the ledgers of all stripes.
-func (s *Store) reportAll(ctx context.Context) error {
-	for i := range s.stripes {
-		if err := s.report(ctx, &s.stripes[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pause waits and reports whether ctx isn't done.

@@ -4,13 +4,19 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"ratelimiter/ratelimit"
 )
 
+// reportTimeout bounds a report. No request waits for it, and a server that was
+// restarted answers slowly at first.
+const reportTimeout = 250 * time.Millisecond
+
 // report sends what a stripe's ledger holds to the shared store. A call that fails is
-// not repeated, because it may have taken effect; what wasn't tried stays in the
-// ledger.
+// not repeated, because it may have taken effect. If a peek is answered after it, the
+// others are sent: other processes may return before this one and spend what isn't
+// reported. Otherwise they stay in the ledger.
 func (s *Store) report(ctx context.Context, st *stripe) error {
 	for more := true; more; {
 		st.mu.Lock()
@@ -19,7 +25,10 @@ func (s *Store) report(ctx context.Context, st *stripe) error {
 		debts, later, more = s.closeLedger(st)
 		st.mu.Unlock()
 		if err := s.send(ctx, st, debts, later); err != nil {
-			return err
+			if s.probe(ctx) != nil {
+				return err
+			}
+			more = true
 		}
 	}
 	return nil
@@ -115,7 +124,7 @@ func batchOf(group []*debt, steps []ratelimit.Step) ratelimit.Batch {
 func (s *Store) deliver(ctx context.Context, b *ratelimit.Batch) error {
 	s.totals.later.Add(-1)
 	b.Now = s.o.Clock()
-	err := s.call(ctx, b, ratelimit.Store.Give)
+	err := s.call(ctx, b, reportTimeout, ratelimit.Store.Give)
 	if isAnswer(err) {
 		return nil
 	}
@@ -135,14 +144,12 @@ func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 	if total == 0 {
 		return nil
 	}
-	now := s.o.Clock()
-	b.Now = now
-	if err := s.call(ctx, &b, ratelimit.Store.Give); err != nil {
+	b.Now = s.o.Clock()
+	if err := s.call(ctx, &b, reportTimeout, ratelimit.Store.Give); err != nil {
 		s.totals.dropped.Add(total)
 		return err
 	}
 	s.totals.reported.Add(total)
-	s.answered(&b, now)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !s.alone(st) { // otherwise others may not have reported yet

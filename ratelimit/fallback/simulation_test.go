@@ -31,7 +31,8 @@ type world struct {
 	quotas    []*ratelimit.Quota
 	accounts  *ratelimit.Quota
 	instances atomic.Int64
-	promoted  int64 // times that the server forgot something
+	promoted  int64         // times that the server forgot something
+	apart     time.Duration // that some instances were without the server
 
 	all     []*recorder
 	running []*instance
@@ -292,7 +293,9 @@ func (w *world) anything() {
 				r.link.set(false, false, true)
 			}
 		}
+		began := time.Now()
 		w.sleep(1, 20)
+		w.apart += time.Since(began) + 8*time.Second // until all have returned
 		for _, r := range w.all {
 			r.link.set(false, false, false)
 		}

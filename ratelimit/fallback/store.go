@@ -154,7 +154,7 @@ func (s *Store) Take(ctx context.Context, b *ratelimit.Batch) error {
 	alone := s.alone(st)
 	st.mu.Unlock()
 	if !alone {
-		switch err := s.call(ctx, b, ratelimit.Store.Take); {
+		switch err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Take); {
 		case err == nil:
 			b.Alone = 0
 			s.answered(b, now)
@@ -187,7 +187,7 @@ func (s *Store) Give(ctx context.Context, b *ratelimit.Batch) error {
 		return err
 	}
 	st.mu.Unlock()
-	err := s.call(ctx, b, ratelimit.Store.Give)
+	err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Give)
 	if err == nil {
 		s.answered(b, now)
 	} else {
@@ -222,7 +222,7 @@ func (s *Store) Renew(ctx context.Context, b *ratelimit.Batch) error {
 	shared := b.Alone == 0 && !s.alone(st)
 	st.mu.Unlock()
 	if shared {
-		if err := s.call(ctx, b, ratelimit.Store.Renew); isAnswer(err) {
+		if err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Renew); isAnswer(err) {
 			s.answered(b, now)
 			_ = s.repeatSlots(b, memory.RenewSlots) // the shared store knows better
 			return err
@@ -242,7 +242,7 @@ func (s *Store) Reset(ctx context.Context, b *ratelimit.Batch) error {
 	if alone {
 		return ErrUnavailable
 	}
-	if err := s.call(ctx, b, ratelimit.Store.Reset); err != nil {
+	if err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Reset); err != nil {
 		return err
 	}
 	st.mu.Lock()
@@ -251,10 +251,10 @@ func (s *Store) Reset(ctx context.Context, b *ratelimit.Batch) error {
 	return s.mirror.Reset(ctx, b)
 }
 
-// call calls the shared store within the timeout. It never calls twice.
-func (s *Store) call(ctx context.Context, b *ratelimit.Batch, method func(ratelimit.Store, context.Context, *ratelimit.Batch) error) error {
+// call calls the shared store within a timeout. It never calls twice.
+func (s *Store) call(ctx context.Context, b *ratelimit.Batch, timeout time.Duration, method func(ratelimit.Store, context.Context, *ratelimit.Batch) error) error {
 	outage := s.outages.Load()
-	bounded, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := method(s.shared, bounded, b)
 	switch {

@@ -14,8 +14,9 @@ import (
 //
 // The share of a process is (own + prior ÷ n) ÷ (own + others + prior), with n
 // processes. The prior is a sixteenth of what the policy allows in the time over
-// which traffic is remembered, and what others may have spent unseen: the counter
-// was restored before this process looked again. The shares of processes that have
+// which traffic is remembered, or in its period if that is longer, so that a few requests,
+// of which others have seen other parts, say little. What others may have spent unseen is
+// added: the counter was restored before this process looked again. The shares of processes that have
 // seen the same traffic sum to 1: a busy one has nearly everything, and a counter
 // without traffic is shared equally.
 type traffic struct {
@@ -88,7 +89,7 @@ func (t *traffic) answered(id uint64, p *ratelimit.Compiled, now, before, own, o
 	defer mu.Unlock()
 	f := set.open(id)
 	if !f.late(now) {
-		half, prior := memoryOf(p)
+		half, allowed, _ := memoryOf(p)
 		// An outage is no reason to forget more than half.
 		elapsed := float64(min(time.Duration(now-f.at), half)) / float64(half)
 		if f.own+f.others+f.unseen > 0 && elapsed > 0 {
@@ -96,7 +97,7 @@ func (t *traffic) answered(id uint64, p *ratelimit.Compiled, now, before, own, o
 			f.own, f.others, f.unseen = f.own*keep, f.others*keep, f.unseen*keep
 		}
 		if before == 0 && f.at != unknown {
-			f.unseen += elapsed * prior * priorPart
+			f.unseen += elapsed * allowed
 		}
 		f.at = now
 	}
@@ -124,21 +125,23 @@ func (t *traffic) share(id uint64, p *ratelimit.Compiled, own int64, instances i
 			f = set[i]
 		}
 	}
-	_, prior := memoryOf(p)
+	_, _, prior := memoryOf(p)
 	prior += f.unseen
 	mine := f.own + float64(own)
 	return (mine + prior/float64(max(1, instances))) / (mine + f.others + prior), int64(f.others)
 }
 
-// memoryOf returns the time in which a counter's traffic is halved, and the prior.
-func memoryOf(p *ratelimit.Compiled) (half time.Duration, prior float64) {
+// memoryOf returns the time in which a counter's traffic is halved, what the policy
+// allows in that time, and the prior.
+func memoryOf(p *ratelimit.Compiled) (half time.Duration, allowed, prior float64) {
 	period, ok := p.Period.Duration()
 	half = min(max(period, minMemory), maxMemory)
-	prior = float64(p.Limit) / priorPart
+	limit := float64(p.Limit)
+	allowed = limit
 	if ok {
-		prior *= float64(half) / float64(period)
+		allowed *= float64(half) / float64(period)
 	}
-	return half, max(1, prior)
+	return half, allowed, max(1, max(limit, allowed)/priorPart)
 }
 
 // open returns the flow of a counter.

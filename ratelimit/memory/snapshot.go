@@ -24,7 +24,7 @@ import (
 const (
 	// magic includes the version of the format and of the states' meaning. It
 	// changes with either.
-	magic = uint64(0x31_54_4e_43_4c_52) // "RLCNT1"
+	magic = uint64(0x32_54_4e_43_4c_52) // "RLCNT2"
 	// listFlag in the word of the fingerprint marks a List.
 	listFlag = uint64(1) << 32
 	// maxSnapshotAge is more than the longest period: no counter is older.

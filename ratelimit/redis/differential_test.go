@@ -129,8 +129,9 @@ func (m *machine) compare(t *rapid.T, got, want *ratelimit.Batch) {
 		switch {
 		case g.Policy.Holds(): // each has another time before the first expiry
 			g.State.At, w.State.At = 0, 0
-		case bucket(g.Policy) && g.State.N <= g.Policy.Capacity(): // the next operation sets it to 0
-			g.State.X, w.State.X = 0, 0
+		case bucket(g.Policy) && g.State.N <= g.Policy.Capacity(): // the next operation sets the debt to 0
+			const debtMask = 1<<11 - 1
+			g.State.X, w.State.X = g.State.X&^debtMask, w.State.X&^debtMask
 		}
 		if g.State != w.State {
 			t.Fatalf("%+v: state %+v, want %+v after %v", g.Policy.Policy, g.State, w.State, time.Since(m.began))

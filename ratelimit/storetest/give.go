@@ -72,6 +72,7 @@ var giveCases = slices.Concat(
 	[]testCase{
 		{"settle", settle},
 		{"token_bucket_partly_refilled", tokenBucketPartlyRefilled},
+		{"token_bucket_earlier_refund", tokenBucketEarlierRefund},
 		{"leaky_bucket_middle_of_queue", leakyBucketMiddleOfQueue},
 		{"sliding_window_previous_window", slidingWindowPreviousWindow},
 	},
@@ -122,6 +123,18 @@ func tokenBucketPartlyRefilled(h *harness) {
 	h.wantRemaining(q, 0)
 	h.noError(r.Release(ctx))
 	h.wantRemaining(q, 1)
+}
+
+// tokenBucketEarlierRefund gives back units that others, given back before, have let
+// drain earlier.
+func tokenBucketEarlierRefund(h *harness) {
+	q := h.quota(ratelimit.Policy{Name: "b", Algorithm: ratelimit.TokenBucket, Limit: 1, Period: "1s", Burst: 10})
+	a, b := h.mustAllow(q, 5), h.mustAllow(q, 5)
+	h.noError(a.Release(ctx))
+	h.advance(4 * time.Second) // drains four units of b
+	h.mustAllow(q, 5)
+	h.noError(b.Release(ctx))
+	h.wantRemaining(q, 5)
 }
 
 func leakyBucketMiddleOfQueue(h *harness) {

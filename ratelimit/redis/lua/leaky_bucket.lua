@@ -28,6 +28,6 @@ function leakyBucket.give(s, taken, now, units)
   drain(s, s, now)
   drain(s, taken, s.at)
   if taken.n == s.n and taken.m == s.m then -- no request has queued since
-    giveUndrained(s, s, taken, units)
+    giveUndrained(s, s, taken, s.at, units, 0)
   end
 end

@@ -3,16 +3,33 @@
 --   at  time of the last update
 --   n   whole units of the level
 --   m   fraction of the level, in 1/period of a unit, period in microseconds
---   x   units of debt when it was last charged
+--   x   units given back so far, modulo 2^40, × 2^11 + debt when it was last charged
 --
 -- p has the policy's numbers, s the state.
+
+local debts, givens = 2 ^ 11, 2 ^ 40
+
+-- aboutDebt returns a debt as a number of 5 bits and an exponent, rounded up.
+local function aboutDebt(units)
+  local exponent = 0
+  while units > 31 do
+    units, exponent = floor((units + 1) / 2), exponent + 1
+  end
+  return exponent * 32 + units
+end
+
+-- mostDebt is the inverse of aboutDebt.
+local function mostDebt(x)
+  local debt = x % debts
+  return min(debt % 32 * 2 ^ floor(debt / 32), maxDebt)
+end
 
 -- drain advances a level to now.
 local function drain(p, s, now)
   if s.n <= p.capacity then
-    s.x = 0
+    s.x = s.x - s.x % debts
   else
-    local most = p.capacity + p.limit + min(s.x, maxDebt)
+    local most = p.capacity + p.limit + mostDebt(s.x)
     if s.n >= most then
       s.n, s.m = most, 0
     end
@@ -61,20 +78,28 @@ local function subtract(p, s, n, m)
   s.n, s.m = n, m
 end
 
--- giveUndrained gives back the part of a take's newest units that hasn't drained.
--- taken is the drained level after the take.
-local function giveUndrained(p, s, taken, units)
-  if taken.n >= units then
-    subtract(p, s, units, 0)
-  else
-    subtract(p, s, taken.n, taken.m)
+-- giveUndrained gives back the part of a take's newest units that hasn't drained at
+-- now. taken is the level after the take, given the units given back since. It
+-- returns what it gives back, in whole units, rounded up.
+local function giveUndrained(p, s, taken, now, units, given)
+  local earlier = max(0, taken.n - units)
+  if given > earlier then
+    given, taken.m = earlier, 0
   end
+  taken.n = taken.n - given
+  drain(p, taken, now)
+  local n, m = taken.n, taken.m
+  if n >= units then
+    n, m = units, 0
+  end
+  subtract(p, s, n, m)
+  return m > 0 and n + 1 or n
 end
 
 local function oweLevel(p, s, now, units)
   drain(p, s, now)
   s.n = min(s.n + units, maxDebt)
-  s.x = max(0, s.n - p.capacity)
+  s.x = s.x - s.x % debts + aboutDebt(max(0, s.n - p.capacity))
 end
 
 -- levelIdle returns a time at which the level is empty.

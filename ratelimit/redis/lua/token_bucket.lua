@@ -15,6 +15,8 @@ end
 
 function tokenBucket.give(s, taken, now, units)
   drain(s, s, now)
-  drain(s, taken, s.at)
-  giveUndrained(s, s, taken, units)
+  local before, debt = floor(s.x / debts), s.x % debts
+  local given = (before - floor(taken.x / debts)) % givens
+  given = giveUndrained(s, s, taken, s.at, units, given)
+  s.x = (before + given) % givens * debts + debt
 end
