@@ -152,6 +152,16 @@ func TestGuide_search_and_copy(t *testing.T) {
 		chromedp.Click(chromedp.CSS("button.copy"), chromedp.NodeVisible),
 		chromedp.Poll[chromedp.Void](`document.querySelector("button.copy").textContent === "Copied"`),
 	)
+	commands := `KEY=$(sed 's/.*"demo":"\([^"]*\)".*/\1/' .data/dev-keys.json)` + "\n" + `curl -si -H "Authorization: Bearer $KEY" localhost:8080/v1/products`
+	if copied := browser.Evaluate("window.copied"); copied != commands {
+		t.Errorf("copied %q, want the commands %q", copied, commands)
+	}
+	browser.Do(chromedp.Navigate(server.URL+"/guide/algorithms"), chromedp.WaitVisible(chromedp.CSS("button.copy")))
+	browser.Do(
+		chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async text => { window.copied = text; }; undefined`),
+		chromedp.Click(chromedp.CSS("button.copy"), chromedp.NodeVisible),
+		chromedp.Poll[chromedp.Void](`document.querySelector("button.copy").textContent === "Copied"`),
+	)
 	if copied, want := browser.Evaluate("window.copied"), browser.Evaluate(`document.querySelector("main pre").textContent`); copied != want {
 		t.Errorf("copied %q, want %q", copied, want)
 	}

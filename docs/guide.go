@@ -119,6 +119,9 @@ type view struct {
 	Sections       []*section
 }
 
+// Capped reports whether there may be more results.
+func (v view) Capped() bool { return len(v.Results) == maxResults }
+
 // write sends a page that isn't a file.
 func (g *guide) write(c *gin.Context, status int, v view) {
 	html, err := g.execute(v)

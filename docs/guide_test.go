@@ -171,10 +171,12 @@ func TestGuide_search(t *testing.T) {
 	for query, want := range map[string]string{
 		"Retry-After":            `<a href="/guide/errors-and-retries#`,
 		"GOMEMLIMIT heap":        `<mark>`,
+		"the":                    "<p>20 or more sections contain",
 		"xyzzy":                  "No section contains",
 		"":                       "Enter the words",
 		"<script>":               "“&lt;script&gt;”",
 		strings.Repeat("ä", 999): "No section contains",
+		strings.Repeat("€", 999): "“" + strings.Repeat("€", 66) + "”", // cut within a character
 		"\xff":                   "Enter the words",
 	} {
 		response := get(router, "/guide/search?q="+url.QueryEscape(query))

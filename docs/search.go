@@ -27,8 +27,8 @@ type result struct {
 // search handles GET /guide/search?q=: the sections in which all words of the
 // query occur, those with words in a title first.
 func (g *guide) search(c *gin.Context) {
-	query := strings.ToValidUTF8(c.Query("q"), "")
-	query = query[:min(len(query), maxQuery)]
+	query := c.Query("q")
+	query = strings.ToValidUTF8(query[:min(len(query), maxQuery)], "")
 	g.write(c, http.StatusOK, view{Title: "Search", Search: true, Query: query, Results: g.find(query)})
 }
 

@@ -502,7 +502,7 @@ func TestServer_address_in_use(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	dir := t.TempDir()
 	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=" + taken.Addr().String(), "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
-	if code != 1 || !strings.Contains(stderr, "HTTP_ADDR") || !strings.Contains(stderr, "in use") {
+	if code != 1 || !strings.Contains(stderr, "is in use: 'ratelimiter doctor' names the program; or set another HTTP_ADDR\n") || strings.Contains(stderr, "draining") {
 		t.Errorf("got exit code %d: %s", code, stderr)
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, "postgres-*")); len(files) != 0 {

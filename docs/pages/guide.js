@@ -1,12 +1,26 @@
 // Adds to the guide's pages what HTML alone can't do. Without this script everything can be read and searched.
 
+// What there is to copy of a block of code: of a transcript, the commands without prompts and output.
+const copyable = (block) => {
+  if (!block.matches(".language-console")) {
+    return block.textContent;
+  }
+  let continued = false;
+  const commands = block.textContent.split("\n").filter((line) => {
+    const command = continued || line.startsWith("$ ");
+    continued = command && line.endsWith("\\");
+    return command;
+  });
+  return commands.map((line) => line.replace(/^\$ /, "")).join("\n");
+};
+
 // A button that copies its block of code, where the browser allows it.
 const addCopyButton = (block) => {
   const button = document.createElement("button");
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(block.textContent);
+    await navigator.clipboard.writeText(copyable(block));
     button.textContent = "Copied";
   });
   block.parentElement.before(button);

@@ -93,6 +93,7 @@ func (a *App) Run(ctx context.Context) error {
 			err = a.delayStop(ctx)
 		case err = <-a.failed:
 		}
+		a.log.Info("draining")
 	} else if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -140,7 +141,6 @@ func (a *App) Start(ctx context.Context) error {
 // requests first, the private Postgres last.
 func (a *App) Stop(ctx context.Context) error {
 	a.readiness.stop()
-	a.log.Info("draining")
 	return a.components.stop(ctx)
 }
 

@@ -77,6 +77,9 @@ func TestHelp_settings(t *testing.T) {
 			}
 		}
 	}
+	if text := help(t, "keys create"); !strings.Contains(text, `{"policy":{…}}, as`) {
+		t.Errorf("got help\n%s", text)
+	}
 	if text := help(t, "serve"); !strings.Contains(text, "$HTTP_ADDR") || strings.Index(text, "--dev") > strings.Index(text, "--http-addr") {
 		t.Errorf("got help\n%s", text)
 	}

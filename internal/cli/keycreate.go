@@ -27,7 +27,7 @@ type keysCreateCommand struct {
 	Expires  string            `placeholder:"WHEN" help:"After a period such as 30d, or a time in RFC 3339."`
 	IPAllow  []string          `placeholder:"CIDR" help:"Networks that may use it. Default: all."`
 	Metadata map[string]string `mapsep:"none" placeholder:"NAME=VALUE" help:"Label, for operators. Can be repeated."`
-	Override []string          `sep:"none" placeholder:"JSON" help:"{\\\"policy\\\":{…}}, as in the API, or a file with it."`
+	Override []string          `sep:"none" placeholder:"JSON" help:"{\"policy\":{…}}, as in the API, or a file with it."`
 	Admin    bool              `help:"Create an operator's key, with the scope admin."`
 	JSON     bool              `help:"Print JSON."`
 }
@@ -148,7 +148,7 @@ func (k *keysCreateCommand) flagFaults(err error) string {
 		if !renamed {
 			flag = "--" + field
 		}
-		lines[i] = flag + k.element(field, f.Path[1:]) + " " + f.Message
+		lines[i] = flag + k.element(field, f.Path[1:]) + ": " + f.Message
 		if field == "expires_at" && f.Code == "time" {
 			lines[i] += ", or a period such as 30d"
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -43,16 +44,17 @@ func (l *Listener) Name() string { return "listener " + l.setting }
 
 // Start binds the address.
 func (l *Listener) Start(ctx context.Context) (err error) {
-	if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", l.addr); err != nil {
-		return fmt.Errorf("%s: %w", l.setting, err)
+	l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use: 'ratelimiter doctor' names the program; or set another %s", l.addr, l.setting)
 	}
-	return nil
+	return err
 }
 
 // Stop closes the listener, if its server hasn't.
 func (l *Listener) Stop(context.Context) error {
 	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("%s: %w", l.setting, err)
+		return err
 	}
 	return nil
 }
