@@ -89,6 +89,9 @@ func SwaggerUI(c *gin.Context) {
 	}
 }
 
+// Favicon handles GET /favicon.ico, which browsers ask for on pages without an icon.
+func Favicon(c *gin.Context) { serveVendored(c, "favicon-32x32.png") }
+
 // serveVendored lets gin-swagger serve an existing file, and sends 404 otherwise. gin-swagger takes the file name from the
 // raw request URI and remembers the prefix of its first request, so it must only see canonical paths.
 func serveVendored(c *gin.Context, name string) {

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/allowance":        {"models", "ratelimit", "internal/postgres"},
 	"internal/changefeed":       {"models", "internal/postgres"},
 	"internal/audit":            {"models", "internal/postgres"},
-	"internal/telemetry":        {"models"},
+	"internal/telemetry":        {"ratelimit"},
 	"internal/usage":            {"models", "ratelimit", "internal/cache", "internal/postgres"},
 	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/queue":            {"models", "internal/postgres"},

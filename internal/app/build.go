@@ -27,6 +27,7 @@ import (
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/retention"
 	"ratelimiter/internal/server"
+	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
 	"ratelimiter/internal/workpool"
 	"ratelimiter/middleware"
@@ -55,6 +56,7 @@ type services struct {
 	queue     *queue.Queue
 	worker    *queue.Worker
 	cpu       *workpool.Pool
+	traffic   *telemetry.Traffic
 
 	limiter, builtIn, anonymous *ratelimit.Limiter
 	failures                    *middleware.FailureLimiter
@@ -98,6 +100,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	s := &services{
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
+		traffic: telemetry.NewTraffic(),
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 	}
@@ -130,7 +133,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	var checks *ratelimit.Limiter
 	checks, s.checkAllowances = newDurable("counters-of-checks")
 	s.saved = saved
-	s.limits = limits.New(checks, s.planCache, now)
+	s.limits = limits.New(checks, s.planCache, now, s.traffic.Check)
 	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
@@ -151,7 +154,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 		Audit:    handlers.NewAudit(s.audit, cursors),
 		Health:   handlers.NewHealth(ready),
 	}, server.RouterConfig{
-		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage,
+		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage, Meter: s.traffic,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
 }

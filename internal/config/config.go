@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -44,6 +45,8 @@ type Settings struct {
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
+	LogFormat      string `env:"LOG_FORMAT" default:"auto" help:"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."`
+	LogLevel       string `env:"LOG_LEVEL" default:"info" help:"What is logged: debug (also health checks and pages of the docs), info, warn or error."`
 }
 
 // Config is the validated settings.
@@ -63,6 +66,8 @@ type Config struct {
 	RetryCap       time.Duration
 	RetryAttempts  int
 	Headers        middleware.Fields
+	LogFormat      LogFormat
+	LogLevel       slog.Level
 	Peppers        *apikeys.Peppers // nil until LoadPeppers
 }
 
@@ -136,6 +141,10 @@ func (s *Settings) Config() (*Config, error) {
 	fault("RETRY_MAX_ATTEMPTS", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
+	cfg.LogFormat, err = parseLogFormat(s.LogFormat)
+	fault("LOG_FORMAT", err)
+	cfg.LogLevel, err = parseLogLevel(s.LogLevel)
+	fault("LOG_LEVEL", err)
 	pepper, err := readSecret("KEY_PEPPER", s.PepperFile)
 	if err == nil && pepper != "" {
 		cfg.Peppers, err = apikeys.ParsePeppers(pepper)

@@ -22,12 +22,27 @@ type Service struct {
 	plans   *quota.PlanCache
 	open    *openReservations
 	now     func() time.Time
+	decided func(*ratelimit.Decision)
 }
 
 // New returns a Service that counts with limiter. Reservations expire by the
-// clock now.
-func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time) *Service {
-	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now}
+// clock now. decided is called with each decision that costs something.
+func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time, decided func(*ratelimit.Decision)) *Service {
+	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now, decided: decided}
+}
+
+// Open returns how many reservations are open.
+func (s *Service) Open() int { return s.open.count(s.now()) }
+
+// reserve takes units and reports the decision.
+func (s *Service) reserve(ctx context.Context, r *ratelimit.Reservation, quota *ratelimit.Quota, cost int64) error {
+	if err := s.limiter.Reserve(ctx, r, quota, "", cost); err != nil {
+		return models.LimiterFailed(err)
+	}
+	if cost > 0 {
+		s.decided(&r.Decision)
+	}
+	return nil
 }
 
 // Check takes check.Cost units from the subject's counters for good, all or
@@ -46,8 +61,8 @@ func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Deci
 		}
 	}
 	var r ratelimit.Reservation
-	if err := s.limiter.Reserve(ctx, &r, quota, "", check.Cost); err != nil {
-		return ratelimit.Decision{}, models.LimiterFailed(err)
+	if err := s.reserve(ctx, &r, quota, check.Cost); err != nil {
+		return ratelimit.Decision{}, err
 	}
 	return r.Decision, nil
 }
@@ -75,8 +90,8 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 		}()
 	}
 	r := new(ratelimit.Reservation)
-	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
-		return d, "", expiresAt, models.LimiterFailed(err)
+	if err := s.reserve(ctx, r, quota, check.Cost); err != nil {
+		return d, "", expiresAt, err
 	}
 	if !r.Decision.Allowed || check.Cost == 0 {
 		return r.Decision, "", expiresAt, nil

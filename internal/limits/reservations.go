@@ -104,6 +104,14 @@ func (o *openReservations) remove(owner, id string) {
 	}
 }
 
+// count returns how many are open at now.
+func (o *openReservations) count(now time.Time) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expire(now)
+	return len(o.byID)
+}
+
 // expire forgets what has expired by now. o.mu is held.
 func (o *openReservations) expire(now time.Time) {
 	for len(o.byExpiry) > 0 && !now.Before(o.byExpiry[0].expiresAt) {

@@ -120,6 +120,7 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true, Health: true},
 		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},
 		{Method: get, Path: "/", Handler: docs.Home, Public: true},
+		{Method: get, Path: "/favicon.ico", Handler: docs.Favicon, Public: true},
 		{Method: get, Path: "/docs", Handler: docs.Page, Public: true},
 		{Method: get, Path: "/swagger/*any", Handler: docs.SwaggerUI, Public: true},
 		{Method: get, Path: "/redoc", Handler: docs.Reference, Public: true},
