@@ -129,6 +129,13 @@ func (q *Queue) checkGroup(ctx context.Context, group string) error {
 	return err
 }
 
+// Stuck returns how many deliveries began longer ago than age. Errors:
+// models.ErrUnavailable.
+func (q *Queue) Stuck(ctx context.Context, age time.Duration) (n int64, err error) {
+	err = q.db.QueryRow(ctx, `SELECT count(*) FROM river_job WHERE state = 'running' AND kind = 'delivery' AND attempted_at < now() - $1::interval`, age).Scan(&n)
+	return n, postgres.Classify("count stuck deliveries", err)
+}
+
 // GroupStats are numbers of one group's messages.
 type GroupStats struct {
 	Group     string
