@@ -11,7 +11,7 @@ type DeadLetter struct {
 	ID       string            `json:"id" example:"4711"`                      // id
 	Topic    string            `json:"topic" example:"order.placed"`           // topic of the message; empty: the message can't be decoded
 	Group    string            `json:"group" example:"payment"`                // group whose handler failed
-	Payload  json.RawMessage   `json:"payload" swaggertype:"object"`           // payload, with email addresses and payment tokens masked
+	Payload  json.RawMessage   `json:"payload" swaggertype:"object"`           // payload, with email addresses and payment tokens masked; one that is no object is its member value
 	Reason   string            `json:"reason" example:"payment gateway: 503"`  // last error
 	Attempts int               `json:"attempts" minimum:"0" example:"8"`       // deliveries since the message was published or redriven
 	History  []DeliveryFailure `json:"history"`                                // failures, the oldest first, including those before a redrive

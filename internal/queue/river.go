@@ -60,6 +60,7 @@ func (*insertTimes) InsertBegin(_ context.Context, job *rivertype.JobInsertParam
 	switch {
 	case job.ScheduledAt == nil || job.Kind == periodicKind:
 		job.ScheduledAt = new(time.Time) // the driver replaces it by now()
+		job.State = rivertype.JobStateAvailable
 	case time.Until(*job.ScheduledAt) <= schedulerInterval:
 		job.State = rivertype.JobStateAvailable
 	}

@@ -16,22 +16,17 @@ const masked = "***"
 var private = regexp.MustCompile(`(?i)e-?mail|token|secret|password|card|iban|api_?key|authorization`)
 
 // mask returns a payload with email addresses, payment tokens and credentials
-// replaced. Other values, such as an order's id, stay as they are.
+// replaced. Other values, such as an order's id, stay as they are. A payload that
+// is no object becomes the member "value" of one.
 func mask(payload json.RawMessage) json.RawMessage {
-	if len(payload) == 0 {
-		return json.RawMessage("null")
-	}
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.UseNumber() // numbers keep all of their digits
 	var v any
-	err := decoder.Decode(&v)
-	var text []byte
-	if err == nil {
-		text, err = json.Marshal(maskValue(v))
+	_ = decoder.Decode(&v) // nil without a payload: otherwise Postgres stores valid JSON only
+	if _, object := v.(map[string]any); !object {
+		v = map[string]any{"value": v}
 	}
-	if err != nil {
-		return json.RawMessage(`"` + masked + `"`) // Postgres stores valid JSON only
-	}
+	text, _ := json.Marshal(maskValue(v)) // what was decoded can be encoded
 	return text
 }
 
