@@ -452,7 +452,7 @@ type DeadLetter struct {
 	// Examples: 4711
 	ID string `json:"id"`
 
-	// Payload Payload, with email addresses and payment tokens masked
+	// Payload Payload, with email addresses and payment tokens masked; one that is no object is its member value
 	Payload map[string]interface{} `json:"payload"`
 
 	// Reason Last error

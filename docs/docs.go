@@ -4327,7 +4327,7 @@ const docTemplate = `{
                     "example": "4711"
                 },
                 "payload": {
-                    "description": "payload, with email addresses and payment tokens masked",
+                    "description": "payload, with email addresses and payment tokens masked; one that is no object is its member value",
                     "type": "object"
                 },
                 "reason": {
