@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -67,7 +68,7 @@ func deadLetterTable(letters []models.DeadLetter, now time.Time) string {
 	rows := [][]string{{"ID", "DIED", "ATTEMPTS", "GROUP", "TOPIC", "REASON"}}
 	for _, d := range letters {
 		rows = append(rows, []string{
-			d.ID, relative(&d.DeadAt, now), fmt.Sprint(d.Attempts), printable(d.Group), printable(d.Topic), printable(d.Reason),
+			d.ID, relative(&d.DeadAt, now), strconv.Itoa(d.Attempts), printable(d.Group), printable(d.Topic), printable(d.Reason),
 		})
 	}
 	return table(rows, 20, 10, 10, 12, 18)

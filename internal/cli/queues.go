@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -51,7 +52,7 @@ func groupTable(groups []models.QueueGroup) string {
 			oldest = shortDuration(time.Duration(g.OldestAge * float64(time.Second)))
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(g.Ready), fmt.Sprint(g.Delayed), fmt.Sprint(g.InFlight), fmt.Sprint(g.Dead), oldest, state, printable(g.Group),
+			strconv.FormatInt(g.Ready, 10), strconv.FormatInt(g.Delayed, 10), strconv.FormatInt(g.InFlight, 10), strconv.FormatInt(g.Dead, 10), oldest, state, printable(g.Group),
 		})
 	}
 	return table(rows, 11, 11, 11, 11, 8, 8)
