@@ -304,7 +304,7 @@ type AuditEntry struct {
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID *string `json:"request_id"`
 
-	// Target Id of the key, or name of the plan
+	// Target Id of the key or dead letter, or name of the plan or queue; all: dead letters that matched a filter
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Target string `json:"target"`
@@ -425,6 +425,67 @@ type CreateOrderRequest struct {
 	//
 	// Examples: tok_ok
 	PaymentToken string `json:"payment_token"`
+}
+
+// DeadLetter A message that was set aside: its attempts are used up, or no retry can help. Email addresses and payment tokens are masked.
+type DeadLetter struct {
+	// Attempts Deliveries since the message was published or redriven
+	//
+	// Examples: 8
+	Attempts int64 `json:"attempts"`
+
+	// DeadAt When the message was set aside
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	DeadAt time.Time `json:"dead_at"`
+
+	// Group Group whose handler failed
+	//
+	// Examples: payment
+	Group string `json:"group"`
+
+	// History Failures, the oldest first, including those before a redrive
+	History []DeliveryFailure `json:"history"`
+
+	// ID Id
+	//
+	// Examples: 4711
+	ID string `json:"id"`
+
+	// Payload Payload, with email addresses and payment tokens masked; one that is no object is its member value
+	Payload map[string]interface{} `json:"payload"`
+
+	// Reason Last error
+	//
+	// Examples: payment gateway: 503
+	Reason string `json:"reason"`
+
+	// Topic Topic of the message; empty: the message can't be decoded
+	//
+	// Examples: order.placed
+	Topic string `json:"topic"`
+}
+
+// DeadLetterList One page of a list.
+type DeadLetterList struct {
+	// Data Items of this page
+	Data []DeadLetter `json:"data"`
+
+	// NextCursor Cursor of the next page; null on the last page
+	NextCursor *string `json:"next_cursor"`
+}
+
+// DeliveryFailure One failed delivery of a message.
+type DeliveryFailure struct {
+	// At When the delivery failed
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	At time.Time `json:"at"`
+
+	// Error Error, without secrets
+	//
+	// Examples: payment gateway: 503
+	Error string `json:"error"`
 }
 
 // HealthStatus The successful response of a probe.
@@ -1196,6 +1257,50 @@ type PutPlanRequest struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
+// QueueGroup The state of one group of the queue.
+type QueueGroup struct {
+	// Dead Dead letters
+	//
+	// Examples: 0
+	Dead int64 `json:"dead"`
+
+	// Delayed Messages that wait for their next attempt
+	//
+	// Examples: 1
+	Delayed int64 `json:"delayed"`
+
+	// Group Name of the group
+	//
+	// Examples: payment
+	Group string `json:"group"`
+
+	// InFlight Messages in a delivery
+	//
+	// Examples: 2
+	InFlight int64 `json:"in_flight"`
+
+	// OldestAge Seconds since the time of the oldest ready message came; 0: none is ready
+	//
+	// Examples: 0.25
+	OldestAge float64 `json:"oldest_age"`
+
+	// Paused Whether no delivery starts
+	//
+	// Examples: false
+	Paused bool `json:"paused"`
+
+	// Ready Messages whose time has come
+	//
+	// Examples: 3
+	Ready int64 `json:"ready"`
+}
+
+// QueueGroups The groups of the queue.
+type QueueGroups struct {
+	// Data All groups, by name
+	Data []QueueGroup `json:"data"`
+}
+
 // QuotaPolicy One policy of a key's quota.
 type QuotaPolicy struct {
 	// Algorithm Algorithm that counts the units.
@@ -1252,6 +1357,37 @@ type QuotaPolicy struct {
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
 	TimeZone *string `json:"time_zone,omitempty"`
+}
+
+// RedriveRequest selects the dead letters to redrive. Without group, topic and reason, dry_run is required, so that nobody redrives all by an empty body.
+type RedriveRequest struct {
+	// DryRun Whether only to count them; by default false
+	//
+	// Examples: true
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Group Only those of this group
+	//
+	// Examples: payment
+	Group *string `json:"group,omitempty"`
+
+	// Reason Only those whose reason contains this text, in upper or lower case
+	//
+	// Examples: timeout
+	Reason *string `json:"reason,omitempty"`
+
+	// Topic Only those of this topic
+	//
+	// Examples: order.placed
+	Topic *string `json:"topic,omitempty"`
+}
+
+// Redriven The result of a redrive.
+type Redriven struct {
+	// Redriven How many dead letters were put back; of a dry run, how many would be
+	//
+	// Examples: 3
+	Redriven int64 `json:"redriven"`
 }
 
 // Refusal A request that a policy refused or, in shadow mode, would have refused, with the state of the policies at that time.
@@ -1575,7 +1711,7 @@ type ListAuditParams struct {
 	// Action Only this action, such as key.revoke
 	Action *string `form:"action,omitempty" json:"action,omitempty"`
 
-	// Target Only changes of the key with this id, or of this plan
+	// Target Only changes of the key or dead letter with this id, or of this plan or queue
 	Target *string `form:"target,omitempty" json:"target,omitempty"`
 
 	// From Only changes at or after this time
@@ -1583,6 +1719,24 @@ type ListAuditParams struct {
 
 	// To Only changes before this time
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit Maximum number of items; a page of large items has fewer
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Start of the page: next_cursor of the previous page
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Group Only those of this group
+	Group *string `form:"group,omitempty" json:"group,omitempty"`
+
+	// Topic Only those of this topic
+	Topic *string `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Reason Only those whose reason contains this text, in upper or lower case
+	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
 
 	// Limit Maximum number of items; a page of large items has fewer
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1894,13 +2048,112 @@ func (c *Raw) Readyz(ctx context.Context, reqEditors ...RequestEdit) (*http.Resp
 
 // ListAudit List audit entries
 //
-// Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
+// Changes of keys, plans, queues and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
 // **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 //
 // Corresponds with GET /v1/admin/audit (the `ListAudit` operationId).
 func (c *Raw) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newListAuditRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeadLetters List dead letters
+//
+// Messages that were set aside because their attempts are used up or no retry can help, newest first. Email addresses and payment tokens are masked. Dead letters stay until they are redriven or discarded.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with GET /v1/admin/dead-letters (the `ListDeadLetters` operationId).
+func (c *Raw) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLettersWithBody Redrive dead letters
+//
+// Puts all dead letters that match back into their groups, the oldest first, at a low priority. Those that can't be decoded stay. Without a filter, "dry_run" must be given: false redrives all dead letters.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/dead-letters/redrive (the `RedriveDeadLetters` operationId).
+func (c *Raw) RedriveDeadLettersWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRedriveDeadLettersRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetters Redrive dead letters
+//
+// Puts all dead letters that match back into their groups, the oldest first, at a low priority. Those that can't be decoded stay. Without a filter, "dry_run" must be given: false redrives all dead letters.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/dead-letters/redrive (the `RedriveDeadLetters` operationId).
+func (c *Raw) RedriveDeadLetters(ctx context.Context, body RedriveRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRedriveDeadLettersRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DiscardDeadLetter Discard a dead letter
+//
+// Deletes the message for good. The audit keeps what it was, with email addresses and payment tokens masked.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with DELETE /v1/admin/dead-letters/{id} (the `DiscardDeadLetter` operationId).
+func (c *Raw) DiscardDeadLetter(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newDiscardDeadLetterRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetter Redrive a dead letter
+//
+// Puts the message back into its group: it is delivered again soon, with its attempts reset and its history kept.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/dead-letters/{id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *Raw) RedriveDeadLetter(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newRedriveDeadLetterRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -2488,6 +2741,63 @@ func (c *Raw) PutPlanWithBody(ctx context.Context, name string, params *PutPlanP
 // Corresponds with PUT /v1/admin/plans/{name} (the `PutPlan` operationId).
 func (c *Raw) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newPutPlanRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListQueues List queues
+//
+// The groups of the message queue, with the numbers of their messages. Each group gets every message of its topics; its workers share them.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with GET /v1/admin/queues (the `ListQueues` operationId).
+func (c *Raw) ListQueues(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListQueuesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseQueue Pause a queue
+//
+// Stops the deliveries of a group: none starts on this instance after the response, and none on others a second later. Those under way end. Messages wait. Pausing a paused group changes nothing.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/queues/{group}/pause (the `PauseQueue` operationId).
+func (c *Raw) PauseQueue(ctx context.Context, group string, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newPauseQueueRequest(c.Server, group)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeQueue Resume a queue
+//
+// Starts the deliveries of a paused group again, on all instances within some seconds. Resuming a group that isn't paused changes nothing.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+//
+// Corresponds with POST /v1/admin/queues/{group}/resume (the `ResumeQueue` operationId).
+func (c *Raw) ResumeQueue(ctx context.Context, group string, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newResumeQueueRequest(c.Server, group)
 	if err != nil {
 		return nil, err
 	}
@@ -3098,6 +3408,216 @@ func newListAuditRequest(server string, params *ListAuditParams) (*http.Request,
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// newListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
+func newListDeadLettersRequest(server string, params *ListDeadLettersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/dead-letters")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Group != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "group", *params.Group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Topic != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "topic", *params.Topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// newRedriveDeadLettersRequest calls the generic RedriveDeadLetters builder with application/json body
+func newRedriveDeadLettersRequest(server string, body RedriveRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newRedriveDeadLettersRequestWithBody(server, "application/json", bodyReader)
+}
+
+// newRedriveDeadLettersRequestWithBody constructs an http.Request for the RedriveDeadLetters method, with any body, and a specified content type
+func newRedriveDeadLettersRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/dead-letters/redrive")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// newDiscardDeadLetterRequest constructs an http.Request for the DiscardDeadLetter method
+func newDiscardDeadLetterRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/dead-letters/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// newRedriveDeadLetterRequest constructs an http.Request for the RedriveDeadLetter method
+func newRedriveDeadLetterRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/dead-letters/%s/redrive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4228,6 +4748,101 @@ func newPutPlanRequestWithBody(server string, name string, params *PutPlanParams
 	return req, nil
 }
 
+// newListQueuesRequest constructs an http.Request for the ListQueues method
+func newListQueuesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/queues")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// newPauseQueueRequest constructs an http.Request for the PauseQueue method
+func newPauseQueueRequest(server string, group string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/queues/%s/pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// newResumeQueueRequest constructs an http.Request for the ResumeQueue method
+func newResumeQueueRequest(server string, group string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/queues/%s/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newCheckLimitRequest calls the generic CheckLimit builder with application/json body
 func newCheckLimitRequest(server string, body CheckLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5077,12 +5692,52 @@ func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatu
 
 // ListAudit: List audit entries (GET /v1/admin/audit)
 //
-// Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
+// Changes of keys, plans, queues and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //
 // **Scope:** `admin:audit` · **Cost:** 0, within 1000 requests a second
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, edits ...RequestEdit) (*AuditEntryList, error) {
 	response, err := c.Raw.ListAudit(ctx, params, edits...)
 	return decode[AuditEntryList](response, err)
+}
+
+// ListDeadLetters: List dead letters (GET /v1/admin/dead-letters)
+//
+// Messages that were set aside because their attempts are used up or no retry can help, newest first. Email addresses and payment tokens are masked. Dead letters stay until they are redriven or discarded.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, edits ...RequestEdit) (*DeadLetterList, error) {
+	response, err := c.Raw.ListDeadLetters(ctx, params, edits...)
+	return decode[DeadLetterList](response, err)
+}
+
+// RedriveDeadLetters: Redrive dead letters (POST /v1/admin/dead-letters/redrive)
+//
+// Puts all dead letters that match back into their groups, the oldest first, at a low priority. Those that can't be decoded stay. Without a filter, "dry_run" must be given: false redrives all dead letters.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RedriveDeadLetters(ctx context.Context, body RedriveRequest, edits ...RequestEdit) (*Redriven, error) {
+	response, err := c.Raw.RedriveDeadLetters(ctx, body, edits...)
+	return decode[Redriven](response, err)
+}
+
+// DiscardDeadLetter: Discard a dead letter (DELETE /v1/admin/dead-letters/{id})
+//
+// Deletes the message for good. The audit keeps what it was, with email addresses and payment tokens masked.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) DiscardDeadLetter(ctx context.Context, id string, edits ...RequestEdit) error {
+	response, err := c.Raw.DiscardDeadLetter(ctx, id, edits...)
+	return nothing(response, err)
+}
+
+// RedriveDeadLetter: Redrive a dead letter (POST /v1/admin/dead-letters/{id}/redrive)
+//
+// Puts the message back into its group: it is delivered again soon, with its attempts reset and its history kept.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) RedriveDeadLetter(ctx context.Context, id string, edits ...RequestEdit) (*Redriven, error) {
+	response, err := c.Raw.RedriveDeadLetter(ctx, id, edits...)
+	return decode[Redriven](response, err)
 }
 
 // ListKeys: List keys (GET /v1/admin/keys)
@@ -5283,6 +5938,36 @@ func (c *Client) GetPlan(ctx context.Context, name string, edits ...RequestEdit)
 func (c *Client) PutPlan(ctx context.Context, name string, params *PutPlanParams, body PutPlanRequest, edits ...RequestEdit) (*Plan, error) {
 	response, err := c.Raw.PutPlan(ctx, name, params, body, edits...)
 	return decode[Plan](response, err)
+}
+
+// ListQueues: List queues (GET /v1/admin/queues)
+//
+// The groups of the message queue, with the numbers of their messages. Each group gets every message of its topics; its workers share them.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) ListQueues(ctx context.Context, edits ...RequestEdit) (*QueueGroups, error) {
+	response, err := c.Raw.ListQueues(ctx, edits...)
+	return decode[QueueGroups](response, err)
+}
+
+// PauseQueue: Pause a queue (POST /v1/admin/queues/{group}/pause)
+//
+// Stops the deliveries of a group: none starts on this instance after the response, and none on others a second later. Those under way end. Messages wait. Pausing a paused group changes nothing.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) PauseQueue(ctx context.Context, group string, edits ...RequestEdit) (*QueueGroup, error) {
+	response, err := c.Raw.PauseQueue(ctx, group, edits...)
+	return decode[QueueGroup](response, err)
+}
+
+// ResumeQueue: Resume a queue (POST /v1/admin/queues/{group}/resume)
+//
+// Starts the deliveries of a paused group again, on all instances within some seconds. Resuming a group that isn't paused changes nothing.
+//
+// **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
+func (c *Client) ResumeQueue(ctx context.Context, group string, edits ...RequestEdit) (*QueueGroup, error) {
+	response, err := c.Raw.ResumeQueue(ctx, group, edits...)
+	return decode[QueueGroup](response, err)
 }
 
 // CheckLimit: Check a limit (POST /v1/limits/check)

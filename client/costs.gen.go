@@ -5,6 +5,10 @@ package client
 // operations lists the operations that need a key; fixed paths come before patterns.
 var operations = []operation{
 	{method: "GET", pattern: "/v1/admin/audit", group: "admin:audit", cost: 0},
+	{method: "GET", pattern: "/v1/admin/dead-letters", group: "admin:queues", cost: 0},
+	{method: "POST", pattern: "/v1/admin/dead-letters/redrive", group: "admin:queues", cost: 0},
+	{method: "DELETE", pattern: "/v1/admin/dead-letters/*", group: "admin:queues", cost: 0},
+	{method: "POST", pattern: "/v1/admin/dead-letters/*/redrive", group: "admin:queues", cost: 0},
 	{method: "GET", pattern: "/v1/admin/keys", group: "admin:keys", cost: 0},
 	{method: "POST", pattern: "/v1/admin/keys", group: "admin:keys", cost: 0},
 	{method: "POST", pattern: "/v1/admin/keys/revoke", group: "admin:keys", cost: 0},
@@ -25,6 +29,9 @@ var operations = []operation{
 	{method: "GET", pattern: "/v1/admin/plans/*", group: "admin:plans", cost: 0},
 	{method: "PUT", pattern: "/v1/admin/plans/*", group: "admin:plans", cost: 0},
 	{method: "DELETE", pattern: "/v1/admin/plans/*", group: "admin:plans", cost: 0},
+	{method: "GET", pattern: "/v1/admin/queues", group: "admin:queues", cost: 0},
+	{method: "POST", pattern: "/v1/admin/queues/*/pause", group: "admin:queues", cost: 0},
+	{method: "POST", pattern: "/v1/admin/queues/*/resume", group: "admin:queues", cost: 0},
 	{method: "POST", pattern: "/v1/limits/check", group: "limits:check", cost: 0},
 	{method: "POST", pattern: "/v1/limits/commit", group: "limits:check", cost: 0},
 	{method: "POST", pattern: "/v1/limits/release", group: "limits:check", cost: 0},

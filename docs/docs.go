@@ -65,7 +65,7 @@ const docTemplate = `{
         },
         "/v1/admin/audit": {
             "get": {
-                "description": "Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.",
+                "description": "Changes of keys, plans, queues and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.",
                 "produces": [
                     "application/json"
                 ],
@@ -103,7 +103,7 @@ const docTemplate = `{
                         "maxLength": 200,
                         "type": "string",
                         "example": "9Kx2mV4tQaLp",
-                        "description": "Only changes of the key with this id, or of this plan",
+                        "description": "Only changes of the key or dead letter with this id, or of this plan or queue",
                         "name": "target",
                         "in": "query"
                     },
@@ -146,6 +146,216 @@ const docTemplate = `{
                     },
                     "422": {
                         "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/dead-letters": {
+            "get": {
+                "description": "Messages that were set aside because their attempts are used up or no retry can help, newest first. Email addresses and payment tokens are masked. Dead letters stay until they are redriven or discarded.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "List dead letters",
+                "operationId": "listDeadLetters",
+                "parameters": [
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "example": "payment",
+                        "description": "Only those of this group",
+                        "name": "group",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "example": "timeout",
+                        "description": "Only those whose reason contains this text, in upper or lower case",
+                        "name": "reason",
+                        "in": "query"
+                    },
+                    {
+                        "maxLength": 200,
+                        "type": "string",
+                        "example": "order.placed",
+                        "description": "Only those of this topic",
+                        "name": "topic",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Start of the page: next_cursor of the previous page",
+                        "name": "cursor",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Maximum number of items; a page of large items has fewer",
+                        "name": "limit",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.List-models_DeadLetter"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/dead-letters/redrive": {
+            "post": {
+                "description": "Puts all dead letters that match back into their groups, the oldest first, at a low priority. Those that can't be decoded stay. Without a filter, \"dry_run\" must be given: false redrives all dead letters.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "Redrive dead letters",
+                "operationId": "redriveDeadLetters",
+                "parameters": [
+                    {
+                        "description": "Filter",
+                        "name": "redrive",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.redriveRequest"
+                        }
+                    }
+                ],
+                "responses": {
+                    "202": {
+                        "description": "Accepted",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Redriven"
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/dead-letters/{id}": {
+            "delete": {
+                "description": "Deletes the message for good. The audit keeps what it was, with email addresses and payment tokens masked.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "Discard a dead letter",
+                "operationId": "discardDeadLetter",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "4711",
+                        "description": "Dead letter id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/dead-letters/{id}/redrive": {
+            "post": {
+                "description": "Puts the message back into its group: it is delivered again soon, with its attempts reset and its history kept.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "Redrive a dead letter",
+                "operationId": "redriveDeadLetter",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "4711",
+                        "description": "Dead letter id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "202": {
+                        "description": "Accepted",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.Redriven"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The message can't be decoded",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -1530,6 +1740,101 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/admin/queues": {
+            "get": {
+                "description": "The groups of the message queue, with the numbers of their messages. Each group gets every message of its topics; its workers share them.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "List queues",
+                "operationId": "listQueues",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/handlers.QueueGroups"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/queues/{group}/pause": {
+            "post": {
+                "description": "Stops the deliveries of a group: none starts on this instance after the response, and none on others a second later. Those under way end. Messages wait. Pausing a paused group changes nothing.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "Pause a queue",
+                "operationId": "pauseQueue",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "payment",
+                        "description": "Group",
+                        "name": "group",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.QueueGroup"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/admin/queues/{group}/resume": {
+            "post": {
+                "description": "Starts the deliveries of a paused group again, on all instances within some seconds. Resuming a group that isn't paused changes nothing.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "queues"
+                ],
+                "summary": "Resume a queue",
+                "operationId": "resumeQueue",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "payment",
+                        "description": "Group",
+                        "name": "group",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.QueueGroup"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/limits/check": {
             "post": {
                 "description": "Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.",
@@ -2792,6 +3097,22 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.List-models_DeadLetter": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "description": "items of this page",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.DeadLetter"
+                    }
+                },
+                "next_cursor": {
+                    "description": "cursor of the next page; null on the last page",
+                    "type": "string"
+                }
+            }
+        },
         "handlers.List-models_Order": {
             "type": "object",
             "properties": {
@@ -3020,6 +3341,18 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.QueueGroups": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "description": "all groups, by name",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.QueueGroup"
+                    }
+                }
+            }
+        },
         "handlers.QuotaPolicy": {
             "type": "object",
             "required": [
@@ -3130,6 +3463,17 @@ const docTemplate = `{
                     "description": "IANA time zone of a calendar period. Defaults to UTC.",
                     "type": "string",
                     "minLength": 1
+                }
+            }
+        },
+        "handlers.Redriven": {
+            "type": "object",
+            "properties": {
+                "redriven": {
+                    "description": "how many dead letters were put back; of a dry run, how many would be",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 3
                 }
             }
         },
@@ -3563,6 +3907,37 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.redriveRequest": {
+            "type": "object",
+            "properties": {
+                "dry_run": {
+                    "description": "whether only to count them; by default false",
+                    "type": "boolean",
+                    "example": true
+                },
+                "group": {
+                    "description": "only those of this group",
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "payment"
+                },
+                "reason": {
+                    "description": "only those whose reason contains this text, in upper or lower case",
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "timeout"
+                },
+                "topic": {
+                    "description": "only those of this topic",
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "order.placed"
+                }
+            }
+        },
         "handlers.releaseLimitRequest": {
             "type": "object",
             "required": [
@@ -3946,9 +4321,71 @@ const docTemplate = `{
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
                 "target": {
-                    "description": "id of the key, or name of the plan",
+                    "description": "id of the key or dead letter, or name of the plan or queue; all: dead letters that matched a filter",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
+                }
+            }
+        },
+        "models.DeadLetter": {
+            "type": "object",
+            "properties": {
+                "attempts": {
+                    "description": "deliveries since the message was published or redriven",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 8
+                },
+                "dead_at": {
+                    "description": "when the message was set aside",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "group": {
+                    "description": "group whose handler failed",
+                    "type": "string",
+                    "example": "payment"
+                },
+                "history": {
+                    "description": "failures, the oldest first, including those before a redrive",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.DeliveryFailure"
+                    }
+                },
+                "id": {
+                    "description": "id",
+                    "type": "string",
+                    "example": "4711"
+                },
+                "payload": {
+                    "description": "payload, with email addresses and payment tokens masked; one that is no object is its member value",
+                    "type": "object"
+                },
+                "reason": {
+                    "description": "last error",
+                    "type": "string",
+                    "example": "payment gateway: 503"
+                },
+                "topic": {
+                    "description": "topic of the message; empty: the message can't be decoded",
+                    "type": "string",
+                    "example": "order.placed"
+                }
+            }
+        },
+        "models.DeliveryFailure": {
+            "type": "object",
+            "properties": {
+                "at": {
+                    "description": "when the delivery failed",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "error": {
+                    "description": "error, without secrets",
+                    "type": "string",
+                    "example": "payment gateway: 503"
                 }
             }
         },
@@ -4227,6 +4664,51 @@ const docTemplate = `{
                     "description": "when the product last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
+                }
+            }
+        },
+        "models.QueueGroup": {
+            "type": "object",
+            "properties": {
+                "dead": {
+                    "description": "dead letters",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 0
+                },
+                "delayed": {
+                    "description": "messages that wait for their next attempt",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 1
+                },
+                "group": {
+                    "description": "name of the group",
+                    "type": "string",
+                    "example": "payment"
+                },
+                "in_flight": {
+                    "description": "messages in a delivery",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 2
+                },
+                "oldest_age": {
+                    "description": "seconds since the time of the oldest ready message came; 0: none is ready",
+                    "type": "number",
+                    "minimum": 0,
+                    "example": 0.25
+                },
+                "paused": {
+                    "description": "whether no delivery starts",
+                    "type": "boolean",
+                    "example": false
+                },
+                "ready": {
+                    "description": "messages whose time has come",
+                    "type": "integer",
+                    "minimum": 0,
+                    "example": 3
                 }
             }
         },
@@ -4576,6 +5058,10 @@ const docTemplate = `{
         {
             "description": "The global enforcement mode, for operators.",
             "name": "limiter"
+        },
+        {
+            "description": "Message queues and dead letters.",
+            "name": "queues"
         },
         {
             "description": "The audit of all changes, for operators.",

@@ -17,10 +17,10 @@ import (
 )
 
 // readCommands change nothing.
-var readCommands = []string{"keys list", "keys show x", "plans list", "plans show free", "plans apply --dry-run "}
+var readCommands = []string{"keys list", "keys show x", "plans list", "plans show free", "dead-letters list", "queues list", "dead-letters redrive --all --dry-run", "plans apply --dry-run "}
 
 // writeCommands may change something.
-var writeCommands = []string{"migrate", "keys create --name x", "keys rotate x", "keys revoke x", "keys suspend x", "keys resume x", "plans apply "}
+var writeCommands = []string{"migrate", "keys create --name x", "keys rotate x", "keys revoke x", "keys suspend x", "keys resume x", "dead-letters redrive 1", "dead-letters discard 1", "queues pause x", "queues resume x", "plans apply "}
 
 // withPlanFile returns the words of a command, with a file of plans where one is missing.
 func withPlanFile(t *testing.T, command string) []string {
@@ -42,7 +42,7 @@ func TestCommands_read_only(t *testing.T) {
 	execute(t, address, `DO $$ BEGIN IF EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public') THEN RAISE 'migrated'; END IF; END $$`)
 	line.run(0, "migrate")
 	line.database = address + "&default_transaction_read_only=on" // as a standby is
-	for _, command := range readCommands[:4] {
+	for _, command := range readCommands[:7] {
 		code := 0
 		if command == "keys show x" {
 			code = 1 // there is none

@@ -70,7 +70,10 @@ func TestMetrics_allowances(t *testing.T) {
 
 // mixedTraffic sends requests of each outcome and returns the app.
 func mixedTraffic(t *testing.T) *testApp {
-	app := newApp(t, watching())
+	w := newWorkload(t)
+	w.publish()
+	app := w.testApp
+	app.wantMetrics(map[string]string{`ratelimiter_queue_paused{group="payment"}`: "0", `ratelimiter_queue_deliveries_total{group="payment",result="done"}`: "1"})
 	app.plan("p", `[{"name":"window","algorithm":"fixed_window","limit":2,"period":"1h"},
 		{"name":"new","algorithm":"sliding_log","limit":1,"period":"1h","mode":"shadow"}]`)
 	caller := app.caller("p", "products:read", "limits:check")

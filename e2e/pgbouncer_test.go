@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"ratelimiter/internal/testkit"
 )
 
@@ -49,6 +51,8 @@ func TestServer_behind_PgBouncer(t *testing.T) {
 				map[string]any{"name": "year", "algorithm": "calendar", "limit": 200, "period": "month", "charge": "requests"},
 			}}).Want(http.StatusCreated)
 			calendar, orders, revoked := newKey(t, admin, "calendar"), newKey(t, admin, "internal"), newKey(t, admin, "internal")
+
+			(&testApp{t: t}).await("every retention job has run", func() bool { return jobsRun(t, address) == 7 })
 
 			// A key is known to, and ended on, every instance.
 			app := &testApp{t: t}
@@ -122,4 +126,19 @@ func clients(t *testing.T, instances []*process, calendar, orders string) {
 	if n := admitted.Load(); n > 200 || n < 190 || replayed.Load() != 160 {
 		t.Errorf("got %d requests admitted and %d orders replayed; want 190 to 200, and 160", n, replayed.Load())
 	}
+}
+
+// jobsRun returns how many jobs of the periodic work have run.
+func jobsRun(t *testing.T, address string) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	err = conn.QueryRow(t.Context(), `SELECT count(DISTINCT args) FROM river_job WHERE kind = 'periodic' AND state = 'completed'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -30,7 +30,7 @@ func NewAudit(audit AuditReader, cursors *Cursors) *Audit {
 // List handles GET /v1/admin/audit.
 //
 //	@Summary		List audit entries
-//	@Description	Changes of keys, plans and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
+//	@Description	Changes of keys, plans, queues and the enforcement mode, newest first: the actor, the time, the address, and the state before and after the change.
 //	@Tags			audit
 //	@ID				listAudit
 //	@Produce		json
@@ -57,7 +57,7 @@ type listAudit struct {
 type auditFilter struct {
 	Actor  string        `form:"actor" maxLength:"200" example:"3mBz8VqKt1Wd"`                                // Only changes by the key with this id; cli selects the command line
 	Action string        `form:"action" maxLength:"200" example:"key.revoke"`                                 // Only this action, such as key.revoke
-	Target string        `form:"target" maxLength:"200" example:"9Kx2mV4tQaLp"`                               // Only changes of the key with this id, or of this plan
+	Target string        `form:"target" maxLength:"200" example:"9Kx2mV4tQaLp"`                               // Only changes of the key or dead letter with this id, or of this plan or queue
 	From   *binding.Time `form:"from" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"` // Only changes at or after this time
 	To     *binding.Time `form:"to" swaggertype:"string" format:"date-time" example:"2026-01-15T09:30:00Z"`   // Only changes before this time
 }

@@ -54,6 +54,14 @@ func Operations() map[string]Operation {
 		"getLimiter": {nil, LimiterMode{}},
 		"putLimiter": {switchLimiter{}, LimiterMode{}},
 
+		"listQueues":         {nil, QueueGroups{}},
+		"pauseQueue":         {byGroup{}, models.QueueGroup{}},
+		"resumeQueue":        {byGroup{}, models.QueueGroup{}},
+		"listDeadLetters":    {listDeadLetters{}, List[models.DeadLetter]{}},
+		"redriveDeadLetters": {redriveMany{}, Redriven{}},
+		"redriveDeadLetter":  {byID{}, Redriven{}},
+		"discardDeadLetter":  {byID{}, nil},
+
 		"listAudit": {listAudit{}, List[models.AuditEntry]{}},
 
 		"livez":  {nil, healthStatus{}},

@@ -18,6 +18,7 @@ import (
 	"ratelimiter/internal/config"
 	"ratelimiter/internal/devdb"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/queue"
 	"ratelimiter/internal/server"
 	"ratelimiter/internal/workpool"
 )
@@ -36,7 +37,9 @@ type Options struct {
 	QuotaDB  *pgxpool.Pool    // what quotas are read from
 	ListenDB *pgxpool.Pool    // where to listen for changes, and to migrate
 	CPU      *workpool.Pool   // where invoices are drawn
-	Isolated bool             // don't watch changes of other instances
+	Isolated bool             // don't watch changes of other instances, and don't work on the queue
+	Routes   queue.Routes     // groups of topics
+	Handlers queue.Handlers   // of messages
 }
 
 // App is a complete server.

@@ -22,6 +22,7 @@ import (
 	"ratelimiter/internal/orders"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/queue"
+	"ratelimiter/internal/queue/operator"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/retention"
 	"ratelimiter/internal/server"
@@ -36,25 +37,28 @@ import (
 
 // services are what handlers and middleware call.
 type services struct {
-	db        *pgxpool.Pool
-	publisher *changefeed.Publisher
-	watcher   *changefeed.Watcher
-	mode      *quota.EnforcementMode
-	resolver  *quota.Resolver
-	planCache *quota.PlanCache
-	plans     *quota.Plans
-	keys      *apikeys.Store
-	verifier  *apikeys.Verifier
-	keyFilter *apikeys.Filter
-	limits    *limits.Service
-	usage     *usage.Service
-	audit     *audit.Log
-	products  *catalog.Products
-	orders    *orders.Store
-	queue     *queue.Queue
-	worker    *queue.Worker
-	cpu       *workpool.Pool
-	traffic   *telemetry.Traffic
+	db         *pgxpool.Pool
+	publisher  *changefeed.Publisher
+	watcher    *changefeed.Watcher
+	mode       *quota.EnforcementMode
+	resolver   *quota.Resolver
+	planCache  *quota.PlanCache
+	plans      *quota.Plans
+	keys       *apikeys.Store
+	verifier   *apikeys.Verifier
+	keyFilter  *apikeys.Filter
+	limits     *limits.Service
+	usage      *usage.Service
+	audit      *audit.Log
+	products   *catalog.Products
+	orders     *orders.Store
+	queue      *queue.Queue
+	worker     *queue.Worker
+	monitor    *queue.Monitor
+	operator   *operator.Service
+	cpu        *workpool.Pool
+	traffic    *telemetry.Traffic
+	deliveries *telemetry.CounterVector
 
 	counting           *counting
 	builtIn, anonymous *ratelimit.Limiter
@@ -84,6 +88,9 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
 		traffic: telemetry.NewTraffic(),
+		deliveries: telemetry.NewCounterVector("queue_deliveries_total",
+			"Deliveries of messages to handlers of this instance, by result: done; retried; postponed, without counting an attempt; unknown, without a handler; dead, became a dead letter.",
+			"group", "result"),
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
 		telemetry: telemetry.New(),
@@ -92,15 +99,10 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
+	if err := s.newQueue(cfg, db, o); err != nil {
+		return nil, err
+	}
 	var err error
-	if s.queue, err = queue.New(db, queue.Routes{}, o.Log); err != nil {
-		return nil, err
-	}
-	if s.worker, err = queue.NewWorker(s.queue, nil, queue.Config{Listen: o.ListenDB, Retry: queue.RetryPolicy{
-		Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts,
-	}}); err != nil {
-		return nil, err
-	}
 	// The mode applies its own changes, so that others only have to be notified.
 	s.mode = quota.NewEnforcementMode(db, changefeed.NewInvalidator(s.publisher))
 	if s.resolver, err = quota.NewResolver(quotaDB, s.verifier, s.mode, cacheConfig); err != nil {
@@ -123,21 +125,42 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	return server.NewRouter(server.Handlers{
-		Products: handlers.NewProducts(s.products, cursors),
-		Orders:   handlers.NewOrders(s.orders, cursors),
-		Invoices: handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
-		Checks:   handlers.NewChecks(s.limits),
-		Me:       handlers.NewMe(s.keys, s.counting.keys.Limiter),
-		Usage:    handlers.NewUsage(s.usage, cursors),
-		Keys:     handlers.NewKeys(s.keys, s.resolver, s.counting.keys.Limiter, cursors),
-		Plans:    handlers.NewPlans(s.plans, cursors),
-		Limiter:  handlers.NewLimiter(s.mode),
-		Audit:    handlers.NewAudit(s.audit, cursors),
-		Health:   handlers.NewHealth(ready),
+		Products:    handlers.NewProducts(s.products, cursors),
+		Orders:      handlers.NewOrders(s.orders, cursors),
+		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
+		Checks:      handlers.NewChecks(s.limits),
+		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
+		Usage:       handlers.NewUsage(s.usage, cursors),
+		Keys:        handlers.NewKeys(s.keys, s.resolver, s.counting.keys.Limiter, cursors),
+		Plans:       handlers.NewPlans(s.plans, cursors),
+		Limiter:     handlers.NewLimiter(s.mode),
+		Audit:       handlers.NewAudit(s.audit, cursors),
+		DeadLetters: handlers.NewDeadLetters(s.operator, cursors),
+		Queues:      handlers.NewQueues(s.operator),
+		Health:      handlers.NewHealth(ready),
 	}, server.RouterConfig{
 		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.counting.keys.Limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage, Meter: s.traffic,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
+}
+
+// newQueue builds the queue. Its worker also runs the retention jobs, once per
+// cluster.
+func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (err error) {
+	if s.queue, err = queue.New(db, o.Routes, o.Log); err != nil {
+		return err
+	}
+	runner := retention.New(o.Log, retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }})
+	var periodic []queue.Periodic
+	for _, job := range s.jobs() {
+		periodic = append(periodic, queue.Periodic{Name: job.Name, Every: job.Every, Run: func(ctx context.Context) bool { return runner.Run(ctx, job) }})
+	}
+	s.monitor, s.operator = queue.NewMonitor(s.queue, o.Log), operator.New(db, s.queue)
+	s.worker, err = queue.NewWorker(s.queue, o.Handlers, queue.Config{
+		Listen: o.ListenDB, Periodic: periodic, Delivered: func(group string, r queue.Result) { s.deliveries.Count(group, string(r)) },
+		Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
+	})
+	return err
 }
 
 // jobs are the retention jobs.
@@ -202,8 +225,10 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	if !o.Isolated {
 		list = append(list, s.watcher)
 	}
-	clocks := retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }}
-	list = append(list, s.usage, retention.New(o.Log, clocks, s.jobs()...), s.cpu, s.worker)
+	list = append(list, s.usage, s.cpu)
+	if !o.Isolated {
+		list = append(list, s.worker, s.monitor)
+	}
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {
 			a.greeting, err = greeting(ctx, cfg, s, a.Addr())

@@ -11,6 +11,7 @@ import (
 	"ratelimiter/internal/cache"
 	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/queue"
 	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
 	"ratelimiter/internal/workpool"
@@ -29,6 +30,8 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(usageMetrics(s.usage)...)
 	m.Add(databaseMetrics(s.db)...)
 	m.Add(cpuPoolMetrics(s.cpu)...)
+	m.Add(s.deliveries)
+	m.Add(queueMetrics(s.monitor.Stats)...)
 	m.Add(allowanceMetrics("keys", c.keys.allowances)...)
 	m.Add(allowanceMetrics("checks", c.checks.allowances)...)
 	m.Add(
@@ -166,6 +169,26 @@ func cpuPoolMetrics(p *workpool.Pool) []telemetry.Collector {
 		telemetry.Gauge("cpu_pool_running_jobs", "Jobs that run.", nil, func() float64 { return float64(p.Stats().Running) }),
 		telemetry.Gauge("cpu_pool_waiting_jobs", "Jobs that wait for a worker.", nil, func() float64 { return float64(p.Stats().Waiting) }),
 		telemetry.Counter("cpu_pool_rejected_jobs_total", "Jobs that found the queue full or no worker in time.", nil, func() float64 { return float64(p.Stats().Rejected) }),
+	}
+}
+
+// queueMetrics returns the metrics of the groups of the queue. They are those of the
+// cluster, the same on each instance.
+func queueMetrics(stats func() []queue.GroupStats) []telemetry.Collector {
+	gauge := func(name, help string, of func(queue.GroupStats) float64) telemetry.Collector {
+		return telemetry.GaugeVector(name, help, "group", func(set func(group string, value float64)) {
+			for _, s := range stats() {
+				set(s.Group, of(s))
+			}
+		})
+	}
+	return []telemetry.Collector{
+		gauge("queue_waiting_messages", "Messages whose time has come, as of the last seconds.", func(s queue.GroupStats) float64 { return float64(s.Ready) }),
+		gauge("queue_delayed_messages", "Messages that wait for their next attempt.", func(s queue.GroupStats) float64 { return float64(s.Delayed) }),
+		gauge("queue_in_flight_messages", "Messages in a delivery.", func(s queue.GroupStats) float64 { return float64(s.InFlight) }),
+		gauge("queue_dead_letters", "Dead letters.", func(s queue.GroupStats) float64 { return float64(s.Dead) }),
+		gauge("queue_oldest_message_seconds", "Time that the oldest waiting message waits for; 0: none waits.", func(s queue.GroupStats) float64 { return s.OldestAge.Seconds() }),
+		gauge("queue_paused", "1 while the group is paused.", func(s queue.GroupStats) float64 { return telemetry.Bool(func() bool { return s.Paused })() }),
 	}
 }
 

@@ -50,6 +50,16 @@ type commands struct {
 		Show  plansShowCommand  `cmd:"" help:"Show a plan with its policies."`
 		Apply plansApplyCommand `cmd:"" help:"Apply a file of plans and print the differences."`
 	} `cmd:"" needs:"database" help:"Manage plans: the policies of keys."`
+	DeadLetters struct {
+		List    deadLettersListCommand    `cmd:"" help:"List the dead letters, newest first."`
+		Redrive deadLettersRedriveCommand `cmd:"" help:"Put dead letters back into their queues."`
+		Discard deadLettersDiscardCommand `cmd:"" help:"Delete a dead letter for good."`
+	} `cmd:"" needs:"database" help:"Manage dead letters: messages that were set aside."`
+	Queues struct {
+		List   queuesListCommand   `cmd:"" help:"List the queues with the numbers of their messages."`
+		Pause  queuesPauseCommand  `cmd:"" help:"Stop the deliveries of a queue until it is resumed."`
+		Resume queuesResumeCommand `cmd:"" help:"Start the deliveries of a paused queue again."`
+	} `cmd:"" needs:"database" help:"Manage the message queues, one for each group."`
 	OpenAPI    openAPICommand            `cmd:"" name:"openapi" help:"Print the OpenAPI description."`
 	Doctor     doctorCommand             `cmd:"" help:"Check the settings, the database and the machine for serve."`
 	Version    versionCommand            `cmd:"" help:"Print version, commit and Go version."`

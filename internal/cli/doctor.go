@@ -79,6 +79,7 @@ func (d *diagnosis) checks() []check {
 		{"durability", d.connected(d.checkDurability)},
 		{"clock", d.connected(d.checkClock)},
 		{"partitions", d.connected(d.checkPartitions)},
+		{"queue", d.connected(d.checkQueue)},
 		{"connections", d.connected(d.checkConnections)},
 		{"redis", d.checkRedis},
 	}

@@ -65,7 +65,7 @@ func TestHelp_settings(t *testing.T) {
 				t.Errorf("%s: want --%s before the settings in\n%s", node.Path(), flag.Name, text)
 			}
 		}
-		database := node.Name == "serve" || node.Name == "migrate" || node.Parent.Name == "keys" || node.Parent.Name == "plans"
+		database := node.Name == "serve" || node.Name == "migrate" || slices.Contains([]string{"keys", "plans", "dead-letters", "queues"}, node.Parent.Name)
 		for setting, want := range map[string]bool{
 			"--http-addr": node.Name == "serve", "--cache-ttl": node.Name == "serve", "--trusted-proxies": node.Name == "serve",
 			"--database-url-file": database, "--data-dir": database,

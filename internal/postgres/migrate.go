@@ -25,9 +25,12 @@ const (
 // Migrate applies the pending migrations of the files (numbered *.sql at the root of the file
 // system, in goose's format). Instances may call it concurrently: one migrates, the others wait
 // until it has finished or their contexts end. pool must not be a pooler's. Each migration is a transaction of its own: if one
-// fails, those before it stay applied. If a file is pending, River's own migrations run first.
+// fails, those before it stay applied. River's own migrations run first.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, files fs.FS) error {
 	pending, err := Pending(ctx, pool, files)
+	if err == nil && !pending {
+		pending, err = RiverPending(ctx, pool)
+	}
 	if err != nil || !pending {
 		return err
 	}

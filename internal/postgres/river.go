@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
@@ -26,7 +27,7 @@ func migrateRiver(ctx context.Context, pool *pgxpool.Pool, locked *sql.DB) error
 		return err
 	}
 	defer own.Close()
-	migrator, err := rivermigrate.New(riverpgxv5.New(own), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	migrator, err := riverMigrator(own)
 	if err != nil {
 		return err
 	}
@@ -34,4 +35,21 @@ func migrateRiver(ctx context.Context, pool *pgxpool.Pool, locked *sql.DB) error
 		return fmt.Errorf("migrations of River: %w", err)
 	}
 	return nil
+}
+
+func riverMigrator(pool *pgxpool.Pool) (*rivermigrate.Migrator[pgx.Tx], error) {
+	return rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// RiverPending reports whether a migration of River hasn't been applied.
+func RiverPending(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	migrator, err := riverMigrator(pool)
+	if err != nil {
+		return false, err
+	}
+	result, err := migrator.Validate(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("look for pending migrations of River: %w", err)
+	}
+	return !result.OK, nil
 }

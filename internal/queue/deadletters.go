@@ -44,7 +44,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, after *models.Positio
 	}
 	rows, err := q.db.Query(ctx, `SELECT `+deadLetterColumns+` FROM dead_letters
 		WHERE `+matching+` AND (dead_at, id) < ($4::text::timestamptz, $5::text::bigint)
-		ORDER BY dead_at DESC, id DESC LIMIT $6`, f.Group, f.Topic, f.Reason, before, id, limit+1)
+		ORDER BY dead_at DESC, dead_letters.id DESC LIMIT $6`, f.Group, f.Topic, f.Reason, before, id, limit+1)
 	if err != nil {
 		return models.Page[DeadLetter]{}, postgres.Classify("list dead letters", err)
 	}

@@ -71,7 +71,21 @@ type Dispatcher struct {
 	retry    RetryPolicy
 
 	unknownDelay, unknownLimit time.Duration
+
+	delivered func(group string, r Result)
 }
+
+// Result is the recorded outcome of a delivery.
+type Result string
+
+// The results of deliveries.
+const (
+	ResultDone      Result = "done"
+	ResultRetried   Result = "retried"   // it failed, and is delivered again
+	ResultPostponed Result = "postponed" // it is delivered again, and no attempt was counted
+	ResultUnknown   Result = "unknown"   // postponed, because this instance has no handler for it
+	ResultDead      Result = "dead"      // it became a dead letter
+)
 
 // Deliver calls the handler of a message and records the outcome: the effect,
 // the next attempt or a dead letter. It returns nil if the outcome is recorded.
@@ -90,6 +104,9 @@ func (d *Dispatcher) Deliver(ctx context.Context, v Delivery) error {
 		return d.unknown(ctx, v)
 	}
 	err := d.process(ctx, v, handler)
+	if err == nil {
+		d.delivered(v.Group, ResultDone)
+	}
 	if err == nil || errors.Is(err, ErrInterrupted) {
 		return err
 	}
@@ -133,14 +150,14 @@ func (d *Dispatcher) unknown(ctx context.Context, v Delivery) error {
 	if now.Sub(v.Message.UnknownSince) >= d.unknownLimit {
 		return d.bury(ctx, v, fmt.Errorf("no instance of the group knows the topic %q", v.Message.Topic))
 	}
-	return d.reschedule(ctx, v, d.unknownDelay)
+	return d.reschedule(ctx, v, d.unknownDelay, ResultUnknown)
 }
 
 // failed records an attempt that failed with err.
 func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
 	if postponed, ok := errors.AsType[postponedError](err); ok {
 		v.Message.Attempt--
-		return d.reschedule(ctx, v, postponed.after)
+		return d.reschedule(ctx, v, postponed.after, ResultPostponed)
 	}
 	_, permanent := errors.AsType[permanentError](err)
 	if permanent || v.Message.Attempt >= d.retry.MaxAttempts {
@@ -149,15 +166,19 @@ func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
 	v.Message = v.Message.failed(time.Now(), reasonOf(err))
 	delay := d.retry.next(v.Message.Attempt)
 	d.queue.log.Info("queue: a delivery failed, retrying", attributes(v, slog.String("error", reasonOf(err)), slog.String("in", delay.String()))...)
-	return d.reschedule(ctx, v, delay)
+	return d.reschedule(ctx, v, delay, ResultRetried)
 }
 
 // reschedule inserts the job of the message's next delivery.
-func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Duration) error {
-	return d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
+func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Duration, result Result) error {
+	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
 		at := time.Now().Add(max(delay, time.Microsecond))
 		return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
 	})
+	if err == nil {
+		d.delivered(v.Group, result)
+	}
+	return err
 }
 
 // bury makes the message a dead letter.
@@ -177,7 +198,8 @@ func (d *Dispatcher) setAside(ctx context.Context, v Delivery, reason string, en
 		return insertDeadLetter(ctx, tx, DeadLetter{Group: v.Group, Message: v.Message, Reason: reason, Attempts: v.Message.Attempt}, encoded)
 	})
 	if err == nil {
-		d.queue.log.Warn("queue: a message became a dead letter", attributes(v, slog.String("reason", reason))...)
+		d.delivered(v.Group, ResultDead) // Monitor warns, once for many
+		d.queue.log.Info("queue: a message became a dead letter", attributes(v, slog.String("reason", reason))...)
 	}
 	return err
 }

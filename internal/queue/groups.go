@@ -75,8 +75,8 @@ func (q *Queue) refreshPauses(ctx context.Context) error {
 // Pause stops the deliveries of a group: when it returns, none starts on this
 // instance, and within a second none on the others. Messages wait. record is
 // called in the transaction of the change, for the audit log; it may be nil.
-// Pausing a paused group changes nothing. Errors: models.ErrNotFound (no such
-// group), models.ErrUnavailable.
+// Pausing a paused group changes nothing. Errors: models.ErrNotFound (a group that
+// Stats doesn't list), models.ErrUnavailable.
 func (q *Queue) Pause(ctx context.Context, group string, record func(context.Context, pgx.Tx) error) error {
 	return q.setPaused(ctx, group, true, record)
 }
@@ -87,8 +87,8 @@ func (q *Queue) Resume(ctx context.Context, group string, record func(context.Co
 }
 
 func (q *Queue) setPaused(ctx context.Context, group string, paused bool, record func(context.Context, pgx.Tx) error) error {
-	if !slices.Contains(q.groups, group) {
-		return fmt.Errorf("group %q: %w", group, models.ErrNotFound)
+	if err := q.checkGroup(ctx, group); err != nil {
+		return err
 	}
 	// River is paused as well, so that it doesn't fetch what the gate refuses. Its
 	// pause alone takes effect later, and is forgotten when no instance has worked
@@ -98,13 +98,14 @@ func (q *Queue) setPaused(ctx context.Context, group string, paused bool, record
 		statement, pauseRiver = `DELETE FROM queue_pauses WHERE "group" = $1`, q.client.QueueResumeTx
 	}
 	err := postgres.InTx(ctx, q.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, statement, group); err != nil {
+		tag, err := tx.Exec(ctx, statement, group)
+		if err != nil {
 			return err
 		}
 		if err := pauseRiver(ctx, tx, group, nil); err != nil && !errors.Is(err, river.ErrNotFound) {
 			return err // not found: no Worker has begun with the group
 		}
-		if record == nil {
+		if record == nil || tag.RowsAffected() == 0 {
 			return nil
 		}
 		return record(ctx, tx)
@@ -114,6 +115,25 @@ func (q *Queue) setPaused(ctx context.Context, group string, paused bool, record
 	}
 	q.gate.set(group, paused)
 	return nil
+}
+
+// checkGroup returns models.ErrNotFound if Stats doesn't list the group.
+func (q *Queue) checkGroup(ctx context.Context, group string) error {
+	if slices.Contains(q.groups, group) {
+		return nil
+	}
+	stats, err := q.Stats(ctx)
+	if err == nil && !slices.ContainsFunc(stats, func(s GroupStats) bool { return s.Group == group }) {
+		err = fmt.Errorf("group %q: %w", group, models.ErrNotFound)
+	}
+	return err
+}
+
+// Stuck returns how many deliveries began longer ago than age. Errors:
+// models.ErrUnavailable.
+func (q *Queue) Stuck(ctx context.Context, age time.Duration) (n int64, err error) {
+	err = q.db.QueryRow(ctx, `SELECT count(*) FROM river_job WHERE state = 'running' AND kind = 'delivery' AND attempted_at < now() - $1::interval`, age).Scan(&n)
+	return n, postgres.Classify("count stuck deliveries", err)
 }
 
 // GroupStats are numbers of one group's messages.
@@ -127,8 +147,8 @@ type GroupStats struct {
 	Paused    bool
 }
 
-// Stats returns the numbers of every group that is routed to or has messages,
-// sorted by name. Errors: models.ErrUnavailable.
+// Stats returns the numbers of every group that is routed to, paused, or has
+// messages or dead letters, sorted by name. Errors: models.ErrUnavailable.
 func (q *Queue) Stats(ctx context.Context) ([]GroupStats, error) {
 	rows, err := q.db.Query(ctx, `
 		WITH jobs AS (
@@ -140,7 +160,7 @@ func (q *Queue) Stats(ctx context.Context) ([]GroupStats, error) {
 			FROM river_job WHERE state IN ('available', 'retryable', 'scheduled', 'pending', 'running') AND kind = 'delivery'
 			GROUP BY queue
 		), dead AS (SELECT "group", count(*) AS dead FROM dead_letters GROUP BY "group"),
-		names AS (SELECT unnest($1::text[]) AS name UNION SELECT queue FROM jobs UNION SELECT "group" FROM dead)
+		names AS (SELECT unnest($1::text[]) AS name UNION SELECT queue FROM jobs UNION SELECT "group" FROM dead UNION SELECT "group" FROM queue_pauses)
 		SELECT name, coalesce(ready, 0), coalesce(delayed, 0), coalesce(in_flight, 0), coalesce(dead, 0),
 			greatest(extract(epoch FROM now() - oldest), 0)::float8, p."group" IS NOT NULL
 		FROM names LEFT JOIN jobs ON queue = name LEFT JOIN dead d ON d."group" = name LEFT JOIN queue_pauses p ON p."group" = name

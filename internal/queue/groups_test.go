@@ -78,6 +78,21 @@ func TestQueue_Pause(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "all are delivered", func() bool { return began.Load() == total && paid.Load() == total })
+	// A group that isn't routed to any more can be paused while it has messages.
+	publish(t, q, db, &queue.Message{Topic: "placed", ID: "left"})
+	if _, err := db.Exec(t.Context(), `UPDATE river_job SET queue = 'former', state = 'available' WHERE id = (SELECT max(id) FROM river_job)`); err != nil {
+		t.Fatal(err)
+	}
+	recorded := 0
+	record := func(context.Context, pgx.Tx) error { recorded++; return nil }
+	for range 2 {
+		if err := q.Pause(t.Context(), "former", record); err != nil {
+			t.Error(err)
+		}
+	}
+	if stats := statsOf(t, q, "former"); !stats.Paused || recorded != 1 {
+		t.Errorf("stats %+v, %d records of two pauses; want 1", stats, recorded)
+	}
 	if err := q.Pause(t.Context(), "nobody's", nil); !errors.Is(err, models.ErrNotFound) {
 		t.Errorf("pause of an unknown group: %v", err)
 	}

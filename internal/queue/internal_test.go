@@ -71,3 +71,14 @@ func TestUnrecorded(t *testing.T) {
 		t.Errorf("cap %s", p.Cap)
 	}
 }
+
+// An instance whose clock is wrong must not delay the periodic work of the others.
+func TestInsertTimes_periodic_by_database(t *testing.T) {
+	for _, ahead := range []time.Duration{-240 * time.Hour, 0, 240 * time.Hour} {
+		at := time.Now().Add(ahead)
+		job := &rivertype.JobInsertParams{Kind: periodicKind, ScheduledAt: &at}
+		if err := (&insertTimes{}).InsertBegin(t.Context(), job); err != nil || !job.ScheduledAt.IsZero() || job.State != rivertype.JobStateAvailable {
+			t.Errorf("ahead by %s: got %+v, error %v; want an available job of the zero time, which the driver replaces", ahead, job, err)
+		}
+	}
+}

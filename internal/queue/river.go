@@ -49,8 +49,8 @@ func baseConfig(log *slog.Logger) *river.Config {
 	}
 }
 
-// insertTimes corrects the times of new jobs. A job that is due now gets the
-// database's time, because the local clock may be ahead of it. One that is due
+// insertTimes corrects the times of new jobs. A job that is due now, as periodic
+// jobs are, gets the database's time, because the local clock may be ahead of it. One that is due
 // before the scheduler runs again is available at once: fetches, at least one a
 // second, leave it until its time has come.
 type insertTimes struct{ river.HookDefaults }
@@ -58,8 +58,9 @@ type insertTimes struct{ river.HookDefaults }
 // InsertBegin implements rivertype.HookInsertBegin.
 func (*insertTimes) InsertBegin(_ context.Context, job *rivertype.JobInsertParams) error {
 	switch {
-	case job.ScheduledAt == nil:
+	case job.ScheduledAt == nil || job.Kind == periodicKind:
 		job.ScheduledAt = new(time.Time) // the driver replaces it by now()
+		job.State = rivertype.JobStateAvailable
 	case time.Until(*job.ScheduledAt) <= schedulerInterval:
 		job.State = rivertype.JobStateAvailable
 	}

@@ -48,19 +48,21 @@ const (
 
 // Config is how a Worker works.
 type Config struct {
-	Listen      *pgxpool.Pool // direct connections for LISTEN, at most one; nil: the queue's pool
-	Retry       RetryPolicy   // zero: DefaultRetryPolicy
-	Concurrency int           // deliveries of each group at once; 0: 10
-	Transport   Transport     // nil: handlers run in the jobs
+	Listen      *pgxpool.Pool                // direct connections for LISTEN, at most one; nil: the queue's pool
+	Retry       RetryPolicy                  // zero: DefaultRetryPolicy
+	Concurrency int                          // deliveries of each group at once; 0: 10
+	Transport   Transport                    // nil: handlers run in the jobs
+	Periodic    []Periodic                   // with distinct names
+	Delivered   func(group string, r Result) // called after each delivery with an outcome; nil: nobody counts
 }
 
-// Worker delivers the messages of the groups that it has handlers for. It is a
-// component of the server.
+// Worker delivers the messages of the groups that it has handlers for, and takes
+// part in the periodic work. It is a component of the server.
 type Worker struct {
 	queue      *Queue
 	dispatcher *Dispatcher
 	cfg        Config
-	client     *river.Client[pgx.Tx] // nil: not started, or without handlers
+	client     *river.Client[pgx.Tx] // nil: not started, or with nothing to do
 	cancel     context.CancelFunc
 	refreshing sync.WaitGroup
 }
@@ -83,7 +85,12 @@ func NewWorker(q *Queue, handlers Handlers, cfg Config) (*Worker, error) {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = defaultConcurrency
 	}
-	d := &Dispatcher{queue: q, handlers: handlers, retry: cfg.Retry, unknownDelay: unknownDelay, unknownLimit: unknownLimit}
+	if cfg.Delivered == nil {
+		cfg.Delivered = func(string, Result) {}
+	}
+	d := &Dispatcher{
+		queue: q, handlers: handlers, retry: cfg.Retry, unknownDelay: unknownDelay, unknownLimit: unknownLimit, delivered: cfg.Delivered,
+	}
 	if cfg.Transport == nil {
 		cfg.Transport = inJob{d}
 	}
@@ -102,9 +109,9 @@ func (*Worker) Name() string { return "queue" }
 // Dispatcher returns what a transport calls where messages are consumed.
 func (w *Worker) Dispatcher() *Dispatcher { return w.dispatcher }
 
-// Start begins the deliveries.
+// Start begins the deliveries and the periodic work.
 func (w *Worker) Start(ctx context.Context) error {
-	if len(w.dispatcher.handlers) == 0 {
+	if len(w.dispatcher.handlers) == 0 && len(w.cfg.Periodic) == 0 {
 		return nil
 	}
 	if err := w.queue.refreshPauses(ctx); err != nil {
@@ -138,6 +145,7 @@ func (w *Worker) riverConfig(pollOnly bool) *river.Config {
 	for group := range w.dispatcher.handlers {
 		cfg.Queues[group] = river.QueueConfig{MaxWorkers: w.cfg.Concurrency}
 	}
+	addPeriodic(cfg, w.cfg.Periodic)
 	cfg.PollOnly = pollOnly
 	cfg.JobTimeout, cfg.RescueStuckJobsAfter, cfg.SoftStopTimeout = deliveryTimeout, rescueAfter, softStopTimeout
 	cfg.CompletedJobRetentionPeriod = finishedRetention

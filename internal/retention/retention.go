@@ -1,19 +1,13 @@
-// Package retention runs all jobs that delete expired rows or create the
-// partitions that are needed next.
+// Package retention runs the jobs that delete expired rows or create the
+// partitions that are needed next, unless a clock is wrong.
 package retention
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
-)
-
-// Bounds of one run of a job, and of the pause after a failure.
-const (
-	runTimeout = time.Minute
-	retryAfter = 10 * time.Second
 )
 
 // maxSkew is the largest difference of the clocks at which jobs run. It exceeds
@@ -36,81 +30,49 @@ type Job struct {
 	Run func(ctx context.Context, now time.Time) (more bool, err error)
 }
 
-// Runner runs each job at start and then at its interval. A failed run is
-// logged and repeated. Deletions are idempotent, so that instances may run the
-// same job at once. No job runs while the clocks differ by more than maxSkew.
+// Runner runs jobs when it is told to. Deletions are idempotent, so that
+// instances may run the same job at once. No job runs while the clocks differ by
+// more than maxSkew. It is safe for concurrent use.
 type Runner struct {
 	log    *slog.Logger
 	clocks Clocks
-	jobs   []Job
 	skewed atomic.Bool // the clocks differed at the last comparison
-
-	cancel context.CancelFunc
-	ended  sync.WaitGroup
 }
 
-// New returns a Runner of jobs, whose tables must exist when it starts.
-func New(log *slog.Logger, clocks Clocks, jobs ...Job) *Runner {
-	return &Runner{log: log, clocks: clocks, jobs: jobs}
-}
+// New returns a Runner.
+func New(log *slog.Logger, clocks Clocks) *Runner { return &Runner{log: log, clocks: clocks} }
 
-// Name returns "retention".
-func (*Runner) Name() string { return "retention" }
-
-// Start begins to run the jobs until Stop.
-func (r *Runner) Start(ctx context.Context) error {
-	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for _, job := range r.jobs {
-		r.ended.Go(func() { r.loop(ctx, job) })
-	}
-	return nil
-}
-
-// Stop cancels running jobs and waits for their end.
-func (r *Runner) Stop(context.Context) error {
-	r.cancel()
-	r.ended.Wait()
-	return nil
-}
-
-func (r *Runner) loop(ctx context.Context, job Job) {
-	for {
-		pause := job.Every
-		if err := r.drain(ctx, job); err != nil && ctx.Err() == nil {
-			r.log.Warn("retention job failed", "job", job.Name, "error", err.Error())
-			pause = min(pause, retryAfter)
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-	}
-}
-
-// drain runs a job until nothing is left for it.
-func (r *Runner) drain(ctx context.Context, job Job) error {
+// Run runs a job until nothing is left for it, or ctx ends. It logs failures, and
+// reports whether the job is to run again soon. While the clocks differ, or the
+// database's can't be read, it returns false.
+func (r *Runner) Run(ctx context.Context, job Job) (again bool) {
 	for ctx.Err() == nil {
-		running, cancel := context.WithTimeout(ctx, runTimeout)
-		more, err := r.run(running, job)
-		cancel()
-		if err != nil || !more {
-			return err
+		now, err := r.clocks.Database(ctx)
+		if err != nil {
+			r.logFailure(ctx, job, err)
+			return false
+		}
+		if !r.clocksAgree(now) {
+			return false
+		}
+		more, err := job.Run(ctx, now)
+		if err != nil {
+			r.logFailure(ctx, job, err)
+			return true
+		}
+		if !more {
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
-// run runs one batch of a job by the database's clock, or nothing while the
-// clocks differ.
-func (r *Runner) run(ctx context.Context, job Job) (more bool, err error) {
-	now, err := r.clocks.Database(ctx)
-	if err != nil || !r.clocksAgree(now) {
-		return false, err
+// logFailure logs why a job failed, unless ctx was canceled, because the server
+// stops.
+func (r *Runner) logFailure(ctx context.Context, job Job, err error) {
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		r.log.Warn("retention job failed", "job", job.Name, "error", err.Error())
 	}
-	return job.Run(ctx, now)
 }
 
 // clocksAgree compares the local clock with the database's and logs when the

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,108 +22,109 @@ func databaseAhead(d time.Duration) Clocks {
 	return Clocks{Local: time.Now, Database: func(context.Context) (time.Time, error) { return time.Now().Add(d), nil }}
 }
 
-func TestRunner(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		outcomes := []outcome{{true, nil}, {true, nil}, {false, nil}, {false, errors.New("no connection")}, {false, nil}}
-		var at []time.Duration
-		var log bytes.Buffer
-		runner := New(slog.New(slog.NewTextHandler(&log, nil)), databaseAhead(maxSkew), Job{Name: "old rows", Every: time.Minute, Run: func(ctx context.Context, now time.Time) (bool, error) {
-			if !now.Equal(time.Now().Add(maxSkew)) {
-				t.Errorf("the run is given %v; want the database's time", now)
-			}
-			if _, bounded := ctx.Deadline(); !bounded {
-				t.Error("the run has no deadline")
-			}
-			next := outcomes[min(len(at), len(outcomes)-1)]
-			at = append(at, time.Since(began))
-			return next.more, next.err
-		}})
-		if err := runner.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Minute)
-		if err := runner.Stop(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		want := []time.Duration{0, 0, 0, time.Minute, time.Minute + retryAfter}
-		if !slices.Equal(at, want) {
-			t.Errorf("runs at %v; want %v", at, want)
-		}
-		if strings.Count(log.String(), "no connection") != 1 {
-			t.Errorf("log: %s", &log)
-		}
-		time.Sleep(time.Hour)
-		if len(at) != len(want) {
-			t.Error("a job ran after Stop")
-		}
-	})
+// newRunner returns a Runner and its log.
+func newRunner(clocks Clocks) (*Runner, *bytes.Buffer) {
+	log := &bytes.Buffer{}
+	return New(slog.New(slog.NewTextHandler(log, nil)), clocks), log
 }
 
-func TestRunner_Stop_cancels_a_running_job(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		runner := New(slog.New(slog.NewTextHandler(&log, nil)), databaseAhead(0), Job{Every: time.Minute, Run: func(ctx context.Context, _ time.Time) (bool, error) {
-			<-ctx.Done()
-			return true, ctx.Err()
-		}})
-		_ = runner.Start(t.Context())
-		synctest.Wait()
-		_ = runner.Stop(t.Context())
-		if log.Len() > 0 {
-			t.Errorf("log: %s", &log)
-		}
-	})
+func TestRunner_Run(t *testing.T) {
+	for name, test := range map[string]struct {
+		outcomes []outcome
+		again    bool
+		logged   int
+	}{
+		"nothing left": {outcomes: []outcome{{false, nil}}},
+		"batches":      {outcomes: []outcome{{true, nil}, {true, nil}, {false, nil}}},
+		"failure":      {outcomes: []outcome{{true, nil}, {false, errors.New("no connection")}}, again: true, logged: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				runs := 0
+				runner, log := newRunner(databaseAhead(maxSkew))
+				again := runner.Run(t.Context(), Job{Run: func(_ context.Context, now time.Time) (bool, error) {
+					if !now.Equal(time.Now().Add(maxSkew)) {
+						t.Errorf("the run is given %v; want the database's time", now)
+					}
+					runs++
+					return test.outcomes[runs-1].more, test.outcomes[runs-1].err
+				}})
+				if again != test.again || runs != len(test.outcomes) || strings.Count(log.String(), "no connection") != test.logged {
+					t.Errorf("got again %t, %d runs, log: %s", again, runs, log)
+				}
+			})
+		})
+	}
 }
 
-// One of two clocks that differ is wrong: nothing runs, whichever is ahead.
-func TestRunner_clocks_differ(t *testing.T) {
+// A job that the server's stop interrupts isn't reported as failed; one that takes
+// too long is. Both go on later.
+func TestRunner_Run_interrupted(t *testing.T) {
+	for name, logged := range map[string]int{"stop": 0, "deadline": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				runner, log := newRunner(databaseAhead(0))
+				again := runner.Run(ctx, Job{Run: func(ctx context.Context, _ time.Time) (bool, error) {
+					if name == "stop" {
+						cancel()
+					}
+					<-ctx.Done()
+					return true, ctx.Err()
+				}})
+				if !again || strings.Count(log.String(), "retention job failed") != logged {
+					t.Errorf("got again %t, log: %s", again, log)
+				}
+				if again := runner.Run(ctx, Job{Run: func(context.Context, time.Time) (bool, error) {
+					t.Error("a job ran after the end")
+					return false, nil
+				}}); !again {
+					t.Error("a job that didn't run isn't to run again")
+				}
+			})
+		})
+	}
+}
+
+// One of two clocks that differ is wrong: nothing runs, whichever is ahead. Nor is
+// the time of the next run left to the local clock.
+func TestRunner_Run_clocks_differ(t *testing.T) {
 	for _, ahead := range []time.Duration{maxSkew + time.Second, -maxSkew - time.Second, 240 * time.Hour, -240 * time.Hour, 12_000 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
-			clocks := databaseAhead(0)
-			var corrected atomic.Bool
-			var runs atomic.Int32
+			clocks, corrected, runs := databaseAhead(0), false, 0
 			clocks.Local = func() time.Time {
-				if corrected.Load() {
+				if corrected {
 					return time.Now()
 				}
 				return time.Now().Add(ahead)
 			}
-			runner := New(slog.New(slog.NewTextHandler(&log, nil)), clocks, Job{Every: time.Minute, Run: func(context.Context, time.Time) (bool, error) {
-				runs.Add(1)
-				return false, nil
-			}})
-			_ = runner.Start(t.Context())
-			time.Sleep(150 * time.Second)
-			synctest.Wait()
-			if runs.Load() > 0 || strings.Count(log.String(), "retention suspended") != 1 {
-				t.Errorf("ahead by %s: %d runs, log: %s", ahead, runs.Load(), &log)
+			runner, log := newRunner(clocks)
+			job := Job{Run: func(context.Context, time.Time) (bool, error) { runs++; return false, nil }}
+			for range 3 {
+				if runner.Run(t.Context(), job) {
+					t.Errorf("ahead by %s: the job is to run again soon", ahead)
+				}
 			}
-			corrected.Store(true)
-			time.Sleep(time.Minute)
-			_ = runner.Stop(t.Context())
-			if runs.Load() != 1 || strings.Count(log.String(), "retention resumed") != 1 {
-				t.Errorf("after %s was corrected: %d runs, log: %s", ahead, runs.Load(), &log)
+			if runs > 0 || strings.Count(log.String(), "retention suspended") != 1 {
+				t.Errorf("ahead by %s: %d runs, log: %s", ahead, runs, log)
+			}
+			corrected = true
+			if runner.Run(t.Context(), job); runs != 1 || strings.Count(log.String(), "retention resumed") != 1 {
+				t.Errorf("after %s was corrected: %d runs, log: %s", ahead, runs, log)
 			}
 		})
 	}
 }
 
 // Without the database's time nothing runs.
-func TestRunner_no_database_clock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		clocks := Clocks{Local: time.Now, Database: func(context.Context) (time.Time, error) { return time.Time{}, errors.New("no connection") }}
-		runner := New(slog.New(slog.NewTextHandler(&log, nil)), clocks, Job{Every: time.Minute, Run: func(context.Context, time.Time) (bool, error) {
-			t.Error("the job ran")
-			return false, nil
-		}})
-		_ = runner.Start(t.Context())
-		synctest.Wait()
-		_ = runner.Stop(t.Context())
-		if !strings.Contains(log.String(), "no connection") {
-			t.Errorf("log: %s", &log)
-		}
-	})
+func TestRunner_Run_no_database_clock(t *testing.T) {
+	runner, log := newRunner(Clocks{Local: time.Now, Database: func(context.Context) (time.Time, error) { return time.Time{}, errors.New("no connection") }})
+	again := runner.Run(t.Context(), Job{Run: func(context.Context, time.Time) (bool, error) {
+		t.Error("the job ran")
+		return false, nil
+	}})
+	if again || !strings.Contains(log.String(), "no connection") {
+		t.Errorf("got again %t, log: %s", again, log)
+	}
 }

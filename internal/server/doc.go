@@ -25,6 +25,8 @@
 //	@tag.description	Plans, which are named lists of policies, for operators.
 //	@tag.name			limiter
 //	@tag.description	The global enforcement mode, for operators.
+//	@tag.name			queues
+//	@tag.description	Message queues and dead letters.
 //	@tag.name			audit
 //	@tag.description	The audit of all changes, for operators.
 //	@tag.name			health

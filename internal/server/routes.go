@@ -55,17 +55,19 @@ func (r *Route) BuiltIn() middleware.BuiltInRate {
 
 // Handlers serve the routes.
 type Handlers struct {
-	Products *handlers.Products
-	Orders   *handlers.Orders
-	Invoices *handlers.Invoices
-	Checks   *handlers.Checks
-	Me       *handlers.Me
-	Usage    *handlers.Usage
-	Keys     *handlers.Keys
-	Plans    *handlers.Plans
-	Limiter  *handlers.Limiter
-	Audit    *handlers.Audit
-	Health   *handlers.Health
+	Products    *handlers.Products
+	Orders      *handlers.Orders
+	Invoices    *handlers.Invoices
+	Checks      *handlers.Checks
+	Me          *handlers.Me
+	Usage       *handlers.Usage
+	Keys        *handlers.Keys
+	Plans       *handlers.Plans
+	Limiter     *handlers.Limiter
+	Audit       *handlers.Audit
+	DeadLetters *handlers.DeadLetters
+	Queues      *handlers.Queues
+	Health      *handlers.Health
 }
 
 // Routes returns the route table. With zero Handlers it only describes the
@@ -114,6 +116,14 @@ func Routes(h Handlers) []Route {
 
 		{Method: get, Path: "/v1/admin/limiter", Handler: h.Limiter.Get, Scope: models.ScopeAdminPlans},
 		{Method: put, Path: "/v1/admin/limiter", Handler: h.Limiter.Put, Scope: models.ScopeAdminPlans},
+
+		{Method: get, Path: "/v1/admin/queues", Handler: h.Queues.List, Scope: models.ScopeAdminQueues, Heavy: true},
+		{Method: post, Path: "/v1/admin/queues/:group/pause", Handler: h.Queues.Pause, Scope: models.ScopeAdminQueues},
+		{Method: post, Path: "/v1/admin/queues/:group/resume", Handler: h.Queues.Resume, Scope: models.ScopeAdminQueues},
+		{Method: get, Path: "/v1/admin/dead-letters", Handler: h.DeadLetters.List, Scope: models.ScopeAdminQueues, Heavy: true},
+		{Method: post, Path: "/v1/admin/dead-letters/redrive", Handler: h.DeadLetters.RedriveAll, Scope: models.ScopeAdminQueues, Heavy: true},
+		{Method: post, Path: "/v1/admin/dead-letters/:id/redrive", Handler: h.DeadLetters.Redrive, Scope: models.ScopeAdminQueues},
+		{Method: del, Path: "/v1/admin/dead-letters/:id", Handler: h.DeadLetters.Discard, Scope: models.ScopeAdminQueues},
 
 		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit, Heavy: true},
 
