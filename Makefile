@@ -51,14 +51,16 @@ format: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## generate the OpenAPI description, and the Go client from it
+generate: ## generate the OpenAPI description, the Go client from it, and the guide's pictures
 	go run ./scripts/openapi
 	go run ./scripts/goclient
+	go run ./scripts/pictures
 
 .PHONY: generate-check
 generate-check: ## fail if a generated file is out of date
 	go run ./scripts/openapi -check
 	go run ./scripts/goclient -check
+	go run ./scripts/pictures -check
 
 .PHONY: lint-spec
 lint-spec: ## Spectral and Redocly over the OpenAPI description
@@ -68,6 +70,7 @@ lint-spec: ## Spectral and Redocly over the OpenAPI description
 go-test: ## all tests, on one temporary Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
 	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
+	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
@@ -95,6 +98,11 @@ bench-http: ## compare the middleware with bare Gin: in process, and over HTTP w
 	go test ./middleware -run '^$$' -bench ServeHTTP -benchtime 500x -count 3
 	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
 	cd bench && go run . -http
+
+.PHONY: bench-redis
+bench-redis: ## compare limiters on one Redis with an auto-pipelined INCR: ratios
+	scripts/install-redis.sh
+	cd bench && go run . -redis
 
 .PHONY: bench-engine
 bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects

@@ -1,9 +1,10 @@
 // Command bench compares the engine with other Go rate limiters in one process.
 // Candidates run in short, interleaved slices of time, so that other load on the
 // machine affects all of them equally. It prints medians and their ratios to this
-// engine. With -http it compares middlewares over HTTP, which needs wrk on the PATH.
+// engine. With -http it compares middlewares over HTTP, which needs wrk on the PATH;
+// with -redis limiters on Redis, which needs redis-server.
 //
-//	go run . [-http]
+//	go run . [-http|-redis]
 package main
 
 import (
@@ -33,7 +34,15 @@ const (
 
 func main() {
 	compareHTTP := flag.Bool("http", false, "compare middlewares over HTTP")
+	compareRedis := flag.Bool("redis", false, "compare limiters on Redis")
 	flag.Parse()
+	if *compareRedis {
+		if err := overRedis(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *compareHTTP {
 		if err := overHTTP(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)

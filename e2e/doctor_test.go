@@ -3,6 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,6 +36,7 @@ func doctor(t *testing.T, code int, env ...string) (d diagnosed) {
 	if !strings.Contains(strings.Join(env, " "), "DATA_DIR=") {
 		env = append(env, "DATA_DIR="+t.TempDir())
 	}
+	env = append([]string{"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, env...) // later ones win
 	got, stdout, stderr := runProgram(t, env, "doctor", "--json")
 	if strings.Contains(stdout+stderr, "hunter2") {
 		t.Errorf("the output contains a password: %s%s", stdout, stderr)
@@ -71,14 +74,17 @@ func TestDoctor(t *testing.T) {
 	pepper, database := "KEY_PEPPER="+testPepper, "DATABASE_URL="+address
 	doctor(t, 0, pepper, database).wants(t, map[string]string{
 		"settings": "ok", "versions": "ok: ratelimiter ", "database": "ok: Postgres ", "schema": "ok: version ", "pepper": "ok", "writes": "ok",
-		"encoding": "ok: UTF8", "listen": "ok", "clock": "ok", "durability": "warning: off: fsync, synchronous_commit, full_page_writes",
+		"encoding": "ok: UTF8", "listen": "ok", "changes": "ok: a notification took ", "partitions": "ok", "connections": "ok: ", "data folder": "ok",
+		"HTTP_ADDR": "ok: 127.0.0.1:0 is free", "OPS_ADDR": "ok", "proxies": "ok: none is trusted", "clock": "ok", "durability": "warning: off: fsync, synchronous_commit, full_page_writes",
 	})
-	if code, stdout, stderr := runProgram(t, []string{pepper, database}, "doctor"); code != 0 || stderr != "" || !strings.Contains(stdout, "\ndurability  warning  ") {
+	if code, stdout, stderr := runProgram(t, []string{pepper, database, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "doctor"); code != 0 || stderr != "" || !strings.Contains(stdout, "\ndurability  warning  ") {
 		t.Errorf("got exit code %d: %s%s", code, stdout, stderr)
 	}
 	doctor(t, 1, database).wants(t, map[string]string{"pepper": "failure: KEY_PEPPER is not set"})
 	doctor(t, 0, database, "RATELIMITER_DEV=true").wants(t, map[string]string{"pepper": "ok"})
 	commandLine{t: t, database: address}.run(0, "keys", "create", "--name", "x")
+	execute(t, address, `DO $$ BEGIN EXECUTE 'DROP TABLE usage_packed_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 day', 'YYYYMMDD'); END $$`)
+	doctor(t, 0, pepper, database).wants(t, map[string]string{"partitions": "warning: missing for now or soon: usage_packed"})
 	doctor(t, 1, database, "KEY_PEPPER=another pepper of some length").wants(t, map[string]string{"pepper": "failure: KEY_PEPPER: v1 is not"})
 
 	execute(t, address, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
@@ -90,8 +96,8 @@ func TestDoctor(t *testing.T) {
 	// Each of them is one line, and the checks that need a database are left out.
 	down := doctor(t, 1, pepper, "DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/x")
 	down.wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:1: connection refused"})
-	if len(down.Checks) != 4 {
-		t.Errorf("got %+v; want settings, versions, database and pepper", down.Checks)
+	if len(down.Checks) != 8 {
+		t.Errorf("got %+v; want settings, versions, data folder, two addresses, proxies, database and pepper", down.Checks)
 	}
 	doctor(t, 1, pepper, strings.Replace(database, "ratelimiter:", "ratelimiter:hunter2", 1)).
 		wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:"})
@@ -109,7 +115,13 @@ func TestDoctor_private_Postgres(t *testing.T) {
 		t.Errorf("doctor left %v", files)
 	}
 	server := serveProcess(t, "DATA_DIR="+dir)
-	doctor(t, 0, "DATA_DIR="+dir).wants(t, map[string]string{"database": "ok: Postgres ", "pepper": "ok: is set, and", "durability": "ok", "listen": "ok"})
+	addr := strings.TrimPrefix(server.Base(), "http://")
+	doctor(t, 0, "DATA_DIR="+dir, "HTTP_ADDR="+addr).wants(t, map[string]string{
+		"database": "ok: Postgres ", "pepper": "ok: is set, and", "durability": "ok", "listen": "ok", "changes": "ok", "partitions": "ok", "connections": "ok",
+		"HTTP_ADDR": fmt.Sprintf("ok: %s is in use by ratelimiter (pid %d), which is running", addr, server.cmd.Process.Pid),
+		"dev mode":  "warning: keys of dev mode, also an admin key, are in " + dir + "/dev-keys.json",
+	})
+	doctor(t, 0, "DATA_DIR="+dir, "RATELIMITER_DEV=true").wants(t, map[string]string{"dev mode": "ok"})
 	if log := server.stderr.String(); strings.Contains(log, "a crash may lose") {
 		t.Errorf("got log %s; want no warning", log)
 	}
@@ -158,4 +170,22 @@ func TestSettings_listen_URL_of_another_database(t *testing.T) {
 		t.Errorf("serve: got %v: %s", err, stderr.String())
 	}
 	doctor(t, 1, env...).wants(t, map[string]string{"listen": "failure: DATABASE_LISTEN_URL: is not"})
+}
+
+// Addresses that serve can't listen to, and the programs that use them.
+func TestDoctor_addresses(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	addr := taken.Addr().String()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Skip(err)
+	}
+	want := fmt.Sprintf("failure: %s is in use by %s (pid %d)", addr, strings.TrimSpace(string(name)), os.Getpid())
+	doctor(t, 1, "KEY_PEPPER="+testPepper, "HTTP_ADDR="+addr).wants(t, map[string]string{"HTTP_ADDR": want, "OPS_ADDR": "ok"})
+	_ = taken.Close()
+	doctor(t, 1, "KEY_PEPPER="+testPepper, "HTTP_ADDR="+addr, "OPS_ADDR="+addr).wants(t, map[string]string{"HTTP_ADDR": "ok", "OPS_ADDR": "failure: " + addr + " is the address of another setting"})
 }

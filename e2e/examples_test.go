@@ -16,22 +16,30 @@ import (
 // exampleWalk validates the examples in a description.
 type exampleWalk struct {
 	t        *testing.T
+	root     any
 	compiler *jsonschema.Compiler
 	seen     int // examples
 }
 
-func TestExamples_match_schemas(t *testing.T) {
+// newExampleWalk returns a walk over the API description.
+func newExampleWalk(t *testing.T) *exampleWalk {
+	t.Helper()
 	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(docs.OpenAPI()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &exampleWalk{t: t, compiler: jsonschema.NewCompiler()}
+	w := &exampleWalk{t: t, root: root, compiler: jsonschema.NewCompiler()}
 	w.compiler.DefaultDraft(jsonschema.Draft2020)
 	w.compiler.AssertFormat()
 	if err := w.compiler.AddResource("openapi:examples", root); err != nil {
 		t.Fatal(err)
 	}
-	w.visit(root, "")
+	return w
+}
+
+func TestExamples_match_schemas(t *testing.T) {
+	w := newExampleWalk(t)
+	w.visit(w.root, "")
 	if w.seen < 100 {
 		t.Errorf("got %d examples; want at least 100", w.seen)
 	}

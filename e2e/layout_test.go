@@ -23,9 +23,10 @@ var mayImport = map[string][]string{
 	"models":                    {"ratelimit"},
 	"ratelimit":                 {},
 	"ratelimit/memory":          {"ratelimit"},
+	"ratelimit/redis":           {"ratelimit"},
 	"ratelimit/storetest":       {"ratelimit"},
 	"client":                    {},
-	"internal/cli":              {"internal/app", "internal/config", "internal/apikeys", "internal/changefeed", "internal/devdb", "internal/postgres", "internal/quota", "handlers", "models", "ratelimit", "docs", "migrations"},
+	"internal/cli":              {"internal/app", "internal/config", "internal/apikeys", "internal/binding", "internal/changefeed", "internal/devdb", "internal/postgres", "internal/quota", "internal/usage", "handlers", "models", "ratelimit", "docs", "migrations"},
 	"internal/config":           {"internal/apikeys", "middleware"},
 	"internal/server":           {"handlers", "middleware", "models", "ratelimit", "docs"},
 	"internal/apikeys":          {"models", "internal/audit", "internal/postgres"},
@@ -53,6 +54,7 @@ var mayImport = map[string][]string{
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
+	"scripts/pictures":          {"ratelimit", "ratelimit/memory"},
 	"scripts/vulndb":            {},
 }
 

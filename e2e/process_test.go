@@ -73,7 +73,7 @@ type process struct {
 }
 
 // endOfGreeting matches the last line of the greeting in dev mode.
-var endOfGreeting = regexp.MustCompile(`curl -i|dev keys are|keys create`)
+var endOfGreeting = regexp.MustCompile(`; done$|dev keys are|keys create`)
 
 // startTimeout bounds the start of a server.
 const startTimeout = 90 * time.Second
@@ -163,7 +163,7 @@ func awaitEnd(t *testing.T, pid int) {
 // devKeysFile is the name of the file with the dev keys in DATA_DIR.
 const devKeysFile = "dev-keys.json"
 
-type devKeys struct{ Demo, Admin string }
+type devKeys struct{ Demo, Tiny, Admin string }
 
 func readDevKeys(t *testing.T, dataDir string) devKeys {
 	t.Helper()

@@ -142,8 +142,7 @@ func (h *Keys) withQuota(ctx context.Context, id string) (KeyWithQuota, error) {
 	if err != nil {
 		return KeyWithQuota{}, err
 	}
-	now := time.Now()
-	return KeyWithQuota{ShowKey(*key, now), showQuota(key, quota, now)}, nil
+	return ShowKeyWithQuota(key, quota, time.Now()), nil
 }
 
 // Patch handles PATCH /v1/admin/keys/{id}.

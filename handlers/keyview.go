@@ -65,6 +65,11 @@ func ShowKey(key models.APIKey, now time.Time) Key {
 	return shown
 }
 
+// ShowKeyWithQuota returns a key with its quota as operators see it at now.
+func ShowKeyWithQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) KeyWithQuota {
+	return KeyWithQuota{ShowKey(*key, now), showQuota(key, quota, now)}
+}
+
 // showQuota returns a key's policies with their origins.
 func showQuota(key *models.APIKey, quota *ratelimit.Quota, now time.Time) []QuotaPolicy {
 	policies := quota.Policies()

@@ -67,6 +67,12 @@ func (c *Compiled) Holds() bool { return c.kind == concurrency }
 // Capacity returns the number of units that a fresh counter admits at once.
 func (c *Compiled) Capacity() int64 { return c.capacity }
 
+// Times returns the policy's period, which is 0 for calendar and concurrency, and
+// its max_wait or hold. It is for stores that apply the algorithms themselves.
+func (c *Compiled) Times() (period, extra time.Duration) {
+	return time.Duration(c.period), time.Duration(max(c.maxWait, c.hold))
+}
+
 // CostOf returns the units that a request of the given cost takes from the
 // policy. Concurrency takes one slot per request.
 func (c *Compiled) CostOf(cost int64) int64 {

@@ -52,9 +52,10 @@ func (c *Compiled) drain(s State, now int64) State {
 	return c.subtract(s, State{N: units, M: rest})
 }
 
-// maxDebt is the largest debt, in units. It keeps sums of units within an int64,
-// and is more than MaxCost for each of a billion reservations.
-const maxDebt = 1 << 60
+// maxDebt is the largest debt, in units. It keeps sums of units exact in a float64,
+// as stores in other languages have them, and is more than MaxCost for each of a
+// billion reservations.
+const maxDebt = 1 << 52
 
 // chargeLevel adds units to a level, above the capacity if need be.
 func (c *Compiled) chargeLevel(s State, now, units int64) State {

@@ -201,11 +201,10 @@ func giveSlidingWindow(c *Compiled, s, taken State, now, units int64) State {
 
 // ToList converts a counter of the policy's shape that was a State under a higher
 // limit, above exactWindow. Only sliding_window needs it. The units keep the
-// latest times at which they can have been spent, and can't be given back any
-// more.
+// latest times at which they can have been spent.
 func (*Compiled) ToList(s State) List {
 	l := List{Last: s.X}
-	for _, e := range [...]Entry{{satSub(s.At, 1), s.M & unitMask}, {s.X, s.N & unitMask}} {
+	for _, e := range [...]Entry{{s.At, s.M & unitMask}, {s.X, s.N & unitMask}} {
 		if e.N > 0 {
 			l.Entries, l.Sum = append(l.Entries, e), l.Sum+e.N
 		}

@@ -135,14 +135,17 @@ func actsFor(ctx context.Context, owner string) bool {
 // keys. Otherwise two that are revoked at once could each rely on the other.
 const adminsLock = 7_203_385_912
 
-// keepAnAdmin rejects a change by API that would remove the last full admin key
-// that the caller's address can use: ending or suspending it, removing its scope,
-// shortening its life or fencing it in, unless another one lasts at least as long.
-// Errors: KindConflict; the database's.
-func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after []models.APIKey) error {
+// keepAnAdmin rejects a change that would remove the last full admin key: ending
+// or suspending it, removing its scope, shortening its life or fencing it in, unless
+// another one lasts at least as long. By API, only keys that the caller's address
+// can use matter; on the command line, whose address is unknown, all do. A Store of
+// AllowNoAdmin rejects nothing. Errors: KindConflict; the database's.
+func (s *Store) keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after []models.APIKey) error {
 	now, request := time.Now(), models.RequestFrom(ctx)
-	was := adminUntil(before, request.Address, now)
-	if request.Key == nil || !was.After(now) || !adminUntil(after, request.Address, now).Before(was) {
+	byAPI := request.Key != nil
+	usable := func(key models.APIKey) bool { return !byAPI || key.AllowsAddress(request.Address) }
+	was := adminUntil(before, usable, now)
+	if s.allowNoAdmin || !was.After(now) || !adminUntil(after, usable, now).Before(was) {
 		return nil
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(adminsLock)); err != nil {
@@ -152,12 +155,16 @@ func keepAnAdmin(ctx context.Context, tx pgx.Tx, before, after []models.APIKey) 
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM api_keys
 		WHERE id <> ALL ($1) AND $2 = ANY (scopes) AND revoked_at IS NULL AND suspended_at IS NULL AND COALESCE(expires_at, $3) >= $4
-		  AND (ip_allow = '{}' OR $5::inet <<= ANY (ip_allow)))`,
-		idsOf(before), string(models.ScopeAdmin), forever, was, inet(request.Address)).Scan(&others)
+		  AND (NOT $5 OR ip_allow = '{}' OR $6::inet <<= ANY (ip_allow)))`,
+		idsOf(before), string(models.ScopeAdmin), forever, was, byAPI, inet(request.Address)).Scan(&others)
 	if err != nil || others {
 		return err
 	}
-	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long and from your address. Without it nobody could "+
+	scope := ""
+	if byAPI {
+		scope = " and from your address"
+	}
+	return models.Conflict("last_admin_key", "This is the last admin key that is valid for so long"+scope+". Without it nobody could "+
 		"manage keys by API. Create another one first.")
 }
 
@@ -172,12 +179,12 @@ func inet(address netip.Addr) *netip.Addr {
 	return &address
 }
 
-// adminUntil returns until when address may use one of the keys as a full admin,
-// and now if none is one.
-func adminUntil(keys []models.APIKey, address netip.Addr, now time.Time) time.Time {
+// adminUntil returns until when one of the usable keys is a full admin, and now if
+// none is one.
+func adminUntil(keys []models.APIKey, usable func(models.APIKey) bool, now time.Time) time.Time {
 	until := now
 	for _, key := range keys {
-		if key.Usable(now) != nil || !slices.Contains(key.Scopes, models.ScopeAdmin) || !key.AllowsAddress(address) {
+		if key.Usable(now) != nil || !slices.Contains(key.Scopes, models.ScopeAdmin) || !usable(key) {
 			continue
 		}
 		end := forever

@@ -54,7 +54,7 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 		if err != nil {
 			return nil, err
 		}
-		return changed(ctx, tx, []models.APIKey{before}, []models.APIKey{key},
+		return s.changed(ctx, tx, []models.APIKey{before}, []models.APIKey{key},
 			models.AuditRecord{Action: "key.change", Target: id, Before: audited(before), After: audited(key)})
 	})
 	return key, postgres.Classify("change key", err)
@@ -62,8 +62,8 @@ func (s *Store) Change(ctx context.Context, id string, condition models.Precondi
 
 // changed completes a change of keys: it checks that an admin key remains, and
 // audits the change.
-func changed(ctx context.Context, tx pgx.Tx, before, after []models.APIKey, records ...models.AuditRecord) ([]models.APIKey, error) {
-	if err := keepAnAdmin(ctx, tx, before, after); err != nil {
+func (s *Store) changed(ctx context.Context, tx pgx.Tx, before, after []models.APIKey, records ...models.AuditRecord) ([]models.APIKey, error) {
+	if err := s.keepAnAdmin(ctx, tx, before, after); err != nil {
 		return nil, err
 	}
 	return after, audit.Append(ctx, tx, records...)

@@ -35,7 +35,7 @@ func (s *Store) Revoke(ctx context.Context, id string, chain bool, condition mod
 		if err := condition.Check(key.Version); err != nil {
 			return nil, err
 		}
-		revoked, err := revoke(ctx, tx, keys)
+		revoked, err := s.revoke(ctx, tx, keys)
 		if after, gone := find(revoked, id); gone == nil {
 			key = after
 		}
@@ -59,7 +59,7 @@ func (s *Store) RevokeAll(ctx context.Context, of models.KeySelector) (n int, er
 		if err := authorize(ctx, scopesOf(keys), false); err != nil {
 			return nil, err
 		}
-		revoked, err := revoke(ctx, tx, keys)
+		revoked, err := s.revoke(ctx, tx, keys)
 		n = len(revoked)
 		return revoked, err
 	})
@@ -67,12 +67,12 @@ func (s *Store) RevokeAll(ctx context.Context, of models.KeySelector) (n int, er
 }
 
 // revoke ends locked keys and returns those that had not ended.
-func revoke(ctx context.Context, tx pgx.Tx, keys []models.APIKey) ([]models.APIKey, error) {
+func (s *Store) revoke(ctx context.Context, tx pgx.Tx, keys []models.APIKey) ([]models.APIKey, error) {
 	before := slices.DeleteFunc(slices.Clone(keys), func(key models.APIKey) bool { return key.RevokedAt != nil })
 	if len(before) == 0 {
 		return nil, nil
 	}
-	return setStatus(ctx, tx, "key.revoke", "revoked_at = now()", before)
+	return s.setStatus(ctx, tx, "key.revoke", "revoked_at = now()", before)
 }
 
 // SetSuspended suspends a key, or resumes it, and returns it. A key that is
@@ -104,7 +104,7 @@ func (s *Store) SetSuspended(ctx context.Context, id string, suspended bool, con
 				return nil, err
 			}
 		}
-		after, err := setStatus(ctx, tx, action, assignment, []models.APIKey{key})
+		after, err := s.setStatus(ctx, tx, action, assignment, []models.APIKey{key})
 		if err == nil {
 			key = after[0]
 		}
@@ -115,7 +115,7 @@ func (s *Store) SetSuspended(ctx context.Context, id string, suspended bool, con
 
 // setStatus changes the status of locked keys by an assignment, and audits the
 // status of each before and after.
-func setStatus(ctx context.Context, tx pgx.Tx, action, assignment string, before []models.APIKey) ([]models.APIKey, error) {
+func (s *Store) setStatus(ctx context.Context, tx pgx.Tx, action, assignment string, before []models.APIKey) ([]models.APIKey, error) {
 	rows, err := tx.Query(ctx, `UPDATE api_keys SET `+assignment+`, version = version + 1 WHERE id = ANY ($1) RETURNING `+columns, idsOf(before))
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func setStatus(ctx context.Context, tx pgx.Tx, action, assignment string, before
 			Before: map[string]any{"status": was[key.ID]}, After: map[string]any{"status": key.Status(now)},
 		}
 	}
-	return changed(ctx, tx, before, after, records...)
+	return s.changed(ctx, tx, before, after, records...)
 }
 
 // scopesOf returns all scopes of keys.

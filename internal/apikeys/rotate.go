@@ -57,7 +57,7 @@ func (s *Store) Rotate(ctx context.Context, id string, grace time.Duration, cond
 		records = append(records, models.AuditRecord{
 			Action: "key.create", Target: rotation.Key.ID, After: map[string]any{"predecessor": id, "subject": before.Subject},
 		})
-		return changed(ctx, tx, replaced, append(after, rotation.Key), records...)
+		return s.changed(ctx, tx, replaced, append(after, rotation.Key), records...)
 	})
 	return rotation, postgres.Classify("rotate key", err)
 }

@@ -35,12 +35,22 @@ type Store struct {
 	peppers     *Peppers
 	quotas      QuotaChecker
 	invalidator models.Invalidator
+
+	allowNoAdmin bool
 }
 
 // NewStore returns a Store on db that hashes with peppers, checks plans and
 // overrides with quotas, and announces changes to invalidator.
 func NewStore(db DB, peppers *Peppers, quotas QuotaChecker, invalidator models.Invalidator) *Store {
 	return &Store{db: db, peppers: peppers, quotas: quotas, invalidator: invalidator}
+}
+
+// AllowNoAdmin returns a Store that also removes the last admin key, for operators
+// who confirmed that.
+func (s *Store) AllowNoAdmin() *Store {
+	allowing := *s
+	allowing.allowNoAdmin = true
+	return &allowing
 }
 
 // Create stores a new key and returns it with its text, which is shown only this

@@ -190,7 +190,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	}
 	list = append(list,
 		&task{name: "database", start: func(ctx context.Context) error {
-			if err := postgres.Check(ctx, db); err != nil {
+			if err := checkConnections(ctx, cfg, db, o.ListenDB); err != nil {
 				return err
 			}
 			facts, err := postgres.Inspect(ctx, db)
@@ -228,4 +228,17 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		}})
 	}
 	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})
+}
+
+// checkConnections checks that the databases of both pools can be used. The error is
+// a *postgres.ConnectionError.
+func checkConnections(ctx context.Context, cfg *config.Config, db, direct *pgxpool.Pool) error {
+	name := "DATABASE_URL"
+	if cfg.DatabaseURL == "" {
+		name = "private Postgres"
+	}
+	if err := postgres.Check(ctx, db); err != nil || direct == db {
+		return postgres.NewConnectionError(name, db, err)
+	}
+	return postgres.NewConnectionError("DATABASE_LISTEN_URL", direct, postgres.Check(ctx, direct))
 }

@@ -8,19 +8,29 @@ import (
 // unknownMessage returns the message for an unknown field or parameter, with a
 // suggestion.
 func unknownMessage(kind, name string, known []string) string {
+	similar := Similar(name, known)
+	switch {
+	case similar == "":
+		return "is not a known " + kind
+	case strings.EqualFold(similar, name):
+		return fmt.Sprintf("is not a known %s: did you mean %q? Names are case-sensitive", kind, similar)
+	default:
+		return fmt.Sprintf("is not a known %s: did you mean %q?", kind, similar)
+	}
+}
+
+// Similar returns the known name that a mistyped one most likely means, or "".
+func Similar(name string, known []string) string {
 	best, distance := "", maxTypos(name)+1
 	for _, candidate := range known {
 		if strings.EqualFold(candidate, name) {
-			return fmt.Sprintf("is not a known %s: did you mean %q? Names are case-sensitive", kind, candidate)
+			return candidate
 		}
 		if d := typos(strings.ToLower(name), candidate); d < distance {
 			best, distance = candidate, d
 		}
 	}
-	if best == "" {
-		return "is not a known " + kind
-	}
-	return fmt.Sprintf("is not a known %s: did you mean %q?", kind, best)
+	return best
 }
 
 // maxTypos is how many typos a recognizable name can have: one in three letters,

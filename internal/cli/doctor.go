@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,8 +41,8 @@ type check struct {
 
 // doctorCommand checks what serve needs.
 type doctorCommand struct {
-	Dev  bool `env:"RATELIMITER_DEV" help:"Check for 'serve --dev', which creates a key pepper."`
-	JSON bool `env:"RATELIMITER_JSON" help:"Print JSON."`
+	Dev  bool `help:"Check for 'serve --dev', which creates a key pepper."`
+	JSON bool `help:"Print JSON."`
 }
 
 // diagnosis is what the checks share. A check may rely on those before it.
@@ -52,6 +53,9 @@ type diagnosis struct {
 	db       *pgxpool.Pool  // nil: not connected
 	facts    postgres.Facts // of db
 	pending  bool           // migrations of db
+	direct   *pgxpool.Pool  // what DATABASE_LISTEN_URL connects to; nil: db
+
+	listeners []net.Listener // keep what was found free
 }
 
 // checks returns the checks in the order of their output.
@@ -59,15 +63,45 @@ func (d *diagnosis) checks() []check {
 	return []check{
 		{"settings", d.checkSettings},
 		{"versions", d.checkVersions},
-		{"database", d.checkDatabase},
+		{"dev mode", d.configured(d.checkDevMode)},
+		{"data folder", d.configured(d.checkDataDir)},
+		{"HTTP_ADDR", d.configured(func(ctx context.Context) finding { return d.checkAddress(ctx, "HTTP_ADDR", d.cfg.HTTPAddr) })},
+		{"OPS_ADDR", d.configured(func(ctx context.Context) finding { return d.checkAddress(ctx, "OPS_ADDR", d.cfg.OpsAddr) })},
+		{"proxies", d.configured(d.checkProxies)},
+		{"database", d.configured(d.checkDatabase)},
 		{"schema", d.connected(d.checkSchema)},
-		{"pepper", d.checkPepper},
+		{"pepper", d.configured(d.checkPepper)},
 		{"writes", d.connected(d.checkWrites)},
 		{"encoding", d.connected(d.checkEncoding)},
 		{"listen", d.connected(d.checkListen)},
+		{"changes", d.connected(d.checkChanges)},
 		{"timeouts", d.connected(d.checkTimeouts)},
 		{"durability", d.connected(d.checkDurability)},
 		{"clock", d.connected(d.checkClock)},
+		{"partitions", d.connected(d.checkPartitions)},
+		{"connections", d.connected(d.checkConnections)},
+	}
+}
+
+// configured returns a check that applies only to valid settings.
+func (d *diagnosis) configured(run func(context.Context) finding) func(context.Context) finding {
+	return func(ctx context.Context) finding {
+		if d.cfg == nil {
+			return finding{}
+		}
+		return run(ctx)
+	}
+}
+
+// close ends what the checks left open.
+func (d *diagnosis) close() {
+	for _, pool := range []*pgxpool.Pool{d.db, d.direct} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+	for _, listener := range d.listeners {
+		_ = listener.Close()
 	}
 }
 
@@ -84,11 +118,7 @@ func (d *diagnosis) connected(run func(context.Context) finding) func(context.Co
 // Run prints what the checks found. The error names the failures.
 func (c *doctorCommand) Run(ctx context.Context, settings *config.Settings, to *console) error {
 	d := &diagnosis{settings: settings, dev: c.Dev}
-	defer func() {
-		if d.db != nil {
-			d.db.Close()
-		}
-	}()
+	defer d.close()
 	var findings []finding
 	var failed []string
 	for _, check := range d.checks() {

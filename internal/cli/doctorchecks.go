@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"time"
 
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/config"
@@ -41,30 +40,26 @@ func (d *diagnosis) checkVersions(context.Context) finding {
 }
 
 func (d *diagnosis) checkDatabase(ctx context.Context) finding {
-	if d.cfg == nil {
-		return finding{}
-	}
 	url, name := d.cfg.DatabaseURL, "DATABASE_URL"
 	if url == "" {
 		if url = devdb.RunningURL(ctx, d.cfg.DataDir); url == "" {
 			return passed("private Postgres, which isn't running: serve starts one")
 		}
-		name = "private Postgres"
+		name = privatePostgres
 	}
 	db, err := postgres.NewPool(url, postgres.WithMaxConns(1))
 	if err != nil {
 		return failure(oneLine(err), "")
 	}
-	at := fmt.Sprintf("%s:%d", db.Config().ConnConfig.Host, db.Config().ConnConfig.Port)
 	if err = postgres.Check(ctx, db); err == nil {
 		d.facts, err = postgres.Inspect(ctx, db)
 	}
 	if err != nil {
 		db.Close()
-		return failure(fmt.Sprintf("%s: %s: %s", name, at, rootCause(err)), "Check host, port, account and firewall, and that Postgres 14 or newer runs.")
+		return failure(postgres.NewConnectionError(name, db, err).Error(), "Check host, port, account and firewall, and that Postgres 14 or newer runs.")
 	}
 	d.db = db
-	return passed("Postgres %s at %s", d.facts.Version, at)
+	return passed("Postgres %s at %s:%d", d.facts.Version, db.Config().ConnConfig.Host, db.Config().ConnConfig.Port)
 }
 
 func (d *diagnosis) checkSchema(ctx context.Context) (f finding) {
@@ -88,9 +83,6 @@ func (d *diagnosis) checkSchema(ctx context.Context) (f finding) {
 }
 
 func (d *diagnosis) checkPepper(ctx context.Context) finding {
-	if d.cfg == nil {
-		return finding{}
-	}
 	if err := d.cfg.LoadPeppers(false); err != nil {
 		if _, missing := errors.AsType[*config.Error](err); !missing {
 			return failure(oneLine(err), "")
@@ -141,7 +133,7 @@ func (d *diagnosis) checkListen(ctx context.Context) finding {
 		if err != nil {
 			return failure(oneLine(err), "")
 		}
-		defer db.Close()
+		d.direct = db
 		if direct, err = postgres.Inspect(ctx, db); err == nil {
 			err = postgres.CheckSame(ctx, d.db, db)
 		}
@@ -149,7 +141,7 @@ func (d *diagnosis) checkListen(ctx context.Context) finding {
 			return failure(err.Error(), wantDirect)
 		}
 		if err != nil {
-			return failure("DATABASE_LISTEN_URL: "+rootCause(err), wantDirect)
+			return failure(postgres.NewConnectionError("DATABASE_LISTEN_URL", db, err).Error(), wantDirect)
 		}
 	}
 	switch {
@@ -184,39 +176,5 @@ func (d *diagnosis) checkDurability(context.Context) finding {
 	return warning("off: "+strings.Join(d.facts.Off, ", ")+"; a crash may lose calendar quotas and orders", "Turn them on in the server's settings.")
 }
 
-// maxClockDifference is what a clock that is kept by NTP never reaches.
-const maxClockDifference = time.Second
-
-func (d *diagnosis) checkClock(context.Context) finding {
-	if ahead := d.facts.ClockAhead; ahead.Abs() > maxClockDifference+d.facts.ClockError {
-		direction := "behind"
-		if ahead < 0 {
-			direction = "ahead of"
-		}
-		return warning(fmt.Sprintf("this machine's clock is %s %s the database's: keys expire and quotas begin at wrong times",
-			ahead.Abs().Round(time.Millisecond), direction), "Synchronize both clocks, by NTP for example.")
-	}
-	return passed("equal to the database's, within %s", maxClockDifference)
-}
-
 // oneLine returns the text of an error in one line.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
-
-// rootCause returns the text of the innermost error, without the context that
-// the output has anyway. Of several errors it is the last.
-func rootCause(err error) string {
-	for {
-		var next error
-		if several, ok := err.(interface{ Unwrap() []error }); ok {
-			if list := several.Unwrap(); len(list) > 0 {
-				next = list[len(list)-1]
-			}
-		} else {
-			next = errors.Unwrap(err)
-		}
-		if next == nil {
-			return oneLine(err)
-		}
-		err = next
-	}
-}

@@ -1,42 +1,84 @@
 package cli
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/mattn/go-isatty"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/config"
+	"ratelimiter/internal/quota"
 	"ratelimiter/models"
 )
 
 // keyArgument is a command on one key.
 type keyArgument struct {
 	ID   string `arg:"" help:"The key's id, as 'keys list' shows it."`
-	JSON bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
+	JSON bool   `help:"Print JSON."`
 }
 
-// run does something with the key and prints the result: as JSON, or with show.
+// run changes the key and prints the result: as JSON, or with show.
 func (k *keyArgument) run(
 	ctx context.Context, cfg *config.Config, to *console,
 	do func(context.Context, *apikeys.Store) (models.APIKey, error), show func(io.Writer, models.APIKey) error,
 ) error {
-	return withKeys(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) error {
-		key, err := do(ctx, keys)
+	return withDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+		key, err := do(ctx, keyStore(db, nil))
 		if err != nil {
-			return err
+			return noKey(k.ID, err)
 		}
 		if k.JSON {
 			return printJSON(to.out, handlers.ShowKey(key, time.Now()))
 		}
 		return show(to.out, key)
 	})
+}
+
+// noKey names the id that there is no key with.
+func noKey(id string, err error) error {
+	if errors.Is(err, models.ErrNotFound) {
+		return fmt.Errorf("key %q: not found; see 'ratelimiter keys list'", id)
+	}
+	return err
+}
+
+// confirmation is for commands that may end the last admin key.
+type confirmation struct {
+	Yes bool `help:"Also end the last admin key, without asking."`
+}
+
+// end ends a key by do. For the last admin key it asks for a confirmation, and fails
+// if nobody can be asked.
+func (c *confirmation) end(to *console, keys *apikeys.Store, do func(*apikeys.Store) (models.APIKey, error)) (models.APIKey, error) {
+	if c.Yes {
+		return do(keys.AllowNoAdmin())
+	}
+	key, err := do(keys)
+	if refusal, ok := errors.AsType[*models.Error](err); !ok || refusal.Code != "last_admin_key" {
+		return key, err
+	}
+	if !isatty.IsTerminal(to.in.Fd()) {
+		return key, fmt.Errorf("%w To end it anyway, add --yes", err)
+	}
+	fmt.Fprintf(to.notes, "%s\nEnd it anyway? [y/N] ", err)
+	answer, _ := bufio.NewReader(to.in).ReadString('\n') // no answer is no
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return key, errors.New("nothing was changed")
+	}
+	return do(keys.AllowNoAdmin())
 }
 
 // announce returns a printer of what was done to a key, in words.
@@ -50,24 +92,32 @@ func announce(done, effect string) func(io.Writer, models.APIKey) error {
 // keysRevokeCommand ends a key.
 type keysRevokeCommand struct {
 	keyArgument
+	confirmation
 
-	Only bool `env:"RATELIMITER_KEY_ONLY" help:"Only this key, and not those that it was rotated from and to."`
+	Only bool `help:"Only this key, and not those that it was rotated from and to."`
 }
 
 // Run revokes the key. Running servers are notified.
 func (k *keysRevokeCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
 	return k.run(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) (models.APIKey, error) {
-		return keys.Revoke(ctx, k.ID, !k.Only, models.Precondition{})
+		return k.end(to, keys, func(keys *apikeys.Store) (models.APIKey, error) {
+			return keys.Revoke(ctx, k.ID, !k.Only, models.Precondition{})
+		})
 	}, announce("Revoked", "reject it"))
 }
 
 // keysSuspendCommand suspends a key.
-type keysSuspendCommand struct{ keyArgument }
+type keysSuspendCommand struct {
+	keyArgument
+	confirmation
+}
 
 // Run suspends the key. Running servers are notified.
 func (k *keysSuspendCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
 	return k.run(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) (models.APIKey, error) {
-		return keys.SetSuspended(ctx, k.ID, true, models.Precondition{})
+		return k.end(to, keys, func(keys *apikeys.Store) (models.APIKey, error) {
+			return keys.SetSuspended(ctx, k.ID, true, models.Precondition{})
+		})
 	}, announce("Suspended", "reject it"))
 }
 
@@ -84,30 +134,45 @@ func (k *keysResumeCommand) Run(ctx context.Context, cfg *config.Config, to *con
 // keysShowCommand shows a key.
 type keysShowCommand struct{ keyArgument }
 
-// Run prints the key without its secret.
+// Run prints the key without its secret, and the policies that apply to it now.
 func (k *keysShowCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
-	return k.run(ctx, cfg, to, func(ctx context.Context, keys *apikeys.Store) (models.APIKey, error) {
-		return keys.Get(ctx, k.ID)
-	}, printKey)
+	return readDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+		key, policies, err := quota.ReadQuota(ctx, db, k.ID)
+		if err != nil {
+			return noKey(k.ID, err)
+		}
+		shown := handlers.ShowKeyWithQuota(key, policies, time.Now())
+		if k.JSON {
+			return printJSON(to.out, shown)
+		}
+		return printKey(to.out, shown)
+	})
 }
 
 // printKey prints a key, one member a line.
-func printKey(out io.Writer, key models.APIKey) error {
+func printKey(out io.Writer, key handlers.KeyWithQuota) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name string, value any) { _, _ = fmt.Fprintf(table, "%s\t%v\n", name, value) } // a tabwriter returns its error from Flush
 	line("id", key.ID)
 	line("name", printable(key.Name))
-	line("status", key.Status(time.Now()))
+	line("status", key.Status)
 	line("plan", key.Plan)
 	line("scopes", joinScopes(key.Scopes))
 	line("owner", printable(key.Owner))
 	line("subject", key.Subject)
-	line("addresses", key.IPAllow)
+	line("addresses", cmp.Or(strings.Trim(fmt.Sprint(key.IPAllow), "[]"), "all"))
 	line("created", key.CreatedAt.Format(time.RFC3339))
 	line("expires", timeOrNever(key.ExpiresAt))
 	line("last used", timeOrNever(key.LastUsedAt))
+	for _, p := range key.Quota {
+		line("policy", fmt.Sprintf("%s: %s (%s)", p.Name, describePolicy(p.Policy), p.Origin))
+	}
 	for _, o := range key.Overrides {
-		line("override", fmt.Sprintf("%s until %s %s", policyJSON(o.Policy), timeOrNever(o.ExpiresAt), printable(o.Reason)))
+		end := "for good"
+		if o.ExpiresAt != nil {
+			end = "until " + o.ExpiresAt.Format(time.RFC3339)
+		}
+		line("override", strings.TrimSpace(fmt.Sprintf("%s: %s, %s %s", o.Policy.Name, describePolicy(o.Policy), end, printable(o.Reason))))
 	}
 	for _, name := range slices.Sorted(maps.Keys(key.Metadata)) {
 		line("label", printable(name)+"="+printable(key.Metadata[name]))

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -90,6 +91,27 @@ func (c planChanges) String() string {
 		fmt.Fprintf(&b, "Nothing was changed. Without --dry-run, %d of %d plans would be.\n", differing, len(c.Plans))
 	default:
 		fmt.Fprintf(&b, "Applied: %d of %d plans were changed.\n", differing, len(c.Plans))
+	}
+	return b.String()
+}
+
+// describePolicy returns a policy in words, without its name.
+func describePolicy(p ratelimit.Policy) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %d", p.Algorithm, p.Limit)
+	if p.Period != "" {
+		b.WriteString(" per " + string(p.Period))
+	}
+	for _, field := range []struct {
+		name  string
+		value any
+	}{
+		{"burst", p.Burst}, {"max_wait", p.MaxWait}, {"hold", p.Hold}, {"time_zone", p.TimeZone}, {"anchor_day", p.AnchorDay},
+		{"group", p.Group}, {"per", p.Per}, {"charge", p.Charge}, {"mode", p.Mode}, {"sharing", p.Sharing},
+	} {
+		if !reflect.ValueOf(field.value).IsZero() {
+			fmt.Fprintf(&b, ", %s %v", field.name, field.value)
+		}
 	}
 	return b.String()
 }

@@ -1,21 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	yaml "go.yaml.in/yaml/v4"
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/changefeed"
@@ -27,12 +24,12 @@ import (
 
 // plansListCommand lists the plans.
 type plansListCommand struct {
-	JSON bool `env:"RATELIMITER_JSON" help:"Print JSON."`
+	JSON bool `help:"Print JSON, which 'plans apply' accepts."`
 }
 
 // Run prints every plan by name.
 func (p *plansListCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
-	return withDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+	return readDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
 		plans := quota.NewPlans(db, changefeed.NoCaches{})
 		list, err := readAll(func(after *models.Position) (models.Page[models.Plan], error) {
 			return plans.List(ctx, after, listPage)
@@ -60,11 +57,44 @@ func (p *plansListCommand) Run(ctx context.Context, cfg *config.Config, to *cons
 	})
 }
 
+// plansShowCommand shows a plan.
+type plansShowCommand struct {
+	Name string `arg:"" help:"The plan's name, as 'plans list' shows it."`
+	JSON bool   `help:"Print JSON."`
+}
+
+// Run prints the plan.
+func (p *plansShowCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
+	return readDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+		plan, err := quota.NewPlans(db, changefeed.NoCaches{}).Get(ctx, p.Name)
+		if errors.Is(err, models.ErrNotFound) {
+			return fmt.Errorf("plan %q: not found; see 'ratelimiter plans list'", p.Name)
+		}
+		if err != nil {
+			return err
+		}
+		if p.JSON {
+			return printJSON(to.out, handlers.ShowPlan(plan))
+		}
+		table := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
+		line := func(name string, value any) { _, _ = fmt.Fprintf(table, "%s\t%v\n", name, value) } // a tabwriter returns its error from Flush
+		line("name", plan.Name)
+		line("description", printable(plan.Description))
+		line("version", plan.Version)
+		line("created", plan.CreatedAt.Format(time.RFC3339))
+		line("updated", plan.UpdatedAt.Format(time.RFC3339))
+		for _, policy := range plan.Policies {
+			line("policy", policy.Name+": "+describePolicy(policy))
+		}
+		return table.Flush()
+	})
+}
+
 // plansApplyCommand applies a file of plans.
 type plansApplyCommand struct {
-	File   string `arg:"" help:"YAML or JSON: a list 'plans' of name, description and policies. Other plans stay unchanged."`
-	DryRun bool   `env:"RATELIMITER_DRY_RUN" help:"Print the differences and change nothing."`
-	JSON   bool   `env:"RATELIMITER_JSON" help:"Print JSON."`
+	File   string `arg:"" predictor:"file" help:"YAML or JSON: a list 'plans' of name, description and policies, or the output of 'plans list --json'. - is standard input. Other plans stay unchanged."`
+	DryRun bool   `help:"Print the differences and change nothing."`
+	JSON   bool   `help:"Print JSON."`
 }
 
 var errDryRun = errors.New("dry run")
@@ -72,12 +102,15 @@ var errDryRun = errors.New("dry run")
 // Run applies the whole file or nothing, and prints the differences. A dry run is
 // rolled back, so that it finds every fault.
 func (p *plansApplyCommand) Run(ctx context.Context, cfg *config.Config, to *console) error {
-	specs, err := readPlanFile(p.File)
+	specs, err := readPlans(p.File, to.in)
 	if err != nil {
 		return err
 	}
-	result := planChanges{DryRun: p.DryRun}
-	err = withDatabase(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
+	result, open := planChanges{DryRun: p.DryRun}, withDatabase
+	if p.DryRun {
+		open = readDatabase
+	}
+	err = open(ctx, cfg, to, func(ctx context.Context, db *pgxpool.Pool) error {
 		return postgres.InTx(ctx, db, func(tx pgx.Tx) error {
 			if result.Plans, err = applyPlans(ctx, quota.NewPlans(tx, changefeed.NoCaches{}), specs); err != nil {
 				return err
@@ -115,9 +148,10 @@ func applyPlans(ctx context.Context, plans *quota.Plans, specs []models.NewPlan)
 	return changes, nil
 }
 
-// readPlanFile reads and validates a file of plans. The error lists every fault.
-func readPlanFile(path string) ([]models.NewPlan, error) {
-	text, err := os.ReadFile(path)
+// readPlans reads and validates a file of plans, or standard input. The error lists
+// every fault.
+func readPlans(path string, stdin io.Reader) ([]models.NewPlan, error) {
+	text, err := readInput(path, stdin)
 	if err != nil {
 		return nil, err
 	}
@@ -136,47 +170,6 @@ func readPlanFile(path string) ([]models.NewPlan, error) {
 		lines = append(lines, fmt.Errorf("  /%s %s", strings.Join(f.Path, "/"), f.Message))
 	}
 	return nil, errors.Join(lines...)
-}
-
-// fromYAML converts one YAML 1.2 document to JSON. Merge keys are resolved.
-func fromYAML(text []byte) ([]byte, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("is empty")
-		}
-		return nil, err
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("contains several documents: put all plans into one list")
-	}
-	normalizeScalars(&document)
-	var value any
-	if err := document.Decode(&value); err != nil {
-		return nil, err
-	}
-	return json.Marshal(value)
-}
-
-// leadingZero matches an integer that is decimal in YAML 1.2, and that the
-// decoder reads as octal, as in YAML 1.1.
-var leadingZero = regexp.MustCompile(`^([-+]?)0+([0-9]+)$`)
-
-// normalizeScalars makes the decoder read integers with leading zeros as decimal,
-// and dates as strings.
-func normalizeScalars(node *yaml.Node) {
-	if node.Kind == yaml.ScalarNode {
-		switch node.ShortTag() {
-		case "!!int":
-			node.Value = leadingZero.ReplaceAllString(node.Value, "$1$2")
-		case "!!timestamp":
-			node.Tag = "!!str"
-		}
-	}
-	for _, child := range node.Content {
-		normalizeScalars(child)
-	}
 }
 
 // planChanges are the differences between a file and the database.

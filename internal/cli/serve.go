@@ -9,7 +9,7 @@ import (
 
 // serveCommand serves the API until a signal.
 type serveCommand struct {
-	Dev bool `env:"RATELIMITER_DEV" help:"For trying out: create a key pepper and, in an empty database, a demo key and an admin key."`
+	Dev bool `help:"For trying out: create a key pepper and, in an empty database, a demo key and an admin key."`
 }
 
 // Run serves until ctx ends.

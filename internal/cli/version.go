@@ -29,8 +29,8 @@ var assets = []asset{
 
 // versionCommand prints what is running.
 type versionCommand struct {
-	Licenses bool `env:"RATELIMITER_LICENSES" help:"Also list the embedded files with their licenses, and the Go modules."`
-	JSON     bool `env:"RATELIMITER_JSON" help:"Print JSON."`
+	Licenses bool `help:"Also list the embedded files with their licenses, and the Go modules."`
+	JSON     bool `help:"Print JSON."`
 }
 
 // module is a Go module that the program was built with.

@@ -22,13 +22,15 @@ import (
 
 // Settings are the flags that every command takes, each with its environment
 // variable. They are plain text until Config has validated all of them together.
+// In the help of other commands than serve, the tag for selects the settings that a
+// command reads, and brief replaces help.
 type Settings struct {
-	DatabaseFile   string `env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
-	ListenFile     string `env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
+	DatabaseFile   string `for:"database" brief:"File with DATABASE_URL, or set DATABASE_URL." env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
+	ListenFile     string `for:"migrating" env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks, metrics and profiles."`
-	DataDir        string `env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys, the key pepper and saved counters."`
-	PepperFile     string `env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
+	DataDir        string `for:"database" brief:"Folder of the private Postgres and the key pepper." env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys, the key pepper and saved counters."`
+	PepperFile     string `for:"hashing" brief:"File with KEY_PEPPER, or set KEY_PEPPER." env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
@@ -38,9 +40,9 @@ type Settings struct {
 	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
 	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
-	DatabaseURL    secret `name:"database-url" hidden:""`
-	ListenURL      secret `name:"database-listen-url" hidden:""`
-	KeyPepper      secret `name:"key-pepper" hidden:""`
+	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
+	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
+	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 }
 

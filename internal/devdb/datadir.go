@@ -43,6 +43,9 @@ func readPassword(dataDir string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
+// Exists reports whether dataDir holds the data of a private Postgres.
+func Exists(dataDir string) bool { return presentMajor(dataDir) > 0 }
+
 // presentMajor returns the highest major version that dataDir holds data of, 0 for none.
 func presentMajor(dataDir string) int {
 	for major := 99; major > 0; major-- {

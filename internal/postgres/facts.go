@@ -22,6 +22,10 @@ type Facts struct {
 	Pooler           bool          // the connection is a pooler's
 	ClockAhead       time.Duration // the database's clock compared with the local one
 	ClockError       time.Duration // of ClockAhead, at most
+	Connections      int           // open ones of all clients
+	MaxConnections   int           // that clients without privileges can open
+	Oldest           time.Duration // age of the oldest transaction that the role may see
+	OldestPID        int           // of its server process
 }
 
 // Inspect asks a database for its facts. It changes nothing.
@@ -37,9 +41,17 @@ func Inspect(ctx context.Context, pool *pgxpool.Pool) (Facts, error) {
 	err = conn.QueryRow(ctx, `
 		SELECT clock_timestamp(), current_setting('server_version'), current_setting('server_encoding'), pg_is_in_recovery(),
 			current_setting('transaction_read_only')::boolean, current_setting('statement_timeout'),
-			ARRAY(SELECT name FROM unnest('{fsync,synchronous_commit,full_page_writes}'::text[]) name WHERE current_setting(name) = 'off')`,
+			ARRAY(SELECT name FROM unnest('{fsync,synchronous_commit,full_page_writes}'::text[]) name WHERE current_setting(name) = 'off'),
+			current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+				- COALESCE(current_setting('reserved_connections', true)::int, 0), -- since Postgres 16
+			(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+			COALESCE(oldest.age, '0'), COALESCE(oldest.pid, 0)
+		FROM (SELECT) one LEFT JOIN (
+			SELECT now() - xact_start AS age, pid FROM pg_stat_activity
+			WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+			ORDER BY xact_start LIMIT 1) oldest ON true`,
 		pgx.QueryExecModeExec). // in one round trip
-		Scan(&now, &f.Version, &f.Encoding, &f.Standby, &f.ReadOnly, &f.StatementTimeout, &f.Off)
+		Scan(&now, &f.Version, &f.Encoding, &f.Standby, &f.ReadOnly, &f.StatementTimeout, &f.Off, &f.MaxConnections, &f.Connections, &f.Oldest, &f.OldestPID)
 	if err != nil {
 		return Facts{}, fmt.Errorf("inspect the database: %w", err)
 	}

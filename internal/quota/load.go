@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/cache"
 	"ratelimiter/internal/postgres"
@@ -44,7 +45,7 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 		return nil, err
 	}
 	at := r.generations.now() // before the query
-	row, err := r.read(ctx, id)
+	row, err := read(ctx, r.db, id)
 	if errors.Is(err, models.ErrNotFound) {
 		r.verifier.Verify(presented, "", nil) // takes the time that a wrong secret takes
 		return nil, models.ErrInvalidKey
@@ -67,8 +68,8 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 
 // read reads a key with its plan. Errors: models.ErrNotFound,
 // models.ErrUnavailable.
-func (r *Resolver) read(ctx context.Context, id string) (keyAndPlan, error) {
-	rows, err := r.db.Query(ctx, keyAndPlanQuery, id)
+func read(ctx context.Context, db *pgxpool.Pool, id string) (keyAndPlan, error) {
+	rows, err := db.Query(ctx, keyAndPlanQuery, id)
 	if err != nil {
 		return keyAndPlan{}, unavailable(err)
 	}
@@ -92,7 +93,12 @@ func unreadable(what string, err error) error {
 // Quota returns the key with this id and its quota, read from Postgres. Errors:
 // models.ErrNotFound, models.ErrUnavailable.
 func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratelimit.Quota, error) {
-	row, err := r.read(ctx, id)
+	return ReadQuota(ctx, r.db, id)
+}
+
+// ReadQuota is Resolver.Quota for programs without a Resolver.
+func ReadQuota(ctx context.Context, db *pgxpool.Pool, id string) (*models.APIKey, *ratelimit.Quota, error) {
+	row, err := read(ctx, db, id)
 	if err != nil {
 		return nil, nil, err
 	}

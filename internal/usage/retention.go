@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // PartitionInterval is a suitable interval between calls of MaintainPartitions.
@@ -36,6 +37,19 @@ func (s *Service) MaintainPartitions(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("forget applied batches: %w", err)
 	}
 	return nil
+}
+
+// MissingPartitions returns the tables without a partition for now, by the database's
+// clock, or for the next span.
+func MissingPartitions(ctx context.Context, db *pgxpool.Pool) ([]string, error) {
+	rows, err := db.Query(ctx, `
+		SELECT name FROM partitioned_tables, generate_series(0, 1) ahead
+		WHERE to_regclass(name || '_' || to_char(date_trunc(span, now() AT TIME ZONE 'UTC') + ahead * ('1 ' || span)::interval, 'YYYYMMDD')) IS NULL
+		GROUP BY name ORDER BY name`)
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // checkViolation is the SQLSTATE of a row without a partition.

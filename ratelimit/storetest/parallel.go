@@ -84,7 +84,7 @@ func crossingKeysAndOwners(h *harness) {
 		{Name: "per_owner", Algorithm: ratelimit.FixedWindow, Limit: 1 << 20, Period: "1h", Per: ratelimit.PerOwner},
 	}
 	quota := func(key, owner int) *ratelimit.Quota {
-		return h.quotaFor(ratelimit.Subjects{Key: string(rune('a' + key)), Owner: string(rune('a' + owner))}, policies...)
+		return h.quotaFor(ratelimit.Subjects{Key: string(rune('a' + key)), Owner: string(rune('a' + owner)), Slot: "all"}, policies...)
 	}
 	runWorkers(func(w int) {
 		var r ratelimit.Reservation
