@@ -15,7 +15,7 @@ import (
 // BenchmarkRates compares the queue with River by itself: messages published and
 // processed per second, in turns.
 func BenchmarkRates(b *testing.B) {
-	const rounds, messages = 7, 3000
+	const rounds, messages = 15, 2000
 	subjects := []*subject{newQueueSubject(b), newRiverSubject(b)}
 	published, processed := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds + 1 {

@@ -32,9 +32,15 @@ type subject struct {
 	start func(received func(n int)) (stop func())
 }
 
-// work is the payload of a message.
+// work is the payload of a message, and a job of River by itself.
 type work struct {
-	N int `json:"n"`
+	N     int    `json:"n"`
+	Order string `json:"order"`
+	Owner string `json:"owner"`
+}
+
+func newWork(n int) work {
+	return work{N: n, Order: fmt.Sprint("ord_", n), Owner: fmt.Sprint("own_", n%owners)}
 }
 
 // Kind implements river.JobArgs.
@@ -82,11 +88,12 @@ func newQueueSubject(b *testing.B) *subject {
 		b.Fatal(err)
 	}
 	s.publish = func(ctx context.Context, tx pgx.Tx, n int) error {
-		payload, err := json.Marshal(work{n})
+		v := newWork(n)
+		payload, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		return q.Publish(ctx, tx, &queue.Message{Topic: "work", Owner: fmt.Sprint("owner", n%owners), Version: 1, Payload: payload})
+		return q.Publish(ctx, tx, &queue.Message{Topic: "work", Key: v.Order, Owner: v.Owner, Version: 1, Payload: payload})
 	}
 	s.start = func(received func(n int)) func() {
 		handler := func(_ context.Context, m *queue.Message) (queue.Effect, error) {
@@ -140,7 +147,7 @@ func newRiverSubject(b *testing.B) *subject {
 		b.Fatal(err)
 	}
 	s.publish = func(ctx context.Context, tx pgx.Tx, n int) error {
-		_, err := inserter.InsertTx(ctx, tx, work{n}, nil)
+		_, err := inserter.InsertTx(ctx, tx, newWork(n), nil)
 		return err
 	}
 	s.start = func(received func(n int)) func() {
