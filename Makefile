@@ -71,9 +71,11 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
 	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
 	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
+	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
+	go test -run 'Store_simulation$$' ./ratelimit/fallback -seeds 500
 
 .PHONY: vulncheck
 vulncheck: ## fail if a module with a known vulnerability is called
@@ -126,6 +128,14 @@ proof-allowances: ## kill instances 200 times and Postgres 20 times under load; 
 .PHONY: proof-queue
 proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000 messages; a message that kills its process: about a quarter of an hour
 	go test ./internal/queue -run '^TestProof' -proof-messages 20000 -proof-kills 50 -proof-poison 8 -timeout 60m -v
+
+.PHONY: proof-fallback
+proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes
+	go test ./ratelimit/fallback -run 'Store_simulation$$' -seeds 20000 -timeout 90m
+
+.PHONY: proof-cluster
+proof-cluster: ## 5 instances on one Redis, which fails for 60 s in each way: admitted units compared with the quotas
+	go run ./internal/testkit/cluster -- go test ./e2e -run 'TestCluster_proof' -cluster-outage 60s -timeout 60m -v
 
 .PHONY: clean
 clean: ## remove what was built, but not .data

@@ -552,6 +552,11 @@ type KeyOverrideRequest struct {
 }
 
 // KeyStatus The state of a key.
+//
+// - `active`: can be used
+// - `suspended`: refused with 403 until it is resumed
+// - `expired`: its expiry or grace period has passed: refused with 401
+// - `revoked`: ended for good: refused with 401
 type KeyStatus string
 
 // KeyWithQuota A key with the policies that apply to it now.
@@ -852,6 +857,10 @@ type OrderList struct {
 }
 
 // OrderStatus A state of an order.
+//
+// - `pending`: accepted, not processed yet
+// - `confirmed`: final: stock reserved and payment captured
+// - `cancelled`: final: all effects undone
 type OrderStatus string
 
 // OwnKeyWithQuota The key of the request with the policies that apply to it now.
@@ -1054,7 +1063,7 @@ type Policy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter. Defaults to auto.
+	// Sharing How several instances that share a Redis share the counter: exact counts every request there. Defaults to auto, which is exact; leased isn't available yet.
 	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
@@ -1062,21 +1071,45 @@ type Policy struct {
 }
 
 // PolicyAlgorithm A rate limiting algorithm.
+//
+// - `token_bucket`: refills at limit ÷ period and holds up to burst units: bursts are admitted, with an even rate behind them
+// - `leaky_bucket`: admits one unit each period ÷ limit. Earlier requests wait for their turn up to max_wait, then they are refused
+// - `fixed_window`: admits up to limit units in each period of the clock. Around the end of a window, up to twice the limit can pass in one period
+// - `sliding_window`: admits about limit units in any period, at a small constant cost of memory. Limits up to 32 are counted exactly
+// - `sliding_log`: admits exactly up to limit units in any period, and remembers each of them: limit is at most 10,000
+// - `calendar`: admits up to limit units in a day, week or month of a time zone. Its counter is durable and shared by all instances
+// - `concurrency`: admits up to limit requests at the same time
 type PolicyAlgorithm string
 
 // PolicyCharge The outcomes of a request that are charged.
+//
+// - `requests`: charges every request except those that failed (over HTTP: 5xx)
+// - `successes`: charges only requests that succeeded (over HTTP: 1xx to 3xx)
 type PolicyCharge string
 
 // PolicyMode The enforcement mode of a policy.
+//
+// - `enforce`: refuses requests over the limit
+// - `shadow`: refuses nothing and reports what it would have done. It is charged only for requests that are admitted and that it would admit
 type PolicyMode string
 
 // PolicyOrigin Where a policy of a quota comes from.
+//
+// - `plan`: the key's plan
+// - `override`: an override of the key, which replaces the plan's policy of this name or adds one
 type PolicyOrigin string
 
 // PolicyPer The kind of subject whose counter a policy spends.
+//
+// - `key`: spends the counter of the key, which it shares only with the keys that it was rotated from or to
+// - `owner`: spends the counter of the owner, which all keys of the owner share
 type PolicyPer string
 
 // PolicySharing The way in which instances share a counter.
+//
+// - `auto`: lets the store choose by the policy's rate
+// - `exact`: counts every request in the shared store
+// - `leased`: lets instances take units from the shared store in leases
 type PolicySharing string
 
 // Product An article that the shop sells.
@@ -1214,7 +1247,7 @@ type QuotaPolicy struct {
 	// Examples: 1m
 	Period *string `json:"period,omitempty"`
 
-	// Sharing How several instances share the counter. Defaults to auto.
+	// Sharing How several instances that share a Redis share the counter: exact counts every request there. Defaults to auto, which is exact; leased isn't available yet.
 	Sharing *PolicySharing `json:"sharing,omitempty"`
 
 	// TimeZone IANA time zone of a calendar period. Defaults to UTC.
@@ -1342,6 +1375,17 @@ type RotateKeyRequest struct {
 }
 
 // Scope A permission of a key. It is also the policy group of the routes that require it.
+//
+// - `products:read`: read products
+// - `products:write`: create, change and delete products
+// - `orders:read`: read the owner's orders and their invoices
+// - `orders:write`: place orders
+// - `limits:check`: check and reserve limits for subjects of one's own
+// - `admin:keys`: manage API keys, and read their usage and refusals
+// - `admin:plans`: manage plans and the global enforcement mode
+// - `admin:queues`: manage message queues and dead letters
+// - `admin:audit`: read the audit
+// - `admin`: everything: includes all other scopes
 type Scope string
 
 // SimulateKeyRequest A quota to simulate, and a range of time.
@@ -1506,6 +1550,10 @@ type Usage struct {
 }
 
 // UsageBucket The width of the buckets of a history, which are aligned to UTC.
+//
+// - `minute`: begins with a minute
+// - `hour`: begins with an hour
+// - `day`: begins at midnight UTC
 type UsageBucket string
 
 // UsageHistory The usage of a key by bucket.

@@ -196,6 +196,18 @@ const docTemplate = `{
                             "revoked"
                         ],
                         "type": "string",
+                        "x-enum-comments": {
+                            "KeyActive": "can be used",
+                            "KeyExpired": "its expiry or grace period has passed: refused with 401",
+                            "KeyRevoked": "ended for good: refused with 401",
+                            "KeySuspended": "refused with 403 until it is resumed"
+                        },
+                        "x-enum-descriptions": [
+                            "can be used",
+                            "refused with 403 until it is resumed",
+                            "its expiry or grace period has passed: refused with 401",
+                            "ended for good: refused with 401"
+                        ],
                         "x-enum-varnames": [
                             "KeyActive",
                             "KeySuspended",
@@ -1111,6 +1123,16 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-comments": {
+                            "BucketDay": "begins at midnight UTC",
+                            "BucketHour": "begins with an hour",
+                            "BucketMinute": "begins with a minute"
+                        },
+                        "x-enum-descriptions": [
+                            "begins with a minute",
+                            "begins with an hour",
+                            "begins at midnight UTC"
+                        ],
                         "x-enum-varnames": [
                             "BucketMinute",
                             "BucketHour",
@@ -1850,6 +1872,16 @@ const docTemplate = `{
                         ],
                         "type": "string",
                         "default": "hour",
+                        "x-enum-comments": {
+                            "BucketDay": "begins at midnight UTC",
+                            "BucketHour": "begins with an hour",
+                            "BucketMinute": "begins with a minute"
+                        },
+                        "x-enum-descriptions": [
+                            "begins with a minute",
+                            "begins with an hour",
+                            "begins at midnight UTC"
+                        ],
                         "x-enum-varnames": [
                             "BucketMinute",
                             "BucketHour",
@@ -3087,7 +3119,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
+                    "description": "How several instances that share a Redis share the counter: exact counts every\nrequest there. Defaults to auto, which is exact; leased isn't available yet.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -3792,7 +3824,7 @@ const docTemplate = `{
             "type": "object",
             "properties": {
                 "code": {
-                    "description": "stable code, for programs",
+                    "description": "stable, for programs",
                     "type": "string",
                     "example": "min"
                 },
@@ -3927,6 +3959,18 @@ const docTemplate = `{
                 "suspended",
                 "expired",
                 "revoked"
+            ],
+            "x-enum-comments": {
+                "KeyActive": "can be used",
+                "KeyExpired": "its expiry or grace period has passed: refused with 401",
+                "KeyRevoked": "ended for good: refused with 401",
+                "KeySuspended": "refused with 403 until it is resumed"
+            },
+            "x-enum-descriptions": [
+                "can be used",
+                "refused with 403 until it is resumed",
+                "its expiry or grace period has passed: refused with 401",
+                "ended for good: refused with 401"
             ],
             "x-enum-varnames": [
                 "KeyActive",
@@ -4107,6 +4151,16 @@ const docTemplate = `{
                 "confirmed",
                 "cancelled"
             ],
+            "x-enum-comments": {
+                "OrderCancelled": "final: all effects undone",
+                "OrderConfirmed": "final: stock reserved and payment captured",
+                "OrderPending": "accepted, not processed yet"
+            },
+            "x-enum-descriptions": [
+                "accepted, not processed yet",
+                "final: stock reserved and payment captured",
+                "final: all effects undone"
+            ],
             "x-enum-varnames": [
                 "OrderPending",
                 "OrderConfirmed",
@@ -4118,6 +4172,14 @@ const docTemplate = `{
             "enum": [
                 "plan",
                 "override"
+            ],
+            "x-enum-comments": {
+                "OriginOverride": "an override of the key, which replaces the plan's policy of this name or adds one",
+                "OriginPlan": "the key's plan"
+            },
+            "x-enum-descriptions": [
+                "the key's plan",
+                "an override of the key, which replaces the plan's policy of this name or adds one"
             ],
             "x-enum-varnames": [
                 "OriginPlan",
@@ -4181,6 +4243,30 @@ const docTemplate = `{
                 "admin:queues",
                 "admin:audit",
                 "admin"
+            ],
+            "x-enum-comments": {
+                "ScopeAdmin": "everything: includes all other scopes",
+                "ScopeAdminAudit": "read the audit",
+                "ScopeAdminKeys": "manage API keys, and read their usage and refusals",
+                "ScopeAdminPlans": "manage plans and the global enforcement mode",
+                "ScopeAdminQueues": "manage message queues and dead letters",
+                "ScopeLimitsCheck": "check and reserve limits for subjects of one's own",
+                "ScopeOrdersRead": "read the owner's orders and their invoices",
+                "ScopeOrdersWrite": "place orders",
+                "ScopeProductsRead": "read products",
+                "ScopeProductsWrite": "create, change and delete products"
+            },
+            "x-enum-descriptions": [
+                "read products",
+                "create, change and delete products",
+                "read the owner's orders and their invoices",
+                "place orders",
+                "check and reserve limits for subjects of one's own",
+                "manage API keys, and read their usage and refusals",
+                "manage plans and the global enforcement mode",
+                "manage message queues and dead letters",
+                "read the audit",
+                "everything: includes all other scopes"
             ],
             "x-enum-varnames": [
                 "ScopeProductsRead",
@@ -4257,6 +4343,16 @@ const docTemplate = `{
                 "minute",
                 "hour",
                 "day"
+            ],
+            "x-enum-comments": {
+                "BucketDay": "begins at midnight UTC",
+                "BucketHour": "begins with an hour",
+                "BucketMinute": "begins with a minute"
+            },
+            "x-enum-descriptions": [
+                "begins with a minute",
+                "begins with an hour",
+                "begins at midnight UTC"
             ],
             "x-enum-varnames": [
                 "BucketMinute",
@@ -4404,7 +4500,7 @@ const docTemplate = `{
                     "example": "1m"
                 },
                 "sharing": {
-                    "description": "How several instances share the counter. Defaults to auto.\n\nStores that serve one process ignore it.",
+                    "description": "How several instances that share a Redis share the counter: exact counts every\nrequest there. Defaults to auto, which is exact; leased isn't available yet.\n\nStores that serve one process ignore it.",
                     "allOf": [
                         {
                             "$ref": "#/definitions/ratelimit.Sharing"
@@ -4499,7 +4595,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "RateLimiter API",
-	Description:      "A small shop with rate limits per API key. Every response reports the state of the limits.\n\n**Get a key** from the operator of the server: `ratelimiter keys create --name mine`. In dev mode (`make run`) the server prints a key at startup and saves it in `.data/dev-keys.json`.\n\n**Send the key** with every request, in one of two ways: `Authorization: Bearer KEY` or `X-API-Key: KEY`. On the page *Try it*, press **Authorize** and enter it once.\n\n**Rate limits** are reported in the response headers: `RateLimit-Policy` lists the policies that apply, `RateLimit` the units `r` of each that can be spent now, and the seconds `t` within which no more can be spent. A request over the limit gets 429 with `Retry-After` and costs nothing. The cost of each operation is shown below; `GET /v1/me/limits` returns the state of all limits and costs nothing.\n\n**Errors** are `application/problem+json` (RFC 9457) with a stable `code`: `malformed_request`, `key_missing`, `key_invalid`, `key_repeated`, `key_in_url`, `scope_missing`, `admin_required`, `address_not_allowed`, `key_suspended`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `last_admin_key`, `key_rotated`, `key_ended`, `plan_in_use`, `idempotency_in_progress`, `version_mismatch`, `body_too_large`, `unsupported_media_type`, `invalid_input`, `rate_limited`, `too_many_failures`, `too_many_rotations`, `unavailable`, `quota_unavailable`, `too_many_reservations`, `overloaded`, `internal_error`. More may be added. A 422 lists all faults of the input at once, each with its location, a stable code and a message. Every response has an `X-Request-Id`, which the server also logs.\n\n**Fault codes** are, for presence, `required`, `unknown`, `null`, `duplicate`; for format, `type`, `pattern`, `enum`, `email`, `time`, `cidr`, `utf8`, `nul`, `control`, `cursor`; for size, `min`, `max`, `min_length`, `max_length`, `min_items`, `max_items`, `min_name`, `max_name`, `range`; for meaning, `past`, `read_only`, `currency`, `not_allowed`, `concurrency`, `not_recorded`, `idempotency_key_reused`. More may be added.\n\n**Values**: times are RFC 3339 in UTC; durations in responses are in seconds; money is in minor units with a currency (1999 EUR is 19.99 €); ids are opaque. A request body is JSON of at most 64 KiB. Unknown fields and unknown query parameters are rejected.\n\n**Lists** are paginated: send `next_cursor` as `cursor`, or follow `Link`. On the last page `next_cursor` is null.\n\n**Retries** are safe for reads, and for orders with an `Idempotency-Key`. After a 429, a 503, or a 409 with `Retry-After`, wait for that time.\n\n**Conditional requests**: a read with `If-None-Match` and the `ETag` of an earlier response gets 304 while the content is unchanged. A change of a key or plan with `If-Match` succeeds only if it hasn't been changed since.\n\n**Payments in dev mode**: use the payment token `tok_ok`. Orders stay pending; nothing processes them yet.\n\nThe Go package `ratelimiter/client` implements all of this, and waits before the quota is used up.",
+	Description:      "A small shop with rate limits per API key. The [guide](/guide/) has the details.\n\n- **Key:** press **Authorize** and enter the key that `make run` printed, or that the operator gave you.\n- **Limits:** `RateLimit` in each response has what remains. Above a limit: 429, `Retry-After`, no cost. [More](/guide/limits)\n- **Errors** are `application/problem+json` with a stable `code`. [Codes and retries](/guide/errors-and-retries)\n- **Values:** times are RFC 3339 in UTC, durations are seconds, money is in minor units, ids are opaque.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

@@ -20,6 +20,9 @@ import (
 func newRouter() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
+	router.GET("/guide", docs.Home)
+	router.GET("/guide/*any", docs.Guide)
+	router.HEAD("/guide/*any", docs.Guide)
 	router.GET("/docs", docs.Page)
 	router.GET("/swagger/*any", docs.SwaggerUI)
 	router.GET("/redoc", docs.Reference)
@@ -98,6 +101,10 @@ func TestFiles_content_types(t *testing.T) {
 		"/redoc":                            "text/html; charset=utf-8",
 		"/redoc/redoc.standalone.js":        "text/javascript; charset=utf-8",
 		"/redoc/redoc-initializer.js":       "text/javascript; charset=utf-8",
+		"/guide/":                           "text/html; charset=utf-8",
+		"/guide/limits":                     "text/html; charset=utf-8",
+		"/guide/guide.css":                  "text/css; charset=utf-8",
+		"/guide/guide.js":                   "text/javascript; charset=utf-8",
 	} {
 		response := get(router, path)
 		if response.Code != http.StatusOK || response.Body.Len() == 0 {
@@ -131,7 +138,7 @@ func TestPages_content_security_policy(t *testing.T) {
 	const reDoc = begin + " 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='" +
 		"; img-src 'self' data:; worker-src blob:" + end
 	router := newRouter()
-	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc} {
+	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc, "/guide/": swaggerUI, "/guide/search": swaggerUI, "/guide/none": swaggerUI} {
 		if got := get(router, path).Header().Get("Content-Security-Policy"); got != want {
 			t.Errorf("%s: got Content-Security-Policy\n%q; want\n%q", path, got, want)
 		}
@@ -147,6 +154,7 @@ func TestPages_same_origin_without_inline_code(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js", "/redoc", "/redoc/redoc-initializer.js",
+		"/guide/guide.css", "/guide/guide.js", "/guide/search",
 	} {
 		body := get(router, path).Body.String()
 		if found := otherOrigin.FindString(body); found != "" {
@@ -162,6 +170,7 @@ func TestFiles_not_modified(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/docs", "/openapi.json", "/swagger/index.css", "/swagger/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js",
+		"/guide/", "/guide/limits", "/guide/guide.css",
 	} {
 		tag := get(router, path).Header().Get("ETag")
 		if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(tag) {
@@ -199,7 +208,7 @@ func TestFiles_unknown_paths(t *testing.T) {
 }
 
 func TestFolders_redirect(t *testing.T) {
-	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc"} {
+	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc", "/guide": "/guide/"} {
 		response := get(newRouter(), folder)
 		if response.Code != http.StatusFound || response.Header().Get("Location") != page {
 			t.Errorf("%s: got status %d to %q; want 302 to %s", folder, response.Code, response.Header().Get("Location"), page)

@@ -59,23 +59,26 @@ func embedded(name string, content []byte) *file {
 	return newFile(name, func() []byte { return content })
 }
 
-// page returns the file of an embedded page. The addresses of its files get the
-// versions of their content.
+// page returns the file of an embedded page.
 func page(name string, html []byte) *file {
-	return newFile(name, func() []byte {
-		files := map[string]*file{
-			"/swagger/index.css": styleFile, "/swagger/swagger-initializer.js": scriptFile,
-			"/redoc/redoc.standalone.js": redocBundleFile, "/redoc/redoc-initializer.js": redocScriptFile,
-		}
-		for name, f := range vendoredFiles() {
-			files[swaggerRoot+name] = f
-		}
-		content := html
-		for address, f := range files {
-			content = bytes.ReplaceAll(content, []byte(`"`+address+`"`), []byte(`"`+address+"?v="+f.version()+`"`))
-		}
-		return content
-	})
+	return newFile(name, func() []byte { return versioned(html) })
+}
+
+// versioned returns a page with the versions of its files' content in their
+// addresses.
+func versioned(html []byte) []byte {
+	files := map[string]*file{
+		"/swagger/index.css": styleFile, "/swagger/swagger-initializer.js": scriptFile,
+		"/redoc/redoc.standalone.js": redocBundleFile, "/redoc/redoc-initializer.js": redocScriptFile,
+		"/guide/guide.css": guideStyleFile, "/guide/guide.js": guideScriptFile,
+	}
+	for name, f := range vendoredFiles() {
+		files[swaggerRoot+name] = f
+	}
+	for address, f := range files {
+		html = bytes.ReplaceAll(html, []byte(`"`+address+`"`), []byte(`"`+address+"?v="+f.version()+`"`))
+	}
+	return html
 }
 
 // contentTypes are the media types by file extension.
@@ -85,6 +88,7 @@ var contentTypes = map[string]string{
 	".js":   "text/javascript; charset=utf-8",
 	".json": "application/json; charset=utf-8",
 	".png":  "image/png",
+	".svg":  "image/svg+xml",
 }
 
 func compress(content []byte) []byte {

@@ -13,9 +13,9 @@ import (
 func TestPages_versioned_links(t *testing.T) {
 	router := newRouter()
 	links := 0
-	for _, page := range []string{"/docs", "/redoc"} {
+	for _, page := range []string{"/docs", "/redoc", "/guide/limits"} {
 		response := get(router, page)
-		for _, link := range regexp.MustCompile(`(?:src|href)="(/(?:swagger|redoc)/[^"]*)"`).FindAllStringSubmatch(response.Body.String(), -1) {
+		for _, link := range regexp.MustCompile(`(?:src|href)="(/(?:swagger|redoc|guide)/[^"]*\?v=[^"]*)"`).FindAllStringSubmatch(response.Body.String(), -1) {
 			links++
 			address, version, _ := strings.Cut(link[1], "?v=")
 			for query, want := range map[string]string{
@@ -31,7 +31,7 @@ func TestPages_versioned_links(t *testing.T) {
 			t.Errorf("%s: got Cache-Control %s", page, got)
 		}
 	}
-	if links != 6+5 {
+	if links != 6+5+4 {
 		t.Errorf("got %d links", links)
 	}
 }
@@ -46,7 +46,7 @@ func (w discardWriter) WriteHeader(int)             {}
 // A compressor allocates 800 KB. After the first request nothing is compressed, hashed or read.
 func TestFiles_compressed_once(t *testing.T) {
 	router := newRouter()
-	for _, path := range []string{"/docs", "/openapi.json", "/swagger/doc.json", "/swagger/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js"} {
+	for _, path := range []string{"/docs", "/openapi.json", "/swagger/doc.json", "/swagger/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js", "/guide/limits", "/guide/guide.css"} {
 		if got := get(router, path, "Accept-Encoding", "gzip").Header().Get("Content-Encoding"); got != "gzip" {
 			t.Fatalf("%s: got Content-Encoding %q", path, got)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// redocPolicy is the Content-Security-Policy of the ReDoc page. In addition to swaggerUIPolicy, it allows what ReDoc 2.5.4
+// redocPolicy is the Content-Security-Policy of the ReDoc page. In addition to pagePolicy, it allows what ReDoc 2.5.4
 // needs: the hashes of its two style elements (an empty one, which styled-components fills through the CSSOM, and that of
 // the scrollbar), and a blob: worker for its search.
 const redocPolicy = "default-src 'self'; script-src 'self'; " +
@@ -29,9 +29,6 @@ var (
 	redocBundleFile = embedded("redoc.standalone.js", redocBundle)
 	redocScriptFile = embedded("redoc-initializer.js", redocScript)
 )
-
-// Home handles GET /: it redirects to Swagger UI.
-func Home(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") }
 
 // Reference handles GET /redoc: the ReDoc page of /openapi.json.
 func Reference(c *gin.Context) {

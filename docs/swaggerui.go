@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/webdav"
 )
 
-// swaggerUIPolicy is the Content-Security-Policy of the Swagger UI page: this origin only, nothing inline.
-const swaggerUIPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+// pagePolicy is the Content-Security-Policy of the Swagger UI page and of the guide: this origin only, nothing inline.
+const pagePolicy = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // swaggerRoot is the path of SwaggerUI. The links of the page are absolute, so that /docs can serve the page itself.
@@ -65,7 +65,7 @@ var ginHandler = sync.OnceValue(func() gin.HandlerFunc {
 
 // Page handles GET /docs: the Swagger UI page of /openapi.json.
 func Page(c *gin.Context) {
-	c.Header("Content-Security-Policy", swaggerUIPolicy)
+	c.Header("Content-Security-Policy", pagePolicy)
 	docsFile.serve(c)
 }
 
@@ -88,6 +88,9 @@ func SwaggerUI(c *gin.Context) {
 		serveVendored(c, name)
 	}
 }
+
+// Favicon handles GET /favicon.ico, which browsers ask for on pages without an icon.
+func Favicon(c *gin.Context) { serveVendored(c, "favicon-32x32.png") }
 
 // serveVendored lets gin-swagger serve an existing file, and sends 404 otherwise. gin-swagger takes the file name from the
 // raw request URI and remembers the prefix of its first request, so it must only see canonical paths.

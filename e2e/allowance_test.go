@@ -109,6 +109,7 @@ func withDataDir(path string) appOption { return func(o *appOptions) { o.config.
 // TestCounters_restart checks that an orderly restart keeps counters of all
 // algorithms, and that a crash after it doesn't bring an older state back.
 func TestCounters_restart(t *testing.T) {
+	countsAlone(t)
 	database, folder := testkit.DatabaseURL(t), t.TempDir()
 	start := func() *testApp { return newApp(t, onDatabase(database), withDataDir(folder)) }
 	first := start()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"regexp"
 	"sync"
 	"testing"
@@ -39,9 +40,11 @@ type appOption func(*appOptions)
 
 type appOptions struct {
 	app.Options
-	database string // URL; empty: a new database
-	config   config.Config
-	watching bool // follow the changes of other instances
+	database  string // URL; empty: a new database
+	config    config.Config
+	watching  bool // follow the changes of other instances
+	wallClock bool
+	skew      time.Duration // of the wall clock
 }
 
 func onDatabase(url string) appOption { return func(o *appOptions) { o.database = url } }
@@ -79,9 +82,56 @@ func withOrigins(origins ...string) appOption {
 	return func(o *appOptions) { o.config.Origins = origins }
 }
 
+// withRedis makes the app count in Redis.
+func withRedis(url string) appOption {
+	return func(o *appOptions) { o.config.RedisURL = url }
+}
+
+// onWallClock makes the app's clock the real one, instead of one that the test
+// controls.
+func onWallClock() appOption { return func(o *appOptions) { o.wallClock = true } }
+
+// withSkew makes the app's clock differ from the real one.
+func withSkew(ahead time.Duration) appOption {
+	return func(o *appOptions) { o.skew = ahead }
+}
+
+// withPatience makes the app wait for Redis, so that a busy machine doesn't make it
+// decide alone.
+func withPatience() appOption {
+	return func(o *appOptions) { o.config.RedisTimeout = 5 * time.Second }
+}
+
+// redisOf holds the URLs of the Redis servers of databases; see redisFor.
+var redisOf sync.Map
+
+// redisFor returns the URL of a Redis server that all apps on a database share, if
+// E2E_REDIS is set: the tests should pass with Redis as without.
+func redisFor(t testing.TB, database string) string {
+	if os.Getenv("E2E_REDIS") == "" {
+		return ""
+	}
+	if url, found := redisOf.Load(database); found {
+		return url.(string)
+	}
+	url := testkit.Redis(t).URL()
+	redisOf.Store(database, url)
+	return url
+}
+
+// countsAlone skips a test of what an instance counts by itself, if E2E_REDIS is set.
+func countsAlone(t *testing.T) {
+	if os.Getenv("E2E_REDIS") != "" {
+		t.Skip("counters are shared, and survive a crash")
+	}
+}
+
 func withFields(fields middleware.Fields) appOption {
 	return func(o *appOptions) { o.config.Headers = fields }
 }
+
+// redisTimeout is longer than the default, because tests share few cores.
+const redisTimeout = 500 * time.Millisecond
 
 // testPepper is the pepper of all servers that share a database.
 const testPepper = "a pepper for tests only"
@@ -90,7 +140,7 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	a := &testApp{t: t, clock: newTestClock(), log: &safeBuffer{}}
 	o := appOptions{config: config.Config{
-		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
+		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", RedisTimeout: redisTimeout, CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
 	}}
 	for _, option := range options {
 		option(&o)
@@ -103,12 +153,23 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.db.Close)
+	if o.config.RedisURL == "" {
+		o.config.RedisURL = redisFor(t, o.database)
+	}
 	if o.config.Peppers, err = apikeys.ParsePeppers(testPepper); err != nil {
 		t.Fatal(err)
 	}
 	none := changefeed.NoCaches{}
 	a.keys = apikeys.NewStore(a.db, o.config.Peppers, quota.NewPlans(a.db, none), none)
 	o.Log, o.Out, o.Now, o.DB, o.Isolated = slog.New(slog.NewJSONHandler(a.log, nil)), t.Output(), a.clock.Now, a.db, !o.watching
+	switch {
+	case o.skew != 0:
+		o.Now = func() time.Time { return time.Now().Add(o.skew) }
+	case o.wallClock:
+		o.Now = nil
+	default:
+		o.RedisNow = o.Now
+	}
 	if a.app, err = app.New(&o.config, o.Options); err != nil {
 		t.Fatal(err)
 	}

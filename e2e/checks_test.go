@@ -169,6 +169,7 @@ func TestReservation_debt(t *testing.T) {
 }
 
 func TestReservation_expires(t *testing.T) {
+	countsAlone(t)
 	app := newApp(t)
 	app.plan("slots", `[{"name":"parallel","algorithm":"concurrency","limit":2,"hold":"30s"}]`)
 	caller := checker(app, "me")

@@ -20,7 +20,7 @@ import (
 
 // undescribedRoutes serve the description and its pages.
 var undescribedRoutes = []string{
-	"GET /", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
+	"GET /", "GET /guide", "GET /guide/*any", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
 }
 
 // decodeDescription decodes the parts of the description that out has.
@@ -190,15 +190,18 @@ func TestReDoc_operations(t *testing.T) {
 
 func TestDocs_links(t *testing.T) {
 	app := newApp(t)
-	if to := app.Get("/").Want(http.StatusFound).Header.Get("Location"); to != "/docs" {
-		t.Errorf("/ redirects to %q; want /docs", to)
+	if to := app.Get("/").Want(http.StatusFound).Header.Get("Location"); to != "/guide/" {
+		t.Errorf("/ redirects to %q; want /guide/", to)
 	}
-	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`} {
+	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`, "/guide/": `href="/docs"`} {
 		if body := app.Get(page).Want(http.StatusOK).Body; !strings.Contains(string(body), link) {
 			t.Errorf("%s doesn't contain %s", page, link)
 		}
 	}
 	app.Get("/redoc/no-such-file").Want(http.StatusNotFound)
+	if got := app.Get("/guide/no-such-page").Want(http.StatusNotFound); !strings.Contains(string(got.Body), "There is no page here") {
+		t.Errorf("/guide/no-such-page: got %s; want a page of the guide", got.Body)
+	}
 }
 
 func TestSwaggerUI_download(t *testing.T) {

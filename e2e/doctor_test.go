@@ -189,3 +189,29 @@ func TestDoctor_addresses(t *testing.T) {
 	_ = taken.Close()
 	doctor(t, 1, "KEY_PEPPER="+testPepper, "HTTP_ADDR="+addr, "OPS_ADDR="+addr).wants(t, map[string]string{"HTTP_ADDR": "ok", "OPS_ADDR": "failure: " + addr + " is the address of another setting"})
 }
+
+func TestDoctor_Redis(t *testing.T) {
+	env := []string{"KEY_PEPPER=" + testPepper, "DATABASE_URL=" + testkit.DatabaseURL(t)}
+	good := testkit.Redis(t, "--appendonly", "yes")
+	good.Do("CONFIG", "SET", "requirepass", "hunter2")
+	url := strings.Replace(good.URL(), "redis://", "redis://:hunter2@", 1)
+	for _, c := range []struct {
+		url, want string
+	}{
+		{url, "ok: Redis 7"},
+		{good.URL(), "warning: REDIS_URL: "},
+		{strings.Replace(good.URL(), "redis://", "redis://:hunter22@", 1), "warning: REDIS_URL: "},
+		{testkit.Redis(t, "--maxmemory-policy", "volatile-lru").URL(), "warning: Redis 7"},
+		{"redis://u:hunter2@127.0.0.1:1", "warning: REDIS_URL: "},
+	} {
+		d := doctor(t, 0, append(env, "REDIS_URL="+c.url)...)
+		d.wants(t, map[string]string{"redis": c.want})
+	}
+	file := "REDIS_URL_FILE=" + writeFile(t, "url", url+"\n")
+	doctor(t, 0, append(env, file)...).wants(t, map[string]string{"redis": "ok: Redis 7"})
+	doctor(t, 1, append(env, "REDIS_URL=http://:hunter2@cache", "REDIS_TIMEOUT=1ms")...).
+		wants(t, map[string]string{"settings": "failure: REDIS_URL: must look like redis://"})
+	if got := doctor(t, 0, env...).result("redis"); got != "" {
+		t.Errorf("without REDIS_URL: got %s", got)
+	}
+}

@@ -98,7 +98,7 @@ func locatedFaults(response *testkit.Response) string {
 	response.Want(http.StatusUnprocessableEntity).JSON(&problem)
 	var faults []string
 	for _, f := range problem.Errors {
-		faults = append(faults, f.Location+" "+f.Pointer+":"+f.Code)
+		faults = append(faults, f.Location+" "+f.Pointer+":"+string(f.Code))
 	}
 	return strings.Join(faults, ", ")
 }

@@ -17,12 +17,13 @@ import (
 func code(response *testkit.Response, status int) string {
 	var problem middleware.Problem
 	response.Want(status).JSON(&problem)
-	return problem.Code
+	return string(problem.Code)
 }
 
 // A suspended key gets 403 on every instance. Its requests cost nothing, aren't
 // recorded, and don't make its address suspicious.
 func TestKeys_suspend(t *testing.T) {
+	countsAlone(t)
 	apps := twoApps(t)
 	admin := apps[0].admin()
 	apps[0].plan("ten", `[{"name":"ten","algorithm":"fixed_window","limit":10,"period":"1h"}]`)

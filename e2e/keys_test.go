@@ -507,7 +507,7 @@ func TestKeys_operator_gives_what_it_has(t *testing.T) {
 		}
 		var problem middleware.Problem
 		_ = json.Unmarshal(response.Body, &problem)
-		if response.Status != http.StatusForbidden || problem.Code != test.code || !strings.Contains(problem.Detail, "needs the scope admin") {
+		if response.Status != http.StatusForbidden || string(problem.Code) != test.code || !strings.Contains(problem.Detail, "needs the scope admin") {
 			t.Errorf("%s %s %s: got %d %s; want 403 %s", test.method, test.path, test.body, response.Status, response.Body, test.code)
 		}
 	}

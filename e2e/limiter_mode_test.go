@@ -14,6 +14,7 @@ import (
 const onePerMinute = `[{"name":"a","algorithm":"fixed_window","limit":1,"period":"1m"}]`
 
 func TestLimiterMode_shadow_and_enforce(t *testing.T) {
+	countsAlone(t)
 	apps := twoApps(t)
 	apps[0].plan("tight", onePerMinute)
 	key := apps[0].key(models.NewKey{Plan: "tight"})

@@ -22,7 +22,7 @@ func faultsOf(response *testkit.Response) string {
 	response.Want(http.StatusUnprocessableEntity).JSON(&problem)
 	var got []string
 	for _, f := range problem.Errors {
-		got = append(got, f.Pointer+":"+f.Code)
+		got = append(got, f.Pointer+":"+string(f.Code))
 	}
 	return strings.Join(got, " ")
 }

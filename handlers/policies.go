@@ -33,7 +33,7 @@ var pointerUnescapes = strings.NewReplacer("~1", "/", "~0", "~")
 // parsePolicies parses a JSON list of policies. skip is how many leading elements
 // of fault paths to leave out.
 func parsePolicies(list []byte, skip int, fault func(code, message string, path ...string)) []ratelimit.Policy {
-	policies, err := ratelimit.ParsePolicies(list, ratelimit.WithGroups(models.PolicyGroups()...))
+	policies, err := ratelimit.ParsePolicies(list, ratelimit.WithGroups(models.PolicyGroups()...), ratelimit.WithoutLeasedSharing())
 	if invalid, ok := errors.AsType[*ratelimit.InvalidError](err); ok {
 		for _, f := range invalid.Faults {
 			path := strings.Split(f.Pointer, "/")[1:]

@@ -35,17 +35,17 @@ const maxKeyLength = 128
 // too many failures.
 func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		s := stateOf(c)
 		presented, err := presentedIn(c.Request)
 		if err != nil {
-			Fail(c, err)
+			failAuthentication(c, s, err)
 			return
 		}
-		s := stateOf(c)
 		key, quota, fresh := quotas.Cached(presented, s.started)
 		if !fresh {
 			key, quota, err = resolve(c, quotas, failures, presented, key != nil)
 			if err != nil {
-				Fail(c, err)
+				failAuthentication(c, s, err)
 				return
 			}
 		}

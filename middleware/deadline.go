@@ -25,7 +25,9 @@ func Deadline(d time.Duration) gin.HandlerFunc {
 func Stream() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{}) // unsupported by test recorders only
-		c.Request = c.Request.WithContext(stateOf(c).contextIn(c.Request.Context()))
+		s := stateOf(c)
+		s.endless = true
+		c.Request = c.Request.WithContext(s.contextIn(c.Request.Context()))
 		c.Next()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -19,37 +20,81 @@ const (
 	maxLoggedError = 1024
 )
 
-// Log writes one line per request when it has ended. Query strings and header
-// fields are never logged because they can contain secrets.
+// slowRequest is the time from which a request counts as slow, without the time
+// that a leaky_bucket policy made it queue.
+const slowRequest = time.Second
+
+// Log writes one line per request when it has ended: "request failed" for a fault
+// of the server, "slow request" for one that took longer than slowRequest,
+// otherwise "request". Query strings and header fields are never logged because
+// they can contain secrets.
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
 		s := stateOf(c)
-		level := slog.LevelInfo
-		switch err := c.Errors.Last(); {
-		case err != nil && errors.Is(err.Err, models.ErrOverloaded): // rejected on purpose
-			level = slog.LevelWarn
-		case s.Status() >= http.StatusInternalServerError:
-			level = slog.LevelError
+		took := time.Since(s.started)
+		level, message := s.logged(c, took)
+		if !logger.Enabled(c.Request.Context(), level) {
+			return
 		}
-		var buffer [10]slog.Attr // all attributes fit, so that the slice doesn't grow
+		var buffer [11]slog.Attr // all attributes fit, so that the slice doesn't grow
 		attrs := append(buffer[:0],
-			slog.String("request_id", s.request.ID),
 			slog.String("method", loggable(c.Request.Method, maxLogged)),
 			slog.String("path", loggable(c.Request.URL.Path, maxLogged)),
-			slog.String("route", c.FullPath()),
 			slog.Int("status", s.Status()),
+			slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 			slog.Int("bytes", max(s.Size(), 0)),
-			slog.Float64("duration_ms", float64(time.Since(s.started))/float64(time.Millisecond)),
+			slog.String("route", c.FullPath()),
 			slog.String("ip", addressText(c)),
+			slog.String("request_id", s.request.ID),
 		)
 		if s.request.Key != nil {
 			attrs = append(attrs, slog.String("key_id", s.request.Key.ID))
 		}
 		if err := c.Errors.Last(); err != nil {
+			if limited, ok := errors.AsType[*limitedError](err.Err); ok {
+				attrs = append(attrs, slog.String("violated_policies", strings.Join(limited.violated, ",")))
+			}
 			attrs = append(attrs, slog.String("error", loggable(err.Error(), maxLoggedError)))
 		}
-		logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
+		logger.LogAttrs(c.Request.Context(), level, message, attrs...)
+	}
+}
+
+// logged returns how an ended request is logged.
+func (s *requestState) logged(c *gin.Context, took time.Duration) (slog.Level, string) {
+	status := s.Status()
+	switch err := c.Errors.Last(); {
+	case s.probe:
+		return slog.LevelDebug, "request"
+	case err != nil && errors.Is(err.Err, models.ErrOverloaded): // rejected on purpose
+		return slog.LevelWarn, "request"
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError, "request failed"
+	case s.quiet && status < http.StatusBadRequest: // slow ones are sent to slow clients
+		return slog.LevelDebug, "request"
+	case took-s.queued() >= slowRequest && !s.endless:
+		return slog.LevelWarn, "slow request"
+	default:
+		return slog.LevelInfo, "request"
+	}
+}
+
+// queued returns how long leaky_bucket policies made the request wait.
+func (s *requestState) queued() time.Duration {
+	if !s.limited {
+		return 0
+	}
+	return s.reservation.Decision.Wait
+}
+
+// Quiet makes Log write the requests of a route at level debug: all of a health
+// probe, which come often and fail on purpose, otherwise those that succeed.
+func Quiet(probe bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		s := stateOf(c)
+		s.quiet, s.probe = true, probe
+		c.Next()
 	}
 }
 

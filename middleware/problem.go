@@ -196,7 +196,7 @@ func problemForKind(err *models.Error) problem {
 func renderError(c *gin.Context) {
 	p := problemFor(c.Request.Context(), c.Errors.Last().Err)
 	body := Problem{
-		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Code: p.code, Detail: p.detail,
+		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Code: ProblemCode(p.code), Detail: p.detail,
 		Instance:  maskURL(c.Request.URL),
 		RequestID: cmp.Or(p.requestID, models.RequestFrom(c).ID), Errors: p.fields,
 	}

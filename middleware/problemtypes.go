@@ -23,7 +23,7 @@ type Problem struct {
 	Type      string       `json:"type" format:"uri-reference" example:"about:blank"`                          // kind of the problem; about:blank: nothing beyond the status
 	Title     string       `json:"title" example:"Not Found"`                                                  // short description of the kind
 	Status    int          `json:"status" minimum:"400" maximum:"599" example:"404"`                           // HTTP status
-	Code      string       `json:"code" example:"invalid_input"`                                               // stable, for programs
+	Code      ProblemCode  `json:"code" swaggertype:"string" open:"true" example:"invalid_input"`              // stable, for programs
 	Detail    string       `json:"detail" example:"The resource does not exist, or belongs to another owner."` // explanation of this occurrence
 	Instance  string       `json:"instance" format:"uri-reference" example:"/v1/products"`                     // path of the request
 	RequestID string       `json:"request_id" example:"req_4CLHASCY3OD6DWBAZZHK43Y66R"`                        // the X-Request-Id
@@ -41,10 +41,10 @@ type QuotaProblem struct {
 
 // FieldError is one fault of the input.
 type FieldError struct {
-	Location string `json:"location" enums:"body,query,path,header" example:"body"` // part of the request
-	Pointer  string `json:"pointer" example:"/items/0/quantity"`                    // place in that part: a JSON pointer (RFC 6901) in a body, otherwise the name of the parameter
-	Code     string `json:"code" example:"min"`                                     // stable code, for programs
-	Message  string `json:"message" example:"must be at least 1"`                   // message, for people
+	Location string    `json:"location" enums:"body,query,path,header" example:"body"` // part of the request
+	Pointer  string    `json:"pointer" example:"/items/0/quantity"`                    // place in that part: a JSON pointer (RFC 6901) in a body, otherwise the name of the parameter
+	Code     FaultCode `json:"code" swaggertype:"string" open:"true" example:"min"`    // stable, for programs
+	Message  string    `json:"message" example:"must be at least 1"`                   // message, for people
 }
 
 // pointer returns a JSON pointer for a body, and the parameter's name otherwise.
@@ -68,7 +68,7 @@ func fieldErrors(faults []models.Fault) []FieldError {
 	encoded := make([]FieldError, len(faults))
 	for i, f := range faults {
 		source := cmp.Or(f.Source, models.SourceBody)
-		encoded[i] = FieldError{string(source), maskKeys(pointer(source, f.Path)), f.Code, maskKeys(f.Message)}
+		encoded[i] = FieldError{string(source), maskKeys(pointer(source, f.Path)), FaultCode(f.Code), maskKeys(f.Message)}
 	}
 	return encoded
 }

@@ -36,9 +36,12 @@ type requestState struct {
 	route            *models.Route
 	recorder         Recorder
 	fields           Fields
-	headOfCompressed bool // a HEAD request whose GET response may be compressed
-	limited          bool // reservation is in use
-	settled          bool // reservation is settled and its header fields are set
+	meter            Meter // nil: none
+	headOfCompressed bool  // a HEAD request whose GET response may be compressed
+	quiet, probe     bool  // see Quiet
+	endless          bool  // see Stream
+	limited          bool  // reservation is in use
+	settled          bool  // reservation is settled and its header fields are set
 	reservation      ratelimit.Reservation
 	quota            ratelimit.Quota // of a request without a key
 }
@@ -96,6 +99,7 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 		defer func() {
 			c.Writer = s.ResponseWriter
 			s.record()
+			s.measure(c)
 			s.release()
 			s.reset()
 			states.Put(s)
@@ -109,7 +113,8 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 // which is cached anyway.
 func (s *requestState) reset() {
 	clear(s.keys)
-	s.ResponseWriter, s.retained, s.route, s.recorder = nil, nil, nil, nil
+	s.ResponseWriter, s.retained, s.route, s.recorder, s.meter = nil, nil, nil, nil, nil
+	s.quiet, s.probe, s.endless = false, false, false
 	s.limited, s.settled, s.addressKnown, s.addressText = false, false, false, ""
 }
 

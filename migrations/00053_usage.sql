@@ -89,6 +89,8 @@ BEGIN
     SET LOCAL timezone = 'UTC';
     FOR i IN 2..8 LOOP
         first := date_trunc('day', now()) - i * interval '1 day';
+        -- The eighth day has expired: it is for rows that wait for being dropped.
+        CONTINUE WHEN i = 8 AND NOT EXISTS (SELECT FROM usage_seconds WHERE at < first + interval '1 day');
         EXECUTE format('CREATE TABLE %I PARTITION OF usage_packed FOR VALUES FROM (%L) TO (%L)',
             'usage_packed_' || to_char(first, 'YYYYMMDD'), first, first + interval '1 day');
     END LOOP;

@@ -13,10 +13,10 @@ type KeyStatus string
 
 // The states of a key. Only an active key authenticates.
 const (
-	KeyActive    KeyStatus = "active"
-	KeySuspended KeyStatus = "suspended"
-	KeyExpired   KeyStatus = "expired"
-	KeyRevoked   KeyStatus = "revoked"
+	KeyActive    KeyStatus = "active"    // can be used
+	KeySuspended KeyStatus = "suspended" // refused with 403 until it is resumed
+	KeyExpired   KeyStatus = "expired"   // its expiry or grace period has passed: refused with 401
+	KeyRevoked   KeyStatus = "revoked"   // ended for good: refused with 401
 )
 
 // APIKey is a caller's credential without its secret, of which only an HMAC is
@@ -57,8 +57,8 @@ type PolicyOrigin string
 
 // The origins of policies.
 const (
-	OriginPlan     PolicyOrigin = "plan"
-	OriginOverride PolicyOrigin = "override"
+	OriginPlan     PolicyOrigin = "plan"     // the key's plan
+	OriginOverride PolicyOrigin = "override" // an override of the key, which replaces the plan's policy of this name or adds one
 )
 
 // OriginOf returns the origin, at now, of the policy with this name in the

@@ -11,9 +11,9 @@ type OrderStatus string
 // The states of an order. It starts as pending and ends confirmed (stock
 // reserved and payment captured) or cancelled (all effects undone).
 const (
-	OrderPending   OrderStatus = "pending"
-	OrderConfirmed OrderStatus = "confirmed"
-	OrderCancelled OrderStatus = "cancelled"
+	OrderPending   OrderStatus = "pending"   // accepted, not processed yet
+	OrderConfirmed OrderStatus = "confirmed" // final: stock reserved and payment captured
+	OrderCancelled OrderStatus = "cancelled" // final: all effects undone
 )
 
 // orderTransitions is the state machine: the states that can follow each state.

@@ -8,16 +8,16 @@ type Scope string
 
 // The scopes that a key can hold. ScopeAdmin includes all the others.
 const (
-	ScopeProductsRead  Scope = "products:read"
-	ScopeProductsWrite Scope = "products:write"
-	ScopeOrdersRead    Scope = "orders:read"
-	ScopeOrdersWrite   Scope = "orders:write"
-	ScopeLimitsCheck   Scope = "limits:check"
-	ScopeAdminKeys     Scope = "admin:keys"
-	ScopeAdminPlans    Scope = "admin:plans"
-	ScopeAdminQueues   Scope = "admin:queues"
-	ScopeAdminAudit    Scope = "admin:audit"
-	ScopeAdmin         Scope = "admin"
+	ScopeProductsRead  Scope = "products:read"  // read products
+	ScopeProductsWrite Scope = "products:write" // create, change and delete products
+	ScopeOrdersRead    Scope = "orders:read"    // read the owner's orders and their invoices
+	ScopeOrdersWrite   Scope = "orders:write"   // place orders
+	ScopeLimitsCheck   Scope = "limits:check"   // check and reserve limits for subjects of one's own
+	ScopeAdminKeys     Scope = "admin:keys"     // manage API keys, and read their usage and refusals
+	ScopeAdminPlans    Scope = "admin:plans"    // manage plans and the global enforcement mode
+	ScopeAdminQueues   Scope = "admin:queues"   // manage message queues and dead letters
+	ScopeAdminAudit    Scope = "admin:audit"    // read the audit
+	ScopeAdmin         Scope = "admin"          // everything: includes all other scopes
 )
 
 // AllScopes lists every scope, in the order that they are documented in.

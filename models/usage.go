@@ -23,9 +23,9 @@ type UsageBucket string
 
 // The bucket widths.
 const (
-	BucketMinute UsageBucket = "minute"
-	BucketHour   UsageBucket = "hour"
-	BucketDay    UsageBucket = "day"
+	BucketMinute UsageBucket = "minute" // begins with a minute
+	BucketHour   UsageBucket = "hour"   // begins with an hour
+	BucketDay    UsageBucket = "day"    // begins at midnight UTC
 )
 
 // Duration returns the bucket's width.

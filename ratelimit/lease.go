@@ -33,8 +33,16 @@ type Allowances interface {
 	// Prefetch leases units for a step without waiting: few are left to spend,
 	// more were spent than leased, or a step in shadow mode refuses.
 	Prefetch(b *Batch, step *Step)
-	// Reset makes the durable counters of the batch's calendar steps fresh.
+	// Reset makes the durable counters of the batch's calendar steps fresh. A new
+	// epoch begins for each.
 	Reset(ctx context.Context, b *Batch) error
+	// Epoch returns the epoch of the lease from which a calendar step of a batch
+	// that was taken has spent its units; 0 if it isn't known.
+	Epoch(b *Batch, step *Step) int64
+	// Return gives units that another process has spent to the counter of a
+	// calendar step, as leased units, if it is in the period of step.State and in
+	// that epoch.
+	Return(b *Batch, step *Step, epoch, units int64)
 }
 
 // Leasable reports whether the policy's units are leased from a durable counter

@@ -50,7 +50,8 @@ type Policy struct {
 	Charge Charge `json:"charge,omitempty"`
 	// Whether requests over the limit are refused. Defaults to enforce.
 	Mode Mode `json:"mode,omitempty"`
-	// How several instances share the counter. Defaults to auto.
+	// How several instances that share a Redis share the counter: exact counts every
+	// request there. Defaults to auto, which is exact; leased isn't available yet.
 	//
 	// Stores that serve one process ignore it.
 	Sharing Sharing `json:"sharing,omitempty"`
@@ -63,13 +64,26 @@ type Algorithm string
 
 // Algorithms.
 const (
-	TokenBucket   Algorithm = "token_bucket"
-	LeakyBucket   Algorithm = "leaky_bucket"
-	FixedWindow   Algorithm = "fixed_window"
+	// TokenBucket refills at limit ÷ period and holds up to burst units: bursts
+	// are admitted, with an even rate behind them.
+	TokenBucket Algorithm = "token_bucket"
+	// LeakyBucket admits one unit each period ÷ limit. Earlier requests wait for
+	// their turn up to max_wait, then they are refused.
+	LeakyBucket Algorithm = "leaky_bucket"
+	// FixedWindow admits up to limit units in each period of the clock. Around
+	// the end of a window, up to twice the limit can pass in one period.
+	FixedWindow Algorithm = "fixed_window"
+	// SlidingWindow admits about limit units in any period, at a small constant
+	// cost of memory. Limits up to 32 are counted exactly.
 	SlidingWindow Algorithm = "sliding_window"
-	SlidingLog    Algorithm = "sliding_log"
-	Calendar      Algorithm = "calendar"
-	Concurrency   Algorithm = "concurrency"
+	// SlidingLog admits exactly up to limit units in any period, and remembers
+	// each of them: limit is at most 10,000.
+	SlidingLog Algorithm = "sliding_log"
+	// Calendar admits up to limit units in a day, week or month of a time zone.
+	// Its counter is durable and shared by all instances.
+	Calendar Algorithm = "calendar"
+	// Concurrency admits up to limit requests at the same time.
+	Concurrency Algorithm = "concurrency"
 )
 
 // Per is the kind of subject whose counter a policy spends.
@@ -77,10 +91,14 @@ type Per string
 
 // Subjects of counters.
 const (
-	// PerKey spends the counter of Subjects.Key.
+	// PerKey spends the counter of the key, which it shares only with the keys
+	// that it was rotated from or to.
+	//
+	// It is Subjects.Key.
 	PerKey Per = "key"
-	// PerOwner spends the counter of Subjects.Owner, which all keys of the
-	// owner share.
+	// PerOwner spends the counter of the owner, which all keys of the owner share.
+	//
+	// It is Subjects.Owner.
 	PerOwner Per = "owner"
 )
 
@@ -91,9 +109,9 @@ type Charge string
 
 // Charged outcomes.
 const (
-	// Requests charges every request except those that Failed.
+	// Requests charges every request except those that failed (over HTTP: 5xx).
 	Requests Charge = "requests"
-	// Successes charges only requests that Succeeded.
+	// Successes charges only requests that succeeded (over HTTP: 1xx to 3xx).
 	Successes Charge = "successes"
 )
 

@@ -42,7 +42,11 @@ type Reservation struct {
 
 	limiter *Limiter
 	batch   Batch
-	holds   bool
+	// If the request must wait: when its batch was taken, by the limiter's clock,
+	// and how far the store's clock was ahead of that.
+	takenAt, ahead int64
+	holds          bool
+	epochs         []int64 // of the steps' leases, if another process has taken them; otherwise nil
 
 	mu    sync.Mutex
 	phase phase
@@ -71,9 +75,10 @@ func (r *Reservation) reset(l *Limiter, q *Quota, v *view, cost int64) {
 			r.Decision.statuses = make([]Status, n)
 		}
 	}
-	r.limiter, r.phase, r.holds = l, closed, v.holds
+	r.limiter, r.phase, r.holds, r.epochs = l, closed, v.holds, nil
 	b := &r.batch
 	b.Cost, b.Holder, b.Enforced = cost, 0, v.enforced
+	b.Alone, b.Once = 0, ""
 	b.Key, b.Owner = nil, nil
 	if v.perKey {
 		b.Key = &q.key
@@ -118,6 +123,10 @@ func (r *Reservation) decide() {
 	if d.Allowed && b.Cost > 0 && len(b.Steps) > 0 {
 		r.phase = charged
 	}
+	if d.Wait > 0 {
+		r.takenAt = r.limiter.clock.now()
+		r.ahead = b.Now - r.takenAt
+	}
 }
 
 // Wait blocks for Decision.Wait, until the request's turn in every leaky_bucket
@@ -128,7 +137,7 @@ func (r *Reservation) Wait(ctx context.Context) error {
 	if r.Decision.Wait <= 0 || !r.Decision.Allowed {
 		return nil
 	}
-	wait := r.Decision.Wait - time.Duration(r.limiter.clock.now()-r.batch.Now)
+	wait := r.Decision.Wait - time.Duration(r.limiter.clock.now()-r.takenAt)
 	if wait <= 0 {
 		return nil
 	}
@@ -147,10 +156,14 @@ func (r *Reservation) Wait(ctx context.Context) error {
 	}
 }
 
+// Alone reports whether the reservation was taken without the counters that are
+// shared with other processes, so that only this process can settle it.
+func (r *Reservation) Alone() bool { return r.batch.Alone != 0 }
+
 // abandon gives everything back and makes Decision a refusal by the leaky_bucket
 // policies whose turn hasn't come.
 func (r *Reservation) abandon(ctx context.Context) {
-	d, now := &r.Decision, r.limiter.clock.now()
+	d, now := &r.Decision, r.limiter.clock.now()+r.ahead
 	waits := make([]time.Duration, d.enforced)
 	for i := range waits {
 		if s := &r.batch.Steps[i]; s.Policy.kind == leakyBucket && s.Charged {
@@ -256,12 +269,16 @@ func (r *Reservation) give(ctx context.Context, slots bool, units func(*Step) in
 		}
 		changes = changes || s.Give != 0
 	}
-	if !changes {
+	if !changes && b.Once == "" {
 		return nil
 	}
+	returnLeased := r.returnLeased()
 	b.Now = r.limiter.clock.now()
 	if err := r.limiter.store.Give(ctx, b); err != nil {
 		return err
+	}
+	if !r.Alone() {
+		returnLeased()
 	}
 	for i := range b.Steps {
 		if s := &b.Steps[i]; s.Give != 0 {

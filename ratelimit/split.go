@@ -62,8 +62,8 @@ func (s *Split) close(parts *splitBatch, b *Batch) {
 		b.Steps[i] = part.Steps[*n]
 		*n++
 	}
-	if len(parts.shared.Steps) > 0 {
-		b.Now = parts.shared.Now
+	if len(parts.shared.Steps) > 0 || b.Once != "" {
+		b.Now, b.Alone = parts.shared.Now, parts.shared.Alone
 	}
 	clear(parts.steps[0][:])
 	clear(parts.steps[1][:])
@@ -122,9 +122,22 @@ func (s *Split) giveBack(ctx context.Context, b *Batch) error {
 	return err
 }
 
-// Give implements Store. It gives back to both even if one fails.
+// Give implements Store. It gives back to both even if one fails, except a batch
+// with a record: it changes local only if it has deleted the record in shared, and
+// not if shared will do so later.
 func (s *Split) Give(ctx context.Context, b *Batch) error {
-	return s.both(ctx, b, Store.Give)
+	if b.Once == "" {
+		return s.both(ctx, b, Store.Give)
+	}
+	parts := s.open(b)
+	defer s.close(parts, b)
+	if err := s.shared.Give(ctx, &parts.shared); err != nil {
+		return err
+	}
+	if len(parts.local.Steps) == 0 || parts.shared.Alone != 0 {
+		return nil
+	}
+	return s.local.Give(ctx, &parts.local)
 }
 
 // Renew implements Store.

@@ -38,9 +38,10 @@ type Store interface {
 type LeaseStore interface {
 	Store
 	// Exchange replaces the state of a calendar counter by change's result, in
-	// one atomic step. If fresh is set, the counter begins a new Generation.
+	// one atomic step, and returns its Generation. If fresh is set, the counter
+	// begins a new one. The Generation of a counter that doesn't exist is 0.
 	// change must be a short, pure function.
-	Exchange(s *Subject, p *Compiled, now int64, change func(State) (_ State, fresh bool)) error
+	Exchange(s *Subject, p *Compiled, now int64, change func(State) (_ State, fresh bool)) (generation uint32, err error)
 }
 
 // Batch is one operation on the counters of one key and its owner.
@@ -68,6 +69,10 @@ type Batch struct {
 	// Refused means that another store has refused the request: Take charges
 	// nothing and reports what each step by itself would do.
 	Refused bool
+	// Alone is 0, or set by a store that has decided without the counters it shares
+	// with other processes; see package fallback. Only that store can settle the
+	// batch. After a Give with Once, it means that the record will be deleted later.
+	Alone uint32
 }
 
 // Step is one policy's part of a batch.
@@ -89,4 +94,7 @@ type Step struct {
 	Charged bool
 	// Give is the number of units to give back; negative: to charge as debt.
 	Give int64
+	// Others is the units that a batch decided Alone was charged on top of its cost,
+	// in place of other processes. They are given back in proportion.
+	Others int64
 }

@@ -22,6 +22,12 @@ func WithGroups(groups ...string) ValidateOption {
 	return func(v *validator) { v.groups = append([]string{}, groups...) }
 }
 
+// WithoutLeasedSharing makes leased sharing a fault, for programs whose stores count
+// every request.
+func WithoutLeasedSharing() ValidateOption {
+	return func(v *validator) { v.exact = true }
+}
+
 // Validate checks a list of policies and reports all faults as one
 // *InvalidError. [NewQuota] accepts every list for which it returns nil.
 func Validate(policies []Policy, opts ...ValidateOption) error {
@@ -33,6 +39,7 @@ func Validate(policies []Policy, opts ...ValidateOption) error {
 type validator struct {
 	faults
 	groups []string // nil: any
+	exact  bool     // no leased sharing
 	at     string   // pointer of the current policy
 }
 
@@ -89,8 +96,12 @@ func (v *validator) enums(p *Policy) {
 	oneOf(v, "mode", p.Mode, "", Enforce, Shadow)
 	oneOf(v, "sharing", p.Sharing, "", SharingAuto, SharingExact, SharingLeased)
 	exactOnly := p.Algorithm == SlidingLog || p.Algorithm == LeakyBucket || p.Algorithm == Concurrency
-	if exactOnly && p.Sharing == SharingLeased {
+	switch {
+	case p.Sharing != SharingLeased:
+	case exactOnly:
 		v.fault("sharing", FaultNotAllowed, "must be exact or auto for "+string(p.Algorithm))
+	case v.exact:
+		v.fault("sharing", FaultNotAllowed, "must be exact or auto: leased sharing isn't available yet")
 	}
 }
 

@@ -49,6 +49,9 @@ const themes = {
   },
 };
 
+// ReDoc 2.5 skips levels: below the heading of an operation it writes h5.
+const setLevels = () => document.querySelectorAll("#redoc h5").forEach((heading) => heading.setAttribute("aria-level", "3"));
+
 // Follow what the browser prefers, also when it changes: ReDoc takes its colours once, so it starts anew then.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const start = () => {
@@ -60,7 +63,7 @@ const start = () => {
     hideDownloadButton: true, // the bar has the link
     sortRequiredPropsFirst: true,
     expandResponses: "200,201",
-  }, place);
+  }, place, setLevels);
 };
 start();
 dark.addEventListener("change", start);

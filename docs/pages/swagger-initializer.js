@@ -15,10 +15,24 @@ const sendOneKey = (request) => {
   return request;
 };
 
+// What assistive technologies need and Swagger UI 5.35 lacks: no link inside the button that opens an operation (the
+// address changes when it opens), a landmark around the introduction, a heading between the title and the tags, and a name
+// for the text area of a body.
+const accessible = ({ React }) => ({
+  wrapComponents: {
+    DeepLink: () => ({ text }) => React.createElement("span", null, text),
+    InfoContainer: (Original) => (props) => React.createElement("section", { "aria-label": "Introduction" }, React.createElement(Original, props)),
+    operations: (Original) => (props) =>
+      React.createElement("div", null, React.createElement("h2", { className: "unseen" }, "Operations"), React.createElement(Original, props)),
+    TextArea: (Original) => (props) => React.createElement(Original, { ...props, "aria-label": "Request body" }),
+  },
+});
+
 window.ui = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   presets: [SwaggerUIBundle.presets.apis],
+  plugins: [accessible],
   layout: "BaseLayout",
   deepLinking: true,
   persistAuthorization: true,

@@ -112,8 +112,9 @@ type entry struct {
 	id         Counter
 	subject    ratelimit.Subject
 	policy     *ratelimit.Compiled
-	start, end int64 // of the period, in nanoseconds
-	epoch      int64 // 0: unknown
+	start, end int64  // of the period, in nanoseconds
+	epoch      int64  // 0: unknown
+	generation uint32 // of the store's counter, at the last lease of this epoch
 
 	// What to ask next.
 	need, total int64
@@ -217,10 +218,7 @@ func (e *entry) want(missing int64) {
 
 // entryOf returns the entry of a step, moved to the step's period.
 func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, error) {
-	subject := b.Key
-	if step.Policy.PerOwner() {
-		subject = b.Owner
-	}
+	subject := subjectOf(b, step)
 	id := counterOf(subject, step.Policy)
 	e := s.entries[id]
 	if e == nil {
@@ -235,7 +233,7 @@ func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, err
 		e.policy = step.Policy // the latest limit, but not below that of a request that waits
 	}
 	if e.start != step.State.At {
-		e.start, e.end, e.epoch = step.State.At, step.State.M, 0
+		e.start, e.end, e.epoch, e.generation = step.State.At, step.State.M, 0, 0
 		e.knownAt, e.need, e.total = time.Time{}, 0, 0
 	}
 	return e, nil
@@ -277,12 +275,8 @@ func (s *Service) Reset(ctx context.Context, b *ratelimit.Batch) error {
 		if !step.Policy.Leasable() {
 			continue
 		}
-		subject := b.Key
-		if step.Policy.PerOwner() {
-			subject = b.Owner
-		}
 		start, _ := step.Policy.Bounds(b.Now)
-		counters, starts = append(counters, counterOf(subject, step.Policy)), append(starts, start)
+		counters, starts = append(counters, counterOf(subjectOf(b, step), step.Policy)), append(starts, start)
 	}
 	if len(counters) == 0 {
 		return nil
@@ -297,7 +291,12 @@ func (s *Service) Reset(ctx context.Context, b *ratelimit.Batch) error {
 		// A lease of an earlier epoch that is under way is dropped when it
 		// arrives.
 		if e := s.entries[id]; e != nil && e.start == starts[i] {
-			e.epoch, e.knownAt = max(e.epoch, epochs[i]), time.Time{}
+			e.epoch, e.generation, e.knownAt = max(e.epoch, epochs[i]), 0, time.Time{}
+			// With the epoch, so that units of another one never belong to the
+			// new counter.
+			_, _ = s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
+				return ratelimit.State{}, state != ratelimit.State{}
+			})
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ func (c *counted) count() int {
 // onBench runs a test in a bubble with simulated time.
 func onBench(t *testing.T, run func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &counted{quick: quick{durable{rows: map[period]*allowance.Reply{}, rng: rand.New(rand.NewPCG(1, 1))}}, ops: map[allowance.Op]int{}}
+		d := &counted{quick: quick{durable{rows: map[period]*allowance.Reply{}, names: map[allowance.Counter]string{}, ended: map[period]int64{}, rng: rand.New(rand.NewPCG(1, 1))}}, ops: map[allowance.Op]int{}}
 		store := memory.New()
 		b := &bench{t: t, durable: d, store: store, service: allowance.New(d, store, slog.New(slog.DiscardHandler))}
 		if err := b.service.Start(context.Background()); err != nil {

@@ -17,7 +17,7 @@ type watched struct {
 }
 
 // Exchange implements ratelimit.LeaseStore.
-func (w *watched) Exchange(s *ratelimit.Subject, p *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) error {
+func (w *watched) Exchange(s *ratelimit.Subject, p *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) (uint32, error) {
 	w.calls++
 	return w.Store.Exchange(s, p, now, change)
 }

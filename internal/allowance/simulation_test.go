@@ -176,7 +176,7 @@ type faultyStore struct {
 }
 
 // Exchange implements ratelimit.LeaseStore.
-func (s faultyStore) Exchange(subject *ratelimit.Subject, p *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) error {
+func (s faultyStore) Exchange(subject *ratelimit.Subject, p *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) (uint32, error) {
 	return s.Store.Exchange(subject, p, now, func(state ratelimit.State) (ratelimit.State, bool) {
 		after, fresh := change(state)
 		if s.broken == "prefetch counted twice" && after.X > state.X {

@@ -159,3 +159,18 @@ func (f *Filter) set(id string, tag uint64) {
 		f.tags[f.hash(id)] = tag
 	}
 }
+
+// FilterStats is the state of a Filter.
+type FilterStats struct {
+	Keys     int  // keys in memory
+	Pending  int  // keys that changed and must be read again
+	Complete bool // unknown keys are recognized without a query
+}
+
+// Stats returns the state of the filter.
+func (f *Filter) Stats() FilterStats {
+	complete := f.current()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return FilterStats{Keys: len(f.tags), Pending: len(f.changed), Complete: complete && f.loaded}
+}

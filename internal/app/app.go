@@ -24,12 +24,14 @@ import (
 
 // Options are what an App needs besides the settings.
 type Options struct {
-	Log *slog.Logger
-	Out io.Writer // for people: where the server is, and the dev keys
-	Dev bool      // create keys in a database without keys
+	Log      *slog.Logger
+	Out      io.Writer // for people: where the server is, and the dev keys
+	Terminal io.Writer // for progress that changes in place; nil: the log has it
+	Dev      bool      // create keys in a database without keys
 
 	// For tests. Zero values are the product's own.
 	Now      func() time.Time // clock of the limiters
+	RedisNow func() time.Time // clock of Redis
 	DB       *pgxpool.Pool    // instead of one on DATABASE_URL
 	QuotaDB  *pgxpool.Pool    // what quotas are read from
 	ListenDB *pgxpool.Pool    // where to listen for changes, and to migrate
@@ -160,7 +162,7 @@ func newPool(cfg *config.Config, o Options) (*pgxpool.Pool, *devdb.Supervisor, e
 		db, err := postgres.NewPool(cfg.DatabaseURL)
 		return db, nil, err
 	}
-	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.DataDir, Log: o.Log})
+	private := devdb.NewSupervisor(devdb.Config{DataDir: cfg.DataDir, Log: o.Log, Terminal: o.Terminal})
 	db, err := postgres.NewPool("postgres://?sslmode=disable", postgres.WithBeforeConnect(private.BeforeConnect))
 	return db, private, err
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,6 +25,7 @@ import (
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/retention"
 	"ratelimiter/internal/server"
+	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
 	"ratelimiter/internal/workpool"
 	"ratelimiter/middleware"
@@ -55,14 +54,12 @@ type services struct {
 	queue     *queue.Queue
 	worker    *queue.Worker
 	cpu       *workpool.Pool
+	traffic   *telemetry.Traffic
 
-	limiter, builtIn, anonymous *ratelimit.Limiter
-	failures                    *middleware.FailureLimiter
-
-	// The calendar counters of keys, and of callers' own subjects.
-	keyAllowances, checkAllowances *allowance.Service
-	// The other counters of both.
-	saved []Component
+	counting           *counting
+	builtIn, anonymous *ratelimit.Limiter
+	failures           *middleware.FailureLimiter
+	telemetry          *telemetry.Metrics
 }
 
 // builtInBytes bounds each store of built-in rates and of addresses: half a million
@@ -76,8 +73,6 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	if now == nil {
 		now = time.Now
 	}
-	// Each limiter has its own store, so that a flood of addresses or of
-	// callers' subjects can't evict the counters of keys.
 	var clock []ratelimit.Option
 	if o.Now != nil {
 		clock = append(clock, ratelimit.WithClock(o.Now))
@@ -85,23 +80,15 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	newLimiter := func() *ratelimit.Limiter {
 		return ratelimit.New(memory.New(memory.WithMaxBytes(builtInBytes)), clock...)
 	}
-	durable := allowance.NewTable(quotaDB)
-	var saved []Component
-	newDurable := func(file string) (*ratelimit.Limiter, *allowance.Service) {
-		store := memory.New()
-		a := allowance.New(durable, store, o.Log)
-		if cfg.DataDir != "" { // tests have none
-			saved = append(saved, &savedCounters{store: store, path: filepath.Join(cfg.DataDir, file), log: o.Log, now: now})
-		}
-		return ratelimit.New(store, append(slices.Clone(clock), ratelimit.WithAllowances(a))...), a
-	}
 	s := &services{
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
+		traffic: telemetry.NewTraffic(),
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
+		telemetry: telemetry.New(),
 	}
-	s.limiter, s.keyAllowances = newDurable("counters-of-keys")
+	s.counting = newCounting(cfg, db, quotaDB, s.telemetry, o)
 	if s.cpu == nil {
 		s.cpu = workpool.New()
 	}
@@ -127,10 +114,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
-	var checks *ratelimit.Limiter
-	checks, s.checkAllowances = newDurable("counters-of-checks")
-	s.saved = saved
-	s.limits = limits.New(checks, s.planCache, now)
+	s.limits = limits.New(s.counting.checks.Limiter, s.planCache, now, s.traffic.Check, cfg.Peppers.Derive("reservations"), s.counting.records())
 	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
@@ -143,15 +127,15 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 		Orders:   handlers.NewOrders(s.orders, cursors),
 		Invoices: handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Checks:   handlers.NewChecks(s.limits),
-		Me:       handlers.NewMe(s.keys, s.limiter),
+		Me:       handlers.NewMe(s.keys, s.counting.keys.Limiter),
 		Usage:    handlers.NewUsage(s.usage, cursors),
-		Keys:     handlers.NewKeys(s.keys, s.resolver, s.limiter, cursors),
+		Keys:     handlers.NewKeys(s.keys, s.resolver, s.counting.keys.Limiter, cursors),
 		Plans:    handlers.NewPlans(s.plans, cursors),
 		Limiter:  handlers.NewLimiter(s.mode),
 		Audit:    handlers.NewAudit(s.audit, cursors),
 		Health:   handlers.NewHealth(ready),
 	}, server.RouterConfig{
-		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage,
+		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.counting.keys.Limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage, Meter: s.traffic,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
 }
@@ -209,9 +193,8 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			return s.verifier.Check(ctx)
 		}, stop: func(context.Context) error { o.ListenDB.Close(); db.Close(); return nil }},
 	)
-	list = append(list, s.saved...)
+	list = append(list, s.counting.components(o.Log)...)
 	list = append(list,
-		s.keyAllowances, s.checkAllowances,
 		s.publisher,
 		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
 		s.keyFilter,

@@ -100,6 +100,7 @@ type Aside[K comparable, V any] struct {
 	reserved  int              // result of the last Options.Reserved
 	closed    bool
 	loads     sync.WaitGroup
+	stats     asideStats
 	ctx       context.Context // canceled by Close
 	cancel    context.CancelFunc
 }
@@ -150,6 +151,19 @@ func NewAside[K comparable, V any](opts Options[V]) (*Aside[K, V], error) {
 // Peek returns the cached value of key and its state at now. It loads nothing.
 // An Expired value is returned but must not be served.
 func (a *Aside[K, V]) Peek(key K, now time.Time) (V, State) {
+	value, state := a.peek(key, now)
+	switch state {
+	case Fresh, Due:
+		a.stats.hits.Add(1)
+	case Stale:
+		a.stats.stale.Add(1)
+	case Absent, Expired:
+	}
+	return value, state
+}
+
+// peek is Peek without counting.
+func (a *Aside[K, V]) peek(key K, now time.Time) (V, State) {
 	if e, found := a.entries.GetIfPresent(key); found {
 		if state := a.state(e, now); state != Absent {
 			return e.value, state
@@ -190,8 +204,10 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	case Absent, Expired:
 	}
 	if n, absent := a.negative.GetIfPresent(key); absent && now.Before(n.expiresAt) {
+		a.stats.negative.Add(1)
 		return none, n.err
 	}
+	a.stats.misses.Add(1)
 	f := a.start(key, now, load)
 	select {
 	case <-f.done:
@@ -199,7 +215,8 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 		return none, ctx.Err()
 	}
 	if f.err != nil {
-		if value, state := a.Peek(key, now); state == Stale {
+		if value, state := a.peek(key, now); state == Stale {
+			a.stats.stale.Add(1)
 			return value, nil
 		}
 	}

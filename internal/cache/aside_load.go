@@ -66,6 +66,7 @@ func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.opts.LoadTimeout)
 	defer cancel()
 	f.value, f.err = withRecover(ctx, load)
+	a.stats.loaded(f.err, f.err != nil && a.isNegative(f.err))
 	a.mu.Lock()
 	if a.flights[key] == f {
 		delete(a.flights, key)

@@ -28,6 +28,7 @@ type WriteBehind[K comparable, V any] struct {
 	seed   maphash.Seed
 	shards [writeShards]writeShard[K, V]
 	count  atomic.Int64 // entries in the shards
+	queued atomic.Int64 // entries in queue
 
 	flushNow chan chan error // requests of Flush
 	halfFull chan struct{}   // asks for a flush before the interval has passed
@@ -39,7 +40,6 @@ type WriteBehind[K comparable, V any] struct {
 
 	// The fields below belong to run.
 	queue    []Batch[K, V] // oldest first
-	queued   int           // entries in queue
 	attempts int           // failed attempts of the oldest batch
 }
 
@@ -160,6 +160,9 @@ func (b *WriteBehind[K, V]) reserve() bool {
 	return true
 }
 
+// Len returns the number of entries that aren't flushed.
+func (b *WriteBehind[K, V]) Len() int64 { return b.count.Load() + b.queued.Load() }
+
 // Flush flushes all completed updates without waiting for the interval. It
 // returns the error of the source, in which case the batches stay queued, or
 // ctx's.
@@ -188,8 +191,8 @@ func (b *WriteBehind[K, V]) Close(ctx context.Context) error {
 	defer unhook()
 	<-b.done
 	b.cancel()
-	if b.queued > 0 {
-		return fmt.Errorf("%d entries dropped: %w", b.queued, errClosed)
+	if n := b.queued.Load(); n > 0 {
+		return fmt.Errorf("%d entries dropped: %w", n, errClosed)
 	}
 	return nil
 }
@@ -272,7 +275,7 @@ func (b *WriteBehind[K, V]) attempt(batch Batch[K, V]) error {
 
 // pop removes the oldest batch from the queue.
 func (b *WriteBehind[K, V]) pop() {
-	b.queued -= len(b.queue[0].Entries)
+	b.queued.Add(-int64(len(b.queue[0].Entries)))
 	b.queue[0] = Batch[K, V]{}
 	b.queue = b.queue[1:]
 	b.attempts = 0

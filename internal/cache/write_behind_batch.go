@@ -29,10 +29,10 @@ func (b *WriteBehind[K, V]) collect(last bool) {
 	for len(entries) > 0 {
 		n := min(len(entries), b.opts.BatchSize)
 		b.queue = append(b.queue, Batch[K, V]{ID: newBatchID(now), At: now, Entries: entries[:n:n]})
-		b.queued += n
+		b.queued.Add(int64(n))
 		entries = entries[n:]
 	}
-	for b.queued > b.opts.Backlog {
+	for b.queued.Load() > int64(b.opts.Backlog) {
 		b.drop(b.queue[0], errBacklog)
 		b.pop()
 	}

@@ -50,6 +50,8 @@ type Watcher struct {
 	subscribers []Subscriber
 	changes     *changeLog
 	readAt      atomic.Pointer[time.Time] // start of the last successful read
+	connected   atomic.Bool
+	lost        atomic.Int64 // connections
 
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
@@ -76,6 +78,7 @@ func (w *Watcher) Start(ctx context.Context) error {
 		w.log.Warn("no notifications of changes through a connection pooler: a change is in force on the other instances within 10 s; " +
 			"set DATABASE_LISTEN_URL to the URL of a direct connection to have it in force within 2 s")
 	}
+	w.connected.Store(true)
 	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.ended.Go(func() { w.run(ctx, conn) })
 	return nil
@@ -106,15 +109,18 @@ func (w *Watcher) connect(ctx context.Context) (*postgres.Listener, error) {
 func (w *Watcher) run(ctx context.Context, conn *postgres.Listener) {
 	for {
 		err := w.watch(ctx, conn)
+		w.connected.Store(false)
 		conn.Close()
 		if ctx.Err() != nil {
 			return
 		}
+		w.lost.Add(1)
 		lostAt := time.Now()
 		w.log.Warn("change listener lost its connection", "error", err)
 		if conn = w.reconnect(ctx); conn == nil {
 			return
 		}
+		w.connected.Store(true)
 		w.log.Info("change listener reconnected", "after", time.Since(lostAt).String())
 	}
 }
@@ -186,3 +192,18 @@ func (w *Watcher) Current() bool {
 	readAt := w.readAt.Load()
 	return readAt != nil && time.Since(*readAt) < currentFor
 }
+
+// LastRead returns when the last successful read of the log began; zero before
+// the first one.
+func (w *Watcher) LastRead() time.Time {
+	if readAt := w.readAt.Load(); readAt != nil {
+		return *readAt
+	}
+	return time.Time{}
+}
+
+// Connected reports whether the listener has a connection.
+func (w *Watcher) Connected() bool { return w.connected.Load() }
+
+// Disconnects returns how often the listener lost its connection.
+func (w *Watcher) Disconnects() int64 { return w.lost.Load() }

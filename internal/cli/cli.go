@@ -57,12 +57,13 @@ type commands struct {
 }
 
 // console is where a command prints and asks: data to out, messages for people to
-// notes, logs to log, answers from in.
+// notes, logs to log, progress to terminal, or as logs if that is nil, answers from in.
 type console struct {
-	out   io.Writer
-	notes io.Writer
-	in    *os.File
-	log   *slog.Logger
+	out      io.Writer
+	notes    io.Writer
+	in       *os.File
+	log      *slog.Logger
+	terminal io.Writer
 }
 
 // Main runs the command line of this process and returns its exit code. The
@@ -98,8 +99,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	cfg, err := line.Config()
 	if err == nil || needs(parsed.Selected()) == "" { // doctor reports the faults
-		to := &console{out: stdout, log: slog.New(slog.NewJSONHandler(escaping{stderr}, nil))}
-		to.notes, to.in = stderr, os.Stdin
+		to := &console{out: stdout, notes: stderr, in: os.Stdin}
+		to.log, to.terminal = newLogger(stderr, cfg)
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(cfg, &line.Settings, to)
 	}

@@ -58,7 +58,7 @@ func readDatabase(ctx context.Context, cfg *config.Config, to *console, do func(
 func openDatabase(ctx context.Context, cfg *config.Config, to *console, do func(context.Context, *pgxpool.Pool) error) (err error) {
 	url, name := cfg.DatabaseURL, "DATABASE_URL"
 	if url == "" {
-		private, err := devdb.OwnOrAttach(ctx, devdb.Config{DataDir: cfg.DataDir, Log: to.log})
+		private, err := devdb.OwnOrAttach(ctx, devdb.Config{DataDir: cfg.DataDir, Log: to.log, Terminal: to.terminal})
 		if err != nil {
 			return err
 		}

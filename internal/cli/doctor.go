@@ -80,6 +80,7 @@ func (d *diagnosis) checks() []check {
 		{"clock", d.connected(d.checkClock)},
 		{"partitions", d.connected(d.checkPartitions)},
 		{"connections", d.connected(d.checkConnections)},
+		{"redis", d.checkRedis},
 	}
 }
 

@@ -59,8 +59,8 @@ func moreHelp(node *kong.Node, wanted string, setting *kong.Flag) string {
 	case len(node.Children) > 0:
 		return "\nRun \"ratelimiter " + node.Path() + " <command> --help\" for more information on a command.\n"
 	case wanted == "all":
-		return "\nDATABASE_URL, DATABASE_LISTEN_URL and KEY_PEPPER are secrets: they come from the\n" +
-			"environment or from files, because flags show in the process list.\n"
+		return "\nDATABASE_URL, DATABASE_LISTEN_URL, REDIS_URL and KEY_PEPPER are secrets: they come\n" +
+			"from the environment or from files, because flags show in the process list.\n"
 	}
 	var names []string
 	for _, flag := range []*kong.Flag{firstFlag(node), setting} {

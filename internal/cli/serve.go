@@ -17,7 +17,7 @@ func (s *serveCommand) Run(ctx context.Context, cfg *config.Config, to *console)
 	if err := cfg.LoadPeppers(s.Dev); err != nil {
 		return err
 	}
-	server, err := app.New(cfg, app.Options{Log: to.log, Out: to.out, Dev: s.Dev})
+	server, err := app.New(cfg, app.Options{Log: to.log, Out: to.out, Terminal: to.terminal, Dev: s.Dev})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -27,6 +28,8 @@ import (
 type Settings struct {
 	DatabaseFile   string `for:"database" brief:"File with DATABASE_URL, or set DATABASE_URL." env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"PATH" help:"File that contains DATABASE_URL: Postgres 14 or newer. Neither set: a private Postgres in DATA_DIR."`
 	ListenFile     string `for:"migrating" env:"DATABASE_LISTEN_URL_FILE" name:"database-listen-url-file" placeholder:"PATH" help:"File that contains DATABASE_LISTEN_URL: direct connection to the database when DATABASE_URL is a connection pooler, such as PgBouncer."`
+	RedisFile      string `env:"REDIS_URL_FILE" name:"redis-url-file" placeholder:"PATH" help:"File that contains REDIS_URL: Redis 7 or newer, or Valkey, in which several instances share counters. Neither set: counters in memory."`
+	RedisTimeout   string `env:"REDIS_TIMEOUT" default:"50ms" help:"How long a decision waits for Redis before it is made without."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks, metrics and profiles."`
 	DataDir        string `for:"database" brief:"Folder of the private Postgres and the key pepper." env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys, the key pepper and saved counters."`
@@ -43,13 +46,18 @@ type Settings struct {
 	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
+	RedisURL       secret `name:"redis-url" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
+	LogFormat      string `env:"LOG_FORMAT" default:"auto" help:"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."`
+	LogLevel       string `env:"LOG_LEVEL" default:"info" help:"What is logged: debug (also health checks and pages of the docs), info, warn or error."`
 }
 
 // Config is the validated settings.
 type Config struct {
-	DatabaseURL    string // empty: the private Postgres
-	ListenURL      string // empty: DatabaseURL
+	DatabaseURL    string        // empty: the private Postgres
+	ListenURL      string        // empty: DatabaseURL
+	RedisURL       string        // empty: counters are in memory
+	RedisTimeout   time.Duration // of one call
 	HTTPAddr       string
 	OpsAddr        string
 	DataDir        string
@@ -63,6 +71,8 @@ type Config struct {
 	RetryCap       time.Duration
 	RetryAttempts  int
 	Headers        middleware.Fields
+	LogFormat      LogFormat
+	LogLevel       slog.Level
 	Peppers        *apikeys.Peppers // nil until LoadPeppers
 }
 
@@ -98,6 +108,13 @@ const (
 // isn't ready.
 const maxShutdownDelay = 5 * time.Minute
 
+// Bounds of a call of Redis. A server on the same network answers within 5 ms, if it
+// isn't paused by its own work. A request waits for the timeout when Redis is lost.
+const (
+	minRedisTimeout = 5 * time.Millisecond
+	maxRedisTimeout = 5 * time.Second
+)
+
 // Config validates every setting. The error is a *Error that lists all faults.
 func (s *Settings) Config() (*Config, error) {
 	var faults []error
@@ -112,6 +129,10 @@ func (s *Settings) Config() (*Config, error) {
 	fault("DATABASE_URL", cmp.Or(err, checkDatabaseURL(cfg.DatabaseURL)))
 	cfg.ListenURL, err = readSecret("DATABASE_LISTEN_URL", s.ListenFile)
 	fault("DATABASE_LISTEN_URL", cmp.Or(err, checkListenURL(cfg.ListenURL, cfg.DatabaseURL)))
+	cfg.RedisURL, err = readSecret("REDIS_URL", s.RedisFile)
+	fault("REDIS_URL", cmp.Or(err, checkRedisURL(cfg.RedisURL)))
+	cfg.RedisTimeout, err = parseDuration(s.RedisTimeout, minRedisTimeout, maxRedisTimeout)
+	fault("REDIS_TIMEOUT", err)
 	fault("HTTP_ADDR", checkAddr(s.HTTPAddr))
 	fault("OPS_ADDR", checkAddr(s.OpsAddr))
 	cfg.DataDir, err = parseFolder(s.DataDir)
@@ -136,6 +157,10 @@ func (s *Settings) Config() (*Config, error) {
 	fault("RETRY_MAX_ATTEMPTS", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
+	cfg.LogFormat, err = parseLogFormat(s.LogFormat)
+	fault("LOG_FORMAT", err)
+	cfg.LogLevel, err = parseLogLevel(s.LogLevel)
+	fault("LOG_LEVEL", err)
 	pepper, err := readSecret("KEY_PEPPER", s.PepperFile)
 	if err == nil && pepper != "" {
 		cfg.Peppers, err = apikeys.ParsePeppers(pepper)

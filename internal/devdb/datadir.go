@@ -137,7 +137,8 @@ func (s *Server) openFolder(ctx context.Context, patience time.Duration) (err er
 // create makes the data folder under a temporary name and renames it when it is complete. It
 // removes what interrupted attempts left.
 func (s *Server) create(ctx context.Context) (err error) {
-	s.cfg.Log.Info("creating a private Postgres", "folder", s.path, "major", s.major)
+	step := s.cfg.console().begin(fmt.Sprintf("creating a private Postgres %d", s.major), "1 to 10 s", "folder", s.path)
+	defer func() { step.end(err) }()
 	leftovers, _ := fs.Glob(os.DirFS(s.cfg.DataDir), "postgres-*"+unfinished+"*")
 	for _, name := range leftovers {
 		_ = os.RemoveAll(filepath.Join(s.cfg.DataDir, name))

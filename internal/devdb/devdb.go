@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -18,13 +19,17 @@ type Config struct {
 	// DataDir is the DATA_DIR: the data, the password and the owner's lock. It is created if
 	// missing, readable by the current user only.
 	DataDir string
-	// Log receives progress. It is required.
+	// Log is required.
 	Log *slog.Logger
+	// Terminal shows what takes long in a line that changes in place; nil: the log has lines of it.
+	Terminal io.Writer
 	// Settings are additional server settings. They override the built-in ones.
 	Settings map[string]string
 	// CreateDB lets the role of a new data folder create databases, as tests need.
 	CreateDB bool
 }
+
+func (cfg *Config) console() console { return console{log: cfg.Log, terminal: cfg.Terminal} }
 
 // Start claims DATA_DIR, finds or gets the programs of Postgres, creates the data folder if there is
 // none, and runs Postgres until it accepts connections. Errors name a way out. The error is an
@@ -48,7 +53,7 @@ func start(ctx context.Context, cfg Config, shortLived bool) (s *Server, err err
 	if s.attached {
 		return s, nil
 	}
-	f := newFinder(cfg.Log, presentMajor(cfg.DataDir))
+	f := newFinder(cfg.console(), presentMajor(cfg.DataDir))
 	if f.account, err = chooseAccount(folderPath(cfg.DataDir, f.major)); err == nil {
 		s.bin, s.major, err = f.find(ctx)
 	}

@@ -71,6 +71,8 @@ func TestFinder_download(t *testing.T) {
 		f := newMachine(t, 0)
 		t.Setenv("PATH", path)
 		requests := publish(t, &f, archive(t))
+		var log bytes.Buffer
+		f.log = slog.New(slog.NewTextHandler(&log, nil))
 		for range 2 {
 			dirs, err := f.download(t.Context())
 			if err != nil || len(dirs) != 1 {
@@ -86,6 +88,10 @@ func TestFinder_download(t *testing.T) {
 		}
 		if n := requests.Load(); n != 1 {
 			t.Errorf("%d requests, want 1", n)
+		}
+		if !strings.Contains(log.String(), ", 100 %") || strings.Count(log.String(), `msg="downloading Postgres 18.3.0" url=`) != 1 ||
+			strings.Count(log.String(), `msg="unpacking Postgres 18.3.0"`) != 1 {
+			t.Errorf("got log %s", log.String())
 		}
 		mustHave(t, f)
 	})
@@ -129,7 +135,7 @@ func TestFinder_download(t *testing.T) {
 }
 
 func TestNewFinder(t *testing.T) {
-	f := newFinder(slog.New(slog.DiscardHandler), 0)
+	f := newFinder(console{log: slog.New(slog.DiscardHandler)}, 0)
 	if len(f.sum) != 64 || !filepath.IsAbs(f.cache) {
 		t.Errorf("sum %q, cache %q", f.sum, f.cache)
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,7 +36,7 @@ var usualFolders = []string{
 
 // finder finds an installation or gets one. Tests replace what it sees of the machine.
 type finder struct {
-	log     *slog.Logger
+	console
 	major   int                 // the only usable major version; 0 means any supported one
 	account *syscall.Credential // who must be able to run the programs; nil means the current user
 	wanted  string              // "Postgres 15"
@@ -49,9 +48,9 @@ type finder struct {
 }
 
 // newFinder returns a finder for data of a major version, 0 for none.
-func newFinder(log *slog.Logger, major int) finder {
+func newFinder(c console, major int) finder {
 	f := finder{
-		log: log, major: major, wanted: fmt.Sprintf("Postgres %d or newer", postgres.MinMajor),
+		console: c, major: major, wanted: fmt.Sprintf("Postgres %d or newer", postgres.MinMajor),
 		other: "set DATABASE_URL to a running server", apt: "postgresql",
 		repository: "https://repo1.maven.org/maven2", cache: "/var/cache/ratelimiter",
 		platform: strings.Replace(runtime.GOOS+"-"+runtime.GOARCH, "arm64", "arm64v8", 1),
@@ -164,13 +163,14 @@ func (f finder) download(ctx context.Context) ([]string, error) {
 	}
 	artifact := "embedded-postgres-binaries-" + f.platform
 	url := fmt.Sprintf("%s/io/zonky/test/postgres/%s/%s/%s-%[3]s.jar", f.repository, artifact, buildVersion, artifact)
-	f.log.Info("downloading Postgres", "url", url)
-	archive, err := fetch(ctx, url)
+	archive, err := f.fetch(ctx, url)
 	if sum := fmt.Sprintf("%x", sha256.Sum256(archive)); err == nil && sum != f.sum {
 		err = fmt.Errorf("its SHA-256 is %s, not %s", sum, f.sum)
 	}
 	if err == nil {
+		step := f.begin("unpacking Postgres "+buildVersion, "5 to 20 s", "folder", folder)
 		err = unpack(ctx, archive, folder)
+		step.end(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("download %s: %w", url, err)
@@ -178,8 +178,10 @@ func (f finder) download(ctx context.Context) ([]string, error) {
 	return []string{folder + "/bin"}, nil
 }
 
-// fetch downloads a file.
-func fetch(ctx context.Context, url string) ([]byte, error) {
+// fetch downloads the archive of the build.
+func (f finder) fetch(ctx context.Context, url string) (archive []byte, err error) {
+	step := f.begin("downloading Postgres "+buildVersion, "5 to 60 s", "url", url)
+	defer func() { step.end(err) }()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -193,7 +195,8 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, errors.New(response.Status)
 	}
-	return io.ReadAll(response.Body)
+	step.total.Store(response.ContentLength)
+	return io.ReadAll(io.TeeReader(response.Body, step))
 }
 
 // unpack writes the build in an archive, a zip with one .txz in it, to folder. It works in a
@@ -236,7 +239,6 @@ func (f finder) aptInstall(ctx context.Context) ([]string, error) {
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
 		return nil, errors.New("there is no apt-get, or this process isn't root")
 	}
-	f.log.Info("installing Postgres", "package", f.apt)
 	// Without this setting, the package creates a cluster and starts it on port 5432.
 	setting := f.root + "/etc/postgresql-common/createcluster.d/ratelimiter.conf"
 	_ = os.MkdirAll(filepath.Dir(setting), 0o755) // WriteFile reports the fault
@@ -253,7 +255,9 @@ func (f finder) aptInstall(ctx context.Context) ([]string, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C ends ctx, which stops apt-get in order
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second // a killed apt-get leaves half-installed packages
-	if out, err := cmd.CombinedOutput(); err != nil {
+	step := f.begin("installing "+f.apt+" with apt-get", "20 s to 2 min")
+	out, err := cmd.CombinedOutput()
+	if step.end(err); err != nil {
 		return nil, fmt.Errorf("apt-get install %s: %w\n%s", f.apt, err, out)
 	}
 	return f.installed(ctx)

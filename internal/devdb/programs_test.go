@@ -1,12 +1,14 @@
 package devdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -14,7 +16,7 @@ import (
 // newMachine returns a finder on a machine without Postgres, network or package manager.
 func newMachine(t *testing.T, major int) finder {
 	t.Helper()
-	f := newFinder(slog.New(slog.DiscardHandler), major)
+	f := newFinder(console{log: slog.New(slog.DiscardHandler)}, major)
 	f.root = t.TempDir()
 	f.repository, f.cache, f.platform, f.sum = "http://127.0.0.1:1", filepath.Join(f.root, "cache"), "test-amd64", "0"
 	t.Setenv("PG_BINDIR", "")
@@ -147,7 +149,12 @@ func TestFinder_aptInstall(t *testing.T) {
 				*) exit 1;;
 				esac`, c.want, f.root, setting))
 			t.Setenv("PATH", bin+":"+path)
+			var terminal bytes.Buffer
+			f.terminal = &terminal
 			dirs, err := f.aptInstall(t.Context())
+			if lines, _ := screen(terminal.String()); len(lines) != 1 || !strings.HasPrefix(lines[0], "Installing "+c.want+" with apt-get: done in ") {
+				t.Errorf("the terminal shows %q", lines)
+			}
 			if want := filepath.Join(f.root, "usr/lib/postgresql/15/bin"); err != nil || len(dirs) != 1 || dirs[0] != want {
 				t.Errorf("installed %v, %v; want %s", dirs, err, want)
 			}

@@ -1,6 +1,7 @@
 package devdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,13 @@ import (
 )
 
 func TestStart_KeepsData(t *testing.T) {
-	cfg := emptyConfig(t)
+	cfg, terminal := emptyConfig(t), &bytes.Buffer{}
+	cfg.Terminal = terminal
 	s := mustStart(t, cfg)
+	lines, _ := screen(terminal.String())
+	if line := lines[0]; len(lines) != 1 || !strings.HasPrefix(line, "Creating a private Postgres ") || !strings.Contains(line, ": done in ") {
+		t.Errorf("the terminal shows %q", lines)
+	}
 	mustExec(t, s.URL(), "CREATE TABLE kept AS SELECT 1")
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatalf("stop: %v", err)

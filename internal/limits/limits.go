@@ -22,12 +22,31 @@ type Service struct {
 	plans   *quota.PlanCache
 	open    *openReservations
 	now     func() time.Time
+	decided func(*ratelimit.Decision)
+	idKey   []byte
+	records Records
 }
 
 // New returns a Service that counts with limiter. Reservations expire by the
-// clock now.
-func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time) *Service {
-	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now}
+// clock now. decided is called with each decision that costs something. Ids of
+// reservations are signed with idKey. With records, which may be nil, they can be
+// settled on every instance with the same idKey.
+func New(limiter *ratelimit.Limiter, plans *quota.PlanCache, now func() time.Time, decided func(*ratelimit.Decision), idKey []byte, records Records) *Service {
+	return &Service{limiter: limiter, plans: plans, open: newOpenReservations(), now: now, decided: decided, idKey: idKey, records: records}
+}
+
+// Open returns how many reservations are open.
+func (s *Service) Open() int { return s.open.count(s.now()) }
+
+// reserve takes units and reports the decision.
+func (s *Service) reserve(ctx context.Context, r *ratelimit.Reservation, quota *ratelimit.Quota, cost int64) error {
+	if err := s.limiter.Reserve(ctx, r, quota, "", cost); err != nil {
+		return models.LimiterFailed(err)
+	}
+	if cost > 0 {
+		s.decided(&r.Decision)
+	}
+	return nil
 }
 
 // Check takes check.Cost units from the subject's counters for good, all or
@@ -46,8 +65,8 @@ func (s *Service) Check(ctx context.Context, check models.Check) (ratelimit.Deci
 		}
 	}
 	var r ratelimit.Reservation
-	if err := s.limiter.Reserve(ctx, &r, quota, "", check.Cost); err != nil {
-		return ratelimit.Decision{}, models.LimiterFailed(err)
+	if err := s.reserve(ctx, &r, quota, check.Cost); err != nil {
+		return ratelimit.Decision{}, err
 	}
 	return r.Decision, nil
 }
@@ -75,22 +94,24 @@ func (s *Service) Reserve(ctx context.Context, check models.Check) (d ratelimit.
 		}()
 	}
 	r := new(ratelimit.Reservation)
-	if err := s.limiter.Reserve(ctx, r, quota, "", check.Cost); err != nil {
-		return d, "", expiresAt, models.LimiterFailed(err)
+	if err := s.reserve(ctx, r, quota, check.Cost); err != nil {
+		return d, "", expiresAt, err
 	}
 	if !r.Decision.Allowed || check.Cost == 0 {
 		return r.Decision, "", expiresAt, nil
 	}
-	expiresAt = now.Add(r.Decision.Wait + r.Lifetime())
-	return r.Decision, s.open.add(check.Owner, r, expiresAt), expiresAt, nil
+	lifetime := r.Decision.Wait + r.Lifetime()
+	expiresAt = now.Add(lifetime)
+	return r.Decision, s.keep(ctx, check.Owner, r, quota.Slot(), expiresAt, lifetime), expiresAt, nil
 }
 
 // Commit settles an owner's reservation at its actual cost. Less than was
 // reserved gives the rest back; more charges the rest as debt. Errors:
 // models.ErrNotFound without an open reservation of this id; KindInvalid for a
-// cost out of range.
+// cost out of range; models.ErrUnavailable if it may be another instance's, and
+// its record can't be read.
 func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) error {
-	r, err := s.open.get(owner, id, s.now())
+	r, err := s.find(ctx, owner, id)
 	if err != nil {
 		return err
 	}
@@ -100,30 +121,17 @@ func (s *Service) Commit(ctx context.Context, owner, id string, actual int64) er
 		faults.Add("max", fmt.Sprintf("must be from 0 to %d", ratelimit.MaxCost), "cost")
 		return faults.Err() // the reservation stays open
 	}
-	return s.settled(owner, id, err)
+	return s.settled(id, err)
 }
 
-// Release gives back all of an owner's reservation. Error: models.ErrNotFound
-// without an open reservation of this id.
+// Release gives back all of an owner's reservation. Errors: models.ErrNotFound,
+// models.ErrUnavailable; as of Commit.
 func (s *Service) Release(ctx context.Context, owner, id string) error {
-	r, err := s.open.get(owner, id, s.now())
+	r, err := s.find(ctx, owner, id)
 	if err != nil {
 		return err
 	}
-	return s.settled(owner, id, r.Release(ctx))
-}
-
-// settled forgets a reservation. A concurrent call may have settled it first.
-func (s *Service) settled(owner, id string, err error) error {
-	s.open.remove(owner, id)
-	switch {
-	case errors.Is(err, ratelimit.ErrSettled):
-		return models.ErrNotFound
-	case err != nil:
-		return models.LimiterFailed(err)
-	default:
-		return nil
-	}
+	return s.settled(id, r.Release(ctx))
 }
 
 // quotaFor binds the plan's policies, of which none is per owner, to the subject's

@@ -42,7 +42,7 @@ func newServiceOn(t *testing.T, store ratelimit.Store, policies ...ratelimit.Pol
 	t.Cleanup(plans.Close)
 	s := &service{now: time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return s.now }
-	s.Service = limits.New(ratelimit.New(store, ratelimit.WithClock(now)), plans, now)
+	s.Service = limits.New(ratelimit.New(store, ratelimit.WithClock(now)), plans, now, func(*ratelimit.Decision) {}, []byte("key"), nil)
 	return s
 }
 

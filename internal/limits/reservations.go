@@ -2,8 +2,6 @@ package limits
 
 import (
 	"container/heap"
-	"crypto/rand"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,7 +9,7 @@ import (
 	"ratelimiter/ratelimit"
 )
 
-// maxOpen bounds open reservations. An owner can take a place while it has fewer
+// maxOpen bounds the open reservations of an instance. An owner can take a place while it has fewer
 // than are free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998, with
 // α = 1): alone it has at most half of them, and n owners that take all they can
 // leave one part in n + 1 free. The largest, with 16 policies and the longest
@@ -73,35 +71,41 @@ func (o *openReservations) freePlace(owner string) {
 	}
 }
 
-// add keeps r in a place that was taken and returns its id.
-func (o *openReservations) add(owner string, r *ratelimit.Reservation, expiresAt time.Time) string {
+// add keeps r, whose id is new, in a place that was taken.
+func (o *openReservations) add(owner, id string, r *ratelimit.Reservation, expiresAt time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	open := &openReservation{Reservation: r, id: "rsv_" + strings.ToLower(rand.Text()), owner: owner, expiresAt: expiresAt}
-	o.byID[open.id] = open
+	open := &openReservation{Reservation: r, id: id, owner: owner, expiresAt: expiresAt}
+	o.byID[id] = open
 	heap.Push(&o.byExpiry, open)
-	return open.id
 }
 
-// get returns an owner's open reservation, or models.ErrNotFound.
-func (o *openReservations) get(owner, id string, now time.Time) (*ratelimit.Reservation, error) {
+// get returns an open reservation, or nil.
+func (o *openReservations) get(id string, now time.Time) *ratelimit.Reservation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.expire(now)
-	open, found := o.byID[id]
-	if !found || open.owner != owner {
-		return nil, models.ErrNotFound
+	if open, found := o.byID[id]; found {
+		return open.Reservation
 	}
-	return open.Reservation, nil
+	return nil
 }
 
-// remove forgets an owner's reservation, if it is still open.
-func (o *openReservations) remove(owner, id string) {
+// remove forgets a reservation, if it is open.
+func (o *openReservations) remove(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if open, found := o.byID[id]; found && open.owner == owner {
+	if open, found := o.byID[id]; found {
 		o.forget(open)
 	}
+}
+
+// count returns how many are open at now.
+func (o *openReservations) count(now time.Time) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expire(now)
+	return len(o.byID)
 }
 
 // expire forgets what has expired by now. o.mu is held.

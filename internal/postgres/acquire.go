@@ -28,6 +28,15 @@ var (
 // adminShare returns how many of a pool's connections administrative requests may hold: 6 of 16.
 func adminShare(conns int32) int32 { return max(1, conns*3/8) }
 
+// AdminShare returns how many connections of a pool administrative requests hold,
+// and how many they may hold.
+func AdminShare(pool *pgxpool.Pool) (held, most int) {
+	if limits, ok := pool.Config().ConnConfig.Tracer.(*acquireLimits); ok {
+		return len(limits.admin), cap(limits.admin)
+	}
+	return 0, 0
+}
+
 // acquisition is one wait for a connection.
 type acquisition struct {
 	cancel context.CancelFunc

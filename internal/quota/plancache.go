@@ -140,6 +140,9 @@ func (c *PlanCache) InvalidateAll() {
 	c.cache.Invalidate()
 }
 
+// CacheStats returns what the cache of plans did so far.
+func (c *PlanCache) CacheStats() cache.Stats { return c.cache.Stats() }
+
 // Close ends running loads.
 func (c *PlanCache) Close() {
 	c.cache.Close()

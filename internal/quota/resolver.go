@@ -169,5 +169,8 @@ func (r *Resolver) InvalidateAll() {
 	r.cache.Invalidate()
 }
 
+// CacheStats returns what the cache of keys did so far.
+func (r *Resolver) CacheStats() cache.Stats { return r.cache.Stats() }
+
 // Close ends running loads.
 func (r *Resolver) Close() { r.cache.Close() }

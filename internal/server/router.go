@@ -25,6 +25,7 @@ type RouterConfig struct {
 	BuiltIn        *ratelimit.Limiter // of routes with a built-in rate
 	Anonymous      *ratelimit.Limiter // of requests that need no key, by address
 	Usage          middleware.Recorder
+	Meter          middleware.Meter // nil: none
 	Fields         middleware.Fields
 	Origins        []string       // whose pages may read responses; none: no CORS
 	TrustedProxies []netip.Prefix // networks whose X-Forwarded-For is trusted
@@ -43,7 +44,11 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	// %2F is never a separator; binding decodes path values, once.
 	router.UseEscapedPath, router.UnescapePathValues = true, false
 	proxies := middleware.NewProxies(cfg.TrustedProxies, cfg.Log)
-	router.Use(middleware.Begin(proxies), middleware.Headers(), middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors())
+	router.Use(middleware.Begin(proxies), middleware.Headers())
+	if cfg.Meter != nil {
+		router.Use(middleware.Measure(cfg.Meter))
+	}
+	router.Use(middleware.Log(cfg.Log), middleware.Recover(cfg.Log), middleware.RenderErrors())
 	if len(cfg.Origins) > 0 {
 		router.Use(middleware.CORS(cfg.Origins))
 	}
@@ -78,9 +83,9 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc) []gin.HandlerFunc {
 	switch {
 	case r.Health:
-		return []gin.HandlerFunc{r.Handler}
-	case r.Public:
-		return []gin.HandlerFunc{anonymous, middleware.IgnoreRange(), r.Handler}
+		return []gin.HandlerFunc{middleware.Quiet(true), r.Handler}
+	case r.Public: // pages and what they load
+		return []gin.HandlerFunc{middleware.Quiet(false), anonymous, middleware.IgnoreRange(), r.Handler}
 	}
 	described := &models.Route{Name: r.Name(), Group: r.Scope, Cost: r.Cost}
 	chain := []gin.HandlerFunc{

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/handlers"
+	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/middleware"
 	"ratelimiter/models"
@@ -49,7 +50,7 @@ func routerConfig(tb testing.TB, limit int64) RouterConfig {
 		Log:    slog.New(slog.NewJSONHandler(io.Discard, nil)),
 		Quotas: &testkit.OneKey{Key: models.APIKey{ID: "k", Owner: "o", Subject: "k", Scopes: models.DefaultScopes()}, Quota: quota},
 		Fields: middleware.FieldsDraft11, Failures: middleware.NewFailureLimiter(newLimiter()), Limiter: newLimiter(), BuiltIn: newLimiter(),
-		Anonymous: ratelimit.New(memory.New(), ratelimit.WithClock(everySecond())),
+		Anonymous: ratelimit.New(memory.New(), ratelimit.WithClock(everySecond())), Meter: telemetry.NewTraffic(),
 	}
 }
 
@@ -65,7 +66,11 @@ func everySecond() func() time.Time {
 // realRouter returns the real router and middleware around a stubbed catalog.
 func realRouter(tb testing.TB, limit int64) http.Handler {
 	tb.Helper()
-	cursors, cfg := handlers.NewCursors([]byte("secret")), routerConfig(tb, limit)
+	return routerOf(routerConfig(tb, limit))
+}
+
+func routerOf(cfg RouterConfig) http.Handler {
+	cursors := handlers.NewCursors([]byte("secret"))
 	return NewRouter(Handlers{
 		Products: handlers.NewProducts(oneProduct{models.Product{ID: "p", Name: "n"}}, cursors),
 		Me:       handlers.NewMe(nil, cfg.Limiter),

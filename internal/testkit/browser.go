@@ -155,6 +155,22 @@ func (b *Browser) PreferColours(scheme string) {
 	})
 }
 
+// Resize sets the width of the window, in pixels.
+func (b *Browser) Resize(width int64) {
+	b.t.Helper()
+	params := emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 1400, DeviceScaleFactor: 1}
+	b.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, emulation.SetDeviceMetricsOverride, params)
+		return chromedp.Void{}, err
+	})
+}
+
+// Evaluate returns the value of a script that results in a string.
+func (b *Browser) Evaluate(script string) string {
+	b.t.Helper()
+	return inBrowser(b, "evaluate", chromedp.Evaluate[string](script))
+}
+
 // Screenshot writes the window to NAME.png in the folder $SCREENSHOTS, if that is set.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()

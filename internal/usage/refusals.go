@@ -54,7 +54,7 @@ type refusal struct {
 // recordRefusal counts a refusal for each policy that refused or, in shadow mode,
 // would have refused. It stores the first maxDetails in full.
 func (s *Service) recordRefusal(request *models.Request, route *models.Route, at time.Time, d *ratelimit.Decision) {
-	s.refusals.Update(request.Key.ID, func(r *keyRefusals) {
+	if !s.refusals.Update(request.Key.ID, func(r *keyRefusals) {
 		r.count(route.Group, at.Unix()/60, d.Statuses(), false)
 		r.count(route.Group, at.Unix()/60, d.Shadows(), true)
 		if len(r.details) < maxDetails {
@@ -63,7 +63,9 @@ func (s *Service) recordRefusal(request *models.Request, route *models.Route, at
 				statuses: slices.Concat(d.Statuses(), d.Shadows()),
 			})
 		}
-	})
+	}) {
+		s.droppedRefusals.Add(1)
+	}
 }
 
 func (r *keyRefusals) count(group models.Scope, minute int64, statuses []ratelimit.Status, shadow bool) {
@@ -158,5 +160,6 @@ func (s *Service) flushRefusals(ctx context.Context, batch cache.Batch[string, k
 }
 
 func (s *Service) onRefusalsDropped(batch cache.Batch[string, keyRefusals], err error) {
+	s.droppedRefusals.Add(int64(len(batch.Entries)))
 	s.log.Error("usage: dropped a batch of refusals", "keys", len(batch.Entries), "since", batch.At, "error", err.Error())
 }

@@ -57,6 +57,8 @@ type Service struct {
 	notYetLogged atomic.Int64 // uncounted requests that haven't been logged
 	diskFull     atomic.Bool  // Postgres's, at the last write
 
+	droppedRefusals atomic.Int64 // records, since New
+
 	simulating chan struct{} // semaphore of size 1
 }
 
@@ -103,6 +105,13 @@ func shadowRefuses(d *ratelimit.Decision) bool {
 // Lost returns the number of requests that were not counted since New, because a
 // buffer was full or a batch was dropped.
 func (s *Service) Lost() int64 { return s.uncounted.Load() }
+
+// Backlog returns how many entries of counts and of refusals aren't written yet.
+func (s *Service) Backlog() (counts, refusals int64) { return s.counts.Len(), s.refusals.Len() }
+
+// DroppedRefusals returns how many records of a key's refusals were dropped since
+// New, because a buffer was full or a batch was dropped.
+func (s *Service) DroppedRefusals() int64 { return s.droppedRefusals.Load() }
 
 // Flush writes everything recorded before the call. If it returns an error of
 // Postgres, the writes are retried later.

@@ -292,6 +292,9 @@ func TestMaintainPartitions(t *testing.T) {
 	partitions := func(table string) int64 {
 		return f.number(`SELECT count(*) FROM pg_inherits WHERE inhparent = $1::regclass`, table)
 	}
+	if n := f.number(`SELECT count(*) FROM keep_partitions(now())`); n != 0 {
+		t.Errorf("%d expired partitions in a new database", n)
+	}
 	now := time.Now()
 	f.Record(request("k"), read, now, ratelimit.Succeeded, allowed)
 	f.flush()

@@ -5,11 +5,13 @@ package workpool
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -32,8 +34,10 @@ const queuePerWorker = 64
 // early. Waiting jobs take turns by owner, so that a flood delays only its own
 // owner. It is safe for concurrent use.
 type Pool struct {
-	open  *semaphore.Weighted // 1 per running or queued job; all of it: stopped
-	queue int                 // most jobs that wait
+	open     *semaphore.Weighted // 1 per running or queued job; all of it: stopped
+	workers  int
+	queue    int          // most jobs that wait
+	rejected atomic.Int64 // jobs that the queue had no room or no worker in time for
 
 	mu      sync.Mutex
 	free    int     // workers
@@ -57,7 +61,7 @@ func New() *Pool {
 // NewSized returns a pool that runs up to workers jobs at once and queues up to
 // queue more.
 func NewSized(workers, queue int) *Pool {
-	return &Pool{open: semaphore.NewWeighted(math.MaxInt64), queue: queue, free: workers}
+	return &Pool{open: semaphore.NewWeighted(math.MaxInt64), workers: workers, queue: queue, free: workers}
 }
 
 // errFull is the error of a job for which the queue has no room.
@@ -76,6 +80,9 @@ func (p *Pool) Do(ctx context.Context, job func(context.Context) error) error {
 	}
 	defer p.open.Release(1)
 	if err := p.acquireWorker(ctx); err != nil {
+		if errors.Is(err, models.ErrOverloaded) {
+			p.rejected.Add(1)
+		}
 		return err
 	}
 	defer p.releaseWorker()
@@ -190,6 +197,21 @@ func (p *Pool) leave(result chan error) bool {
 		}
 	}
 	return false
+}
+
+// Stats is the state of a Pool.
+type Stats struct {
+	Workers  int
+	Running  int   // jobs
+	Waiting  int   // jobs
+	Rejected int64 // jobs so far that got no worker in time, or no place in the queue
+}
+
+// Stats returns the state of the pool.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{Workers: p.workers, Running: p.workers - p.free, Waiting: p.waiting, Rejected: p.rejected.Load()}
 }
 
 // Name returns "cpu pool".

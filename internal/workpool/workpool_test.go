@@ -46,6 +46,9 @@ func TestPool_Do_rejects_after_500ms_in_the_queue(t *testing.T) {
 		if waited := time.Since(start); !errors.Is(err, models.ErrOverloaded) || waited != 500*time.Millisecond {
 			t.Errorf("%v after %s", err, waited)
 		}
+		if got, want := pool.Stats(), (Stats{Workers: 1, Running: 1, Rejected: 1}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
 		end()
 		pool.empty(t, 1)
 	})
@@ -55,6 +58,9 @@ func TestPool_Do_rejects_at_once_when_full(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewSized(2, 3)
 		end := busy(pool, 5)
+		if got, want := pool.Stats(), (Stats{Workers: 2, Running: 2, Waiting: 3}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
 		start := time.Now()
 		err := pool.Do(t.Context(), nothing)
 		if waited := time.Since(start); !errors.Is(err, models.ErrOverloaded) || waited != 0 {

@@ -5,7 +5,7 @@ import "ratelimiter/ratelimit"
 var _ ratelimit.LeaseStore = (*Store)(nil)
 
 // Exchange implements ratelimit.LeaseStore.
-func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) error {
+func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled, now int64, change func(ratelimit.State) (ratelimit.State, bool)) (generation uint32, err error) {
 	b := ratelimit.Batch{Now: now, Key: subject}
 	if policy.PerOwner() {
 		b.Key, b.Owner = nil, subject
@@ -18,15 +18,15 @@ func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled,
 	at := locked.rec.find(policy.ID())
 	var state ratelimit.State
 	if locked.compatible(&step, at) {
-		state = locked.rec.cell(at).state()
+		state, generation = locked.rec.cell(at).state(), locked.rec.cell(at).generation()
 	}
 	after, fresh := change(state)
-	if after == state {
-		return nil
+	if after == state && !fresh {
+		return generation, nil
 	}
 	if at == noCell {
 		if err := locked.ensureCells(1); err != nil {
-			return err
+			return 0, err
 		}
 		at = locked.addCell(&step)
 	}
@@ -36,5 +36,5 @@ func (s *Store) Exchange(subject *ratelimit.Subject, policy *ratelimit.Compiled,
 	locked.prepare(&step, at).setState(after)
 	step.State = after
 	locked.extendIdleAt(&step)
-	return nil
+	return locked.rec.cell(at).generation(), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -13,14 +14,17 @@ import (
 // source is the part of the source code that reflection can't see, by names such as
 // models.Key and models.Key.ID.
 type source struct {
-	comments  map[string]string // first paragraphs
-	constants map[string][]any  // values of string constants, by type, in declaration order
+	comments  map[string]string     // first paragraphs
+	constants map[string][]constant // string constants by type, in declaration order
 }
+
+// constant is a value of a string type.
+type constant struct{ value, meaning string }
 
 // readSource reads the packages in folders of the first level, which declare the
 // types of the API.
 func readSource() (source, error) {
-	s := source{map[string]string{}, map[string][]any{}}
+	s := source{map[string]string{}, map[string][]constant{}}
 	names, err := filepath.Glob("*/*.go")
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -52,8 +56,7 @@ func (s source) add(file *ast.File) {
 			}
 		case *ast.ValueSpec:
 			if typ, ok := node.Type.(*ast.Ident); ok {
-				name := file.Name.Name + "." + typ.Name
-				s.constants[name] = append(s.constants[name], stringsOf(node.Values)...)
+				s.addConstants(file.Name.Name+"."+typ.Name, node)
 			}
 			return false
 		case *ast.FuncDecl:
@@ -63,15 +66,34 @@ func (s source) add(file *ast.File) {
 	})
 }
 
-// stringsOf returns the values of string literals.
-func stringsOf(expressions []ast.Expr) (values []any) {
-	for _, value := range expressions {
+// addConstants adds the string literals that a type's constants are declared
+// with.
+func (s source) addConstants(typ string, spec *ast.ValueSpec) {
+	for i, value := range spec.Values {
 		if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 			text, _ := strconv.Unquote(literal.Value) // never fails: the file was parsed
-			values = append(values, text)
+			meaning := strings.TrimPrefix(firstParagraph(spec.Doc, spec.Comment), spec.Names[i].Name+" ")
+			s.constants[typ] = append(s.constants[typ], constant{text, strings.TrimSuffix(meaning, ".")})
 		}
 	}
+}
+
+// values returns the values of a type's constants.
+func (s source) values(typ string) (values []any) {
+	for _, c := range s.constants[typ] {
+		values = append(values, c.value)
+	}
 	return values
+}
+
+// meanings returns a list of the values of a type's constants and their
+// meanings, in Markdown.
+func (s source) meanings(typ string) string {
+	var b strings.Builder
+	for _, c := range s.constants[typ] {
+		fmt.Fprintf(&b, "\n- `%s`: %s", c.value, c.meaning)
+	}
+	return b.String()
 }
 
 // identifierIs is the start of a doc comment that a description leaves out.

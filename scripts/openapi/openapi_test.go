@@ -146,8 +146,11 @@ type Grade string
 
 // Grades.
 const (
+	// Good is without faults.
+	//
+	// For readers of the source.
 	Good Grade = "good"
-	Bad  Grade = "bad"
+	Bad  Grade = "bad" // has faults
 )
 
 // order contains things. Is is not left out.
@@ -161,7 +164,7 @@ type order struct {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := source{map[string]string{}, map[string][]any{}}
+	src := source{map[string]string{}, map[string][]constant{}}
 	src.add(file)
 	for name, want := range map[string]string{
 		"p.Grade": "The quality of a thing. It is fixed.", "p.order": "Order contains things. Is is not left out.",
@@ -171,8 +174,19 @@ type order struct {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if got := src.constants["p.Grade"]; !reflect.DeepEqual(got, []any{"good", "bad"}) {
-		t.Errorf("constants %v", got)
+	if got := src.values("p.Grade"); !reflect.DeepEqual(got, []any{"good", "bad"}) {
+		t.Errorf("values %v", got)
+	}
+	if got, want := src.meanings("p.Grade"), "\n- `good`: is without faults\n- `bad`: has faults"; got != want {
+		t.Errorf("meanings %q, want %q", got, want)
+	}
+}
+
+func TestSchemas_meaningsOf(t *testing.T) {
+	type grade string
+	s := &schemas{source: source{constants: map[string][]constant{"main.grade": {{"good", "without faults"}, {"bad", ""}}}}}
+	if s.meaningsOf(reflect.TypeFor[grade]()); len(s.faults) != 1 || !strings.Contains(s.faults[0].Error(), `"bad" of main.grade has no comment`) {
+		t.Errorf("faults %v, want one about the constant without a comment", s.faults)
 	}
 }
 

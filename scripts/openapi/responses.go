@@ -117,7 +117,7 @@ func (o *operation) header(name, description string, required bool) *openapi3.He
 type problem struct {
 	name        string // of the component
 	schema      string
-	code        string // of the example
+	code        middleware.ProblemCode // of the example
 	description string
 	detail      string // of the example
 }

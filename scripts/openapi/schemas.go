@@ -109,7 +109,8 @@ func (s *schemas) component(t reflect.Type, request bool) *openapi3.SchemaRef {
 		schema := &openapi3.Schema{Description: s.source.description(sourceName(t))}
 		s.components[name], s.types[name] = schema.NewRef(), t
 		if t.Kind() == reflect.String {
-			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, s.source.constants[t.String()]
+			schema.Type, schema.Enum = &openapi3.Types{openapi3.TypeString}, s.source.values(t.String())
+			schema.Description += "\n" + s.meaningsOf(t)
 		} else {
 			s.object(schema, t, request)
 		}
@@ -121,6 +122,17 @@ func (s *schemas) component(t reflect.Type, request bool) *openapi3.SchemaRef {
 		s.fault("%s is used in requests and in responses, which require different properties", t)
 	}
 	return openapi3.NewSchemaRef(schemaPrefix+name, schema)
+}
+
+// meaningsOf returns the values of a string type with their meanings, all of
+// which must be documented.
+func (s *schemas) meaningsOf(t reflect.Type) string {
+	for _, c := range s.source.constants[t.String()] {
+		if c.meaning == "" {
+			s.fault("the constant %q of %s has no comment", c.value, t)
+		}
+	}
+	return s.source.meanings(t.String())
 }
 
 // sourceName returns the name of a type in the source: package and name.
@@ -212,6 +224,10 @@ func (s *schemas) property(t reflect.Type, field reflect.StructField, request bo
 		owner = t.FieldByIndex(embedded).Type
 	}
 	property.Value.Description = s.source.description(sourceName(owner) + "." + field.Name)
+	if field.Tag.Get("open") == "true" { // clients must expect other values than those that are known now
+		property.Value.Description += ". More values may be added.\n" + s.meaningsOf(field.Type)
+		property.Value.Extensions = map[string]any{"x-extensible-enum": s.source.values(field.Type.String())}
+	}
 	if err := applyTags(property.Value, field.Tag); err != nil {
 		s.fault("%s.%s: %w", t, field.Name, err)
 	}

@@ -61,6 +61,9 @@ func Load(document []byte) (*Contract, error) {
 		if more := &schema.Value.AdditionalProperties; more.Has == nil && more.Schema == nil && schema.Value.Properties != nil {
 			more.Has = new(false)
 		}
+		if values, ok := schema.Value.Extensions["x-extensible-enum"].([]any); ok { // this server sends no other
+			schema.Value.Enum = values
+		}
 		return nil
 	})
 	if err != nil {

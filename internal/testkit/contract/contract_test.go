@@ -39,7 +39,7 @@ const sample = `{
 		"responses": {"NotFound": {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}},
 		"schemas": {
 			"Thing": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "part": {"anyOf": [{"$ref": "#/components/schemas/Thing"}, {"type": "null"}]}}},
-			"Problem": {"type": "object", "required": ["status"], "properties": {"status": {"type": "integer"}}}
+			"Problem": {"type": "object", "required": ["status"], "properties": {"status": {"type": "integer"}, "code": {"type": "string", "x-extensible-enum": ["known"]}}}
 		}
 	}
 }`
@@ -124,8 +124,9 @@ func TestContract_Check(t *testing.T) {
 		`POST /things, Content-Type: application/json | {"no":1} => 201, Content-Type: application/json | {"id":"1"}`: "accepted although the request",
 		`POST /things, Content-Type: text/plain | {"id":"1"} => 201, Content-Type: application/json | {"id":"1"}`:     "accepted although the request has media type text/plain",
 		`GET /nowhere => 200`: "unknown operation",
-		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404,"more":1}`: "more",
-		`PUT /things => 405, Content-Type: application/problem+json | {"status":405}`:           "Allow",
+		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404,"more":1}`:     "more",
+		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404,"code":"new"}`: "known",
+		`PUT /things => 405, Content-Type: application/problem+json | {"status":405}`:               "Allow",
 	} {
 		err := c.Check(exchange(t, line))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -1,0 +1,4 @@
+package instances
+
+// Heartbeat sends a heartbeat.
+var Heartbeat = (*Counter).heartbeat
