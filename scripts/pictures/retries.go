@@ -26,7 +26,7 @@ const (
 // retried is what becomes of the messages.
 type retried struct {
 	jitter         bool
-	served, failed []int // deliveries that begin in each second
+	served, failed map[int]int // deliveries that begin in a second
 	done, dead     int
 	last           time.Duration // when the last message was done
 }
@@ -37,21 +37,22 @@ func retries(jitter bool) *retried {
 	policy := queue.DefaultRetryPolicy
 	random := rand.New(rand.NewPCG(1, 2))
 	due := map[time.Duration][]int{0: make([]int, failing)} // by time: the attempts before, of each message
-	r := &retried{jitter: jitter, served: make([]int, shownTo/time.Second), failed: make([]int, shownTo/time.Second)}
+	r := &retried{jitter: jitter, served: map[int]int{}, failed: map[int]int{}}
 	free := outage // when the server takes the next call
 	for now := time.Duration(0); r.done+r.dead < failing; now += service {
+		second := int(now / time.Second)
 		for _, attempts := range due[now] {
 			failure := now // it answers at once that it is down
 			if now >= outage {
 				free, failure = max(free, now), now+timeout
 				if free+service <= failure {
 					free += service
-					r.served[now/time.Second]++
+					r.served[second]++
 					r.done, r.last = r.done+1, max(r.last, free)
 					continue
 				}
 			}
-			r.failed[now/time.Second]++
+			r.failed[second]++
 			attempts++
 			if attempts == policy.MaxAttempts {
 				r.dead++

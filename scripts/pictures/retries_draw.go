@@ -9,7 +9,7 @@ import (
 // Measures of the picture of retries, in its own pixels.
 const (
 	retriesHeight = 322
-	second        = 3.5  // width of a second
+	perSecond     = 3.5  // width of a second
 	perDelivery   = 0.1  // height of a delivery
 	panel         = 150  // height of one diagram
 	bar           = 2.75 // width of a column
@@ -36,12 +36,12 @@ func drawRetries(simulations ...*retried) []byte {
 
 // drawPanel draws one diagram on a base line.
 func (r *retried) drawPanel(b *bytes.Buffer, base float64) {
-	at := func(seconds float64) float64 { return round(left + (seconds-shownFrom.Seconds())*second) }
+	at := func(seconds float64) float64 { return round(left + (seconds-shownFrom.Seconds())*perSecond) }
 	top := base - failing*perDelivery
 	fmt.Fprintf(b, `<g class="line" fill="none" stroke="#8c959f"><path d="M%d %gH%g"/><path stroke-dasharray="2 3" d="M%g %gV%g"/></g>`+"\n",
 		left, base, at(shownTo.Seconds()), at(outage.Seconds()), top, base)
 	var served, failed bytes.Buffer
-	for i := int(shownFrom.Seconds()); i < len(r.served); i++ {
+	for i := int(shownFrom.Seconds()); i < int(shownTo.Seconds()); i++ {
 		x, done := at(float64(i)+0.5), float64(r.served[i])*perDelivery
 		if r.served[i] > 0 {
 			fmt.Fprintf(&served, "M%g %gv%g", x, base, round(-done))
