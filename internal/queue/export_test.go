@@ -9,6 +9,3 @@ func (w *Worker) SetUnknown(delay, limit time.Duration) {
 
 // ReasonOf returns an error as it is recorded.
 func ReasonOf(err error) string { return reasonOf(err) }
-
-// MaxWaiting is the waiting jobs of an owner with the normal priority.
-const MaxWaiting = maxWaiting

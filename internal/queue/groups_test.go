@@ -161,6 +161,10 @@ func TestQueue_Stats(t *testing.T) {
 	close(hold)
 }
 
+// maxWaiting is the number of an owner's waiting jobs from which its new messages
+// have the low priority.
+const maxWaiting = 100
+
 // An owner with 10,000 waiting messages delays those of others by no more than
 // what is being delivered.
 func TestQueue_priority_by_owner(t *testing.T) {
@@ -173,7 +177,7 @@ func TestQueue_priority_by_owner(t *testing.T) {
 	publish(t, q, db, flood...)
 	publish(t, q, db, &queue.Message{Topic: "placed", Owner: "flood"})
 	publish(t, q, db, &queue.Message{Topic: "placed", Owner: "other"}, &queue.Message{Topic: "placed"})
-	if n := one[int](t, db, `SELECT count(*) FROM river_job WHERE priority = 4`); n != 10_001-queue.MaxWaiting {
+	if n := one[int](t, db, `SELECT count(*) FROM river_job WHERE priority = 4`); n != 10_001-maxWaiting {
 		t.Errorf("%d jobs with the low priority", n)
 	}
 	var before atomic.Int64
@@ -188,7 +192,7 @@ func TestQueue_priority_by_owner(t *testing.T) {
 	}
 	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
 	for range 2 {
-		if n := receive(t, others); n > queue.MaxWaiting+20 { // and what is fetched at once
+		if n := receive(t, others); n > maxWaiting+20 { // and what is fetched at once
 			t.Errorf("another owner's message came after %d of the flood", n)
 		}
 	}
