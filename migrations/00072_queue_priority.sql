@@ -4,10 +4,10 @@
 CREATE INDEX river_job_due ON river_job (scheduled_at) WHERE state IN ('retryable', 'scheduled');
 
 -- New messages (attempt 0) of an owner with 100 waiting jobs get a lower priority,
--- so that they don't delay those of other owners. A query of its own for each
--- message would cost the publisher a quarter of its rate.
+-- so that they don't delay those of other owners. The query is planned each time: a
+-- plan that was made while the table was small would read all available jobs.
 -- +goose StatementBegin
-CREATE FUNCTION queue_priority() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION queue_priority() RETURNS trigger LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     IF (SELECT count(*) FROM (
         SELECT FROM river_job WHERE args ->> 'owner' = NEW.args ->> 'owner' AND state = 'available' LIMIT 100) AS jobs) = 100 THEN

@@ -47,13 +47,14 @@ func median(values []float64) float64 {
 // publishRate returns how many messages 8 publishers commit per second, each with
 // a change.
 func (s *subject) publishRate(b *testing.B, messages int) float64 {
-	var next atomic.Int64
+	var left atomic.Int64
+	left.Store(int64(messages))
 	var publishers sync.WaitGroup
 	began := time.Now()
 	for range 8 {
 		publishers.Go(func() {
-			for n := int(next.Add(1)); n <= messages; n = int(next.Add(1)) {
-				if err := s.change(b.Context(), n, func() {}); err != nil {
+			for left.Add(-1) >= 0 {
+				if err := s.change(b.Context(), int(s.published.Add(1)), func() {}); err != nil {
 					b.Error(err)
 					return
 				}

@@ -31,6 +31,8 @@ type subject struct {
 	// start begins to process messages. received is called with each message at the
 	// start of its handler, whose effect is a row in bench_effects.
 	start func(received func(n int)) (stop func())
+
+	published atomic.Int64 // by publishRate, so that each owner has few
 }
 
 // work is the payload of a message, and a job of River by itself.
