@@ -15,7 +15,7 @@ import (
 // BenchmarkRates compares the queue with River by itself: messages published and
 // processed per second, in turns.
 func BenchmarkRates(b *testing.B) {
-	const rounds, messages = 40, 400 // short turns, because other work on the machine comes and goes
+	const rounds, messages = 25, 400 // short turns, because other work on the machine comes and goes
 	subjects := []*subject{newQueueSubject(b), newRiverSubject(b)}
 	published, processed := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds + 1 {
