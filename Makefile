@@ -51,7 +51,7 @@ format: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: generate
-generate: ## generate the OpenAPI description, the Go client from it, and the guide's pictures
+generate: ## generate the OpenAPI description, the Go client from it, and the pictures of the documentation
 	go run ./scripts/openapi
 	go run ./scripts/goclient
 	go run ./scripts/pictures
@@ -111,6 +111,10 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 	go test ./ratelimit -run '^$$' -bench Decision -count 3
 	go test ./ratelimit -run '^$$' -bench DecisionParallel -cpu 1,2 -count 3
 	go test ./ratelimit/memory -run '^$$' -bench Million -benchtime 1x
+
+.PHONY: bench-queue
+bench-queue: ## compare the queue with River by itself: rates, latency, one owner's flood, a million delayed, a held transaction: about a quarter of an hour
+	go test ./internal/queue -run '^$$' -bench . -benchtime 1x -timeout 30m -v
 
 .PHONY: bench-cpu
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio

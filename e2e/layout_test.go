@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},
 	"scripts/openapi":           {"handlers", "internal/binding", "internal/server", "middleware", "models", "ratelimit"},
-	"scripts/pictures":          {"ratelimit", "ratelimit/memory"},
+	"scripts/pictures":          {"internal/queue", "ratelimit", "ratelimit/memory"},
 	"scripts/vulndb":            {},
 }
 

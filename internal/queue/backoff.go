@@ -29,11 +29,11 @@ func (p RetryPolicy) validate() error {
 // gives up.
 const maxMaxAttempts = 1000
 
-// delay returns the time from the failure of an attempt (1: the first) to the
+// Delay returns the time from the failure of an attempt (1: the first) to the
 // next one. random is uniform in [0, 1): with it, the delay is uniform between
 // zero and Base·2^(attempt-1), at most Cap. Messages that failed together are
 // retried apart.
-func (p RetryPolicy) delay(attempt int, random float64) time.Duration {
+func (p RetryPolicy) Delay(attempt int, random float64) time.Duration {
 	most := p.Base
 	for range attempt - 1 {
 		if most >= p.Cap/2 {
@@ -45,5 +45,5 @@ func (p RetryPolicy) delay(attempt int, random float64) time.Duration {
 	return time.Duration(random * float64(min(most, p.Cap)))
 }
 
-// next is delay with a random number.
-func (p RetryPolicy) next(attempt int) time.Duration { return p.delay(attempt, rand.Float64()) }
+// next is Delay with a random number.
+func (p RetryPolicy) next(attempt int) time.Duration { return p.Delay(attempt, rand.Float64()) }

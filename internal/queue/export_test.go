@@ -2,11 +2,6 @@ package queue
 
 import "time"
 
-// Delay is the delay after a failed attempt.
-func (p RetryPolicy) Delay(attempt int, random float64) time.Duration {
-	return p.delay(attempt, random)
-}
-
 // SetUnknown sets how long messages of unknown topics wait.
 func (w *Worker) SetUnknown(delay, limit time.Duration) {
 	w.dispatcher.unknownDelay, w.dispatcher.unknownLimit = delay, limit
@@ -14,6 +9,3 @@ func (w *Worker) SetUnknown(delay, limit time.Duration) {
 
 // ReasonOf returns an error as it is recorded.
 func ReasonOf(err error) string { return reasonOf(err) }
-
-// MaxWaiting is the waiting jobs of an owner with the normal priority.
-const MaxWaiting = maxWaiting

@@ -52,15 +52,12 @@ import (
 type Routes map[string][]string
 
 // Priorities of jobs. River takes those of a higher priority (a lower number)
-// first.
+// first. A trigger of the table gives the low one to new messages of an owner with
+// 100 waiting jobs.
 const (
 	priorityNormal = 2
 	priorityLow    = 4
 )
-
-// maxWaiting is the number of an owner's waiting jobs beyond which its messages
-// get the low priority, so that they don't delay those of other owners.
-const maxWaiting = 100
 
 // Queue publishes messages and is the operator's side of the queue: dead
 // letters, pauses and numbers. A Worker delivers. It is safe for concurrent use.
@@ -90,7 +87,6 @@ func New(db *pgxpool.Pool, routes Routes, log *slog.Logger) (*Queue, error) {
 // their IDs and times. They are delivered after the commit.
 func (q *Queue) Publish(ctx context.Context, tx pgx.Tx, messages ...*Message) error {
 	var jobs []river.InsertManyParams
-	waiting := map[string]int{} // jobs of each owner
 	for _, m := range messages {
 		groups := q.routes[m.Topic]
 		if len(groups) == 0 {
@@ -101,35 +97,10 @@ func (q *Queue) Publish(ctx context.Context, tx pgx.Tx, messages ...*Message) er
 			m.ID = newID(m.PublishedAt)
 		}
 		for _, group := range groups {
-			priority, err := priorityOf(ctx, tx, m.Owner, waiting)
-			if err != nil {
-				return postgres.Classify("publish", err)
-			}
-			jobs = append(jobs, newJob(group, *m, priority, time.Time{}))
+			jobs = append(jobs, newJob(group, *m, priorityNormal, time.Time{}))
 		}
 	}
 	return postgres.Classify("publish", q.insert(ctx, tx, jobs))
-}
-
-// priorityOf returns the priority of one more job of an owner. waiting caches
-// the numbers of jobs for one call of Publish.
-func priorityOf(ctx context.Context, tx pgx.Tx, owner string, waiting map[string]int) (int, error) {
-	if owner == "" {
-		return priorityNormal, nil
-	}
-	n, known := waiting[owner]
-	if !known {
-		err := tx.QueryRow(ctx, `SELECT count(*) FROM (
-			SELECT FROM river_job WHERE args ->> 'owner' = $1 AND state = 'available' LIMIT $2) AS jobs`, owner, maxWaiting).Scan(&n)
-		if err != nil {
-			return 0, err
-		}
-	}
-	waiting[owner] = n + 1
-	if n >= maxWaiting {
-		return priorityLow, nil
-	}
-	return priorityNormal, nil
 }
 
 // insert inserts jobs in tx.

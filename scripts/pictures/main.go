@@ -1,6 +1,7 @@
-// Command pictures draws what each algorithm admits. It sends the same requests
-// through the engine with a policy of each algorithm, and writes one SVG picture
-// for each to docs/guide/pictures.
+// Command pictures draws the pictures of the documentation. It sends the same
+// requests through the engine with a policy of each algorithm, and draws what
+// each admits; it retries the same messages with and without jitter, and draws
+// when.
 //
 //	go run ./scripts/pictures          # write the pictures
 //	go run ./scripts/pictures -check   # fail if one is out of date
@@ -18,24 +19,34 @@ import (
 func main() {
 	check := flag.Bool("check", false, "write nothing; fail if a picture is out of date")
 	flag.Parse()
-	if err := run("docs/guide/pictures", *check); err != nil {
+	if err := run("docs", *check); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
 		os.Exit(1)
 	}
 }
 
-// run draws all pictures, and compares them with those in a directory or writes
-// them to it.
-func run(dir string, check bool) error {
-	var errs []error
+// pictures returns the content of all pictures, by path.
+func pictures() (map[string][]byte, error) {
+	all := map[string][]byte{"concepts/pictures/retries.svg": drawRetries(retries(false), retries(true))}
 	for _, s := range scenarios {
 		tr, err := s.play()
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.policy.Algorithm, err)
+			return nil, fmt.Errorf("%s: %w", s.policy.Algorithm, err)
 		}
-		path, content := filepath.Join(dir, string(s.policy.Algorithm)+".svg"), draw(&s, tr)
+		all["guide/pictures/"+string(s.policy.Algorithm)+".svg"] = draw(&s, tr)
+	}
+	return all, nil
+}
+
+// run draws all pictures, and compares them with those in a directory or writes
+// them to it.
+func run(dir string, check bool) error {
+	all, err := pictures()
+	errs := []error{err}
+	for name, content := range all {
+		path := filepath.Join(dir, name)
 		if !check {
-			errs = append(errs, os.WriteFile(path, content, 0o644))
+			errs = append(errs, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644))
 			continue
 		}
 		committed, err := os.ReadFile(path)

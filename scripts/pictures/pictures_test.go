@@ -98,7 +98,7 @@ func TestScenarios_complete(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	if err := run("../../docs/guide/pictures", true); err != nil {
+	if err := run("../../docs", true); err != nil {
 		t.Error(err)
 	}
 	dir := t.TempDir()
@@ -111,7 +111,7 @@ func TestRun(t *testing.T) {
 	if err := run(dir, true); err != nil {
 		t.Error(err)
 	}
-	name := filepath.Join(dir, "calendar.svg")
+	name := filepath.Join(dir, "guide/pictures/calendar.svg")
 	if err := os.WriteFile(name, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
