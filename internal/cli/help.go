@@ -57,7 +57,7 @@ func moreHelp(node *kong.Node, wanted string, setting *kong.Flag) string {
 	case node.Type == kong.ApplicationNode:
 		return "Settings, such as DATABASE_URL and HTTP_ADDR: \"ratelimiter serve --help\".\n"
 	case len(node.Children) > 0:
-		return "\nRun \"ratelimiter " + node.Path() + " <command> --help\" for more information on a command.\n"
+		return "\nRun \"ratelimiter " + node.Path() + " <command> --help\" for more on a command.\n"
 	case wanted == "all":
 		return "\nDATABASE_URL, DATABASE_LISTEN_URL, REDIS_URL and KEY_PEPPER are secrets: they\n" +
 			"come from the environment or from files, because flags show in the process list.\n"

@@ -139,7 +139,7 @@ func TestRun_invalid_settings(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"ratelimiter ":                     "completion doctor keys migrate openapi plans serve version",
+		"ratelimiter ":                     "completion dead-letters doctor keys migrate openapi plans queues serve version",
 		"ratelimiter ke":                   "keys",
 		"ratelimiter keys re":              "resume revoke",
 		"ratelimiter keys revoke --on":     "--only",
