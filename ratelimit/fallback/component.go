@@ -3,6 +3,7 @@ package fallback
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,6 +146,7 @@ func (s *Store) comeBack(ctx context.Context) {
 func (s *Store) probe(ctx context.Context) error {
 	s.mu.Lock()
 	peek := s.witness
+	peek.Steps = slices.Clone(peek.Steps) // several reporters may probe
 	s.mu.Unlock()
 	peek.Now = s.o.Clock()
 	bounded, cancel := context.WithTimeout(ctx, s.o.Timeout)

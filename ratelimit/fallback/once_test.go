@@ -2,6 +2,7 @@ package fallback_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,13 +11,35 @@ import (
 	"ratelimiter/ratelimit/memory"
 )
 
-// records is a store that settles a batch with a record once.
+// records is a store that settles a batch with a record once. It can be down.
 type records struct {
 	ratelimit.Store
+	mu      sync.Mutex
+	down    bool
 	settled map[string]bool
 }
 
+func (r *records) set(down bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+func (r *records) Take(ctx context.Context, b *ratelimit.Batch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return errDown
+	}
+	return r.Store.Take(ctx, b)
+}
+
 func (r *records) Give(ctx context.Context, b *ratelimit.Batch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return errDown
+	}
 	if b.Once != "" {
 		if r.settled[b.Once] {
 			return ratelimit.ErrSettled
@@ -50,7 +73,7 @@ func TestStore_once_later(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		s.SetShared(down{shared})
+		shared.set(true)
 		for range 3 {
 			if _, err := limiter.PeekAll(ctx, q); err != nil {
 				t.Fatal(err)
@@ -61,6 +84,7 @@ func TestStore_once_later(t *testing.T) {
 				t.Errorf("%s: Commit = %v, alone %v; want nil and true", name, err, open[name].Alone())
 			}
 		}
+		shared.set(false)
 		var resumed ratelimit.Reservation
 		if err := direct.Resume(&resumed, "elsewhere", encoded); err != nil {
 			t.Fatal(err)
@@ -68,7 +92,6 @@ func TestStore_once_later(t *testing.T) {
 		if err := resumed.Commit(ctx, 1); err != nil { // another process is faster
 			t.Fatal(err)
 		}
-		s.SetShared(shared)
 		time.Sleep(10 * time.Second)
 		if err := s.Stop(ctx); err != nil {
 			t.Fatal(err)

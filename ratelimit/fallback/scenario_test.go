@@ -37,9 +37,10 @@ type node struct {
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, server: &server{ahead: time.Hour, store: memory.New()}}
+	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	for i := range n {
 		l := newLink(f.server, uint64(i))
-		s := fallback.New(l, fallback.Options{Instances: func() int { return n }, Log: slog.New(slog.NewTextHandler(&f.log, nil))})
+		s := fallback.New(l, fallback.Options{Instances: func() int { return n }, Log: log})
 		s.SetRandom(l.float)
 		if err := s.Start(t.Context()); err != nil {
 			t.Fatal(err)

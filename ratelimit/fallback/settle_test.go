@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,11 +344,11 @@ func TestStore_Reset(t *testing.T) {
 // flaky is a store whose next Gives fail.
 type flaky struct {
 	ratelimit.Store
-	failures int
+	failures atomic.Int64
 }
 
 func (s *flaky) Give(ctx context.Context, b *ratelimit.Batch) error {
-	if s.failures--; s.failures >= 0 {
+	if s.failures.Add(-1) >= 0 {
 		return errDown
 	}
 	return s.Store.Give(ctx, b)
@@ -367,7 +368,7 @@ func TestStore_Stop_flaky(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		shared.failures = 2
+		shared.failures.Store(2)
 		s.SetShared(shared)
 		if err := s.Stop(t.Context()); err == nil {
 			t.Error("Stop = nil, want that reports had no answer")
