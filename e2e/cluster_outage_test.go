@@ -37,6 +37,7 @@ type redisFault struct {
 	quotas     float64 // that may be admitted before, during and after the outage
 	left       int     // instances that still use the server
 	joins      bool    // one more instance starts in the outage
+	keys       int     // more keys for each policy
 }
 
 // durable makes a Redis server keep its data when it is killed.
@@ -64,6 +65,10 @@ var moreRedisFaults = map[string]func(*testing.T) redisFault{
 	"paused": func(t *testing.T) redisFault {
 		s := testkit.Redis(t)
 		return redisFault{server: s, urls: []string{s.URL()}, fail: s.Pause, heal: s.Continue, quotas: 1 + estimated}
+	},
+	"paused_with_many_keys": func(t *testing.T) redisFault {
+		s := testkit.Redis(t)
+		return redisFault{server: s, urls: []string{s.URL()}, fail: s.Pause, heal: s.Continue, quotas: 1 + estimated, keys: 200}
 	},
 	"killed_and_joined": func(t *testing.T) redisFault {
 		s := testkit.Redis(t, durable...)
@@ -100,10 +105,11 @@ func TestCluster_proof_outage(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			p := newClusterProof(t, f.urls)
+			p.addKeys(f.keys)
 			p.awaitCount()
 			var commands commandRates
 			commands.during(f.server, "before", func() {
-				p.during("before", func() { time.Sleep(*clusterOutage / 4) })
+				p.during("before", p.awaitBegun)
 			})
 			f.fail()
 			if f.joins {
@@ -173,7 +179,7 @@ func TestCluster_proof_promotion(t *testing.T) {
 	set := testkit.NewRedisSentinels(t)
 	p := newClusterProof(t, []string{set.URL()})
 	p.awaitCount()
-	p.during("before", func() { time.Sleep(*clusterOutage / 4) })
+	p.during("before", p.awaitBegun)
 	p.during("promotion", func() {
 		set.Primary.Kill()
 		set.WaitPromoted()

@@ -53,7 +53,7 @@ type clusterProof struct {
 	t        *testing.T
 	database string
 	options  []appOption // of all instances
-	keys     []string    // one for each policy
+	keys     []string    // the same number for each policy, in turn
 	began    time.Time   // of the first phase
 	client   http.Client
 
@@ -90,9 +90,18 @@ func newClusterProofOn(t *testing.T, database string, redis []string, options ..
 	}
 	for _, policy := range provenPolicies {
 		p.apps[0].plan(policy.name, "["+policy.policy+"]")
-		p.keys = append(p.keys, p.apps[0].key(models.NewKey{Plan: policy.name}))
 	}
+	p.addKeys(1)
 	return p
+}
+
+// addKeys creates n keys for each policy.
+func (p *clusterProof) addKeys(n int) {
+	for range n {
+		for _, policy := range provenPolicies {
+			p.keys = append(p.keys, p.apps[0].key(models.NewKey{Plan: policy.name}))
+		}
+	}
 }
 
 // awaitCount waits until each instance has counted the others, which takes 5 s.
@@ -100,6 +109,11 @@ func (p *clusterProof) awaitCount() {
 	for _, app := range p.apps {
 		app.await("all instances are counted", func() bool { return app.metric("ratelimiter_instances") == strconv.Itoa(len(p.apps)) })
 	}
+}
+
+// awaitBegun waits until about a third of the long quotas is spent.
+func (p *clusterProof) awaitBegun() {
+	p.apps[0].await("a third is spent", func() bool { return p.admitted[0].Load() > provenPolicies[0].burst/3 })
 }
 
 // awaitSpent waits until the quota of each policy is spent.
@@ -158,15 +172,15 @@ func (p *clusterProof) during(phase string, do func()) {
 	do()
 }
 
-// send sends a request for a policy. It is charged and needs no database: its
-// parameter is invalid.
-func (p *clusterProof) send(app *testApp, policy int) {
+// send sends a request of a key. It is charged and needs no database: its parameter
+// is invalid.
+func (p *clusterProof) send(app *testApp, key int) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, app.Base()+"/v1/products?limit=none", nil)
 	if err != nil {
 		p.t.Error(err)
 		return
 	}
-	request.Header.Set("Authorization", "Bearer "+p.keys[policy])
+	request.Header.Set("Authorization", "Bearer "+p.keys[key])
 	began := time.Now()
 	response, err := p.client.Do(request)
 	if err != nil {
@@ -174,7 +188,7 @@ func (p *clusterProof) send(app *testApp, policy int) {
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
-	took := time.Since(began)
+	took, policy := time.Since(began), key%len(provenPolicies)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.phase.times = append(p.phase.times, took)
@@ -189,7 +203,7 @@ func (p *clusterProof) send(app *testApp, policy int) {
 }
 
 // check returns what breaks the promise: responses that failed, and policies of which
-// more was admitted than quotas times the quota and extra units. Units of reports
+// more was admitted than, for each key, quotas times the quota and extra units. Units of reports
 // that were lost on their way to Redis are added. It logs the figures.
 func (p *clusterProof) check(quotas float64, extra int64) error {
 	p.t.Helper()
@@ -202,7 +216,8 @@ func (p *clusterProof) check(quotas float64, extra int64) error {
 		}
 		dropped += n
 	}
-	extra += int64(dropped)
+	keys := len(p.keys) / len(provenPolicies)
+	extra, quotas = extra*int64(keys)+int64(dropped), quotas*float64(keys)
 	var broken error
 	if len(p.statuses) > 0 {
 		broken = fmt.Errorf("got responses by status %v; want none", p.statuses)
@@ -210,7 +225,7 @@ func (p *clusterProof) check(quotas float64, extra int64) error {
 	lines := []string{fmt.Sprintf("%d units of reports dropped", dropped)}
 	for i, policy := range provenPolicies {
 		got, want := p.admitted[i].Load(), policy.quota(took)
-		lines = append(lines, fmt.Sprintf("%s: %d of %d, %.2f quotas", policy.name, got, want, float64(got)/float64(want)))
+		lines = append(lines, fmt.Sprintf("%s: %d of %d, %.2f quotas", policy.name, got, want, float64(got)/float64(want)/float64(keys)))
 		if got > int64(quotas*float64(want))+extra {
 			broken = errors.Join(broken, fmt.Errorf("%s: got %d admitted in %s; want at most %g × %d + %d", policy.name, got, took, quotas, want, extra))
 		}
