@@ -22,6 +22,9 @@ import (
 // clusterOutage is how long a server fails in the proofs; "make proof-cluster" sets 60 s.
 var clusterOutage = flag.Duration("cluster-outage", 2*time.Second, "how long a server fails in the proofs of several instances")
 
+// long reports whether servers fail long enough to compare times and rates.
+func long() bool { return *clusterOutage >= 10*time.Second }
+
 // clusterInstances is the number of instances in the proofs.
 const clusterInstances = 5
 
@@ -70,6 +73,20 @@ type clusterProof struct {
 type proofPhase struct {
 	name  string
 	times []time.Duration // of responses
+}
+
+// quantile returns the time that the part q of the responses took at most.
+func (p *proofPhase) quantile(q float64) time.Duration {
+	if len(p.times) == 0 {
+		return 0
+	}
+	slices.Sort(p.times)
+	return p.times[int(q*float64(len(p.times)-1))]
+}
+
+// phaseOf returns a phase by its name.
+func (p *clusterProof) phaseOf(name string) *proofPhase {
+	return p.phases[slices.IndexFunc(p.phases, func(phase *proofPhase) bool { return phase.name == name })]
 }
 
 // newClusterProof starts the instances. They use the Redis servers in turn.
@@ -231,11 +248,7 @@ func (p *clusterProof) check(quotas float64, extra int64) error {
 		}
 	}
 	for _, phase := range p.phases {
-		list := phase.times
-		slices.Sort(list)
-		if len(list) > 0 {
-			lines = append(lines, fmt.Sprintf("%s: %d requests, p50 %s, p99 %s, longest %s", phase.name, len(list), list[len(list)/2], list[len(list)*99/100], list[len(list)-1]))
-		}
+		lines = append(lines, fmt.Sprintf("%s: %d requests, p50 %s, p99 %s, longest %s", phase.name, len(phase.times), phase.quantile(0.5), phase.quantile(0.99), phase.quantile(1)))
 	}
 	p.t.Log(strings.Join(lines, "\n"))
 	return broken
