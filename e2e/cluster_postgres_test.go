@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,10 +129,23 @@ func (p *postgresProof) checkLookups(back time.Time) (broken error) {
 	return broken
 }
 
+// changesRead returns when the app last read the change log, or some time before.
+func (a *testApp) changesRead() time.Time {
+	asked := time.Now()
+	lag, err := strconv.ParseFloat(a.metric("ratelimiter_change_feed_lag_seconds"), 64)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return asked.Add(-time.Duration(lag * float64(time.Second)))
+}
+
 // run fails Postgres and returns what breaks the promise.
 func (p *postgresProof) run() error {
 	unknown := p.apps[0].key(models.NewKey{Plan: provenPolicies[0].name})
 	began := time.Now()
+	for _, app := range p.apps { // otherwise the new keys are loaded again on recovery
+		app.await("the change log is read", func() bool { return app.changesRead().After(began) })
+	}
 	p.during("before", func() { p.apps[0].await("all keys are known", func() bool { return p.allLookedUp(began) }) })
 	p.proxy.Cut()
 	var broken error
