@@ -134,7 +134,7 @@ proof-fallback: ## simulate 20,000 seeds of instances that lose their shared sto
 	go test ./ratelimit/fallback -run 'Store_simulation$$' -seeds 20000 -timeout 90m
 
 .PHONY: proof-cluster
-proof-cluster: ## 5 instances on one Redis, which fails for 60 s in each way: admitted units compared with the quotas
+proof-cluster: ## 5 instances on one Redis; it, or Postgres, fails for 60 s in each way: admitted units, response times, commands: about a quarter of an hour
 	go run ./internal/testkit/cluster -- go test ./e2e -run 'TestCluster_proof' -cluster-outage 60s -timeout 60m -v
 
 .PHONY: clean

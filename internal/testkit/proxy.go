@@ -15,9 +15,10 @@ type Proxy struct {
 	mu      sync.Mutex
 	changed *sync.Cond // signals changes of links
 	down    bool
-	frozen  bool // new connections are held
 	links   map[*link]struct{}
 	holding int // directions with data held back
+
+	holdRequests, holdResponses bool // of new connections
 }
 
 // NewProxy forwards connections to target (host:port) until the test ends.
@@ -73,13 +74,22 @@ func (p *Proxy) Mend() {
 // connections are forwarded.
 func (p *Proxy) Hang() { p.hold(true, true) }
 
-// Freeze stops forwarding on current and new connections until the test ends,
-// as a server does whose machine has stopped.
-func (p *Proxy) Freeze() {
+// Freeze stops forwarding on current and new connections until Thaw, as a server
+// does whose machine has stopped.
+func (p *Proxy) Freeze() { p.freeze(true, true) }
+
+// FreezeResponses is Freeze for the data from the server: it gets requests, and
+// nobody gets its answers.
+func (p *Proxy) FreezeResponses() { p.freeze(false, true) }
+
+// Thaw ends Freeze. What was held back is forwarded, unless its connection was closed.
+func (p *Proxy) Thaw() { p.freeze(false, false) }
+
+func (p *Proxy) freeze(requests, responses bool) {
 	p.mu.Lock()
-	p.frozen = true
+	p.holdRequests, p.holdResponses = requests, responses
 	p.mu.Unlock()
-	p.Hang()
+	p.hold(requests, responses)
 }
 
 // HoldResponses holds back the data from the server on the current connections
@@ -162,7 +172,7 @@ func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.links[l] = struct{}{}
-	l.holdRequests, l.holdResponses = p.frozen, p.frozen
+	l.holdRequests, l.holdResponses = p.holdRequests, p.holdResponses
 	return !p.down
 }
 
