@@ -179,9 +179,10 @@ func (p *clusterProof) during(phase string, do func()) {
 		senders.Go(func() {
 			for i := s; ctx.Err() == nil; i++ {
 				p.mu.Lock()
-				app := p.apps[i%len(p.apps)]
+				n := len(p.apps)
+				app := p.apps[i%n]
 				p.mu.Unlock()
-				p.send(app, i/len(p.apps)%len(p.keys))
+				p.send(app, i/n%len(p.keys))
 				time.Sleep(2 * time.Millisecond)
 			}
 		})
