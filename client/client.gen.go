@@ -1359,8 +1359,8 @@ type QuotaPolicy struct {
 	TimeZone *string `json:"time_zone,omitempty"`
 }
 
-// RedriveRequest selects the dead letters to redrive. Without group, topic and reason, dry_run is required, so that nobody redrives all by an empty body.
-type RedriveRequest struct {
+// RedriveDeadLettersRequest selects the dead letters to redrive. Without group, topic and reason, dry_run is required, so that nobody redrives all by an empty body.
+type RedriveDeadLettersRequest struct {
 	// DryRun Whether only to count them; by default false
 	//
 	// Examples: true
@@ -2114,7 +2114,7 @@ func (c *Raw) RedriveDeadLettersWithBody(ctx context.Context, contentType string
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/dead-letters/redrive (the `RedriveDeadLetters` operationId).
-func (c *Raw) RedriveDeadLetters(ctx context.Context, body RedriveRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+func (c *Raw) RedriveDeadLetters(ctx context.Context, body RedriveDeadLettersRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newRedriveDeadLettersRequest(c.Server, body)
 	if err != nil {
 		return nil, err
@@ -3518,7 +3518,7 @@ func newListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 }
 
 // newRedriveDeadLettersRequest calls the generic RedriveDeadLetters builder with application/json body
-func newRedriveDeadLettersRequest(server string, body RedriveRequest) (*http.Request, error) {
+func newRedriveDeadLettersRequest(server string, body RedriveDeadLettersRequest) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -5715,7 +5715,7 @@ func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersPar
 // Puts all dead letters that match back into their groups, the oldest first, at a low priority. Those that can't be decoded stay. Without a filter, "dry_run" must be given: false redrives all dead letters.
 //
 // **Scope:** `admin:queues` · **Cost:** 0, within 1000 requests a second
-func (c *Client) RedriveDeadLetters(ctx context.Context, body RedriveRequest, edits ...RequestEdit) (*Redriven, error) {
+func (c *Client) RedriveDeadLetters(ctx context.Context, body RedriveDeadLettersRequest, edits ...RequestEdit) (*Redriven, error) {
 	response, err := c.Raw.RedriveDeadLetters(ctx, body, edits...)
 	return decode[Redriven](response, err)
 }

@@ -248,7 +248,7 @@ const docTemplate = `{
                         "in": "body",
                         "required": true,
                         "schema": {
-                            "$ref": "#/definitions/handlers.redriveRequest"
+                            "$ref": "#/definitions/handlers.redriveDeadLettersRequest"
                         }
                     }
                 ],
@@ -3907,7 +3907,7 @@ const docTemplate = `{
                 }
             }
         },
-        "handlers.redriveRequest": {
+        "handlers.redriveDeadLettersRequest": {
             "type": "object",
             "properties": {
                 "dry_run": {

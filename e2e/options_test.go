@@ -42,6 +42,7 @@ func TestOptions_allow(t *testing.T) {
 			t.Errorf("%s: got Allow %s; want %s", path, got, allow)
 		}
 	}
+	app = newApp(t) // whose requests without a key aren't used up
 	for _, path := range []string{"/v0", "/v1", "/v1/product", "/v1/products/"} {
 		app.Do(http.MethodOptions, path, nil).Want(http.StatusNotFound)
 	}

@@ -9,6 +9,11 @@ import (
 	"ratelimiter/models"
 )
 
+// numbered requests a dead letter by a number: another id is unknown in any case.
+func numbered(f *statusFixture, op operation) *testkit.Response {
+	return f.noColumns.Do(op.method, parameterInBraces.ReplaceAllString(op.path, "1"), bodyOf(op.body))
+}
+
 // special has the producers of single operations, by operationId and status.
 var special = map[string]producer{
 	"getOrder 200":     ownOrder,
@@ -53,6 +58,12 @@ var special = map[string]producer{
 		caller.Do(op.method, op.path, nil).Want(http.StatusCreated)
 		return caller.Do(op.method, op.path, nil)
 	},
+	"redriveDeadLetter 409": func(f *statusFixture, op operation) *testkit.Response {
+		f.exec(`INSERT INTO dead_letters ("group", topic, message, reason, attempts) VALUES ('email', '', '{}', 'r', 0)`)
+		return f.admin.Do(op.method, "/v1/admin/dead-letters/"+f.newestDeadLetter()+"/redrive", nil)
+	},
+	"redriveDeadLetter 500": numbered,
+	"discardDeadLetter 500": numbered,
 	"deletePlan 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.admin.Do(op.method, "/v1/admin/plans/spent", nil)
 	},

@@ -80,6 +80,15 @@ func (a *testApp) deadLetters(n int, topic, reason string) {
 		SELECT 'payment', $1, jsonb_set($2::jsonb, '{id}', to_jsonb('m' || i)), $3, 8 FROM generate_series(1, $4) i`, topic, message, reason, n)
 }
 
+// newestDeadLetter returns the id of the dead letter that was inserted last.
+func (a *testApp) newestDeadLetter() (id string) {
+	a.t.Helper()
+	if err := a.db.QueryRow(a.t.Context(), `SELECT max(id)::text FROM dead_letters`).Scan(&id); err != nil {
+		a.t.Fatal(err)
+	}
+	return id
+}
+
 // letters returns the dead letters that match a query.
 func letters(admin *testkit.Client, query string) []models.DeadLetter {
 	var list handlers.List[models.DeadLetter]

@@ -72,6 +72,14 @@ var accessTable = []access{
 	{"PUT /v1/admin/limiter", models.ScopeAdminPlans, `{"mode":"enforce"}`, 401, 403, 200, 401, 401, 200},
 
 	{"GET /v1/admin/audit", models.ScopeAdminAudit, "", 401, 403, 200, 401, 401, 200},
+
+	{"GET /v1/admin/queues", models.ScopeAdminQueues, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/queues/:group/pause", models.ScopeAdminQueues, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/queues/:group/resume", models.ScopeAdminQueues, "", 401, 403, 200, 401, 401, 200},
+	{"GET /v1/admin/dead-letters", models.ScopeAdminQueues, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/admin/dead-letters/redrive", models.ScopeAdminQueues, `{"dry_run":true}`, 401, 403, 202, 401, 401, 202},
+	{"POST /v1/admin/dead-letters/:id/redrive", models.ScopeAdminQueues, "", 401, 403, 202, 401, 401, 202},
+	{"DELETE /v1/admin/dead-letters/:id", models.ScopeAdminQueues, "", 401, 403, 204, 401, 401, 204},
 }
 
 // resourcePath creates the resource that a route needs, with a new owner, and
@@ -91,6 +99,12 @@ func (a *testApp) resourcePath(path string) string {
 	case strings.HasPrefix(path, "/v1/admin/plans/:name"):
 		a.exec(`INSERT INTO plans (name, policies) VALUES ('table', '[]') ON CONFLICT DO NOTHING`)
 		return strings.Replace(path, ":name", "table", 1)
+	case strings.HasPrefix(path, "/v1/admin/queues/:group"):
+		a.exec(`INSERT INTO queue_pauses ("group") VALUES ('table') ON CONFLICT DO NOTHING`)
+		return strings.Replace(path, ":group", "table", 1)
+	case strings.HasPrefix(path, "/v1/admin/dead-letters/:id"):
+		a.deadLetters(1, "order.placed", "declined")
+		return strings.Replace(path, ":id", a.newestDeadLetter(), 1)
 	default:
 		return path
 	}

@@ -95,14 +95,14 @@ func (h *DeadLetters) Redrive(c *gin.Context) {
 
 // redriveMany is the input of POST /v1/admin/dead-letters/redrive.
 type redriveMany struct {
-	Body redriveRequest `body:"required"`
+	Body redriveDeadLettersRequest `body:"required"`
 }
 
-// redriveRequest selects the dead letters to redrive. Without group, topic and
+// redriveDeadLettersRequest selects the dead letters to redrive. Without group, topic and
 // reason, dry_run is required, so that nobody redrives all by an empty body.
 //
 // It is the body of POST /v1/admin/dead-letters/redrive.
-type redriveRequest struct {
+type redriveDeadLettersRequest struct {
 	Group  binding.Optional[string] `json:"group" swaggertype:"string" minLength:"1" maxLength:"200" example:"payment"`      // only those of this group
 	Topic  binding.Optional[string] `json:"topic" swaggertype:"string" minLength:"1" maxLength:"200" example:"order.placed"` // only those of this topic
 	Reason binding.Optional[string] `json:"reason" swaggertype:"string" minLength:"1" maxLength:"200" example:"timeout"`     // only those whose reason contains this text, in upper or lower case
@@ -110,7 +110,7 @@ type redriveRequest struct {
 }
 
 // Validate checks that a redrive of all dead letters is meant.
-func (r *redriveRequest) Validate(faults *models.Faults) {
+func (r *redriveDeadLettersRequest) Validate(faults *models.Faults) {
 	if !r.Group.Present && !r.Topic.Present && !r.Reason.Present && !r.DryRun.Present {
 		faults.Add("required", "is required, unless group, topic or reason is given: false redrives all dead letters", "dry_run")
 	}
@@ -124,7 +124,7 @@ func (r *redriveRequest) Validate(faults *models.Faults) {
 //	@ID				redriveDeadLetters
 //	@Accept			json
 //	@Produce		json
-//	@Param			redrive	body		redriveRequest	true	"Filter"
+//	@Param			redrive	body		redriveDeadLettersRequest	true	"Filter"
 //	@Success		202		{object}	Redriven
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		413		{object}	middleware.Problem

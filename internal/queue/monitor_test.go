@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,12 +43,12 @@ func TestMonitor_warns_once_per_growth(t *testing.T) {
 // While Postgres is down, the last numbers are reported for a minute.
 func TestMonitor_outage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var down bool
+		var down atomic.Bool
 		m := &Monitor{log: slog.New(slog.DiscardHandler), read: func(ctx context.Context) ([]GroupStats, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Error("the read has no deadline")
 			}
-			if down {
+			if down.Load() {
 				return nil, errors.New("no connection")
 			}
 			return []GroupStats{{Group: "payment", Ready: 3}}, nil
@@ -57,7 +58,7 @@ func TestMonitor_outage(t *testing.T) {
 		}
 		_ = m.Start(t.Context())
 		synctest.Wait()
-		down = true
+		down.Store(true)
 		time.Sleep(monitorLimit - time.Second)
 		if stats := m.Stats(); len(stats) != 1 || stats[0].Ready != 3 {
 			t.Errorf("got %+v; want the last numbers", stats)
