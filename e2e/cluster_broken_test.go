@@ -9,6 +9,9 @@ import (
 
 // TestCluster_proof_broken checks that the proofs find broken instances.
 func TestCluster_proof_broken(t *testing.T) {
+	if !long() {
+		t.Skip("'make proof-cluster' runs it: the variants spend several quotas, which takes minutes with the race detector")
+	}
 	for name, broken := range map[string]func(*testing.T) error{
 		"each instance counts alone": func(t *testing.T) error {
 			var alone []string

@@ -7,7 +7,7 @@ CREATE TABLE queue_inbox (
     done_at timestamptz NOT NULL DEFAULT now(), -- rows are deleted some days after
     PRIMARY KEY (message, "group")
 );
-CREATE INDEX queue_inbox_done_at ON queue_inbox USING brin (done_at); -- rows are appended in this order
+CREATE INDEX queue_inbox_done_at ON queue_inbox (done_at); -- not BRIN: rows go where older ones were deleted
 
 CREATE TABLE dead_letters (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

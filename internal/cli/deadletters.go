@@ -49,7 +49,13 @@ func (c *deadLettersListCommand) Run(ctx context.Context, cfg *config.Config, to
 			return err
 		}
 		letters, err := readAll(func(after *models.Position) (models.Page[models.DeadLetter], error) {
-			return service.DeadLetters(ctx, models.DeadLetterFilter(c.deadLetterFilter), after, listPage)
+			page, err := service.DeadLetters(ctx, models.DeadLetterFilter(c.deadLetterFilter), after, listPage)
+			for i := range page.Data {
+				if !c.JSON { // the table has neither, and there may be a million
+					page.Data[i].Payload, page.Data[i].History = nil, nil
+				}
+			}
+			return page, err
 		})
 		if err != nil {
 			return err

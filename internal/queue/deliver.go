@@ -172,7 +172,11 @@ func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
 // reschedule inserts the job of the message's next delivery.
 func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Duration, result Result) error {
 	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
-		at := time.Now().Add(max(delay, time.Microsecond))
+		var now time.Time // by the clock that decides what is due
+		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+			return err
+		}
+		at := now.Add(max(delay, time.Microsecond))
 		return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
 	})
 	if err == nil {

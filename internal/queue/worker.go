@@ -131,8 +131,22 @@ func (w *Worker) Start(ctx context.Context) error {
 		return err
 	}
 	w.client, w.cancel = client, cancel
+	w.pauseRiver(ctx)
 	w.refreshing.Go(func() { w.refresh(running) })
 	return nil
+}
+
+// pauseRiver pauses the groups in River that were paused before it knew them, so that
+// it doesn't fetch their jobs, which aren't delivered in any case.
+func (w *Worker) pauseRiver(ctx context.Context) {
+	for group := range w.dispatcher.handlers {
+		if !w.queue.gate.isPaused(group) {
+			continue
+		}
+		if err := w.client.QueuePause(ctx, group, nil); err != nil {
+			w.queue.log.Warn("queue: a paused group is still fetched", "group", group, "error", err.Error())
+		}
+	}
 }
 
 // riverConfig returns the configuration of the client that works.
@@ -224,6 +238,10 @@ func complete(ctx context.Context, tx pgx.Tx, job *river.Job[deliveryArgs]) erro
 	return nil
 }
 
+// supersededDelay is longer than a delivery, which River cancels, and than the
+// interval of River's scheduler, so that the newer delivery ends first.
+const supersededDelay = 10 * time.Second
+
 // result returns what River does with a job after a delivery.
 func result(err error) error {
 	switch {
@@ -231,6 +249,10 @@ func result(err error) error {
 		return nil // the job is completed already, or carried
 	case errors.Is(err, errPaused):
 		return river.JobSnooze(pausedDelay)
+	case errors.Is(err, errSuperseded):
+		// The row may be the newer delivery's, which runs: River doesn't compare.
+		// A third one must not begin beside it.
+		return river.JobSnooze(supersededDelay)
 	case errors.Is(err, ErrInterrupted):
 		return river.JobSnooze(0)
 	}

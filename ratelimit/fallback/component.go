@@ -68,9 +68,9 @@ func (s *Store) reportSingles(ctx context.Context) {
 // Stop reports what was admitted alone. The error means that the shared store
 // didn't learn all of it.
 func (s *Store) Stop(ctx context.Context) error {
+	before := s.Figures()
 	s.cancel()
 	s.component.Wait()
-	before := s.Figures()
 	var failures []error
 	for len(failures) < maxFailures {
 		err := s.reportAll(ctx)

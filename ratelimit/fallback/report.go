@@ -17,7 +17,16 @@ const reportTimeout = 250 * time.Millisecond
 // not repeated, because it may have taken effect. If a peek is answered after it, the
 // others are sent: other processes may return before this one and spend what isn't
 // reported. Otherwise they stay in the ledger.
+//
+// A stripe is reported by one caller at a time: the other must not find an empty
+// ledger, and return to the shared store, before what was in it is charged.
 func (s *Store) report(ctx context.Context, st *stripe) error {
+	select {
+	case st.reporting <- struct{}{}:
+		defer func() { <-st.reporting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for more := true; more; {
 		st.mu.Lock()
 		var debts []*debt
@@ -37,12 +46,20 @@ func (s *Store) report(ctx context.Context, st *stripe) error {
 // send sends what a ledger held.
 func (s *Store) send(ctx context.Context, st *stripe, debts []*debt, later []*ratelimit.Batch) error {
 	for i, b := range later {
+		if err := ctx.Err(); err != nil {
+			s.keep(st, debts, later[i:])
+			return err
+		}
 		if err := s.deliver(ctx, b); err != nil {
 			s.keep(st, debts, later[i+1:])
 			return err
 		}
 	}
 	for len(debts) > 0 {
+		if err := ctx.Err(); err != nil {
+			s.keep(st, debts, nil)
+			return err
+		}
 		n := 1
 		for n < min(len(debts), ratelimit.MaxPolicies) && debts[n].subject.Hash == debts[0].subject.Hash {
 			n++
@@ -120,11 +137,12 @@ func batchOf(group []*debt, steps []ratelimit.Step) ratelimit.Batch {
 	return b
 }
 
-// deliver gives back a batch that was settled alone.
+// deliver gives back a batch that was settled alone. A call that has begun isn't
+// canceled, because its effect would be unknown.
 func (s *Store) deliver(ctx context.Context, b *ratelimit.Batch) error {
 	s.totals.later.Add(-1)
 	b.Now = s.o.Clock()
-	err := s.call(ctx, b, reportTimeout, ratelimit.Store.Give)
+	err := s.call(context.WithoutCancel(ctx), b, reportTimeout, ratelimit.Store.Give)
 	if isAnswer(err) {
 		return nil
 	}
@@ -145,7 +163,7 @@ func (s *Store) charge(ctx context.Context, st *stripe, group []*debt) error {
 		return nil
 	}
 	b.Now = s.o.Clock()
-	if err := s.call(ctx, &b, reportTimeout, ratelimit.Store.Give); err != nil {
+	if err := s.call(context.WithoutCancel(ctx), &b, reportTimeout, ratelimit.Store.Give); err != nil {
 		s.totals.dropped.Add(total)
 		return err
 	}

@@ -118,6 +118,7 @@ func New(shared ratelimit.Store, o Options) *Store {
 	}
 	for i := range s.stripes {
 		s.stripes[i].number = 1
+		s.stripes[i].reporting = make(chan struct{}, 1)
 	}
 	return s
 }
@@ -125,8 +126,9 @@ func New(shared ratelimit.Store, o Options) *Store {
 // stripe is the part of the state for the counters of some slots. All counters of
 // a batch are in one slot.
 type stripe struct {
-	mu       sync.Mutex
-	returned uint64 // the outage from which it has returned to the shared store
+	reporting chan struct{} // holds one value while the stripe is reported
+	mu        sync.Mutex
+	returned  uint64 // the outage from which it has returned to the shared store
 	ledger
 
 	local ratelimit.Batch // of the call that holds mu

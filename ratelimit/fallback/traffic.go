@@ -90,8 +90,9 @@ func (t *traffic) answered(id uint64, p *ratelimit.Compiled, now, before, own, o
 	f := set.open(id)
 	if !f.late(now) {
 		half, allowed, _ := memoryOf(p)
-		// An outage is no reason to forget more than half.
-		elapsed := float64(min(time.Duration(now-f.at), half)) / float64(half)
+		// An outage is no reason to forget more than half. A clock that was set
+		// back has seen no time pass.
+		elapsed := float64(max(0, min(time.Duration(now-f.at), half))) / float64(half)
 		if f.own+f.others+f.unseen > 0 && elapsed > 0 {
 			keep := math.Exp2(-elapsed)
 			f.own, f.others, f.unseen = f.own*keep, f.others*keep, f.unseen*keep
@@ -128,7 +129,7 @@ func (t *traffic) share(id uint64, p *ratelimit.Compiled, own int64, instances i
 	_, _, prior := memoryOf(p)
 	prior += f.unseen
 	mine := f.own + float64(own)
-	return (mine + prior/float64(max(1, instances))) / (mine + f.others + prior), int64(f.others)
+	return min(1, (mine+prior/float64(max(1, instances)))/(mine+f.others+prior)), int64(f.others)
 }
 
 // memoryOf returns the time in which a counter's traffic is halved, what the policy

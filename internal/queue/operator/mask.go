@@ -39,13 +39,15 @@ func maskValue(v any) any {
 			v[i] = maskValue(v[i])
 		}
 	case map[string]any:
+		shown := make(map[string]any, len(v))
 		for name, value := range v {
 			if private.MatchString(name) && value != nil {
-				v[name] = masked
+				shown[queue.Redact(name)] = masked
 			} else {
-				v[name] = maskValue(value)
+				shown[queue.Redact(name)] = maskValue(value)
 			}
 		}
+		return shown
 	}
 	return v
 }
