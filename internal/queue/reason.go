@@ -19,10 +19,10 @@ const (
 var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`(\w+://)[^\s/@]+@`, // user and password of a URL
 	`(\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)"?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?(?:"[^"]*"?|[^\s"',;&]+)`,
-	`(\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}`,      // credentials of an Authorization field
-	`(\brl_(?:live|admin)_)\w+`,                  // API keys
-	`(\btok_)\w+`,                                // payment tokens
-	`()[^\s@<>"(),:;=\[\]\\]+@[^\s@<>"(),;=\\]+`, // email addresses, also international ones
+	`(\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}`,       // credentials of an Authorization field
+	`(\brl_(?:live|admin)_)\w+`,                   // API keys
+	`(\btok_)\w+`,                                 // payment tokens
+	`()[^\s@<>"(),:;=\[\]\\]+@[^\s@<>"(),:;=\\]+`, // email addresses, also international ones
 }, "|"))
 
 // Redact replaces email addresses, payment tokens and credentials in a text.
