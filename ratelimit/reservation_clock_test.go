@@ -27,7 +27,7 @@ func (s otherClock) Give(ctx context.Context, b *ratelimit.Batch) error {
 	return s.Store.Give(ctx, b)
 }
 
-// Requests queue for their turn, whatever the difference of the clocks.
+// Requests queue for their turn, also if the clocks are far apart.
 func TestReservationWait_other_clock(t *testing.T) {
 	for _, ahead := range []time.Duration{-time.Hour, time.Hour} {
 		t.Run(ahead.String(), func(t *testing.T) {

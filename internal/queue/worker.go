@@ -251,7 +251,7 @@ func result(err error) error {
 		return river.JobSnooze(pausedDelay)
 	case errors.Is(err, errSuperseded):
 		// The row may be the newer delivery's, which runs: River doesn't compare.
-		// A third one must not begin beside it.
+		// A third one must not begin while it runs.
 		return river.JobSnooze(supersededDelay)
 	case errors.Is(err, ErrInterrupted):
 		return river.JobSnooze(0)

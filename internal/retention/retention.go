@@ -30,7 +30,7 @@ type Job struct {
 	Run func(ctx context.Context, now time.Time) (more bool, err error)
 }
 
-// Runner runs jobs when it is told to. Deletions are idempotent, so that
+// Runner runs jobs on request. Deletions are idempotent, so that
 // instances may run the same job at once. No job runs while the clocks differ by
 // more than maxSkew. It is safe for concurrent use.
 type Runner struct {

@@ -11,8 +11,7 @@ import (
 // masked replaces what isn't shown.
 const masked = "***"
 
-// private are the names of members whose values aren't shown, whatever they look
-// like.
+// private matches the names of members whose values are never shown.
 var private = regexp.MustCompile(`(?i)e-?mail|token|secret|password|card|iban|api_?key|authorization`)
 
 // mask returns a payload with email addresses, payment tokens and credentials
