@@ -1,9 +1,6 @@
 package models
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // OrderStatus is a state of an order.
 type OrderStatus string
@@ -15,17 +12,6 @@ const (
 	OrderConfirmed OrderStatus = "confirmed" // final: stock reserved and payment captured
 	OrderCancelled OrderStatus = "cancelled" // final: all effects undone
 )
-
-// orderTransitions is the state machine: the states that can follow each state.
-// States without an entry are final.
-var orderTransitions = map[OrderStatus][]OrderStatus{
-	OrderPending: {OrderConfirmed, OrderCancelled},
-}
-
-// CanBecome reports whether an order in state s may go on to next.
-func (s OrderStatus) CanBecome(next OrderStatus) bool {
-	return slices.Contains(orderTransitions[s], next)
-}
 
 // Order is an order and its state. Prices and total are fixed when the order is
 // placed.

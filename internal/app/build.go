@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -86,7 +87,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	}
 	s := &services{
 		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
-		audit: audit.New(db), products: catalog.NewProducts(db), orders: orders.NewStore(db), cpu: o.CPU,
+		audit: audit.New(db), products: catalog.NewProducts(db), cpu: o.CPU,
 		traffic: telemetry.NewTraffic(),
 		deliveries: telemetry.NewCounterVector("queue_deliveries_total",
 			"Deliveries of messages to handlers of this instance, by result: done; retried; postponed, without counting an attempt; unknown, without a handler; dead, became a dead letter.",
@@ -147,9 +148,12 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 // newQueue builds the queue. Its worker also runs the retention jobs, once per
 // cluster.
 func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (err error) {
-	if s.queue, err = queue.New(db, o.Routes, o.Log); err != nil {
+	routes := maps.Clone(orders.Routes)
+	maps.Copy(routes, o.Routes)
+	if s.queue, err = queue.New(db, routes, o.Log); err != nil {
 		return err
 	}
+	s.orders = orders.NewStore(db, s.queue)
 	runner := retention.New(o.Log, retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }})
 	var periodic []queue.Periodic
 	for _, job := range s.jobs() {

@@ -71,7 +71,7 @@ func (s *Store) placeOnce(ctx context.Context, tx pgx.Tx, spec models.NewOrder) 
 	case err != nil:
 		return placement{}, err
 	case first == nil:
-		return placeFirst(ctx, tx, spec, hash)
+		return s.placeFirst(ctx, tx, spec, hash)
 	case [sha256.Size]byte(first.BodyHash) != hash:
 		var faults models.Faults
 		faults.AddFault(models.Fault{
@@ -86,8 +86,8 @@ func (s *Store) placeOnce(ctx context.Context, tx pgx.Tx, spec models.NewOrder) 
 
 // placeFirst places an order and stores the outcome. Faults are found before
 // anything is written, so that a rejection can be committed.
-func placeFirst(ctx context.Context, tx pgx.Tx, spec models.NewOrder, hash [sha256.Size]byte) (placement, error) {
-	order, err := place(ctx, tx, spec)
+func (s *Store) placeFirst(ctx context.Context, tx pgx.Tx, spec models.NewOrder, hash [sha256.Size]byte) (placement, error) {
+	order, err := s.place(ctx, tx, spec)
 	p := placement{order: order}
 	if err != nil {
 		if !errors.As(err, &p.rejection) || p.rejection.Kind != models.KindInvalid {

@@ -5,14 +5,13 @@ import (
 	"strconv"
 	"testing"
 
-	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
 // BenchmarkStore_Create measures an order without an idempotency key, with a new
 // key, and replayed, on a database without fsync.
 func BenchmarkStore_Create(b *testing.B) {
-	orders := NewStore(testkit.Database(b))
+	orders, _ := newStore(b)
 	spec := models.NewOrder{Owner: "o", Email: "a@example.com", PaymentToken: "t", Items: []models.NewItem{{ProductID: "prd_0y5apuf8zs", Quantity: 1}}}
 	n := 0
 	for _, kind := range []struct {

@@ -14,17 +14,21 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"ratelimiter/internal/events"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/queue"
 	"ratelimiter/models"
 )
 
-// Store keeps orders in Postgres.
+// Store keeps orders in Postgres. It is safe for concurrent use.
 type Store struct {
-	db *pgxpool.Pool
+	db    *pgxpool.Pool
+	queue *queue.Queue
 }
 
-// NewStore returns the orders stored in db.
-func NewStore(db *pgxpool.Pool) *Store { return &Store{db: db} }
+// NewStore returns the orders stored in db. Their messages are published to q, which
+// must have Routes.
+func NewStore(db *pgxpool.Pool, q *queue.Queue) *Store { return &Store{db: db, queue: q} }
 
 const selectOrder = `
 	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at,
@@ -51,7 +55,7 @@ func (s *Store) Create(ctx context.Context, spec models.NewOrder) (order models.
 	var p placement
 	err = postgres.InTx(ctx, s.db, func(tx pgx.Tx) (err error) {
 		if spec.IdempotencyKey == "" {
-			p.order, err = place(ctx, tx, spec)
+			p.order, err = s.place(ctx, tx, spec)
 		} else {
 			p, err = s.placeOnce(ctx, tx, spec)
 		}
@@ -63,8 +67,8 @@ func (s *Store) Create(ctx context.Context, spec models.NewOrder) (order models.
 	return p.order, p.replayed, postgres.Classify("place order", err)
 }
 
-// place inserts an order and its items.
-func place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (models.Order, error) {
+// place inserts an order with its items, its first event and its messages.
+func (s *Store) place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (models.Order, error) {
 	items, total, err := price(ctx, tx, spec.Items)
 	if err != nil {
 		return models.Order{}, err
@@ -74,7 +78,16 @@ func place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (models.Order, 
 		return models.Order{}, err
 	}
 	order.Items = items
-	return order, insertItems(ctx, tx, order)
+	if err := insertItems(ctx, tx, order); err != nil {
+		return models.Order{}, err
+	}
+	placed := []models.EventType{models.EventOrderPlaced}
+	batch, progress := &pgx.Batch{}, models.Progress{Status: models.OrderPending}
+	events.Append(batch, order.ID, order.Owner, describe(order, progress, placed, models.EventData{})...)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return models.Order{}, postgres.Classify("store event", err)
+	}
+	return order, s.queue.Publish(ctx, tx, messages(order, progress, placed)...)
 }
 
 // article is a product with its current names and price.
