@@ -71,8 +71,8 @@ func (w *Email) send(ctx context.Context, m *queue.Message) (queue.Effect, error
 	}, nil
 }
 
-// compose returns the email about an order that has ended, and its Message-ID. It is
-// the same each time.
+// compose returns the email about an order that has ended, and its Message-ID, which
+// is the same each time.
 func compose(order models.Order, from *netmail.Address) (m *mail.Msg, messageID string, err error) {
 	if order.Status == models.OrderPending {
 		return nil, "", errors.New("the order has not ended")
