@@ -57,6 +57,7 @@ type services struct {
 	worker     *queue.Worker
 	monitor    *queue.Monitor
 	operator   *operator.Service
+	payments   payments
 	cpu        *workpool.Pool
 	traffic    *telemetry.Traffic
 	deliveries *telemetry.CounterVector
@@ -71,8 +72,8 @@ type services struct {
 // keys of as many owners, and 200,000 addresses with 20 failures each.
 const builtInBytes = 128 << 20
 
-// newServices builds the services on db.
-func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
+// newServices builds the services on db. ops is the ops address.
+func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o Options) (*services, error) {
 	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
 	now := o.Now
 	if now == nil {
@@ -94,7 +95,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 			"group", "result"),
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
-		telemetry: telemetry.New(),
+		telemetry: telemetry.New(), payments: newPayments(cfg, o.Dev, db, ops, o.Log),
 	}
 	s.counting = newCounting(cfg, db, quotaDB, s.telemetry, o)
 	if s.cpu == nil {
@@ -127,7 +128,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
-		Orders:      handlers.NewOrders(s.orders, cursors),
+		Orders:      handlers.NewOrders(s.payments.orders(s.orders), cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
@@ -160,7 +161,9 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 		periodic = append(periodic, queue.Periodic{Name: job.Name, Every: job.Every, Run: func(ctx context.Context) bool { return runner.Run(ctx, job) }})
 	}
 	s.monitor, s.operator = queue.NewMonitor(s.queue, o.Log), operator.New(db, s.queue)
-	s.worker, err = queue.NewWorker(s.queue, o.Handlers, queue.Config{
+	handlers := s.payments.handlers(s.orders, o.Log)
+	maps.Copy(handlers, o.Handlers)
+	s.worker, err = queue.NewWorker(s.queue, handlers, queue.Config{
 		Listen: o.ListenDB, Periodic: periodic, Delivered: func(group string, r queue.Result) { s.deliveries.Count(group, string(r)) },
 		Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
 	})
@@ -230,6 +233,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		list = append(list, s.watcher)
 	}
 	list = append(list, s.usage, s.cpu)
+	list = append(list, s.payments.components()...)
 	if !o.Isolated {
 		list = append(list, s.worker, s.monitor)
 	}

@@ -43,10 +43,12 @@ type Settings struct {
 	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
 	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
+	PaymentFile    string `env:"PAYMENT_URL_FILE" name:"payment-url-file" placeholder:"PATH" help:"File that contains PAYMENT_URL: the payment gateway that orders are charged at. Neither set: the built-in one in dev mode; otherwise no orders are accepted."`
 	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
 	RedisURL       secret `name:"redis-url" env:"-" hidden:""`
+	PaymentURL     secret `name:"payment-url" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 	LogFormat      string `env:"LOG_FORMAT" default:"auto" help:"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."`
 	LogLevel       string `env:"LOG_LEVEL" default:"info" help:"What is logged: debug (also health checks and pages of the docs), info, warn or error."`
@@ -70,6 +72,7 @@ type Config struct {
 	RetryBase      time.Duration // longest delay after the first attempt
 	RetryCap       time.Duration
 	RetryAttempts  int
+	PaymentURL     string // without a slash at its end; see PaymentGateway
 	Headers        middleware.Fields
 	LogFormat      LogFormat
 	LogLevel       slog.Level
@@ -155,6 +158,9 @@ func (s *Settings) Config() (*Config, error) {
 	fault("RETRY_BASE", err)
 	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
 	fault("RETRY_MAX_ATTEMPTS", err)
+	cfg.PaymentURL, err = readSecret("PAYMENT_URL", s.PaymentFile)
+	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(cfg.PaymentURL)))
+	cfg.PaymentURL = strings.TrimRight(cfg.PaymentURL, "/")
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
 	cfg.LogFormat, err = parseLogFormat(s.LogFormat)
