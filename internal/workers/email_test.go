@@ -47,10 +47,10 @@ func TestEmail(t *testing.T) {
 		kind string
 		text string
 	}{
-		"confirmed":           {nil, "confirmed", "Thank you for your order ID.\n\nIt is confirmed: all items are reserved for you, and your payment was charged.\n"},
-		"declined":            {declined, "cancelled", "Your order ID was cancelled, because the payment was declined.\n\nNothing will be delivered, and nothing was charged.\n"},
-		"out of stock":        {outOfStock, "cancelled", "Your order ID was cancelled, because there is too little in stock.\n\nNothing will be delivered, and nothing was charged.\n"},
-		"cancelled by caller": {byCaller, "cancelled", "Your order ID was cancelled, as you asked.\n\nNothing will be delivered, and nothing was charged.\n"},
+		"confirmed":           {nil, "confirmed", "Thank you for your order ID.\n\nIt is confirmed: all items are reserved for you.\nYour payment was charged.\n"},
+		"declined":            {declined, "cancelled", "Your order ID was cancelled.\nThe payment was declined.\n\nNothing will be delivered, and nothing was charged.\n"},
+		"out of stock":        {outOfStock, "cancelled", "Your order ID was cancelled.\nThere is too little in stock.\n\nNothing will be delivered, and nothing was charged.\n"},
+		"cancelled by caller": {byCaller, "cancelled", "Your order ID was cancelled.\nYou asked for it.\n\nNothing will be delivered, and nothing was charged.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shop{t, s.db, s.queue, s.orders, s.attempts}
