@@ -29,6 +29,7 @@ import (
 	"ratelimiter/internal/server"
 	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
+	"ratelimiter/internal/workers"
 	"ratelimiter/internal/workpool"
 	"ratelimiter/middleware"
 	"ratelimiter/migrations"
@@ -161,13 +162,25 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 		periodic = append(periodic, queue.Periodic{Name: job.Name, Every: job.Every, Run: func(ctx context.Context) bool { return runner.Run(ctx, job) }})
 	}
 	s.monitor, s.operator = queue.NewMonitor(s.queue, o.Log), operator.New(db, s.queue)
-	handlers := s.payments.handlers(s.orders, o.Log)
-	maps.Copy(handlers, o.Handlers)
-	s.worker, err = queue.NewWorker(s.queue, handlers, queue.Config{
+	s.worker, err = queue.NewWorker(s.queue, s.handlers(cfg, o), queue.Config{
 		Listen: o.ListenDB, Periodic: periodic, Delivered: func(group string, r queue.Result) { s.deliveries.Count(group, string(r)) },
 		Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
 	})
 	return err
+}
+
+// handlers returns the handlers of the workers. A test replaces those of a group, or,
+// with routes of its own, all of them.
+func (s *services) handlers(cfg *config.Config, o Options) queue.Handlers {
+	if o.Routes != nil {
+		return o.Handlers
+	}
+	mailer, sender := newMailer(cfg, o.Dev)
+	list := s.payments.handlers(s.orders, o.Log)
+	list[orders.GroupInventory] = workers.NewInventory(s.orders).Handlers()
+	list[orders.GroupEmail] = workers.NewEmail(s.orders, mailer, sender).Handlers()
+	maps.Copy(list, o.Handlers)
+	return list
 }
 
 // jobs are the retention jobs.
@@ -236,6 +249,12 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	list = append(list, s.payments.components()...)
 	if !o.Isolated {
 		list = append(list, s.worker, s.monitor)
+	}
+	if cfg.SMTP == nil && !o.Dev {
+		list = append(list, &task{name: "mail", start: func(context.Context) error {
+			o.Log.Warn("emails are not sent and wait: SMTP_URL is not set")
+			return nil
+		}})
 	}
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {

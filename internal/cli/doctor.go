@@ -83,6 +83,7 @@ func (d *diagnosis) checks() []check {
 		{"connections", d.connected(d.checkConnections)},
 		{"redis", d.checkRedis},
 		{"payment", d.configured(d.checkPayment)},
+		{"mail", d.configured(d.checkMail)},
 	}
 }
 

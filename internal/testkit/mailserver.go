@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"log"
 	"net"
@@ -26,6 +25,7 @@ type MailServer struct {
 
 	mu       sync.Mutex
 	server   *smtp.Server // nil: stopped
+	listener net.Listener
 	received []Mail
 	refuse   map[Step]*smtp.SMTPError
 	hung     map[Step]chan struct{} // closed by Resume
@@ -78,7 +78,7 @@ func (s *MailServer) Start() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.address = listener.Addr().String()
+	s.address, s.listener = listener.Addr().String(), listener
 	if s.ImplicitTLS {
 		listener = tls.NewListener(listener, s.TLS)
 	}
@@ -95,11 +95,11 @@ func (s *MailServer) Start() {
 // Stop closes the port and all connections, as the death of the server does.
 func (s *MailServer) Stop() {
 	s.mu.Lock()
-	server := s.server
+	server, listener := s.server, s.listener
 	s.server = nil
 	s.mu.Unlock()
 	if server != nil {
-		_ = server.Close()
+		_, _ = listener.Close(), server.Close() // the server may not know its listener yet
 	}
 }
 
@@ -223,7 +223,7 @@ func (s *mailSession) Data(r io.Reader) error {
 	}
 	s.server.mu.Unlock()
 	if stopped {
-		return errors.New("stopped")
+		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "stopped"}
 	}
 	return s.server.reach(StepAccepted)
 }

@@ -71,8 +71,8 @@ func (w *Email) send(ctx context.Context, m *queue.Message) (queue.Effect, error
 	}, nil
 }
 
-// compose returns the email about an order that has ended, and its Message-ID. It is
-// the same each time.
+// compose returns the email about an order that has ended, and its Message-ID, which
+// is the same each time.
 func compose(order models.Order, from *netmail.Address) (m *mail.Msg, messageID string, err error) {
 	if order.Status == models.OrderPending {
 		return nil, "", errors.New("the order has not ended")
@@ -94,26 +94,27 @@ func compose(order models.Order, from *netmail.Address) (m *mail.Msg, messageID 
 
 // cancellations say why an order was cancelled.
 var cancellations = map[string]string{
-	models.ReasonPaymentDeclined: "because the payment was declined",
-	models.ReasonOutOfStock:      "because there is too little in stock",
-	models.ReasonByCaller:        "as you asked",
-	models.ReasonExpired:         "because it could not be processed in time",
+	models.ReasonPaymentDeclined: "The payment was declined.",
+	models.ReasonOutOfStock:      "There is too little in stock.",
+	models.ReasonByCaller:        "You asked for it.",
+	models.ReasonExpired:         "It could not be processed in time.",
 }
 
-// text returns the text of the email about an order that has ended.
+// text returns the text of the email about an order that has ended. Its own lines are
+// short enough not to be wrapped by the encoding.
 func text(order models.Order) string {
 	var b strings.Builder
 	price := func(m models.Money) string { return m.Format() + " " + m.Currency }
 	if order.Status == models.OrderConfirmed {
-		fmt.Fprintf(&b, "Thank you for your order %s.\n\nIt is confirmed: all items are reserved for you, and your payment was charged.\n", order.ID)
+		fmt.Fprintf(&b, "Thank you for your order %s.\n\n", order.ID)
+		b.WriteString("It is confirmed: all items are reserved for you.\nYour payment was charged.\n\n")
 	} else {
-		reason := ""
+		fmt.Fprintf(&b, "Your order %s was cancelled.\n", order.ID)
 		if order.Reason != nil && cancellations[*order.Reason] != "" {
-			reason = ", " + cancellations[*order.Reason]
+			b.WriteString(cancellations[*order.Reason] + "\n")
 		}
-		fmt.Fprintf(&b, "Your order %s was cancelled%s.\n\nNothing will be delivered, and nothing was charged.\n", order.ID, reason)
+		b.WriteString("\nNothing will be delivered, and nothing was charged.\n\n")
 	}
-	b.WriteString("\n")
 	for _, item := range order.Items {
 		fmt.Fprintf(&b, "%d x %s: %s\n", item.Quantity, item.Name, price(item.Total()))
 	}

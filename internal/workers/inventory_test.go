@@ -59,7 +59,7 @@ func TestInventory_release(t *testing.T) {
 		"cancelled by caller": {models.Progress.CancelledByCaller, "stock.reserved order.cancelled stock.released"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &shop{t, s.db, s.queue, s.orders}
+			s := &shop{t, s.db, s.queue, s.orders, s.attempts}
 			id := held(s)
 			if s.stock() != 997 {
 				t.Errorf("held: got %d in stock; want 997", s.stock())
@@ -84,9 +84,10 @@ func TestInventory_release(t *testing.T) {
 }
 
 // The stock is taken between the moment in which it is read and the one in which it
-// is locked.
+// is locked. That costs no attempt.
 func TestInventory_stock_changed(t *testing.T) {
 	s := newShop(t)
+	s.attempts = 1
 	s.exec(`UPDATE products SET stock = 1 WHERE id = $1`, cups)
 	id := s.place(1)
 	reached := false

@@ -107,6 +107,18 @@ func (s *SMTP) talk(ctx context.Context, conn net.Conn, do func(*mail.Client, *s
 	return nil
 }
 
+// NoMail sends nothing: emails wait, and use up no attempt.
+type NoMail struct{}
+
+// noMailDelay is how long an email waits until another instance may have a mail
+// server. Each postponed email is a row that is written again.
+const noMailDelay = 10 * time.Minute
+
+var errNoMail = errors.New("no mail server is configured")
+
+// Send implements Mailer.
+func (NoMail) Send(context.Context, *mail.Msg) error { return queue.Postpone(noMailDelay, errNoMail) }
+
 // MailFolder writes emails to files instead of sending them: NAME.eml, where NAME
 // is the Message-ID.
 type MailFolder string

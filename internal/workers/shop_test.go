@@ -25,6 +25,8 @@ type shop struct {
 	db     *pgxpool.Pool
 	queue  *queue.Queue
 	orders *orders.Store
+
+	attempts int // after which a message becomes a dead letter
 }
 
 func newShop(t *testing.T) *shop {
@@ -34,13 +36,13 @@ func newShop(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shop{t, db, q, orders.NewStore(db, q)}
+	return &shop{t, db, q, orders.NewStore(db, q), 3}
 }
 
 // work runs workers until the test ends.
 func (s *shop) work(handlers queue.Handlers) {
 	s.Helper()
-	w, err := queue.NewWorker(s.queue, handlers, queue.Config{Retry: queue.RetryPolicy{Base: time.Millisecond, Cap: time.Millisecond, MaxAttempts: 3}})
+	w, err := queue.NewWorker(s.queue, handlers, queue.Config{Retry: queue.RetryPolicy{Base: time.Millisecond, Cap: time.Millisecond, MaxAttempts: s.attempts}})
 	if err != nil {
 		s.Fatal(err)
 	}
