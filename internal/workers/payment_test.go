@@ -2,6 +2,7 @@ package workers
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -246,16 +247,24 @@ func TestPayment_cancel(t *testing.T) {
 		}
 		s.want(t.Name(), id, cancelled(models.StockNone, models.PaymentVoided), "authorization", "void")
 	})
-	t.Run("at random", func(t *testing.T) {
+	t.Run("races the workers", func(t *testing.T) {
 		s := newTill(t, nil)
-		s.workAll()
-		var ids []string
 		var cancels sync.WaitGroup
-		for range 40 {
-			id := s.placeWith("tok_ok")
-			ids = append(ids, id)
-			cancels.Go(func() { s.cancel(id) })
+		handlers := s.payment.Handlers()
+		for _, topic := range []models.EventType{models.EventStockReserved, models.EventPaymentAuthorized} {
+			handlers[string(topic)] = func(ctx context.Context, m *queue.Message) (queue.Effect, error) {
+				if s.read(m.Key).Progress.NeedsCapture() {
+					cancels.Go(func() { s.cancel(m.Key) })
+				}
+				return s.payment.capture(ctx, m)
+			}
 		}
+		s.work(queue.Handlers{orders.GroupInventory: NewInventory(s.orders).Handlers(), orders.GroupPayment: handlers})
+		var ids []string
+		for range 40 {
+			ids = append(ids, s.placeWith("tok_ok"))
+		}
+		s.settle()
 		cancels.Wait()
 		s.settle()
 		confirmed := int64(0)
@@ -315,7 +324,7 @@ func TestPayment_redelivery_asks_first(t *testing.T) {
 	s.gateway.Post("/authorizations", map[string]any{"order_id": id, "amount": 2, "currency": "EUR", "payment_token": "tok_ok"}, "Idempotency-Key", "forgotten").Want(http.StatusCreated)
 	s.handle(s.payment.authorize, id, 2)
 	s.apply(id, models.Progress.StockReserved)
-	s.gateway.Post("/captures", map[string]string{"authorization_id": s.read(id).Authorization}, "Idempotency-Key", "forgotten too").Want(http.StatusCreated)
+	s.gateway.Post("/captures", map[string]string{"authorization_id": s.read(id).Authorization}, "Idempotency-Key", "forgotten-too").Want(http.StatusCreated)
 	s.handle(s.payment.capture, id, 2)
 	s.want("redelivered", id, paid, "authorization", "capture")
 	if posts != 2 {
