@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"ratelimiter/internal/devgateway"
-	"ratelimiter/internal/devgateway/gatewaytest"
 	"ratelimiter/internal/testkit"
+	"ratelimiter/internal/testkit/gatewaytest"
 )
 
 // fixture is a gateway and what is sent to it.

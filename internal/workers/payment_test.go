@@ -14,10 +14,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"ratelimiter/internal/devgateway/gatewaytest"
 	"ratelimiter/internal/orders"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/queue"
+	"ratelimiter/internal/testkit/gatewaytest"
 	"ratelimiter/models"
 )
 
