@@ -155,13 +155,7 @@ func (s *Settings) Config() (*Config, error) {
 	fault("CACHE_TTL", err)
 	cfg.CacheStale, err = parseDuration(s.CacheStale, 0, maxCacheStale)
 	fault("CACHE_STALE", err)
-	cfg.RetryCap, err = parseDuration(s.RetryCap, minRetry, maxRetry)
-	fault("RETRY_CAP", err)
-	cfg.RetryBase, err = parseDuration(s.RetryBase, minRetry, max(minRetry, cfg.RetryCap))
-	fault("RETRY_BASE", err)
-	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
-	fault("RETRY_MAX_ATTEMPTS", err)
-	s.readWorkers(cfg, fault)
+	s.processing(cfg, fault)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
 	cfg.LogFormat, err = parseLogFormat(s.LogFormat)
@@ -179,14 +173,21 @@ func (s *Settings) Config() (*Config, error) {
 	return cfg, nil
 }
 
-// readWorkers validates what the workers talk to.
-func (s *Settings) readWorkers(cfg *Config, fault func(string, error)) {
-	gateway, err := readSecret("PAYMENT_URL", s.PaymentFile)
-	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(gateway)))
-	cfg.PaymentURL = strings.TrimRight(gateway, "/")
-	mailServer, err := readSecret("SMTP_URL", s.SMTPFile)
+// processing validates the settings of what processes orders.
+func (s *Settings) processing(cfg *Config, fault func(name string, err error)) {
+	var err error
+	cfg.RetryCap, err = parseDuration(s.RetryCap, minRetry, maxRetry)
+	fault("RETRY_CAP", err)
+	cfg.RetryBase, err = parseDuration(s.RetryBase, minRetry, max(minRetry, cfg.RetryCap))
+	fault("RETRY_BASE", err)
+	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
+	fault("RETRY_MAX_ATTEMPTS", err)
+	cfg.PaymentURL, err = readSecret("PAYMENT_URL", s.PaymentFile)
+	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(cfg.PaymentURL)))
+	cfg.PaymentURL = strings.TrimRight(cfg.PaymentURL, "/")
+	address, err := readSecret("SMTP_URL", s.SMTPFile)
 	if err == nil {
-		cfg.SMTP, err = parseSMTPURL(mailServer)
+		cfg.SMTP, err = parseSMTPURL(address)
 	}
 	fault("SMTP_URL", err)
 }
