@@ -164,8 +164,13 @@ func (s *Store) Take(ctx context.Context, b *ratelimit.Batch) error {
 			defer st.mu.Unlock()
 			s.repeat(st, b, memory.TakeSlots)
 			return nil
-		case ctx.Err() != nil:
-			return err
+		default:
+			st.mu.Lock()
+			s.freeLater(st, b)
+			st.mu.Unlock()
+			if ctx.Err() != nil {
+				return err
+			}
 		}
 	}
 	b.Now = now + s.ahead.Load()
