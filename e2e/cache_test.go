@@ -97,6 +97,7 @@ func TestCache_database_down(t *testing.T) {
 // TestCache_database_hung checks that a request with a cached key doesn't wait for the
 // load that refreshes it, which hangs: when the request is answered, no load has ended.
 func TestCache_database_hung(t *testing.T) {
+	t.Parallel()
 	app, proxy := appBehindProxy(t, withCacheTTL(time.Nanosecond)) // entries are stale immediately
 	known := app.caller("internal")
 	known.Get("/v1/products").Want(http.StatusOK)
