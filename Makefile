@@ -74,8 +74,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
-	go test -run 'Service_simulation$$' ./internal/allowance -seeds 5000
-	go test -run 'Store_simulation$$' ./ratelimit/fallback -seeds 500
+	go test -run '(Service|Store)_simulation$$' ./internal/allowance ./ratelimit/fallback -seeds 2000
 
 .PHONY: vulncheck
 vulncheck: ## fail if a module with a known vulnerability is called

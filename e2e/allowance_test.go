@@ -58,6 +58,7 @@ func today(a *testApp) *testApp {
 }
 
 func TestAllowance_two_instances(t *testing.T) {
+	t.Parallel()
 	apps := twoApps(t)
 	today(apps[0])
 	today(apps[1])
@@ -154,6 +155,7 @@ func TestCounters_unusable_file(t *testing.T) {
 
 // TestAllowance_killed checks the bound of what a SIGKILL wastes: 2 % of the limit.
 func TestAllowance_killed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	key := readDevKeys(t, dir).Demo

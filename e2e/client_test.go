@@ -152,6 +152,7 @@ var pacedPlans = []struct {
 // TestClient_Pacing compares the client with one that only honours Retry-After,
 // under a load that exceeds the quota.
 func TestClient_Pacing(t *testing.T) {
+	t.Parallel()
 	for _, plan := range pacedPlans {
 		t.Run(plan.name, func(t *testing.T) {
 			paced, took := sendPaced(t, plan.policies, plan.each, plan.costs)

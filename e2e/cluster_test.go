@@ -13,12 +13,12 @@ import (
 )
 
 // newInstances returns n servers that share a database and a Redis server.
-func newInstances(t *testing.T, n int) ([]*testApp, *testkit.RedisServer) {
+func newInstances(t *testing.T, n int, options ...appOption) ([]*testApp, *testkit.RedisServer) {
 	t.Helper()
 	redis, database := testkit.Redis(t), testkit.DatabaseURL(t)
 	apps := make([]*testApp, n)
 	for i := range apps {
-		apps[i] = newApp(t, onDatabase(database), withRedis(redis.URL()), onWallClock())
+		apps[i] = newApp(t, append(options, onDatabase(database), withRedis(redis.URL()), onWallClock())...)
 	}
 	return apps, redis
 }
@@ -49,7 +49,7 @@ func spend(t *testing.T, apps []*testApp, key string, n int) int {
 const sixtyAnHour = `[{"name":"hourly","algorithm":"%s","limit":60,"period":"1h"}]`
 
 func TestCluster_one_quota(t *testing.T) {
-	apps, _ := newInstances(t, 3)
+	apps, _ := newInstances(t, 3, withPatience())
 	for _, algorithm := range []string{"fixed_window", "sliding_window", "token_bucket", "sliding_log"} {
 		t.Run(algorithm, func(t *testing.T) {
 			plan := strings.ReplaceAll(algorithm, "_", "-")
@@ -179,7 +179,8 @@ func TestCluster_slots(t *testing.T) {
 // TestCluster_Redis_lost checks that requests are decided while Redis is down, at
 // start too, and together again when it is back.
 func TestCluster_Redis_lost(t *testing.T) {
-	apps, redis := newInstances(t, 2)
+	t.Parallel()
+	apps, redis := newInstances(t, 2, withPatience())
 	apps[0].plan("hourly", fmt.Sprintf(sixtyAnHour, "fixed_window"))
 	key := apps[0].key(models.NewKey{Plan: "hourly"})
 	for _, app := range apps {
@@ -192,7 +193,7 @@ func TestCluster_Redis_lost(t *testing.T) {
 		t.Errorf("got %d admitted before and during the outage; want about 60", admitted)
 	}
 	// One that knows nothing has its share of the whole.
-	late := newApp(t, onDatabase(apps[0].db.Config().ConnString()), withRedis(redis.URL()), onWallClock())
+	late := newApp(t, onDatabase(apps[0].db.Config().ConnString()), withRedis(redis.URL()), onWallClock(), withPatience())
 	if got := spend(t, []*testApp{late}, key, 60); got == 0 || got > 20 {
 		t.Errorf("got %d admitted by an instance that starts in the outage; want 1 to 20", got)
 	}

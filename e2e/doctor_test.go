@@ -109,6 +109,7 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestDoctor_private_Postgres(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	doctor(t, 0, "DATA_DIR="+dir, "KEY_PEPPER="+testPepper).wants(t, map[string]string{"database": "ok: private Postgres, which isn't running"})
 	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 0 {
@@ -137,6 +138,7 @@ func TestServe_warns_about_durability(t *testing.T) {
 }
 
 func TestDoctor_PgBouncer(t *testing.T) {
+	t.Parallel()
 	address := emptyDatabase(t)
 	pepper, pooler, direct := "KEY_PEPPER="+testPepper, "DATABASE_URL="+testkit.NewPgBouncer(t, address), "DATABASE_LISTEN_URL="+address
 	doctor(t, 1, pepper, pooler).wants(t, map[string]string{"listen": "failure: no direct connection", "timeouts": "warning"})
@@ -154,6 +156,7 @@ func TestDoctor_PgBouncer(t *testing.T) {
 }
 
 func TestSettings_listen_URL_of_another_database(t *testing.T) {
+	t.Parallel()
 	env := []string{
 		"KEY_PEPPER=" + testPepper, "DATABASE_URL=" + testkit.DatabaseURL(t), "DATABASE_LISTEN_URL=" + testkit.DatabaseURL(t),
 		"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(),

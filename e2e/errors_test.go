@@ -57,6 +57,7 @@ func TestErrors_of_requests(t *testing.T) {
 }
 
 func TestErrors_of_other_causes(t *testing.T) {
+	t.Parallel()
 	app := newApp(t)
 	app.plan("one", `[{"name":"one","algorithm":"fixed_window","limit":1,"period":"1h"}]`)
 	limited, admin, caller := app.caller("one"), app.admin(), app.caller("internal")

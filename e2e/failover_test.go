@@ -62,6 +62,7 @@ func (a *testApp) run(conn *pgx.Conn, statements []string) {
 // A database that can't write: 503 and not ready, what it can read is served, and
 // no usage is lost or counted twice when it works again.
 func TestPostgres_bad(t *testing.T) {
+	t.Parallel()
 	for _, bad := range badDatabases {
 		t.Run(bad.name, func(t *testing.T) {
 			app := newApp(t)

@@ -315,6 +315,7 @@ func TestUsage_covers_the_subject(t *testing.T) {
 
 // A wrong pepper is detected at start.
 func TestServe_with_a_wrong_pepper(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir, "KEY_PEPPER=v1:the first secret for tests")
 	server.end(syscall.SIGTERM)

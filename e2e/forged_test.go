@@ -99,6 +99,7 @@ func parallel(n int, do func()) {
 // Forged keys cost next to no queries, whether their id exists or not, and shut
 // out no valid key.
 func TestForgedKeys(t *testing.T) {
+	t.Parallel()
 	address := testkit.DatabaseURL(t)
 	setup := newApp(t, onDatabase(address))
 	valid, victim := setup.key(models.NewKey{Plan: "internal"}), setup.key(models.NewKey{Plan: "internal"})
@@ -161,6 +162,7 @@ func TestForgedKeys_new_key_on_another_instance(t *testing.T) {
 // A key that the change feed hasn't brought is valid at once, also during a flood
 // of forged keys from elsewhere.
 func TestForgedKeys_silent_feed(t *testing.T) {
+	t.Parallel()
 	address := testkit.DatabaseURL(t)
 	pool, proxy := proxiedPool(t, address)
 	app, _ := filteringApp(t, address, func(o *appOptions) { o.ListenDB = pool })

@@ -16,6 +16,7 @@ import (
 // A first start as by 'make run', a visit of every page with what it loads, health checks and a stop log
 // no warning, no error and no request.
 func TestLog_quiet(t *testing.T) {
+	t.Parallel()
 	server := serveProcess(t, "DATA_DIR="+t.TempDir())
 	base := regexp.MustCompile(`http://\S+/docs`).FindString(server.greeting)
 	paths := []string{"/favicon.ico"}

@@ -208,6 +208,7 @@ func TestMetrics_promtool(t *testing.T) {
 // A real Prometheus reads the metrics; every metric that the alert rules name
 // exists.
 func TestMetrics_prometheus(t *testing.T) {
+	t.Parallel()
 	rules, err := filepath.Abs(alertRules)
 	if err != nil {
 		t.Fatal(err)

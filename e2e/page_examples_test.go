@@ -207,6 +207,7 @@ func guidePages(t *testing.T) []string {
 }
 
 func TestGuide_transcripts(t *testing.T) {
+	t.Parallel()
 	for _, page := range guidePages(t) {
 		if !slices.ContainsFunc(blocksOf(t, page), func(b block) bool { return b.language == "console" }) {
 			continue

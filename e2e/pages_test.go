@@ -45,6 +45,7 @@ func hugeKey(t *testing.T) (body string, policies []any) {
 
 // The largest page of every list, filled with the largest rows, is bounded in bytes, and a list is complete in its pages.
 func TestLists_largest_page(t *testing.T) {
+	t.Parallel()
 	app := newApp(t)
 	admin := app.admin()
 	text := app.key(models.NewKey{Plan: "internal", Owner: "me"})

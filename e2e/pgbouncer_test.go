@@ -28,6 +28,7 @@ func emptyDatabase(t *testing.T) string {
 // TestServer_behind_PgBouncer runs instances that reach Postgres through
 // PgBouncer in transaction mode.
 func TestServer_behind_PgBouncer(t *testing.T) {
+	t.Parallel()
 	for name, settings := range map[string][]string{"refuses parameters": nil, "ignores parameters": {ignored}} {
 		t.Run(name, func(t *testing.T) {
 			address := emptyDatabase(t)

@@ -183,6 +183,7 @@ func readDevKeys(t *testing.T, dataDir string) devKeys {
 }
 
 func TestServer_restart_keeps_data(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
@@ -213,6 +214,7 @@ func TestServer_restart_keeps_data(t *testing.T) {
 }
 
 func TestServer_killed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	key := readDevKeys(t, dir).Demo
@@ -230,6 +232,7 @@ func TestServer_killed(t *testing.T) {
 }
 
 func TestServer_data_folder_in_use(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	code, _, stderr := runProgram(t, []string{"DATA_DIR=" + dir, "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
@@ -245,6 +248,7 @@ func TestServer_data_folder_in_use(t *testing.T) {
 }
 
 func TestServer_shutdown_completes_requests(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(server.Base(), "http://"))
@@ -299,6 +303,7 @@ func awaitRefusal(t *testing.T, base string) {
 }
 
 func TestKeysCommand_process(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	env := []string{"DATA_DIR=" + dir}
@@ -407,6 +412,7 @@ func TestCommandLine_usage(t *testing.T) {
 }
 
 func TestServer_restarts_postgres(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
@@ -444,6 +450,7 @@ func TestServer_restarts_postgres(t *testing.T) {
 }
 
 func TestDevKeys_other_database(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := serveProcess(t, "DATA_DIR="+dir)
 	keys := readDevKeys(t, dir)
@@ -471,6 +478,7 @@ func TestDevKeys_other_database(t *testing.T) {
 }
 
 func TestServer_signal_during_start(t *testing.T) {
+	t.Parallel()
 	cmd := command(t, []string{"DATA_DIR=" + t.TempDir(), "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")
 	var stderr safeBuffer
 	cmd.Stderr = &stderr

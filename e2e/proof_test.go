@@ -40,6 +40,7 @@ type operation struct {
 }
 
 func TestDescription_statuses(t *testing.T) {
+	t.Parallel()
 	description, err := openapi3.NewLoader().LoadFromData(docs.OpenAPI())
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestREADME_quickstart(t *testing.T) {
+	t.Parallel()
 	recipe, err := exec.Command("make", "-C", "..", "--dry-run", "run").Output()
 	if err != nil || !strings.Contains(string(recipe), "bin/ratelimiter serve --dev") {
 		t.Fatalf("make run doesn't start the server in dev mode: %v\n%s", err, recipe)

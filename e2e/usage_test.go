@@ -121,6 +121,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestUsage_flushed_on_shutdown(t *testing.T) {
+	t.Parallel()
 	address := testkit.DatabaseURL(t)
 	dir := t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER="+testPepper)
@@ -285,6 +286,7 @@ func TestUsage_faults(t *testing.T) {
 
 // A SIGKILL loses only the usage that isn't flushed yet, about one second.
 func TestUsage_killed_server_keeps_visible(t *testing.T) {
+	t.Parallel()
 	address, dir := testkit.DatabaseURL(t), t.TempDir()
 	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+address, "KEY_PEPPER="+testPepper)
 	key := readDevKeys(t, dir).Admin // its plan has no limits

@@ -168,6 +168,7 @@ func load(key string, apps ...*testApp) (stop func()) {
 }
 
 func TestPropagation_key_changes(t *testing.T) {
+	t.Parallel()
 	const changes = 200
 	apps := twoApps(t)
 	keys := warmKeys(changes, "internal", apps[:]...)
@@ -201,6 +202,7 @@ func TestPropagation_plan_change(t *testing.T) {
 const listeners = `FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'ratelimiter listens%'`
 
 func TestPropagation_listeners_killed(t *testing.T) {
+	t.Parallel()
 	const changes = 40
 	apps := twoApps(t)
 	keys := warmKeys(changes, "internal", apps[:]...)
@@ -249,6 +251,7 @@ func proxiedPool(t *testing.T, address string) (*pgxpool.Pool, *testkit.Proxy) {
 }
 
 func TestPropagation_listener_hangs(t *testing.T) {
+	t.Parallel()
 	const changes = 20
 	address := testkit.DatabaseURL(t)
 	pool, proxy := proxiedPool(t, address)
@@ -265,6 +268,7 @@ func TestPropagation_listener_hangs(t *testing.T) {
 }
 
 func TestPropagation_without_notification(t *testing.T) {
+	t.Parallel()
 	apps := twoApps(t)
 	keys := warmKeys(8, "internal", apps[:]...)
 	// As if the writer had crashed between commit and notification.
@@ -275,6 +279,7 @@ func TestPropagation_without_notification(t *testing.T) {
 }
 
 func TestPropagation_late_commit(t *testing.T) {
+	t.Parallel()
 	apps := twoApps(t)
 	keys := warmKeys(3, "internal", apps[:]...)
 	late, err := apps[0].db.Begin(t.Context())

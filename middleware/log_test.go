@@ -27,7 +27,7 @@ func TestLog_bounded(t *testing.T) {
 	router.HandleMethodNotAllowed = true
 	router.Use(Begin(nil), Log(logger), Recover(logger), RenderErrors())
 	router.NoRoute(NotFound)
-	router.NoMethod(MethodNotAllowed)
+	router.NoMethod(MethodNotAllowed(nil))
 	router.GET("/error", func(c *gin.Context) { Fail(c, errors.New(c.GetHeader("Text"))) })
 	router.GET("/panic", func(c *gin.Context) { panic(c.GetHeader("Text")) })
 	for _, text := range []string{"a", "ü", "𝄞", "\x01", "\xff"} {

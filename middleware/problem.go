@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,15 +89,22 @@ func NotFound(c *gin.Context) {
 	Fail(c, &httpError{http.StatusNotFound, "not_found", "Unknown path. The API is described at /docs."})
 }
 
-// MethodNotAllowed handles methods that a path doesn't support. Gin has set the
+// MethodNotAllowed handles methods that a path doesn't support. literal holds the
+// methods of paths without parameters, by path. For the others gin has set the
 // Allow header.
-func MethodNotAllowed(c *gin.Context) {
-	allow := allowHeader(strings.Split(c.Writer.Header().Get("Allow"), ", "))
-	c.Header("Allow", allow)
-	Fail(c, &httpError{
-		http.StatusMethodNotAllowed, "method_not_allowed",
-		fmt.Sprintf("The method %s is not supported here. Supported: %s.", c.Request.Method, allow),
-	})
+func MethodNotAllowed(literal map[string][]string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		methods := strings.Split(c.Writer.Header().Get("Allow"), ", ")
+		if own, ok := literal[c.Request.URL.EscapedPath()]; ok {
+			methods = append(slices.Clone(own), http.MethodOptions)
+		}
+		allow := allowHeader(methods)
+		c.Header("Allow", allow)
+		Fail(c, &httpError{
+			http.StatusMethodNotAllowed, "method_not_allowed",
+			fmt.Sprintf("The method %s is not supported here. Supported: %s.", c.Request.Method, allow),
+		})
+	}
 }
 
 // statusClientClosedRequest is nginx's status for a client that closed the

@@ -22,7 +22,8 @@ type Store interface {
 	Take(ctx context.Context, b *Batch) error
 	// Give gives back Step.Give units to each step of a batch that was taken
 	// and updates State of the steps with Give ≠ 0. It gives back nothing to a
-	// counter whose Generation has changed. If Give is negative, it charges as
+	// counter whose Generation has changed; a concurrency slot is freed in the
+	// counter of any Generation if Holder has it. If Give is negative, it charges as
 	// many units at Now, to the counter of any Generation and whether they pass
 	// or not. If Once is set and its record doesn't exist, it changes nothing and
 	// returns ErrSettled.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -321,37 +322,50 @@ func TestWorker_process_died(t *testing.T) {
 	}
 }
 
-// A delivery that another one has superseded records nothing.
+// A delivery that another one has superseded records nothing, and a third one doesn't
+// begin while that runs.
 func TestWorker_superseded(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]error{"done": nil, "failed": errors.New("failed"), "dead": queue.Permanent(errors.New("dead"))} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
-			began, goOn := make(chan int, 10), make(chan error)
-			handler := func(_ context.Context, m *queue.Message) (queue.Effect, error) {
-				began <- m.Attempt
-				if m.Attempt == 1 {
-					return nil, <-goOn
+			began, goOn := make(chan string, 100), make(chan error)
+			var calls atomic.Int64
+			handler := func(ctx context.Context, m *queue.Message) (queue.Effect, error) {
+				began <- m.Key
+				if m.Key == "twice" && calls.Add(1) < 3 {
+					select {
+					case err := <-goOn:
+						return nil, err
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
 				}
 				return nil, nil
 			}
-			startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
-			publish(t, q, db, &queue.Message{Topic: "placed"})
+			startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{Concurrency: 2})
+			publish(t, q, db, &queue.Message{Topic: "placed", Key: "twice"})
 			receive(t, began)
 			// What a rescue does, when the process only seems to be dead.
 			if _, err := db.Exec(t.Context(), `UPDATE river_job SET state = 'available'`); err != nil {
 				t.Fatal(err)
 			}
-			if attempt := receive(t, began); attempt != 2 {
-				t.Errorf("attempt %d", attempt)
+			receive(t, began)
+			goOn <- outcome // to the first
+			eventually(t, "the first has ended", func() bool { return one[int](t, db, `SELECT count(*) FROM river_job WHERE metadata ? 'snoozes'`) == 1 })
+			// One that was due earlier would be fetched before this.
+			publish(t, q, db, &queue.Message{Topic: "placed", Key: "later"})
+			if next := receive(t, began); next != "later" {
+				t.Fatal("a third delivery begins while the second runs")
 			}
-			goOn <- outcome
-			eventually(t, "it is done", func() bool { return one[int](t, db, `SELECT count(*) FROM queue_inbox`) == 1 })
+			goOn <- nil
+			eventually(t, "both are done", func() bool { return one[int](t, db, `SELECT count(*) FROM queue_inbox`) == 2 })
 			eventually(t, "no job is left", func() bool {
 				return one[int](t, db, `SELECT count(*) FROM river_job WHERE state <> 'completed'`) == 0
 			})
-			if n := one[int](t, db, `SELECT count(*) FROM river_job`); n != 1 || len(deadLetters(t, q)) != 0 {
-				t.Errorf("%d jobs and %d dead letters, want a job", n, len(deadLetters(t, q)))
+			if n := one[int](t, db, `SELECT count(*) FROM river_job`); n != 2 || len(deadLetters(t, q)) != 0 || calls.Load() > 3 {
+				t.Errorf("%d jobs, %d dead letters, %d deliveries; want two jobs, and at most a third delivery", n, len(deadLetters(t, q)), calls.Load())
 			}
 		})
 	}

@@ -143,6 +143,28 @@ func TestQueue_Pause_elsewhere(t *testing.T) {
 	}
 }
 
+// River doesn't fetch the jobs of a group that was paused before any instance worked
+// on it.
+func TestQueue_Pause_before_the_start(t *testing.T) {
+	t.Parallel()
+	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
+	if err := q.Pause(t.Context(), "stock", nil); err != nil {
+		t.Fatal(err)
+	}
+	handler, received := deliveries(done)
+	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
+	if !one[bool](t, db, `SELECT paused_at IS NOT NULL FROM river_queue WHERE name = 'stock'`) {
+		t.Error("River fetches the jobs of the paused group")
+	}
+	publish(t, q, db, &queue.Message{Topic: "placed"})
+	if err := q.Resume(t.Context(), "stock", nil); err != nil {
+		t.Fatal(err)
+	}
+	if m := receive(t, received); m.Attempt != 1 {
+		t.Errorf("attempt %d after the pause", m.Attempt)
+	}
+}
+
 func TestQueue_Stats(t *testing.T) {
 	t.Parallel()
 	q, db := newQueue(t, queue.Routes{"placed": {"stock", "payment"}})

@@ -100,6 +100,33 @@ func TestWorker_retry_times(t *testing.T) {
 	eventually(t, "all are dead letters", func() bool { return one[int](t, db, `SELECT count(*) FROM dead_letters`) == messages })
 }
 
+// The next attempt is due by the database's clock, which decides what is due.
+func TestWorker_retries_by_database_clock(t *testing.T) {
+	t.Parallel()
+	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
+	// The database's clock is ten hours ahead. pg_catalog is searched last in new
+	// connections.
+	for _, statement := range []string{
+		`CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 hours' $$`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$`,
+	} {
+		if _, err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Reset()
+	handler, _ := deliveries(func(*queue.Message) (queue.Effect, error) {
+		return nil, queue.Postpone(100*time.Hour, errors.New("later"))
+	})
+	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{})
+	publish(t, q, db, &queue.Message{Topic: "placed"})
+	eventually(t, "it is postponed", func() bool { return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'scheduled'`) == 1 })
+	delay := one[float64](t, db, `SELECT extract(epoch FROM scheduled_at - clock_timestamp())::float8 / 3600 FROM river_job WHERE state = 'scheduled'`)
+	if delay > 100 || delay < 95 {
+		t.Errorf("due in %.1f hours by the database's clock; want 100", delay)
+	}
+}
+
 // A message that fails delays nobody: others are delivered while it waits.
 func TestWorker_failing_message_delays_nobody(t *testing.T) {
 	t.Parallel()

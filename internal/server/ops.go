@@ -23,7 +23,7 @@ func NewOpsHandler(addr string, health *handlers.Health, metrics http.Handler, l
 	}
 	router.HandleMethodNotAllowed = true
 	router.NoRoute(middleware.NotFound)
-	router.NoMethod(middleware.MethodNotAllowed)
+	router.NoMethod(middleware.MethodNotAllowed(nil))
 	router.Match([]string{http.MethodGet, http.MethodHead}, "/livez", health.Live)
 	router.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", health.Ready)
 	router.GET("/metrics", gin.WrapH(metrics))

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,6 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	}
 	anonymous := middleware.AnonymousLimit(cfg.Anonymous)
 	router.NoRoute(anonymous, middleware.NotFound)
-	router.NoMethod(anonymous, middleware.MethodNotAllowed)
 
 	authenticate := middleware.Authenticate(cfg.Quotas, cfg.Failures)
 	methods := map[string][]string{}
@@ -67,16 +67,31 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 			methods[r.Path] = append(methods[r.Path], http.MethodHead)
 		}
 	}
-	for literal := range methods {
-		var supported []string
-		for pattern, its := range methods { // GET /v1/admin/keys/revoke is one of /v1/admin/keys/:id
-			if match, _ := path.Match(pathParameter.ReplaceAllString(pattern, "*"), literal); match {
-				supported = append(supported, its...)
-			}
+	notAllowed := middleware.MethodNotAllowed(methods)
+	router.NoMethod(anonymous, notAllowed)
+	for own, supported := range methods {
+		router.OPTIONS(own, anonymous, middleware.Options(supported...))
+		for _, method := range shadowed(own, methods) {
+			router.Handle(method, own, anonymous, notAllowed)
 		}
-		router.OPTIONS(literal, anonymous, middleware.Options(supported...))
 	}
 	return middleware.Compress(router)
+}
+
+// shadowed returns the methods that a literal path, such as /v1/admin/keys/revoke,
+// doesn't support, but a pattern that matches it, such as /v1/admin/keys/:id, does.
+// Unless they are registered for the path, gin calls the pattern's handler.
+func shadowed(literal string, methods map[string][]string) []string {
+	var found []string
+	for pattern, theirs := range methods {
+		match, _ := path.Match(pathParameter.ReplaceAllString(pattern, "*"), literal)
+		for _, method := range theirs {
+			if match && !slices.Contains(methods[literal], method) && !slices.Contains(found, method) {
+				found = append(found, method)
+			}
+		}
+	}
+	return found
 }
 
 // chain returns a route's handlers, outermost first.

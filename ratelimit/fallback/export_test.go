@@ -1,6 +1,8 @@
 package fallback
 
 import (
+	"context"
+
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
@@ -38,6 +40,9 @@ func (s *Store) ForgetClock() { s.ahead.Store(0) }
 
 // ReturnAtOnce makes s return as soon as it has reported.
 func (s *Store) ReturnAtOnce() { s.hold = 0 }
+
+// ReportAll reports the ledgers of all stripes.
+func (s *Store) ReportAll(ctx context.Context) error { return s.reportAll(ctx) }
 
 // SetRandom makes pauses repeatable.
 func (s *Store) SetRandom(random func() float64) { s.random = random }

@@ -158,6 +158,20 @@ func (s *Store) giveLater(st *stripe, b *ratelimit.Batch, tried bool) {
 	s.record()
 }
 
+// freeLater keeps the slots that a take without an answer may have taken, so that the
+// shared store frees them before their hold has passed: nobody holds them, because the
+// request is decided alone. st.mu is held.
+func (s *Store) freeLater(st *stripe, b *ratelimit.Batch) {
+	slots := st.copy(b)
+	for i := range slots.Steps {
+		step := &slots.Steps[i]
+		if step.Give = 0; step.Policy.Holds() && b.Cost > 0 && !b.Refused {
+			step.Give = 1
+		}
+	}
+	s.giveLater(st, slots, true)
+}
+
 // forget drops the debts of counters that were reset. st.mu is held.
 func (s *Store) forget(st *stripe, b *ratelimit.Batch) {
 	for i := range b.Steps {

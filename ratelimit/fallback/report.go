@@ -34,7 +34,7 @@ func (s *Store) report(ctx context.Context, st *stripe) error {
 		debts, later, more = s.closeLedger(st)
 		st.mu.Unlock()
 		if err := s.send(ctx, st, debts, later); err != nil {
-			if s.probe(ctx) != nil {
+			if ctx.Err() != nil || s.probe(ctx) != nil {
 				return err
 			}
 			more = true

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 0, "number of simulations; 0: 200, or 50 with -short")
+	seeds     = flag.Int("seeds", 200, "number of simulations")
 	firstSeed = flag.Uint64("seed", 1, "first seed; with -seeds 1 it replays one simulation")
 )
 
@@ -337,14 +337,8 @@ func simulate(t *testing.T, seed uint64, broken string) (faults []string) {
 }
 
 func TestStore_simulation(t *testing.T) {
-	n := *seeds
-	if n == 0 {
-		n = 200
-		if testing.Short() {
-			n = 50
-		}
-	}
-	for seed := *firstSeed; seed < *firstSeed+uint64(n); seed++ {
+	t.Parallel()
+	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		if faults := simulate(t, seed, ""); faults != nil {
 			t.Errorf("seed %d: %v", seed, faults)
 		}
@@ -354,6 +348,7 @@ func TestStore_simulation(t *testing.T) {
 // TestStore_simulation_catches checks that the simulation finds each of these
 // faults within a few seeds.
 func TestStore_simulation_catches(t *testing.T) {
+	t.Parallel()
 	for broken, first := range map[string]uint64{ // the first seed to try
 		"starts from zero": 1, "share isn't applied": 190, "local clock": 1, "refund to another period": 96,
 		"charge retried": 1, "ledger not reported": 1, "reported twice": 1,

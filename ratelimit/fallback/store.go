@@ -156,15 +156,19 @@ func (s *Store) Take(ctx context.Context, b *ratelimit.Batch) error {
 	alone := s.alone(st)
 	st.mu.Unlock()
 	if !alone {
-		switch err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Take); {
-		case err == nil:
+		err := s.call(ctx, b, s.o.Timeout, ratelimit.Store.Take)
+		if err == nil {
 			b.Alone = 0
 			s.answered(b, now)
 			st.mu.Lock()
 			defer st.mu.Unlock()
 			s.repeat(st, b, memory.TakeSlots)
 			return nil
-		case ctx.Err() != nil:
+		}
+		st.mu.Lock()
+		s.freeLater(st, b)
+		st.mu.Unlock()
+		if ctx.Err() != nil {
 			return err
 		}
 	}

@@ -210,10 +210,10 @@ func (s *lockedSubject) extendIdleAt(step *ratelimit.Step) {
 }
 
 // findCharged returns the cell that the step has charged, or noCell if that
-// counter no longer exists.
+// counter no longer exists. A slot is its holder's in any counter.
 func (s *lockedSubject) findCharged(step *ratelimit.Step) cellOffset {
 	at := s.rec.find(step.Policy.ID())
-	if !s.compatible(step, at) || s.rec.cell(at).generation() != step.Generation {
+	if !s.compatible(step, at) || s.rec.cell(at).generation() != step.Generation && !step.Policy.Holds() {
 		return noCell
 	}
 	return at

@@ -116,13 +116,13 @@ func (s *lockedSubject) mirrorSlot(b *ratelimit.Batch, step *ratelimit.Step, slo
 	list := s.shard.list(s.prepare(step, at))
 	bytes := listBytes(list)
 	switch {
+	case slots == FreeSlots && step.Give != 0:
+		step.Policy.GiveList(list, step.State, b.Now, step.Give, b.Holder)
 	case !step.Charged:
 	case slots == TakeSlots:
 		step.Policy.AddList(list, b.Now, 1, b.Holder)
 	case slots == RenewSlots:
 		ok = step.Policy.RenewList(list, b.Now, b.Holder)
-	case step.Give != 0:
-		step.Policy.GiveList(list, step.State, b.Now, step.Give, b.Holder)
 	}
 	s.resized(list, bytes)
 	return ok

@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"ratelimiter/ratelimit"
@@ -90,4 +93,34 @@ var concurrencyCases = []testCase{
 		}
 		h.wantRemaining(q, 2, 0)
 	}},
+	{"freed_after_a_lost_answer", func(h *harness) {
+		q := h.quota(parallelTwo)
+		h.mustAllow(q, 1)
+		lossy := &lossyStore{Store: h.store}
+		var r ratelimit.Reservation
+		h.wantError(ratelimit.New(lossy, ratelimit.WithClock(h.now)).Reserve(ctx, &r, q, "", 1), errLost)
+		h.wantRemaining(q, 0)
+		lossy.lost.Steps[0].Give = 1
+		for range 2 { // the second one finds nothing to free
+			h.noError(h.store.Give(ctx, &lossy.lost))
+			h.wantRemaining(q, 1)
+		}
+	}},
+}
+
+// lossyStore is a store whose takes take effect and lose their answer.
+type lossyStore struct {
+	ratelimit.Store
+	lost ratelimit.Batch // as it was before the take
+}
+
+var errLost = errors.New("the answer was lost")
+
+// Take implements ratelimit.Store.
+func (s *lossyStore) Take(ctx context.Context, b *ratelimit.Batch) error {
+	s.lost = *b
+	s.lost.Steps = slices.Clone(b.Steps)
+	taken := s.lost
+	taken.Steps = slices.Clone(b.Steps)
+	return errors.Join(errLost, s.Store.Take(ctx, &taken))
 }

@@ -48,6 +48,7 @@ var ctx = context.Background()
 // harness is a limiter over the store under test with a manually advanced clock.
 type harness struct {
 	*testing.T
+	store   ratelimit.Store
 	limiter *ratelimit.Limiter
 	mu      sync.Mutex
 	at      time.Time
@@ -57,7 +58,8 @@ func newHarness(t *testing.T, newStore Factory) *harness {
 	// One microsecond after the start of a minute, an hour and a day, and far
 	// from the end of a month.
 	h := &harness{T: t, at: time.Date(2024, time.February, 5, 0, 0, 0, 1000, time.UTC)}
-	h.limiter = ratelimit.New(newStore(t, h.now), ratelimit.WithClock(h.now))
+	h.store = newStore(t, h.now)
+	h.limiter = ratelimit.New(h.store, ratelimit.WithClock(h.now))
 	return h
 }
 

@@ -115,13 +115,12 @@ func (c *Contract) Check(e Exchange) error {
 	return errors.Join(faults...)
 }
 
-// find returns an operation and the values of its path parameters.
+// find returns an operation, which is nil if the path's template has none for the
+// method, and the values of its path parameters.
 func (c *Contract) find(method, path string) (*openapi3.Operation, map[string]string) {
 	for _, template := range c.paths {
-		if op := c.doc.Paths.Value(template).GetOperation(method); op != nil {
-			if values, ok := match(strings.Split(template, "/"), strings.Split(path, "/")); ok {
-				return op, values
-			}
+		if values, ok := match(strings.Split(template, "/"), strings.Split(path, "/")); ok {
+			return c.doc.Paths.Value(template).GetOperation(method), values
 		}
 	}
 	return nil, nil

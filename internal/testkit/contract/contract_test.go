@@ -28,6 +28,7 @@ const sample = `{
 				"404": {"$ref": "#/components/responses/NotFound"}
 			}
 		}},
+		"/things/new": {"post": {"operationId": "new", "responses": {}}},
 		"/things/all": {"get": {"operationId": "all", "responses": {"200": {"content": {"text/plain": {}}}}}},
 		"/things": {"post": {
 			"operationId": "makeThing",
@@ -83,12 +84,13 @@ func TestContract_Check(t *testing.T) {
 	const get, ok = "GET /things/1, X-Must: y => ", `200, ETag: "1", Content-Type: application/json; charset=utf-8 | {"id":"1"}`
 	for line, want := range map[string]string{
 		get + ok: "",
-		`GET /things/1?limit=2&tag=a&tag=b&since=2026-01-01T00:00:00Z&other=1, X-Must: y => ` + ok: "",
-		`GET /things/all => 200, Content-Type: text/plain | {`:                                     "",
-		`HEAD /things/1, X-Must: y => 200, ETag: "1", Content-Type: application/json`:              "",
-		`GET /things/1 => 404, Content-Type: application/problem+json | {"status":404}`:            "",
-		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404}`:             "",
-		`PUT /things => 405, Allow: POST, Content-Type: application/problem+json | {"status":405}`: "",
+		`GET /things/1?limit=2&tag=a&tag=b&since=2026-01-01T00:00:00Z&other=1, X-Must: y => ` + ok:     "",
+		`GET /things/all => 200, Content-Type: text/plain | {`:                                         "",
+		`HEAD /things/1, X-Must: y => 200, ETag: "1", Content-Type: application/json`:                  "",
+		`GET /things/1 => 404, Content-Type: application/problem+json | {"status":404}`:                "",
+		`GET /nowhere => 404, Content-Type: application/problem+json | {"status":404}`:                 "",
+		`PUT /things => 405, Allow: POST, Content-Type: application/problem+json | {"status":405}`:     "",
+		`GET /things/new => 405, Allow: POST, Content-Type: application/problem+json | {"status":405}`: "", // not an operation of /things/{id}
 		`GET /things/1 => 304`: "",
 		`POST /things, Content-Type: application/json | {"id":"1","part":{"id":"2","part":null}} => 201, Content-Type: application/json | {"id":"1"}`: "",
 		`POST /things, Content-Type: application/json | {"no":1} => 422, Content-Type: application/problem+json | {"status":422}`:                     "",

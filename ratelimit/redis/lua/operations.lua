@@ -173,9 +173,10 @@ local function take()
   end
 end
 
--- giveStep gives units back to a step's counter, unless it is another one by now.
+-- giveStep gives units back to a step's counter, unless it is another one by now. A
+-- slot is its holder's in any counter.
 local function giveStep(s, taken)
-  if s.found and s.generation == s.taken then
+  if s.found and (s.generation == s.taken or s.algorithm == concurrency) then
     s.algorithm.give(s, taken, now, s.give, holder)
     save(s, now)
   else
@@ -210,7 +211,7 @@ local function renew()
   for i = 1, plan.count do
     local s = plan[i]
     loadStep(s)
-    if s.found and s.generation == s.taken then
+    if s.found then
       s.allowed = concurrency.renew(s, now, holder)
       save(s, now)
     else
