@@ -65,7 +65,7 @@ func (l *Locked) Apply(ctx context.Context, step models.Step, details models.Eve
 	if len(types) > 0 {
 		events.Append(batch, l.ID, l.Owner, describe(l.Order, next, types, details)...)
 	}
-	if err := l.store.queue.PublishBatch(ctx, l.tx, batch, messages(l.Order, next, types)...); err != nil {
+	if err := l.store.queue.PublishBatch(ctx, l.tx, batch, batch, messages(l.Order, next, types)...); err != nil {
 		return err
 	}
 	if err := l.tx.SendBatch(ctx, batch).Close(); err != nil {
