@@ -80,7 +80,7 @@ func describe(o models.Order, p models.Progress, types []models.EventType, detai
 	list := make([]events.New, len(types))
 	for i, t := range types {
 		list[i] = events.New{Type: t, Data: details}
-		switch t {
+		switch t { //nolint:exhaustive // the other types have no details of their own
 		case models.EventOrderPlaced, models.EventPaymentAuthorized, models.EventPaymentCaptured, models.EventPaymentVoided:
 			list[i].Data.Amount = &o.Total
 		case models.EventOrderCancelled:
