@@ -39,8 +39,8 @@ type unfinished struct {
 func (s *Store) Sweep(ctx context.Context) (n int, err error) {
 	var list []unfinished
 	err = postgres.InBatches(ctx, s.db, func(batch *pgx.Batch) {
-		// The messages and dead letters are read once, whatever their number is
-		// estimated to be.
+		// The messages and dead letters are read once, however many the statistics
+		// know of.
 		batch.Queue(`SELECT set_config('enable_nestloop', 'off', true)`)
 		batch.Queue(findUnfinished, unfinishedAfter, SweepBatch).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u unfinished, err error) {

@@ -9,8 +9,8 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// The priority of a new message is found by an index, whatever the size of the
-// table was when the plan was made.
+// The priority of a new message is found by an index, for any size that the
+// table had when the plan was made.
 func TestPriority_plan(t *testing.T) {
 	db := testkit.Database(t)
 	tx, err := db.Begin(t.Context())
