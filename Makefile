@@ -115,6 +115,11 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 bench-queue: ## compare the queue with River by itself: rates, latency, one owner's flood, a million delayed, a held transaction: about a quarter of an hour
 	go test ./internal/queue -run '^$$' -bench . -benchtime 1x -timeout 30m -v
 
+.PHONY: bench-orders
+bench-orders: ## compare orders, with messages and an event, to the release without them: accepted per second, a ratio; measure a sweep
+	go test ./internal/orders -run '^$$' -bench Accept -benchtime 1x -timeout 15m
+	go run ./internal/testkit/cluster -- go test ./internal/orders -run '^$$' -bench Sweep -benchtime 3x
+
 .PHONY: bench-cpu
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
 	go run ./internal/testkit/cluster -- go test -run '^$$' -bench LatencyUnderInvoiceLoad -benchtime 1x -timeout 5m ./e2e
