@@ -20,6 +20,9 @@ func Operations() map[string]Operation {
 		"getOrder":    {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
+		"listOrderEvents": {orderEvents{}, models.EventPage{}},
+		"listEvents":      {ownerEvents{}, models.EventPage{}},
+
 		"checkLimit":   {check{}, checkLimitResponse{}},
 		"reserveLimit": {check{}, reserveLimitResponse{}},
 		"commitLimit":  {commit{}, nil},
