@@ -183,6 +183,7 @@ func (s *services) jobs() []retention.Job {
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
+		{Name: "order events", Every: events.PruneInterval, Run: func(ctx context.Context, now time.Time) (bool, error) { return s.events.Prune(ctx, now) }},
 		{Name: "queue inbox", Every: queue.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.queue.Prune(ctx) }},
 		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {

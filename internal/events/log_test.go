@@ -90,6 +90,29 @@ func (f *fixture) poll(s Stream, after string, types ...models.EventType) models
 	return page
 }
 
+// current waits until n events of a feed can be read, and returns them.
+func (f *fixture) current(s Stream, n int) (page models.EventPage) {
+	f.t.Helper()
+	f.await(func() bool { page = f.poll(s, ""); return len(page.Data) == n })
+	return page
+}
+
+// awaitWatchers waits until n callers wait for events.
+func (f *fixture) awaitWatchers(n int) {
+	f.t.Helper()
+	f.await(func() bool { return f.Stats().Watchers == n })
+}
+
+// await polls a condition until it holds.
+func (f *fixture) await(holds func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("timeout")
+		}
+	}
+}
+
 // patience is how long tests wait for what happens at once.
 const patience = 20 * time.Second
 
