@@ -17,7 +17,7 @@ import (
 // notProblems are codes that no response of the API has: of faults of the input,
 // for the log, and of the ops address with the payment gateway of dev mode.
 var notProblems = []string{
-	"idempotency_key_reused", "client_closed_request", "host_not_allowed",
+	"idempotency_key_reused", "cursor", "client_closed_request", "host_not_allowed",
 	"order_voided", "already_captured", "not_authorized", "simulated_failure",
 }
 

@@ -21,6 +21,9 @@ func Operations() map[string]Operation {
 		"cancelOrder": {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
+		"listOrderEvents": {orderEvents{}, models.EventPage{}},
+		"listEvents":      {ownerEvents{}, models.EventPage{}},
+
 		"checkLimit":   {check{}, checkLimitResponse{}},
 		"reserveLimit": {check{}, reserveLimitResponse{}},
 		"commitLimit":  {commit{}, nil},

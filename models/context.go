@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"ratelimiter/ratelimit"
 )
@@ -23,6 +24,13 @@ type Request struct {
 	// request with the same idempotency key. Such a response isn't charged by
 	// policies that charge for successes.
 	Replayed bool
+
+	// Free is set by a handler whose response costs nothing: a wait for events that
+	// ended without any.
+	Free bool
+
+	// Waited is how long the handler waited because the client asked for it.
+	Waited time.Duration
 }
 
 // RequestKey is the key under which a context holds its *Request. It is a

@@ -51,6 +51,7 @@ type App struct {
 	api, ops   httpServer
 	delay      time.Duration // from the end of Run's context to Stop
 	failed     chan error    // capacity 1: the first failure of a running component
+	drain      func()        // ends the waits for events
 	out        io.Writer
 	greeting   string // of dev mode
 }
@@ -58,6 +59,8 @@ type App struct {
 // New returns a complete App that isn't started. The peppers of cfg are loaded.
 func New(cfg *config.Config, o Options) (*App, error) {
 	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1)}
+	serving, drain := context.WithCancel(context.Background())
+	a.drain = drain
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.readiness = newReadiness(db, a.services.usage.DiskFull)
-	router := a.services.router(cfg, o.Log, a.readiness)
+	router := a.services.router(serving, cfg, o.Log, a.readiness)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
 	ops := server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log, a.services.payments.mount)
 	a.ops.server = server.NewOpsHTTP(a.ops.listener, ops, o.Log, a.fail)
@@ -141,10 +144,11 @@ func (a *App) Start(ctx context.Context) error {
 	return err
 }
 
-// Stop reports the App as not ready and stops the components in reverse order:
+// Stop reports the App as not ready, ends the waits for events, and stops the components in reverse order:
 // requests first, the private Postgres last.
 func (a *App) Stop(ctx context.Context) error {
 	a.readiness.stop()
+	a.drain()
 	return a.components.stop(ctx)
 }
 

@@ -18,6 +18,7 @@ import (
 	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/config"
 	"ratelimiter/internal/devdb"
+	"ratelimiter/internal/events"
 	"ratelimiter/internal/invoice"
 	"ratelimiter/internal/limits"
 	"ratelimiter/internal/orders"
@@ -55,6 +56,7 @@ type services struct {
 	audit      *audit.Log
 	products   *catalog.Products
 	orders     *orders.Store
+	events     *events.Log
 	queue      *queue.Queue
 	worker     *queue.Worker
 	monitor    *queue.Monitor
@@ -121,17 +123,18 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	s.limits = limits.New(s.counting.checks.Limiter, s.planCache, now, s.traffic.Check, cfg.Peppers.Derive("reservations"), s.counting.records())
-	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter)
 	return s, nil
 }
 
-// router returns the API.
-func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
+// router returns the API. Waits for events end when serving does.
+func (s *services) router(serving context.Context, cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
 		Orders:      handlers.NewOrders(s.payments.orders(s.orders), cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
+		Events:      handlers.NewEvents(serving, s.events),
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
 		Usage:       handlers.NewUsage(s.usage, cursors),
@@ -156,7 +159,9 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 	if s.queue, err = queue.New(db, routes, o.Log); err != nil {
 		return err
 	}
-	s.orders = orders.NewStore(db, s.queue)
+	hub := events.NewHub(s.publisher.PublishEvents)
+	s.orders = orders.NewStore(db, s.queue, hub)
+	s.events = events.NewLog(db, hub, events.Config{Log: o.Log, Secret: cfg.Peppers.Derive("event cursors"), Snapshot: s.orders.Get})
 	runner := retention.New(o.Log, retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }})
 	var periodic []queue.Periodic
 	for _, job := range s.jobs() {
@@ -196,6 +201,7 @@ func (s *services) jobs() []retention.Job {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
 		{Name: "unfinished orders", Every: orders.SweepInterval, Run: s.sweepOrders},
+		{Name: "order events", Every: events.PruneInterval, Run: func(ctx context.Context, now time.Time) (bool, error) { return s.events.Prune(ctx, now) }},
 		{Name: "queue inbox", Every: queue.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.queue.Prune(ctx) }},
 		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
@@ -254,7 +260,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		s.keyFilter,
 	)
 	if !o.Isolated {
-		list = append(list, s.watcher)
+		list = append(list, s.watcher, s.events)
 	}
 	list = append(list, s.usage, s.cpu)
 	list = append(list, s.payments.components()...)

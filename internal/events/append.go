@@ -1,4 +1,5 @@
-// Package events is the log of what happened to orders.
+// Package events is the log of what happened to orders, and waits for what happens
+// next.
 package events
 
 import (
@@ -16,7 +17,8 @@ type New struct {
 // Append adds a statement to the batch that appends events to an order's log. The
 // batch must be sent in a transaction that holds the lock of the order's row, so
 // that the numbers have no gaps and the log has the order of the changes. Before
-// them it appends order.placed, if the order has no events.
+// them it appends order.placed, if the order never had an event. The transaction
+// then calls Hub.WakeAfter.
 func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 	types, data := make([]string, len(list)), make([]models.EventData, len(list))
 	for i, e := range list {
@@ -32,7 +34,7 @@ func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 // firstQuery appends the events of a new order.
 const firstQuery = `
 	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
-	SELECT $1, $2, n, type, data, clock_timestamp(), pg_current_xact_id()::text::bigint
+	SELECT $1, $2, n, type, data, clock_timestamp(), (SELECT epoch << 48 FROM event_epoch) + pg_current_xact_id()::text::bigint
 	FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)`
 
 // appendQuery numbers the events after the order's last one. Their position in the
@@ -47,8 +49,8 @@ const appendQuery = `
 		SELECT n, type, data, clock_timestamp() AS at FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)
 		UNION ALL
 		SELECT 0, $5, jsonb_build_object('amount', jsonb_build_object('amount', total_amount, 'currency', total_currency)), created_at
-		FROM orders WHERE id = $1 AND NOT EXISTS (SELECT FROM last))
+		FROM orders WHERE id = $1 AND events_deleted = 0 AND NOT EXISTS (SELECT FROM last))
 	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
-	SELECT $1, $2, COALESCE((SELECT seq FROM last), 0) + row_number() OVER (ORDER BY n), type, data, at,
-		GREATEST(pg_current_xact_id()::text::bigint, (SELECT feed FROM last))
+	SELECT $1, $2, COALESCE((SELECT seq FROM last), (SELECT events_deleted FROM orders WHERE id = $1), 0) + row_number() OVER (ORDER BY n), type, data, at,
+		GREATEST((SELECT epoch << 48 FROM event_epoch) + pg_current_xact_id()::text::bigint, (SELECT feed FROM last))
 	FROM new`

@@ -45,7 +45,7 @@ func BenchmarkAccept(b *testing.B) {
 		b.Fatal(err)
 	}
 	_ = std.Close()
-	s := NewStore(now, q)
+	s := NewStore(now, q, nil)
 	type subject struct {
 		name  string
 		place func(context.Context, models.NewOrder) error

@@ -156,6 +156,7 @@ func (p *placement) insert(ctx context.Context, tx pgx.Tx, batch, after *pgx.Bat
 	insertItems(batch, o.ID, items)
 	placed := []models.EventType{models.EventOrderPlaced}
 	progress := models.Progress{Status: models.OrderPending, Stock: models.StockNone, Payment: models.PaymentNone}
+	p.store.hub.WakeAfter(tx, o.Owner, o.ID)
 	events.Append(batch, o.ID, o.Owner, describe(*o, progress, placed, models.EventData{})...)
 	return p.store.queue.PublishBatch(ctx, tx, batch, after, messages(*o, progress, placed)...)
 }

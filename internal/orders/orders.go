@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"ratelimiter/internal/events"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/queue"
 	"ratelimiter/models"
@@ -19,11 +20,14 @@ import (
 type Store struct {
 	db    *pgxpool.Pool
 	queue *queue.Queue
+	hub   *events.Hub
 }
 
 // NewStore returns the orders stored in db. Their messages are published to q, which
-// must have Routes.
-func NewStore(db *pgxpool.Pool, q *queue.Queue) *Store { return &Store{db: db, queue: q} }
+// must have Routes. Who waits for their events is woken by hub; nil: nobody.
+func NewStore(db *pgxpool.Pool, q *queue.Queue, hub *events.Hub) *Store {
+	return &Store{db: db, queue: q, hub: hub}
+}
 
 const selectOrder = `
 	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at,

@@ -72,6 +72,9 @@ func (l *Locked) Apply(ctx context.Context, step models.Step, details models.Eve
 		return postgres.Classify("change order", err)
 	}
 	l.setProgress(next)
+	if len(types) > 0 {
+		l.store.hub.WakeAfter(l.tx, l.Owner, l.ID)
+	}
 	return nil
 }
 

@@ -55,6 +55,7 @@ func (s *Store) Sweep(ctx context.Context) (n int, err error) {
 		for _, u := range list {
 			ids = append(ids, u.ID)
 			events.Append(batch, u.ID, u.Owner) // order.placed, if it is missing
+			s.hub.WakeAfter(tx, u.Owner, u.ID)
 			for _, topic := range u.Progress.Resume() {
 				again = append(again, newMessage(topic, models.Order{ID: u.ID, Owner: u.Owner}))
 			}

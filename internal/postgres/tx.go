@@ -20,6 +20,27 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
+// commitHooks is the key of a connection's custom data that holds the functions to
+// call after the commit of its transaction.
+const commitHooks = "ratelimiter/internal/postgres.commitHooks"
+
+// OnCommit has fn called once the transaction that InTx or InBatches began is committed,
+// before they return. It isn't called if the transaction is rolled back, or if the commit's outcome
+// is unknown. fn must not block.
+func OnCommit(tx pgx.Tx, fn func()) {
+	data := tx.Conn().PgConn().CustomData()
+	hooks, _ := data[commitHooks].([]func())
+	data[commitHooks] = append(hooks, fn)
+}
+
+// takeHooks returns the functions to call after the commit, and forgets them.
+func takeHooks(tx pgx.Tx) []func() {
+	data := tx.Conn().PgConn().CustomData()
+	hooks, _ := data[commitHooks].([]func())
+	delete(data, commitHooks)
+	return hooks
+}
+
 // InTx runs fn in a transaction, which is committed if fn returns nil and rolled back if fn panics
 // or returns an error. InTx returns fn's error unchanged. If the connection is lost during the
 // commit, its outcome is unknown.
@@ -34,9 +55,27 @@ func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 			return fmt.Errorf("begin a transaction: %w", err)
 		}
 	}
+	if _, savepoint := db.(pgx.Tx); savepoint { // its functions are called after the transaction's commit
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return commit(ctx, tx)
+	}
+	takeHooks(tx) // of a transaction that was rolled back
 	if err := fn(tx); err != nil {
 		return err
 	}
+	hooks := takeHooks(tx) // before the connection returns to its pool
+	if err := commit(ctx, tx); err != nil {
+		return err
+	}
+	for _, hook := range hooks {
+		hook()
+	}
+	return nil
+}
+
+func commit(ctx context.Context, tx pgx.Tx) error {
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -80,9 +119,11 @@ func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), wri
 	if err := results.Close(); err != nil {
 		return err
 	}
+	takeHooks(tx) // of a transaction that was rolled back
 	if err := write(tx, writes, after); err != nil {
 		return err
 	}
+	hooks := takeHooks(tx)
 	committed := false
 	writes.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		if committed = tag.String() == "COMMIT"; !committed {
@@ -93,6 +134,9 @@ func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), wri
 	writes.QueuedQueries = append(writes.QueuedQueries, after.QueuedQueries...)
 	if err := conn.SendBatch(ctx, writes).Close(); err != nil && !committed {
 		return err
+	}
+	for _, hook := range hooks {
+		hook()
 	}
 	return nil
 }

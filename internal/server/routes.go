@@ -28,6 +28,9 @@ type Route struct {
 	Heavy   bool          // reads much; a key can have few such requests at once
 }
 
+// eventTimeout bounds a wait for events and the reads before and after it.
+const eventTimeout = handlers.MaxEventWait + 10*time.Second
+
 // pathParameter is a parameter of a path, as gin spells it.
 var pathParameter = regexp.MustCompile(`[:*](\w+)`)
 
@@ -58,6 +61,7 @@ type Handlers struct {
 	Products    *handlers.Products
 	Orders      *handlers.Orders
 	Invoices    *handlers.Invoices
+	Events      *handlers.Events
 	Checks      *handlers.Checks
 	Me          *handlers.Me
 	Usage       *handlers.Usage
@@ -83,6 +87,8 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/orders/:id", Handler: h.Orders.Get, Scope: models.ScopeOrdersRead, Cost: 1},
 		{Method: post, Path: "/v1/orders/:id/cancel", Handler: h.Orders.Cancel, Scope: models.ScopeOrdersWrite, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id/invoice", Handler: h.Invoices.Get, Scope: models.ScopeOrdersRead, Cost: 10},
+		{Method: get, Path: "/v1/orders/:id/events", Handler: h.Events.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout},
+		{Method: get, Path: "/v1/events", Handler: h.Events.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout},
 
 		{Method: post, Path: "/v1/limits/check", Handler: h.Checks.Check, Scope: models.ScopeLimitsCheck},
 		{Method: post, Path: "/v1/limits/reserve", Handler: h.Checks.Reserve, Scope: models.ScopeLimitsCheck},

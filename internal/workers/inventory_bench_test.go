@@ -39,7 +39,7 @@ func BenchmarkReserve(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store := orders.NewStore(db, q)
+	store := orders.NewStore(db, q, nil)
 	if _, err := db.Exec(b.Context(), `UPDATE products SET stock = 1000000`); err != nil {
 		b.Fatal(err)
 	}

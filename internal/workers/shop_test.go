@@ -36,7 +36,7 @@ func newShop(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shop{t, db, q, orders.NewStore(db, q), 3}
+	return &shop{t, db, q, orders.NewStore(db, q, nil), 3}
 }
 
 // work runs workers until the test ends.
