@@ -127,6 +127,7 @@ func (l *Log) release(ctx context.Context) (released, held bool) {
 		default:
 			released = true
 			t.held.CompareAndSwap(feed, 0)
+			t.wake()
 		}
 	}
 	return released, held
