@@ -17,6 +17,51 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for EventType.
+const (
+	EventTypeEmailSent         EventType = "email.sent"
+	EventTypeOrderCancelled    EventType = "order.cancelled"
+	EventTypeOrderConfirmed    EventType = "order.confirmed"
+	EventTypeOrderPlaced       EventType = "order.placed"
+	EventTypePaymentAuthorized EventType = "payment.authorized"
+	EventTypePaymentCaptured   EventType = "payment.captured"
+	EventTypePaymentDeclined   EventType = "payment.declined"
+	EventTypePaymentVoided     EventType = "payment.voided"
+	EventTypeStockRejected     EventType = "stock.rejected"
+	EventTypeStockReleased     EventType = "stock.released"
+	EventTypeStockReserved     EventType = "stock.reserved"
+)
+
+// Valid indicates whether the value is a known member of the EventType enum.
+func (e EventType) Valid() bool {
+	switch e {
+	case EventTypeEmailSent:
+		return true
+	case EventTypeOrderCancelled:
+		return true
+	case EventTypeOrderConfirmed:
+		return true
+	case EventTypeOrderPlaced:
+		return true
+	case EventTypePaymentAuthorized:
+		return true
+	case EventTypePaymentCaptured:
+		return true
+	case EventTypePaymentDeclined:
+		return true
+	case EventTypePaymentVoided:
+		return true
+	case EventTypeStockRejected:
+		return true
+	case EventTypeStockReleased:
+		return true
+	case EventTypeStockReserved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeyStatus.
 const (
 	KeyStatusActive    KeyStatus = "active"
@@ -487,6 +532,79 @@ type DeliveryFailure struct {
 	// Examples: payment gateway: 503
 	Error string `json:"error"`
 }
+
+// Event One change of an order.
+type Event struct {
+	// At When it happened
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	At time.Time `json:"at"`
+
+	// Cursor Position after this event, for after
+	//
+	// Examples: MS4x
+	Cursor string `json:"cursor"`
+
+	// Data Details, by type
+	Data EventData `json:"data"`
+
+	// OrderID Id of the order
+	//
+	// Examples: ord_5HqT1bZr8w
+	OrderID string `json:"order_id"`
+
+	// Seq Number of the event in its order, from 1 without gaps
+	//
+	// Examples: 1
+	Seq int64 `json:"seq"`
+
+	// Type What happened
+	//
+	// Examples: order.placed
+	Type EventType `json:"type"`
+}
+
+// EventData The details of an event. Which of them an event has depends on its type.
+type EventData struct {
+	// Amount Of the order and of payments
+	Amount *Money `json:"amount,omitempty"`
+
+	// MessageID Of the email, its Message-ID
+	//
+	// Examples: <ord_1.confirmed@localhost>
+	MessageID *string `json:"message_id,omitempty"`
+
+	// Reason Why the order was cancelled
+	//
+	// Examples: out_of_stock
+	Reason *string `json:"reason,omitempty"`
+}
+
+// EventPage A part of a stream of events. NextCursor is the position after its last event, also when it is empty.
+type EventPage struct {
+	// Data Events in their order
+	Data []Event `json:"data"`
+
+	// NextCursor Position after these events, for after
+	//
+	// Examples: MS4x
+	NextCursor string `json:"next_cursor"`
+}
+
+// EventType says what happened to an order.
+//
+// - `order.placed`: accepted
+// - `stock.reserved`: the stock is held for the order
+// - `stock.rejected`: there is too little stock
+// - `stock.released`: the held stock can be sold again
+// - `payment.authorized`: the gateway holds the amount
+// - `payment.captured`: the gateway has charged the amount
+// - `payment.declined`: the gateway refused the payment
+// - `payment.voided`: the gateway holds the amount no longer
+// - `order.confirmed`: stock held and payment captured
+// - `order.cancelled`: nothing will be delivered or charged
+// - `email.sent`: the caller was told; the last event of a confirmed order
+type EventType string
 
 // HealthStatus The successful response of a probe.
 type HealthStatus struct {
@@ -1853,6 +1971,21 @@ type PutPlanParams struct {
 // PutPlanParamsIfNoneMatch defines parameters for PutPlan.
 type PutPlanParamsIfNoneMatch string
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Maximum number of events
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Wait How long to wait for an event if there is none: up to 30s
+	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
+}
+
 // ListMyRefusalsParams defines parameters for ListMyRefusals.
 type ListMyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
@@ -1911,6 +2044,21 @@ type CreateOrderParams struct {
 type GetOrderParams struct {
 	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// ListOrderEventsParams defines parameters for ListOrderEvents.
+type ListOrderEventsParams struct {
+	// After Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Maximum number of events
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Wait How long to wait for an event if there is none: up to 30s
+	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
 }
 
 // GetInvoiceParams defines parameters for GetInvoice.
@@ -2808,6 +2956,25 @@ func (c *Raw) ResumeQueue(ctx context.Context, group string, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
+// ListEvents Get the events of all orders
+//
+// What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/events (the `ListEvents` operationId).
+func (c *Raw) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CheckLimitWithBody Check a limit
 //
 // Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
@@ -3168,6 +3335,27 @@ func (c *Raw) CreateOrder(ctx context.Context, params *CreateOrderParams, body C
 // Corresponds with GET /v1/orders/{id} (the `GetOrder` operationId).
 func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newGetOrderRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOrderEvents Get the events of an order
+//
+// What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
+//
+// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/orders/{id}/events (the `ListOrderEvents` operationId).
+func (c *Raw) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListOrderEventsRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4843,6 +5031,96 @@ func newResumeQueueRequest(server string, group string) (*http.Request, error) {
 	return req, nil
 }
 
+// newListEventsRequest constructs an http.Request for the ListEvents method
+func newListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newCheckLimitRequest calls the generic CheckLimit builder with application/json body
 func newCheckLimitRequest(server string, body CheckLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5477,6 +5755,103 @@ func newGetOrderRequest(server string, id string, params *GetOrderParams) (*http
 	return req, nil
 }
 
+// newListOrderEventsRequest constructs an http.Request for the ListOrderEvents method
+func newListOrderEventsRequest(server string, id string, params *ListOrderEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/orders/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newGetInvoiceRequest constructs an http.Request for the GetInvoice method
 func newGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*http.Request, error) {
 	var err error
@@ -5970,6 +6345,16 @@ func (c *Client) ResumeQueue(ctx context.Context, group string, edits ...Request
 	return decode[QueueGroup](response, err)
 }
 
+// ListEvents: Get the events of all orders (GET /v1/events)
+//
+// What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, edits ...RequestEdit) (*EventPage, error) {
+	response, err := c.Raw.ListEvents(ctx, params, edits...)
+	return decode[EventPage](response, err)
+}
+
 // CheckLimit: Check a limit (POST /v1/limits/check)
 //
 // Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
@@ -6090,6 +6475,18 @@ func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, bod
 func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams, edits ...RequestEdit) (*Order, error) {
 	response, err := c.Raw.GetOrder(ctx, id, params, edits...)
 	return decode[Order](response, err)
+}
+
+// ListOrderEvents: Get the events of an order (GET /v1/orders/{id}/events)
+//
+// What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
+//
+// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, edits ...RequestEdit) (*EventPage, error) {
+	response, err := c.Raw.ListOrderEvents(ctx, id, params, edits...)
+	return decode[EventPage](response, err)
 }
 
 // GetInvoice: Get the invoice of an order (GET /v1/orders/{id}/invoice)
