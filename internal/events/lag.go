@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func findBlocker(ctx context.Context, db *pgxpool.Pool) (*Blocker, error) {
 		FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid
 		WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
 		ORDER BY age(l.transactionid) DESC LIMIT 1`).Scan(&b.PID, &b.Application, &seconds)
-	if err == pgx.ErrNoRows {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	b.Age = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)

@@ -288,3 +288,31 @@ func TestLog_feed_held_up(t *testing.T) {
 		t.Errorf("feed: got %+v", got)
 	}
 }
+
+// Events that are held up wake their readers as soon as they can be read.
+func TestLog_release(t *testing.T) {
+	f := newFixture(t) // isn't started: nothing else wakes
+	order := f.order("o", "ord_1")
+	long, err := f.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = long.Rollback(context.Background()) }()
+	if _, err := long.Exec(t.Context(), `SELECT pg_current_xact_id()`); err != nil {
+		t.Fatal(err)
+	}
+	result := f.wait(Stream{Owner: "o"}, Query{Limit: 1}, patience)
+	f.awaitWatchers(1)
+	f.append(order, nil, models.EventOrderPlaced)
+	f.await(func() bool { return f.hub.all()[0].held.Load() != 0 })
+	if released, held := f.release(t.Context()); released || !held {
+		t.Errorf("during the transaction: released %t, held %t", released, held)
+	}
+	if err := long.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.await(func() bool { released, _ := f.release(t.Context()); return released })
+	if got := <-result; got.err != nil || len(got.page.Data) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -58,12 +58,12 @@ func (c cursors) decode(s Stream, text string) (bookmark, error) {
 	data, ok := c.signer.Decode(name(s), text)
 	var values [3]uint64
 	for i := range values {
-		n := 0
-		if values[i], n = binary.Uvarint(data); n <= 0 {
+		value, n := binary.Uvarint(data)
+		if n <= 0 {
 			ok = false
 			break
 		}
-		data = data[n:]
+		values[i], data = value, data[n:]
 	}
 	if !ok {
 		var faults models.Faults

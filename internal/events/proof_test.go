@@ -34,8 +34,8 @@ var feedVariants = []feedVariant{
 	{"ordered by transaction id alone", strings.Replace(appendQuery, ", last.feed)", ")", 1), feedQuery},
 }
 
-// A feed has every event once and each order's in order, whatever the transactions
-// do: begin early and commit late, wait for each other, roll back.
+// A feed has every event once and each order's in order, however the transactions
+// run: they begin early and commit late, wait for each other, roll back.
 func TestLog_feed_order(t *testing.T) {
 	for i, v := range feedVariants {
 		t.Run(v.name, func(t *testing.T) {

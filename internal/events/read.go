@@ -29,7 +29,7 @@ type entry struct {
 	event models.Event // without cursor
 }
 
-// read reads up to limit events after a bookmark, those of an order whatever their
+// read reads up to limit events after a bookmark, those of an order of all
 // types. Errors: models.ErrNotFound, models.ErrUnavailable.
 func (l *Log) read(ctx context.Context, s Stream, after bookmark, types []models.EventType, limit int) (b batch, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)

@@ -55,7 +55,7 @@ func TestStore_Create_round_trips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewStore(db, q)
+	s := NewStore(db, q, nil)
 	spec := models.NewOrder{Owner: "o", Email: "a@example.com", PaymentToken: "tok_ok", Items: []models.NewItem{
 		{ProductID: "prd_0y5apuf8zs", Quantity: 2}, {ProductID: "prd_0y5apuf8zs", Quantity: 3},
 	}}
