@@ -125,7 +125,7 @@ func TestMigration_existing_orders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewStore(db, q)
+	s := NewStore(db, q, nil)
 	if got := column[string](t, db, `SELECT queue || ' ' || (args ->> 'key') FROM river_job ORDER BY queue`); !slices.Equal(got, []string{"inventory ord_new", "payment ord_new"}) {
 		t.Errorf("got messages %v; want those of the young order", got)
 	}
