@@ -21,29 +21,31 @@ import (
 // WriteThrough is safe for concurrent use.
 type WriteThrough[K comparable, V any] struct {
 	aside   *Aside[K, V]
+	load    func(ctx context.Context, key K) (V, error)
 	version func(V) int64
 }
 
-// NewWriteThrough returns an empty cache of values with these versions. The caller
-// must Close it.
-func NewWriteThrough[K comparable, V any](opts Options[V], version func(V) int64) (*WriteThrough[K, V], error) {
+// NewWriteThrough returns an empty cache of values that load reads from the source;
+// see Load. version returns the version of a value. The caller must Close the cache.
+func NewWriteThrough[K comparable, V any](opts Options[V], load func(ctx context.Context, key K) (V, error), version func(V) int64) (*WriteThrough[K, V], error) {
 	aside, err := NewAside[K](opts)
 	if err != nil {
 		return nil, fmt.Errorf("write-through: %w", err)
 	}
-	return &WriteThrough[K, V]{aside: aside, version: version}, nil
+	return &WriteThrough[K, V]{aside: aside, load: load, version: version}, nil
 }
 
-// Get returns the value of key at now, cached or by load; see Aside.Get. An entry
-// in use is loaded again before it ends, so that no caller waits for that.
-func (w *WriteThrough[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V]) (V, error) {
-	switch value, state := w.aside.Peek(key, now); state {
-	case Fresh:
+// Get returns the value of key at now, cached or loaded; see Aside.Get. An entry in
+// use is loaded again before it ends, so that no caller waits for that.
+func (w *WriteThrough[K, V]) Get(ctx context.Context, key K, now time.Time) (V, error) {
+	value, state := w.aside.Peek(key, now)
+	if state == Fresh { // nothing is allocated
 		return value, nil
-	case Due, Stale:
+	}
+	load := func(ctx context.Context) (V, error) { return w.load(ctx, key) }
+	if state == Due || state == Stale {
 		w.aside.Refresh(key, now, load)
 		return value, nil
-	case Absent, Expired:
 	}
 	return w.aside.Get(ctx, key, now, load)
 }

@@ -89,7 +89,7 @@ func price(ctx context.Context, tx pgx.Tx, wanted []models.NewItem) ([]models.Or
 	for i, item := range wanted {
 		ids[i] = item.ProductID
 	}
-	rows, err := tx.Query(ctx, `SELECT id, sku, name, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids)
+	rows, err := tx.Query(ctx, `SELECT id, sku, name, price_amount, price_currency FROM products WHERE id = ANY ($1) AND deleted_at IS NULL`, ids)
 	if err != nil {
 		return nil, models.Money{}, postgres.Classify("read prices", err)
 	}
