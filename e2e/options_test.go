@@ -36,7 +36,7 @@ func TestOptions_allow(t *testing.T) {
 		}
 	}
 	for path, allow := range map[string]string{
-		"/v1/products": "GET, HEAD, OPTIONS", "/v1/orders": "GET, HEAD, OPTIONS, POST", "/v1/admin/plans/x": "DELETE, GET, HEAD, OPTIONS, PUT",
+		"/v1/products": "GET, HEAD, OPTIONS, POST", "/v1/me": "GET, HEAD, OPTIONS", "/v1/orders": "GET, HEAD, OPTIONS, POST", "/v1/admin/plans/x": "DELETE, GET, HEAD, OPTIONS, PUT",
 	} {
 		if got := app.Do(http.MethodOptions, path, nil).Header.Get("Allow"); got != allow {
 			t.Errorf("%s: got Allow %s; want %s", path, got, allow)
