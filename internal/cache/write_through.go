@@ -116,6 +116,9 @@ func (a *Aside[K, V]) outdateLocked(key K) {
 	}
 }
 
+// Len returns the number of cached values; see Aside.Len.
+func (w *WriteThrough[K, V]) Len() int { return w.aside.Len() }
+
 // Stats returns what the cache did so far.
 func (w *WriteThrough[K, V]) Stats() Stats { return w.aside.Stats() }
 

@@ -58,10 +58,12 @@ func TestWriteThrough_Put(t *testing.T) {
 		s := &source{err: errAbsent}
 		w := newWriteThrough(t, s)
 		wantRead(t, w, s, "", errAbsent, 1)
+		end := time.Now().Add(time.Second)
+		w.aside.opts.Until = func(string) time.Time { return end }
 		w.Put("k", "1")
 		wantRead(t, w, s, "1", nil, 1)
 		s.set("1", nil)
-		w.Remove("k")
+		time.Sleep(2 * time.Second) // the value has ended, the negative entry wouldn't have
 		wantRead(t, w, s, "1", nil, 2)
 	})
 	// A load reads the old value before a write and ends after it.

@@ -185,21 +185,20 @@ func TestProducts_database_down(t *testing.T) {
 // The caches are bounded in bytes, and made-up ids evict no product.
 func TestProducts_bounds(t *testing.T) {
 	s := newShop(t, database(t))
-	description := strings.Repeat("x", 100_000)
+	description := strings.Repeat("x", 1_000_000)
 	s.exec(`INSERT INTO products (id, sku, name, description, price_amount, price_currency, stock)
-		SELECT 'big' || n, 'big' || n, 'n', $1, 1, 'EUR', 1 FROM generate_series(1, 400) n`, description)
-	for i := range 400 {
+		SELECT 'big' || n, 'big' || n, 'n', $1, 1, 'EUR', 1 FROM generate_series(1, 40) n`, description)
+	for i := range 40 {
 		s.get(fmt.Sprint("big", i+1))
 		if _, err := s.List(t.Context(), &models.Position{ID: fmt.Sprint("big", i)}, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.pages.Len() // evicts
-	entries, pages := s.CacheStats().Entries, s.PageCacheStats().Entries
-	if most := maxProductBytes / len(description); entries > most+most/10 || entries < most/2 {
-		t.Errorf("%d products of 100 KB are cached; want about %d", entries, most)
+	entries, pages := s.products.Len(), s.pages.Len()
+	if most := maxProductBytes / len(description); entries > most || entries < most/2 {
+		t.Errorf("%d products of 1 MB are cached; want about %d", entries, most)
 	}
 	if most := maxPageBytes / len(description); pages > most || pages < most/2 {
-		t.Errorf("%d pages of 100 KB are cached; want about %d", pages, most)
+		t.Errorf("%d pages of 1 MB are cached; want about %d", pages, most)
 	}
 }
