@@ -109,7 +109,7 @@ func TestRouter_allocations(t *testing.T) {
 		limit      int64
 		atMost     float64
 	}{
-		{"one product", "/v1/products/p", 1_000_000, 19},
+		{"one product", "/v1/products/p", 1_000_000, 14},
 		{"a page of products", "/v1/products", 1_000_000, 21},
 		{"refused", "/v1/products/p", 1, 27},
 		{"own key", "/v1/me", 1_000_000, 25},
