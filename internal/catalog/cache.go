@@ -136,7 +136,7 @@ func (p *Products) Close() {
 	p.pages.Close()
 }
 
-func (c *cachedProduct) size() uint32 { return uint32(entryBytes + cap(c.representation.Body)) } //nolint:gosec // a row of Postgres is below 1 GB
+func (c *cachedProduct) size() uint32 { return uint32(entryBytes + cap(c.representation.Body)) }
 
 func (c *cachedPage) size() uint32 {
 	n := entryBytes
@@ -144,5 +144,5 @@ func (c *cachedPage) size() uint32 {
 		product := &c.page.Data[i]
 		n += entryBytes + len(product.SKU) + len(product.Name) + len(product.Description)
 	}
-	return uint32(n) //nolint:gosec // postgres.CollectPage bounds it
+	return uint32(n)
 }
