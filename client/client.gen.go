@@ -349,7 +349,7 @@ type AuditEntry struct {
 	// Examples: req_V1StGXR8Z5jdHi6B
 	RequestID *string `json:"request_id"`
 
-	// Target Id of the key or dead letter, or name of the plan or queue; all: dead letters that matched a filter
+	// Target Id of the key, product or dead letter, or name of the plan or queue; all: dead letters that matched a filter
 	//
 	// Examples: 9Kx2mV4tQaLp
 	Target string `json:"target"`
@@ -470,6 +470,32 @@ type CreateOrderRequest struct {
 	//
 	// Examples: tok_ok
 	PaymentToken string `json:"payment_token"`
+}
+
+// CreateProductRequest A product to create.
+type CreateProductRequest struct {
+	// Description Description of the product
+	//
+	// Examples: Porcelain, 180 ml, with saucers.
+	Description *string `json:"description,omitempty"`
+
+	// Name Name of the product
+	//
+	// Examples: Cappuccino cups, set of two
+	Name string `json:"name"`
+
+	// Price Price of one unit
+	Price MoneyRequest `json:"price"`
+
+	// Sku Stock keeping unit, which no other product has
+	//
+	// Examples: CUP-CAP-2
+	Sku string `json:"sku"`
+
+	// Stock Units that can be ordered; by default none
+	//
+	// Examples: 250
+	Stock *int64 `json:"stock,omitempty"`
 }
 
 // DeadLetter A message that was set aside: its attempts are used up, or no retry can help. Email addresses and payment tokens are masked.
@@ -953,6 +979,19 @@ type Money struct {
 	Currency string `json:"currency"`
 }
 
+// MoneyRequest An amount in the minor units of a currency: 1999 EUR is 19.99 €.
+type MoneyRequest struct {
+	// Amount Amount in minor units
+	//
+	// Examples: 2499
+	Amount int64 `json:"amount"`
+
+	// Currency Currency code (ISO 4217)
+	//
+	// Examples: EUR
+	Currency string `json:"currency"`
+}
+
 // Order An order and its state. Prices and total are fixed when the order is placed.
 type Order struct {
 	// CreatedAt When the order was placed
@@ -1321,7 +1360,7 @@ type Product struct {
 	// Examples: 1000
 	Stock int64 `json:"stock"`
 
-	// UpdatedAt When the product last changed
+	// UpdatedAt When something other than the stock last changed
 	//
 	// Examples: 2026-01-15T09:30:00Z
 	UpdatedAt time.Time `json:"updated_at"`
@@ -1775,6 +1814,55 @@ type UpdateKeyRequest struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
+// UpdateMoneyRequest A JSON merge patch of an amount of money.
+type UpdateMoneyRequest struct {
+	// Amount Amount in minor units
+	//
+	// Examples: 2999
+	Amount *int64 `json:"amount,omitempty"`
+
+	// Currency Currency code (ISO 4217)
+	//
+	// Examples: EUR
+	Currency *string `json:"currency,omitempty"`
+}
+
+// UpdateProductRequest A JSON merge patch (RFC 7396) of a product. Absent fields stay unchanged. A whole product can be sent back: members that can't be changed must be as stored, and those that change by themselves are ignored.
+type UpdateProductRequest struct {
+	// Description Description of the product; null: none
+	//
+	// Examples: Porcelain, 80 ml, with saucers.
+	Description nullable.Nullable[string] `json:"description,omitempty"`
+
+	// ID As in the path
+	//
+	// Examples: prd_0y5apuf8zs
+	ID *string `json:"id,omitempty"`
+
+	// Name Name of the product
+	//
+	// Examples: Espresso cups, set of four
+	Name *string `json:"name,omitempty"`
+
+	// Price Price of one unit
+	Price *UpdateMoneyRequest `json:"price,omitempty"`
+
+	// Sku Stock keeping unit, which no other product has
+	//
+	// Examples: CUP-ESP-4
+	Sku *string `json:"sku,omitempty"`
+
+	// Stock Units that can be ordered
+	//
+	// Examples: 500
+	Stock *int64 `json:"stock,omitempty"`
+
+	// UpdatedAt Ignored
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+}
+
 // Usage The usage of a key in one bucket. Refused requests and those that ended with a 5xx cost nothing.
 type Usage struct {
 	// Allowed Requests that were allowed
@@ -2079,10 +2167,22 @@ type ListProductsParams struct {
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
+// DeleteProductParams defines parameters for DeleteProduct.
+type DeleteProductParams struct {
+	// IfMatch Delete only this version: the ETag of an earlier response
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
 // GetProductParams defines parameters for GetProduct.
 type GetProductParams struct {
 	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// UpdateProductParams defines parameters for UpdateProduct.
+type UpdateProductParams struct {
+	// IfMatch Change only this version: the ETag of an earlier response. Orders change the stock, and not the version; a change of the stock also requires that the stock is the one of that response.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // RequestEdit is the function signature for the RequestEditor callback function
@@ -3406,7 +3506,7 @@ func (c *Raw) GetInvoice(ctx context.Context, id string, params *GetInvoiceParam
 
 // ListProducts List products
 //
-// The products of the shop, in a stable order.
+// The products of the shop, in a stable order. Their stock is at most a second old.
 //
 // **Scope:** `products:read` · **Cost:** 1
 //
@@ -3423,15 +3523,118 @@ func (c *Raw) ListProducts(ctx context.Context, params *ListProductsParams, reqE
 	return c.Client.Do(req)
 }
 
+// CreateProductWithBody Create a product
+//
+// The product can be ordered when the response is sent, and is in every instance's responses within two seconds.
+//
+// **Scope:** `products:write` · **Cost:** 1
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/products (the `CreateProduct` operationId).
+func (c *Raw) CreateProductWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateProductRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateProduct Create a product
+//
+// The product can be ordered when the response is sent, and is in every instance's responses within two seconds.
+//
+// **Scope:** `products:write` · **Cost:** 1
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/products (the `CreateProduct` operationId).
+func (c *Raw) CreateProduct(ctx context.Context, body CreateProductRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateProductRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteProduct Delete a product
+//
+// The product can't be read or ordered any more, and its SKU is free. Orders that were placed keep it.
+//
+// **Scope:** `products:write` · **Cost:** 1
+//
+// Corresponds with DELETE /v1/products/{id} (the `DeleteProduct` operationId).
+func (c *Raw) DeleteProduct(ctx context.Context, id string, params *DeleteProductParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newDeleteProductRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetProduct Get a product
 //
-// A product with the stock that can be ordered now.
+// A product with the stock that can be ordered now, at most a second old.
 //
 // **Scope:** `products:read` · **Cost:** 1
 //
 // Corresponds with GET /v1/products/{id} (the `GetProduct` operationId).
 func (c *Raw) GetProduct(ctx context.Context, id string, params *GetProductParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newGetProductRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateProductWithBody Change a product
+//
+// A JSON merge patch (RFC 7396): absent fields stay unchanged. The change is in this instance's responses when the response is sent, and in every instance's within two seconds. Orders that were placed keep their names and prices.
+//
+// **Scope:** `products:write` · **Cost:** 1
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/products/{id} (the `UpdateProduct` operationId).
+func (c *Raw) UpdateProductWithBody(ctx context.Context, id string, params *UpdateProductParams, contentType string, body io.Reader, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newUpdateProductRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateProduct Change a product
+//
+// A JSON merge patch (RFC 7396): absent fields stay unchanged. The change is in this instance's responses when the response is sent, and in every instance's within two seconds. Orders that were placed keep their names and prices.
+//
+// **Scope:** `products:write` · **Cost:** 1
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/products/{id} (the `UpdateProduct` operationId).
+func (c *Raw) UpdateProduct(ctx context.Context, id string, params *UpdateProductParams, body UpdateProductRequest, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newUpdateProductRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6035,6 +6238,95 @@ func newListProductsRequest(server string, params *ListProductsParams) (*http.Re
 	return req, nil
 }
 
+// newCreateProductRequest calls the generic CreateProduct builder with application/json body
+func newCreateProductRequest(server string, body CreateProductRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newCreateProductRequestWithBody(server, "application/json", bodyReader)
+}
+
+// newCreateProductRequestWithBody constructs an http.Request for the CreateProduct method, with any body, and a specified content type
+func newCreateProductRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/products")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// newDeleteProductRequest constructs an http.Request for the DeleteProduct method
+func newDeleteProductRequest(server string, id string, params *DeleteProductParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/products/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // newGetProductRequest constructs an http.Request for the GetProduct method
 func newGetProductRequest(server string, id string, params *GetProductParams) (*http.Request, error) {
 	var err error
@@ -6077,6 +6369,68 @@ func newGetProductRequest(server string, id string, params *GetProductParams) (*
 			}
 
 			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newUpdateProductRequest calls the generic UpdateProduct builder with application/json body
+func newUpdateProductRequest(server string, id string, params *UpdateProductParams, body UpdateProductRequest) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return newUpdateProductRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// newUpdateProductRequestWithBody constructs an http.Request for the UpdateProduct method, with any body, and a specified content type
+func newUpdateProductRequestWithBody(server string, id string, params *UpdateProductParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/products/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
 		}
 
 	}
@@ -6564,7 +6918,7 @@ func (c *Client) GetInvoice(ctx context.Context, id string, params *GetInvoicePa
 
 // ListProducts: List products (GET /v1/products)
 //
-// The products of the shop, in a stable order.
+// The products of the shop, in a stable order. Their stock is at most a second old.
 //
 // **Scope:** `products:read` · **Cost:** 1
 func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, edits ...RequestEdit) (*ProductList, error) {
@@ -6572,12 +6926,42 @@ func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, e
 	return decode[ProductList](response, err)
 }
 
+// CreateProduct: Create a product (POST /v1/products)
+//
+// The product can be ordered when the response is sent, and is in every instance's responses within two seconds.
+//
+// **Scope:** `products:write` · **Cost:** 1
+func (c *Client) CreateProduct(ctx context.Context, body CreateProductRequest, edits ...RequestEdit) (*Product, error) {
+	response, err := c.Raw.CreateProduct(ctx, body, edits...)
+	return decode[Product](response, err)
+}
+
+// DeleteProduct: Delete a product (DELETE /v1/products/{id})
+//
+// The product can't be read or ordered any more, and its SKU is free. Orders that were placed keep it.
+//
+// **Scope:** `products:write` · **Cost:** 1
+func (c *Client) DeleteProduct(ctx context.Context, id string, params *DeleteProductParams, edits ...RequestEdit) error {
+	response, err := c.Raw.DeleteProduct(ctx, id, params, edits...)
+	return nothing(response, err)
+}
+
 // GetProduct: Get a product (GET /v1/products/{id})
 //
-// A product with the stock that can be ordered now.
+// A product with the stock that can be ordered now, at most a second old.
 //
 // **Scope:** `products:read` · **Cost:** 1
 func (c *Client) GetProduct(ctx context.Context, id string, params *GetProductParams, edits ...RequestEdit) (*Product, error) {
 	response, err := c.Raw.GetProduct(ctx, id, params, edits...)
+	return decode[Product](response, err)
+}
+
+// UpdateProduct: Change a product (PATCH /v1/products/{id})
+//
+// A JSON merge patch (RFC 7396): absent fields stay unchanged. The change is in this instance's responses when the response is sent, and in every instance's within two seconds. Orders that were placed keep their names and prices.
+//
+// **Scope:** `products:write` · **Cost:** 1
+func (c *Client) UpdateProduct(ctx context.Context, id string, params *UpdateProductParams, body UpdateProductRequest, edits ...RequestEdit) (*Product, error) {
+	response, err := c.Raw.UpdateProduct(ctx, id, params, body, edits...)
 	return decode[Product](response, err)
 }

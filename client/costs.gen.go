@@ -49,5 +49,8 @@ var operations = []operation{
 	{method: "GET", pattern: "/v1/orders/*/events", group: "orders:read", cost: 1},
 	{method: "GET", pattern: "/v1/orders/*/invoice", group: "orders:read", cost: 10},
 	{method: "GET", pattern: "/v1/products", group: "products:read", cost: 1},
+	{method: "POST", pattern: "/v1/products", group: "products:write", cost: 1},
 	{method: "GET", pattern: "/v1/products/*", group: "products:read", cost: 1},
+	{method: "PATCH", pattern: "/v1/products/*", group: "products:write", cost: 1},
+	{method: "DELETE", pattern: "/v1/products/*", group: "products:write", cost: 1},
 }

@@ -2724,7 +2724,7 @@ const docTemplate = `{
         },
         "/v1/products": {
             "get": {
-                "description": "The products of the shop, in a stable order.",
+                "description": "The products of the shop, in a stable order. Their stock is at most a second old.",
                 "produces": [
                     "application/json"
                 ],
@@ -2791,11 +2791,84 @@ const docTemplate = `{
                         }
                     }
                 }
+            },
+            "post": {
+                "description": "The product can be ordered when the response is sent, and is in every instance's responses within two seconds.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "products"
+                ],
+                "summary": "Create a product",
+                "operationId": "createProduct",
+                "parameters": [
+                    {
+                        "description": "The product",
+                        "name": "product",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.createProductRequest"
+                        }
+                    }
+                ],
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/models.Product"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content and the version"
+                            },
+                            "Location": {
+                                "type": "string",
+                                "description": "Path of the product"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "Another product has the SKU",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
             }
         },
         "/v1/products/{id}": {
             "get": {
-                "description": "A product with the stock that can be ordered now.",
+                "description": "A product with the stock that can be ordered now, at most a second old.",
                 "produces": [
                     "application/json"
                 ],
@@ -2829,7 +2902,7 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of the content, for If-None-Match"
+                                "description": "Entity tag of the content and the version, for If-None-Match and If-Match"
                             }
                         }
                     },
@@ -2838,12 +2911,151 @@ const docTemplate = `{
                         "headers": {
                             "ETag": {
                                 "type": "string",
-                                "description": "Entity tag of the content"
+                                "description": "Entity tag of the content and the version"
                             }
                         }
                     },
                     "404": {
                         "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            },
+            "delete": {
+                "description": "The product can't be read or ordered any more, and its SKU is free. Orders that were placed keep it.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "products"
+                ],
+                "summary": "Delete a product",
+                "operationId": "deleteProduct",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "prd_0y5apuf8zs",
+                        "description": "Product id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Delete only this version: the ETag of an earlier response",
+                        "name": "If-Match",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "204": {
+                        "description": "No Content"
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            },
+            "patch": {
+                "description": "A JSON merge patch (RFC 7396): absent fields stay unchanged. The change is in this instance's responses when the response is sent, and in every instance's within two seconds. Orders that were placed keep their names and prices.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "products"
+                ],
+                "summary": "Change a product",
+                "operationId": "updateProduct",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "prd_0y5apuf8zs",
+                        "description": "Product id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "description": "Change only this version: the ETag of an earlier response. Orders change the stock, and not the version; a change of the stock also requires that the stock is the one of that response.",
+                        "name": "If-Match",
+                        "in": "header"
+                    },
+                    {
+                        "description": "Changes",
+                        "name": "patch",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/handlers.updateProductRequest"
+                        }
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.Product"
+                        },
+                        "headers": {
+                            "ETag": {
+                                "type": "string",
+                                "description": "Entity tag of the content and the version"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "Another product has the SKU",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "412": {
+                        "description": "Precondition Failed",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "Request Entity Too Large",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "Unsupported Media Type",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
                         }
@@ -3970,6 +4182,51 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.createProductRequest": {
+            "type": "object",
+            "required": [
+                "name",
+                "price",
+                "sku"
+            ],
+            "properties": {
+                "description": {
+                    "description": "description of the product",
+                    "type": "string",
+                    "maxLength": 2000,
+                    "example": "Porcelain, 180 ml, with saucers."
+                },
+                "name": {
+                    "description": "name of the product",
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "Cappuccino cups, set of two"
+                },
+                "price": {
+                    "description": "price of one unit",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/handlers.moneyRequest"
+                        }
+                    ]
+                },
+                "sku": {
+                    "description": "stock keeping unit, which no other product has",
+                    "type": "string",
+                    "maxLength": 64,
+                    "minLength": 1,
+                    "example": "CUP-CAP-2"
+                },
+                "stock": {
+                    "description": "units that can be ordered; by default none",
+                    "type": "integer",
+                    "maximum": 1000000000,
+                    "minimum": 0,
+                    "example": 250
+                }
+            }
+        },
         "handlers.healthStatus": {
             "type": "object",
             "properties": {
@@ -4006,6 +4263,27 @@ const docTemplate = `{
                     "type": "string",
                     "maxLength": 500,
                     "example": "Launch week"
+                }
+            }
+        },
+        "handlers.moneyRequest": {
+            "type": "object",
+            "required": [
+                "amount",
+                "currency"
+            ],
+            "properties": {
+                "amount": {
+                    "description": "amount in minor units",
+                    "type": "integer",
+                    "maximum": 1000000000000,
+                    "minimum": 0,
+                    "example": 2499
+                },
+                "currency": {
+                    "description": "currency code (ISO 4217)",
+                    "type": "string",
+                    "example": "EUR"
                 }
             }
         },
@@ -4384,6 +4662,56 @@ const docTemplate = `{
                 }
             }
         },
+        "handlers.updateProductRequest": {
+            "type": "object",
+            "properties": {
+                "description": {
+                    "description": "description of the product; null: none",
+                    "type": "string",
+                    "maxLength": 2000,
+                    "x-nullable": true,
+                    "example": "Porcelain, 80 ml, with saucers."
+                },
+                "id": {
+                    "description": "as in the path",
+                    "type": "string",
+                    "readOnly": true,
+                    "example": "prd_0y5apuf8zs"
+                },
+                "name": {
+                    "description": "name of the product",
+                    "type": "string",
+                    "maxLength": 200,
+                    "minLength": 1,
+                    "example": "Espresso cups, set of four"
+                },
+                "price": {
+                    "description": "price of one unit",
+                    "type": "object"
+                },
+                "sku": {
+                    "description": "stock keeping unit, which no other product has",
+                    "type": "string",
+                    "maxLength": 64,
+                    "minLength": 1,
+                    "example": "CUP-ESP-4"
+                },
+                "stock": {
+                    "description": "units that can be ordered",
+                    "type": "integer",
+                    "maximum": 1000000000,
+                    "minimum": 0,
+                    "example": 500
+                },
+                "updated_at": {
+                    "description": "ignored",
+                    "type": "string",
+                    "format": "date-time",
+                    "readOnly": true,
+                    "example": "2026-01-15T09:30:00Z"
+                }
+            }
+        },
         "middleware.CursorProblem": {
             "type": "object",
             "properties": {
@@ -4574,7 +4902,7 @@ const docTemplate = `{
                     "example": "req_V1StGXR8Z5jdHi6B"
                 },
                 "target": {
-                    "description": "id of the key or dead letter, or name of the plan or queue; all: dead letters that matched a filter",
+                    "description": "id of the key, product or dead letter, or name of the plan or queue; all: dead letters that matched a filter",
                     "type": "string",
                     "example": "9Kx2mV4tQaLp"
                 }
@@ -5065,7 +5393,7 @@ const docTemplate = `{
                     "example": 1000
                 },
                 "updated_at": {
-                    "description": "when the product last changed",
+                    "description": "when something other than the stock last changed",
                     "type": "string",
                     "example": "2026-01-15T09:30:00Z"
                 }

@@ -136,7 +136,7 @@ func TestRateLimit_charge_of_errors(t *testing.T) {
 		}
 	}
 	app.exec(`ALTER TABLE products RENAME sku TO hidden`)
-	if got := caller.Get("/v1/products").Want(500).Header.Get("RateLimit"); got != `"requests";r=97;t=60, "successes";r=99;t=60` {
+	if got := caller.Get("/v1/products?limit=3").Want(500).Header.Get("RateLimit"); got != `"requests";r=97;t=60, "successes";r=99;t=60` {
 		t.Errorf("got RateLimit %s; want r=97: a 500 is refunded", got)
 	}
 }
@@ -170,12 +170,12 @@ func TestConcurrency_slot_held_until_response(t *testing.T) {
 	caller.Get("/v1/products").Want(http.StatusOK)
 
 	// A request that is blocked in the database holds its slot.
-	locked, unlock := app.lock("products")
+	locked, unlock := app.lock("orders")
 	defer unlock()
 	held := make(chan int)
-	go func() { held <- caller.Get("/v1/products").Status }()
+	go func() { held <- caller.Get("/v1/orders").Status }()
 	locked()
-	refused := caller.Get("/v1/products").Want(http.StatusTooManyRequests)
+	refused := caller.Get("/v1/orders").Want(http.StatusTooManyRequests)
 	if got := refused.Header.Get("Retry-After"); got != "1" {
 		t.Errorf("got Retry-After %s; want 1", got)
 	}

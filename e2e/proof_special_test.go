@@ -55,6 +55,12 @@ var special = map[string]producer{
 		f.exec(`UPDATE orders SET status = 'confirmed' WHERE status = 'pending'`)
 		return f.admin.Do(op.method, path, nil)
 	},
+	"createProduct 409": func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, op.path, `{"sku":"CUP-ESP-2","name":"x","price":{"amount":1,"currency":"EUR"}}`)
+	},
+	"updateProduct 409": func(f *statusFixture, op operation) *testkit.Response {
+		return f.admin.Do(op.method, f.resourcePath(op.route.Path), `{"sku":"CUP-ESP-2"}`)
+	},
 	"updateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.toLastAdmin(op, `{"scopes":["products:read"]}`)
 	},

@@ -28,6 +28,9 @@ type access struct {
 var accessTable = []access{
 	{"GET /v1/products", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/products/:id", models.ScopeProductsRead, "", 401, 403, 200, 401, 401, 200},
+	{"POST /v1/products", models.ScopeProductsWrite, `{"sku":"TABLE","name":"x","price":{"amount":1,"currency":"EUR"}}`, 401, 403, 201, 401, 401, 201},
+	{"PATCH /v1/products/:id", models.ScopeProductsWrite, `{"name":"x"}`, 401, 403, 200, 401, 401, 200},
+	{"DELETE /v1/products/:id", models.ScopeProductsWrite, "", 401, 403, 204, 401, 401, 204},
 
 	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
@@ -91,8 +94,11 @@ func (a *testApp) resourcePath(path string) string {
 	a.t.Helper()
 	owner := fmt.Sprintf("owner%d", time.Now().UnixNano())
 	switch {
-	case strings.HasPrefix(path, "/v1/products"):
-		return strings.Replace(path, ":id", "prd_0y5apuf8zs", 1)
+	case path == "/v1/products":
+		a.exec(`UPDATE products SET deleted_at = now() WHERE sku IN ('TABLE', 'CUP-CAP-2')`) // frees the SKU for another
+		return path
+	case strings.HasPrefix(path, "/v1/products/:id"):
+		return strings.Replace(path, ":id", a.product(), 1)
 	case strings.HasPrefix(path, "/v1/orders/:id"):
 		var order models.Order
 		a.of(owner).Post("/v1/orders", order1).Want(http.StatusCreated).JSON(&order)
@@ -111,6 +117,16 @@ func (a *testApp) resourcePath(path string) string {
 	default:
 		return path
 	}
+}
+
+// product creates a product and returns its ID.
+func (a *testApp) product() (id string) {
+	a.t.Helper()
+	if err := a.db.QueryRow(a.t.Context(), `INSERT INTO products (id, sku, name, price_amount, price_currency, stock)
+		SELECT 'prd_' || n, 'SKU-' || n, 'Product', 1999, 'EUR', 10 FROM gen_random_uuid() n RETURNING id`).Scan(&id); err != nil {
+		a.t.Fatal(err)
+	}
+	return id
 }
 
 // order1 is the body of an order of one product.

@@ -67,7 +67,7 @@ func (h *Invoices) Get(c *gin.Context) {
 		return
 	}
 	tag := h.invoices.Tag(inv)
-	if notModified(c, tag) {
+	if notModified(c, []string{tag}) {
 		return
 	}
 	pdf, err := h.draw(c.Request.Context(), inv)
@@ -75,7 +75,7 @@ func (h *Invoices) Get(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	keepWithTag(c, tag)
+	keepWithTag(c, []string{tag})
 	c.Header("Content-Disposition", `attachment; filename="`+fileName(inv.Order.ID)+`"`)
 	c.DataFromReader(http.StatusOK, int64(len(pdf)), pdfType, bytes.NewReader(pdf), nil)
 }

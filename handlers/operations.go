@@ -12,8 +12,11 @@ type Operation struct {
 // Operations returns the types of all operations, by operationId.
 func Operations() map[string]Operation {
 	return map[string]Operation{
-		"listProducts": {page{}, List[models.Product]{}},
-		"getProduct":   {byID{}, models.Product{}},
+		"listProducts":  {page{}, List[models.Product]{}},
+		"getProduct":    {byID{}, models.Product{}},
+		"createProduct": {makeProduct{}, models.Product{}},
+		"updateProduct": {changeProduct{}, models.Product{}},
+		"deleteProduct": {versionedProduct{}, nil},
 
 		"createOrder": {placeOrder{}, models.Order{}},
 		"listOrders":  {page{}, List[models.Order]{}},

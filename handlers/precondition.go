@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,8 +24,7 @@ type ifMatch models.Precondition
 // ParseLines parses the tags. Foreign and weak tags match nothing.
 func (m *ifMatch) ParseLines(lines []string) (code, message string) {
 	m.Given = true
-	for tag := range strings.SplitSeq(strings.Join(lines, ","), ",") {
-		tag = strings.TrimSpace(tag)
+	for tag := range listed(lines) {
 		if tag == "*" {
 			m.Any = true
 			continue
@@ -36,6 +36,18 @@ func (m *ifMatch) ParseLines(lines []string) (code, message string) {
 		}
 	}
 	return "", ""
+}
+
+// listed returns the elements of an If-Match field: entity tags with their quotes,
+// or "*".
+func listed(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for tag := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+			if !yield(strings.TrimSpace(tag)) {
+				return
+			}
+		}
+	}
 }
 
 // contentTag returns the strong entity tag of a representation: half its SHA-256.
@@ -88,33 +100,38 @@ func respondTagged(c *gin.Context, body any, err error) {
 	if err == nil {
 		content, err = json.Marshal(body)
 	}
+	respondEncoded(c, &models.Representation{Body: content, ETag: []string{contentTag(content)}}, err)
+}
+
+// respondEncoded is respondTagged for a body that is encoded already.
+func respondEncoded(c *gin.Context, content *models.Representation, err error) {
 	if err != nil {
 		fail(c, err)
 		return
 	}
-	tag := contentTag(content)
-	if notModified(c, tag) {
+	if notModified(c, content.ETag) {
 		return
 	}
-	keepWithTag(c, tag)
+	keepWithTag(c, content.ETag)
 	c.Writer.Header()["Content-Type"] = jsonType
 	c.Status(http.StatusOK)
-	if _, err := c.Writer.Write(content); err != nil {
+	if _, err := c.Writer.Write(content.Body); err != nil {
 		_ = c.Error(err) // for the log: the client closed the connection
 	}
 }
 
-// keepWithTag lets the client store the response with this entity tag.
-func keepWithTag(c *gin.Context, tag string) {
+// keepWithTag lets the client store the response with this entity tag, the line of
+// the header field.
+func keepWithTag(c *gin.Context, tag []string) {
 	header := c.Writer.Header()
-	header["Etag"] = []string{tag}
+	header["Etag"] = tag
 	header["Cache-Control"] = revalidate
 }
 
 // notModified responds 304 if the client has the content with this entity tag,
 // and reports whether it did.
-func notModified(c *gin.Context, tag string) bool {
-	if !holdsTag(c.Request.Header["If-None-Match"], tag) {
+func notModified(c *gin.Context, tag []string) bool {
+	if !holdsTag(c.Request.Header["If-None-Match"], tag[0]) {
 		return false
 	}
 	keepWithTag(c, tag)

@@ -23,6 +23,7 @@ const (
 	ProblemKeyRotated            ProblemCode = "key_rotated"             // 409: the key was rotated; change its successor
 	ProblemKeyEnded              ProblemCode = "key_ended"               // 409: the key is revoked or expired, which is final
 	ProblemPlanInUse             ProblemCode = "plan_in_use"             // 409: keys are on the plan
+	ProblemSKUInUse              ProblemCode = "sku_in_use"              // 409: another product has the SKU
 	ProblemNotRedrivable         ProblemCode = "not_redrivable"          // 409: the message can't be decoded; it can only be discarded
 	ProblemOrderNotCancellable   ProblemCode = "order_not_cancellable"   // 409: the order is confirmed, or its payment is being captured
 	ProblemIdempotencyInProgress ProblemCode = "idempotency_in_progress" // 409: another request with this idempotency key is in progress; repeat after Retry-After

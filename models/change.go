@@ -7,16 +7,17 @@ type ChangeKind string
 
 // The things whose changes are announced.
 const (
-	ChangedKey  ChangeKind = "key"     // the event's ID is the key's
-	ChangedPlan ChangeKind = "plan"    // the event's ID is the plan's name
-	ChangedMode ChangeKind = "limiter" // the event's ID is ModeID
+	ChangedKey     ChangeKind = "key"     // the event's ID is the key's
+	ChangedPlan    ChangeKind = "plan"    // the event's ID is the plan's name
+	ChangedMode    ChangeKind = "limiter" // the event's ID is ModeID
+	ChangedProduct ChangeKind = "product" // the event's ID is the product's; its stock has no events
 )
 
 // ModeID identifies the one enforcement mode in change events and in the audit.
 const ModeID = "mode"
 
-// ChangeEvent identifies a committed change of a key, a plan or the enforcement
-// mode.
+// ChangeEvent identifies a committed change of a key, a plan, a product or the
+// enforcement mode.
 type ChangeEvent struct {
 	Kind    ChangeKind
 	ID      string

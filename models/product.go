@@ -16,5 +16,20 @@ type Product struct {
 	Description string    `json:"description" example:"Porcelain, 80 ml, with saucers."` // description of the product
 	Price       Money     `json:"price"`                                                 // price of one unit
 	Stock       int64     `json:"stock" minimum:"0" example:"1000"`                      // units that can be ordered now
-	UpdatedAt   time.Time `json:"updated_at" example:"2026-01-15T09:30:00Z"`             // when the product last changed
+	UpdatedAt   time.Time `json:"updated_at" example:"2026-01-15T09:30:00Z"`             // when something other than the stock last changed
+	Version     int64     `json:"-"`                                                     // increases with every change of something other than the stock
+}
+
+// NewProduct describes a product to create.
+type NewProduct struct {
+	SKU, Name, Description string
+	Price                  Money
+	Stock                  int64
+}
+
+// Representation is a resource as it is sent, encoded once for many responses. It
+// must not be changed.
+type Representation struct {
+	Body []byte   // JSON
+	ETag []string // the one line of the header field
 }

@@ -92,7 +92,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	}
 	s := &services{
 		log: o.Log, db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
-		audit: audit.New(db), products: catalog.NewProducts(db), cpu: o.CPU,
+		audit: audit.New(db), cpu: o.CPU,
 		traffic: telemetry.NewTraffic(),
 		deliveries: telemetry.NewCounterVector("queue_deliveries_total",
 			"Deliveries of messages to handlers of this instance, by result: done; retried; postponed, without counting an attempt; unknown, without a handler; dead, became a dead letter.",
@@ -119,11 +119,16 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	}
 	s.keyFilter = apikeys.NewFilter(quotaDB, o.Log, cfg.Peppers, func() bool { return s.watcher.Current() })
 	s.failures.SetFilter(s.keyFilter)
+	if s.products, err = catalog.New(db, catalog.Config{
+		Stale: cfg.CacheStale, Encode: handlers.EncodeProduct, Invalidator: changefeed.NewInvalidator(s.publisher), // it caches its own changes
+	}); err != nil {
+		return nil, err
+	}
 	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	s.limits = limits.New(s.counting.checks.Limiter, s.planCache, now, s.traffic.Check, cfg.Peppers.Derive("reservations"), s.counting.records())
-	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter, s.products)
 	return s, nil
 }
 
@@ -256,7 +261,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 	list = append(list, s.counting.components(o.Log)...)
 	list = append(list,
 		s.publisher,
-		&task{name: "quota caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); return nil }},
+		&task{name: "caches", stop: func(context.Context) error { s.resolver.Close(); s.planCache.Close(); s.products.Close(); return nil }},
 		s.keyFilter,
 	)
 	if !o.Isolated {

@@ -83,7 +83,7 @@ func TestApp_order(t *testing.T) {
 		names = append(names, c.Name())
 	}
 	want := []string{
-		"listener HTTP_ADDR", "listener OPS_ADDR", "ops server", "private Postgres", "database", "counters", "counters", "allowances", "allowances", "change publisher", "quota caches", "key filter",
+		"listener HTTP_ADDR", "listener OPS_ADDR", "ops server", "private Postgres", "database", "counters", "counters", "allowances", "allowances", "change publisher", "caches", "key filter",
 		"change watcher", "usage", "cpu pool", "queue", "queue monitor", "dev keys", "API server", "readiness",
 	}
 	if !slices.Equal(names, want) {

@@ -27,6 +27,8 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(s.traffic.Collectors()...)
 	m.Add(cacheMetrics("keys", s.resolver.CacheStats)...)
 	m.Add(cacheMetrics("plans", s.planCache.CacheStats)...)
+	m.Add(cacheMetrics("products", s.products.CacheStats)...)
+	m.Add(cacheMetrics("product_pages", s.products.PageCacheStats)...)
 	m.Add(keyFilterMetrics(s.keyFilter)...)
 	m.Add(changeFeedMetrics(s.watcher)...)
 	m.Add(eventMetrics(s.events)...)

@@ -1,4 +1,5 @@
-// Package cache provides bounded in-memory caches: cache-aside and write-behind.
+// Package cache provides bounded in-memory caches: cache-aside, write-through and
+// write-behind.
 package cache
 
 import (

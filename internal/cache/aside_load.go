@@ -13,6 +13,7 @@ type flight[V any] struct {
 	replaces *entry[V] // cached at its start; nil: none
 	running  bool      // false: resolved without a load
 	refresh  bool      // one of Aside.refreshes
+	outdated bool      // WriteThrough has a later value: the result isn't cached
 	done     chan struct{}
 	value    V
 	err      error
@@ -85,13 +86,12 @@ func (a *Aside[K, V]) run(key K, load Load[V], f *flight[V]) {
 func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 	switch {
 	case f.err == nil:
-		if a.isValid(f.value) {
-			a.entries.Set(key, a.newEntry(f.value, now))
-			a.resize()
-			a.negative.Invalidate(key)
+		if a.isValid(f.value) && !f.outdated {
+			a.setLocked(key, f.value, now)
 		} else if a.opts.OnDrop != nil {
 			a.opts.OnDrop(f.value)
 		}
+	case f.outdated:
 	case a.isNegative(f.err):
 		if e, found := a.entries.GetIfPresent(key); found && e == f.replaces {
 			a.entries.Invalidate(key)
@@ -105,6 +105,13 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 			e.retryAt.Store(&retryAt)
 		}
 	}
+}
+
+// setLocked caches a value. a.mu must be held.
+func (a *Aside[K, V]) setLocked(key K, value V, now time.Time) {
+	a.entries.Set(key, a.newEntry(value, now))
+	a.resize()
+	a.negative.Invalidate(key)
 }
 
 // resize leaves room for what is reserved of the size. a.mu must be held.

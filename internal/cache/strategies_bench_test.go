@@ -77,6 +77,18 @@ var strategies = []struct {
 			close: a.Close,
 		}
 	}},
+	{"write_through", func(b *testing.B, s *slowSource) strategy {
+		w, err := NewWriteThrough(Options[int64]{Size: benchKeys, LoadTimeout: time.Minute, TTL: time.Second},
+			func(ctx context.Context, key int) (int64, error) { return s.read(key)(ctx) }, func(n int64) int64 { return n })
+		if err != nil {
+			b.Fatal(err)
+		}
+		return strategy{
+			read:  func(ctx context.Context, key int) int64 { v, _ := w.Get(ctx, key, time.Now()); return v },
+			write: func(_ context.Context, key int) { w.Put(key, s.add(Entry[int, int64]{key, 1})) },
+			close: w.Close,
+		}
+	}},
 	{"write_behind", func(_ *testing.B, s *slowSource) strategy {
 		w := NewWriteBehind(WriteBehindOptions[int, int64]{
 			Size: benchKeys, Backlog: benchKeys, BatchSize: benchKeys, Interval: 100 * time.Millisecond, Timeout: time.Minute,

@@ -1,5 +1,5 @@
-// Package changefeed carries changes of keys, plans and the enforcement mode to
-// every instance: through a log in Postgres that every instance reads, and
+// Package changefeed carries changes of keys, plans, products and the enforcement
+// mode to every instance: through a log in Postgres that every instance reads, and
 // through notifications that make it read at once. It also knows which caches a
 // change invalidates.
 package changefeed
@@ -10,7 +10,7 @@ import (
 	"ratelimiter/models"
 )
 
-// Subscriber caches values that depend on keys or plans.
+// Subscriber caches values that depend on keys, plans or products.
 type Subscriber interface {
 	// Invalidate drops what depends on the changed thing; events of other kinds
 	// are ignored.

@@ -76,7 +76,7 @@ func (p *placement) read(batch *pgx.Batch) {
 		ids[i] = item.ProductID
 	}
 	p.articles = make(map[string]article, len(ids))
-	batch.Queue(`SELECT id, sku, name, price_amount, price_currency FROM products WHERE id = ANY ($1)`, ids).Query(func(rows pgx.Rows) error {
+	batch.Queue(`SELECT id, sku, name, price_amount, price_currency FROM products WHERE id = ANY ($1) AND deleted_at IS NULL`, ids).Query(func(rows pgx.Rows) error {
 		var id string
 		var a article
 		_, err := pgx.ForEachRow(rows, []any{&id, &a.sku, &a.name, &a.price.Amount, &a.price.Currency}, func() error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"ratelimiter/models"
 )
@@ -25,4 +26,12 @@ func Classify(op string, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", op, err)
 	}
+}
+
+// IsDuplicate reports whether err is a violation of the unique index or constraint
+// with this name.
+func IsDuplicate(err error, constraint string) bool {
+	const uniqueViolation = "23505"
+	violation, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && violation.Code == uniqueViolation && violation.ConstraintName == constraint
 }

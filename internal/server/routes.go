@@ -81,6 +81,9 @@ func Routes(h Handlers) []Route {
 	return []Route{
 		{Method: get, Path: "/v1/products", Handler: h.Products.List, Scope: models.ScopeProductsRead, Cost: 1},
 		{Method: get, Path: "/v1/products/:id", Handler: h.Products.Get, Scope: models.ScopeProductsRead, Cost: 1},
+		{Method: post, Path: "/v1/products", Handler: h.Products.Create, Scope: models.ScopeProductsWrite, Cost: 1},
+		{Method: patch, Path: "/v1/products/:id", Handler: h.Products.Patch, Scope: models.ScopeProductsWrite, Cost: 1},
+		{Method: del, Path: "/v1/products/:id", Handler: h.Products.Delete, Scope: models.ScopeProductsWrite, Cost: 1},
 
 		{Method: post, Path: "/v1/orders", Handler: h.Orders.Create, Scope: models.ScopeOrdersWrite, Cost: 5},
 		{Method: get, Path: "/v1/orders", Handler: h.Orders.List, Scope: models.ScopeOrdersRead, Cost: 1},
