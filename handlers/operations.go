@@ -20,6 +20,8 @@ func Operations() map[string]Operation {
 		"getOrder":    {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
+		"createTicket": {nothing{}, models.Ticket{}},
+
 		"checkLimit":   {check{}, checkLimitResponse{}},
 		"reserveLimit": {check{}, reserveLimitResponse{}},
 		"commitLimit":  {commit{}, nil},

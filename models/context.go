@@ -23,6 +23,11 @@ type Request struct {
 	// request with the same idempotency key. Such a response isn't charged by
 	// policies that charge for successes.
 	Replayed bool
+
+	// KeepSlots leaves the concurrency slots of the request to a handler whose
+	// connection outlives the request. They are renewed until release frees them. It
+	// is nil on routes without streams, and must be called before the handler returns.
+	KeepSlots func() (release func())
 }
 
 // RequestKey is the key under which a context holds its *Request. It is a
