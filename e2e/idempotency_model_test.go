@@ -86,7 +86,7 @@ func TestIdempotency_model(t *testing.T) {
 				app.exec(`INSERT INTO products (id, sku, name, description, price_amount, price_currency, stock)
 					VALUES ('prd_late', 'late', 'n', 'd', 1, 'EUR', 1) ON CONFLICT DO NOTHING`)
 			case 3:
-				if _, err := orders.NewStore(app.db, nil).PruneIdempotencyKeys(app.t.Context()); err != nil {
+				if _, err := orders.NewStore(app.db, nil, nil).PruneIdempotencyKeys(app.t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			default:

@@ -18,7 +18,7 @@ const module = "ratelimiter"
 // of tests.
 var mayImport = map[string][]string{
 	"":                          {"internal/cli"},
-	"handlers":                  {"models", "ratelimit", "internal/binding"},
+	"handlers":                  {"models", "ratelimit", "internal/binding", "internal/cursor"},
 	"middleware":                {"models", "ratelimit"},
 	"models":                    {"ratelimit"},
 	"ratelimit":                 {},
@@ -41,7 +41,8 @@ var mayImport = map[string][]string{
 	"internal/catalog":          {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/queue":            {"models", "internal/postgres"},
 	"internal/queue/operator":   {"models", "internal/audit", "internal/postgres", "internal/queue"},
-	"internal/events":           {"models", "internal/postgres"},
+	"internal/cursor":           {},
+	"internal/events":           {"models", "internal/cursor", "internal/postgres"},
 	"internal/orders":           {"models", "internal/audit", "internal/events", "internal/postgres", "internal/queue"},
 	"internal/workers":          {"models", "internal/catalog", "internal/events", "internal/orders", "internal/queue"},
 	"internal/instances":        {},

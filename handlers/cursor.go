@@ -1,26 +1,20 @@
 package handlers
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 
+	"ratelimiter/internal/cursor"
 	"ratelimiter/models"
 )
 
-// Cursors encodes positions in lists as opaque, signed, URL-safe texts. Because of
-// the signature the content needs no validation and may change.
+// Cursors encodes positions in lists as opaque, signed, URL-safe texts.
 type Cursors struct {
-	secret []byte
+	signer *cursor.Signer
 }
 
 // NewCursors returns Cursors that sign with secret.
-func NewCursors(secret []byte) *Cursors { return &Cursors{secret: secret} }
-
-// macLength is in bytes. 96 bits can't be guessed over the network.
-const macLength = 12
+func NewCursors(secret []byte) *Cursors { return &Cursors{signer: cursor.NewSigner(secret)} }
 
 var errCursor = errors.New("not a cursor of this list")
 
@@ -29,16 +23,12 @@ func (s *Cursors) encode(list string, p models.Position) string {
 	if err != nil { // two strings
 		panic(err)
 	}
-	return base64.RawURLEncoding.EncodeToString(append(s.mac(list, data), data...))
+	return s.signer.Encode(list, data)
 }
 
 func (s *Cursors) decode(list, text string) (*models.Position, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) < macLength {
-		return nil, errCursor
-	}
-	mac, data := raw[:macLength], raw[macLength:]
-	if !hmac.Equal(mac, s.mac(list, data)) {
+	data, ok := s.signer.Decode(list, text)
+	if !ok {
 		return nil, errCursor
 	}
 	var p models.Position
@@ -46,12 +36,4 @@ func (s *Cursors) decode(list, text string) (*models.Position, error) {
 		return nil, errCursor
 	}
 	return &p, nil
-}
-
-func (s *Cursors) mac(list string, data []byte) []byte {
-	h := hmac.New(sha256.New, s.secret)
-	h.Write([]byte(list))
-	h.Write([]byte{0})
-	h.Write(data)
-	return h.Sum(nil)[:macLength:macLength]
 }

@@ -124,6 +124,7 @@ type problem struct {
 	requestID  string        // of an earlier request that failed with these fields; empty: the present one
 	retryAfter time.Duration // 0: no Retry-After
 	limited    *limitedError // of a 429
+	expired    *models.CursorExpiredError
 }
 
 // problemFor maps an error to the problem sent to the client. It is the only
@@ -134,6 +135,9 @@ func problemFor(ctx context.Context, err error) problem {
 			status: http.StatusTooManyRequests, kind: ProblemQuotaExceeded, code: limited.code, detail: limited.detail,
 			retryAfter: limited.retryAfter, limited: limited,
 		}
+	}
+	if expired, ok := errors.AsType[*models.CursorExpiredError](err); ok {
+		return problem{status: http.StatusGone, code: "cursor_expired", detail: expiredDetail(expired), expired: expired}
 	}
 	if status, ok := errors.AsType[statusError](err); ok {
 		return problem{status: status.HTTPStatus(), code: cmp.Or(status.Code(), "error"), detail: maskKeys(status.Error())}
@@ -206,7 +210,11 @@ func renderError(c *gin.Context) {
 	if p.retryAfter > 0 {
 		setRetryAfter(c, p.retryAfter)
 	}
-	if p.limited == nil {
+	switch {
+	case p.expired != nil:
+		writeProblem(c, p.status, CursorProblem{Problem: body, Order: p.expired.Order, NextCursor: p.expired.NextCursor})
+		return
+	case p.limited == nil:
 		writeProblem(c, p.status, body)
 		return
 	}
@@ -216,6 +224,15 @@ func renderError(c *gin.Context) {
 		quota.RetryAfter = &seconds
 	}
 	writeProblem(c, p.status, quota)
+}
+
+// expiredDetail returns the detail of a 410.
+func expiredDetail(e *models.CursorExpiredError) string {
+	state := "The member order has the present state"
+	if e.Order == nil {
+		state = "GET /v1/orders has the present state"
+	}
+	return "Events after this cursor are not available any more. " + state + ", and next_cursor continues from there."
 }
 
 // responseOnlyHeaders are set by handlers for a successful response and removed

@@ -27,6 +27,7 @@ const (
 	ProblemPlanInUse             ProblemCode = "plan_in_use"             // 409: keys are on the plan
 	ProblemNotRedrivable         ProblemCode = "not_redrivable"          // 409: the message can't be decoded; it can only be discarded
 	ProblemIdempotencyInProgress ProblemCode = "idempotency_in_progress" // 409: another request with this idempotency key is in progress; repeat after Retry-After
+	ProblemCursorExpired         ProblemCode = "cursor_expired"          // 410: events after the cursor aren't available any more; continue from next_cursor
 	ProblemVersionMismatch       ProblemCode = "version_mismatch"        // 412: If-Match names a stale version; read the resource again
 	ProblemBodyTooLarge          ProblemCode = "body_too_large"          // 413: the body is larger than 64 KiB
 	ProblemUnsupportedMediaType  ProblemCode = "unsupported_media_type"  // 415: the body isn't JSON in UTF-8, or is compressed

@@ -39,6 +39,14 @@ type QuotaProblem struct {
 	RetryAfter       *float64 `json:"retry_after" minimum:"0" example:"1.25"` // seconds until this request would pass, without jitter; null if it never can
 }
 
+// CursorProblem is the Problem of an expired cursor. It has the order as it is now,
+// and where to continue.
+type CursorProblem struct {
+	Problem
+	Order      *models.Order `json:"order,omitempty"`            // the order as it is now; absent for the events of all orders: list the orders
+	NextCursor string        `json:"next_cursor" example:"MS4x"` // cursor from which later events can be read
+}
+
 // FieldError is one fault of the input.
 type FieldError struct {
 	Location string    `json:"location" enums:"body,query,path,header" example:"body"` // part of the request

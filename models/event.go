@@ -38,3 +38,22 @@ type EventData struct {
 	Reason    string `json:"reason,omitempty" example:"out_of_stock"`                    // why the order was cancelled
 	MessageID string `json:"message_id,omitempty" example:"<ord_1.confirmed@localhost>"` // of the email, its Message-ID
 }
+
+// EventPage is a part of a stream of events. NextCursor is the position after its
+// last event, also when it is empty.
+type EventPage struct {
+	Data       []Event `json:"data"`                       // events in their order
+	NextCursor string  `json:"next_cursor" example:"MS4x"` // position after these events, for after
+}
+
+// CursorExpiredError reports a cursor from which a stream can't be continued: events
+// after it were deleted, or the database was restored to an earlier state. The
+// stream can be followed from NextCursor; what happened before is in Order, or for
+// an owner's feed in the list of orders.
+type CursorExpiredError struct {
+	Order      *Order // as it is now; nil: the stream is an owner's feed
+	NextCursor string
+}
+
+// Error says that the cursor has expired.
+func (*CursorExpiredError) Error() string { return "the cursor has expired" }

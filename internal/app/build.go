@@ -18,6 +18,7 @@ import (
 	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/config"
 	"ratelimiter/internal/devdb"
+	"ratelimiter/internal/events"
 	"ratelimiter/internal/invoice"
 	"ratelimiter/internal/limits"
 	"ratelimiter/internal/orders"
@@ -55,6 +56,7 @@ type services struct {
 	audit      *audit.Log
 	products   *catalog.Products
 	orders     *orders.Store
+	events     *events.Log
 	queue      *queue.Queue
 	worker     *queue.Worker
 	monitor    *queue.Monitor
@@ -162,7 +164,9 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 	if s.queue, err = queue.New(db, routes, o.Log); err != nil {
 		return err
 	}
-	s.orders = orders.NewStore(db, s.queue)
+	hub := events.NewHub(nil)
+	s.orders = orders.NewStore(db, s.queue, hub)
+	s.events = events.NewLog(db, hub, cfg.Peppers.Derive("event cursors"), s.orders.Get)
 	runner := retention.New(o.Log, retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }})
 	var periodic []queue.Periodic
 	for _, job := range s.jobs() {

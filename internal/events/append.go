@@ -1,4 +1,5 @@
-// Package events is the log of what happened to orders.
+// Package events is the log of what happened to orders, and waits for what happens
+// next.
 package events
 
 import (
@@ -15,7 +16,8 @@ type New struct {
 
 // Append adds a statement to the batch that appends events to an order's log. The
 // batch must be sent in a transaction that holds the lock of the order's row, so
-// that the numbers have no gaps and the log has the order of the changes.
+// that the numbers have no gaps and the log has the order of the changes. The
+// transaction then calls Hub.WakeAfter.
 func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 	types, data := make([]string, len(list)), make([]models.EventData, len(list))
 	for i, e := range list {
@@ -29,7 +31,8 @@ func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 // older than the one that wrote it.
 const appendQuery = `
 	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
-	SELECT $1, $2, COALESCE(last.seq, 0) + new.n, new.type, new.data, clock_timestamp(),
-		GREATEST(pg_current_xact_id()::text::bigint, last.feed)
+	SELECT $1, $2, COALESCE(last.seq, (SELECT events_deleted FROM orders WHERE id = $1), 0) + new.n, new.type, new.data, clock_timestamp(),
+		GREATEST((e.epoch << 48) + pg_current_xact_id()::text::bigint, last.feed)
 	FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)
+	CROSS JOIN event_epoch e
 	LEFT JOIN LATERAL (SELECT seq, feed FROM order_events WHERE order_id = $1 ORDER BY seq DESC LIMIT 1) AS last ON true`

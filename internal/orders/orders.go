@@ -24,11 +24,14 @@ import (
 type Store struct {
 	db    *pgxpool.Pool
 	queue *queue.Queue
+	hub   *events.Hub
 }
 
 // NewStore returns the orders stored in db. Their messages are published to q, which
-// must have Routes.
-func NewStore(db *pgxpool.Pool, q *queue.Queue) *Store { return &Store{db: db, queue: q} }
+// must have Routes. Who waits for their events is woken by hub; nil: nobody.
+func NewStore(db *pgxpool.Pool, q *queue.Queue, hub *events.Hub) *Store {
+	return &Store{db: db, queue: q, hub: hub}
+}
 
 const selectOrder = `
 	SELECT o.id, o.owner, o.status, o.reason, o.email, o.total_amount, o.total_currency, o.created_at, o.updated_at,
@@ -87,6 +90,7 @@ func (s *Store) place(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (mod
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return models.Order{}, postgres.Classify("store event", err)
 	}
+	s.hub.WakeAfter(tx, order.Owner, order.ID)
 	return order, s.queue.Publish(ctx, tx, messages(order, progress, placed)...)
 }
 

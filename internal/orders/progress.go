@@ -60,6 +60,9 @@ func (l *Locked) Apply(ctx context.Context, step models.Step, details models.Eve
 		return postgres.Classify("change order", err)
 	}
 	l.Progress = next
+	if len(types) > 0 {
+		l.store.hub.WakeAfter(l.tx, l.Owner, l.ID)
+	}
 	return l.store.queue.Publish(ctx, l.tx, messages(l.Order, next, types)...)
 }
 

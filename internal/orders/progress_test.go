@@ -21,7 +21,7 @@ func newStore(t testing.TB) (*Store, *pgxpool.Pool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewStore(db, q), db
+	return NewStore(db, q, nil), db
 }
 
 // place places an order of two cups.

@@ -27,7 +27,7 @@ func TestStore_PruneIdempotencyKeys(t *testing.T) {
 	if _, err := held.Exec(t.Context(), `UPDATE idempotency_keys SET created_at = now() WHERE key = '7'`); err != nil {
 		t.Fatal(err)
 	}
-	store := NewStore(db, nil)
+	store := NewStore(db, nil, nil)
 	for _, want := range []bool{true, false, false} {
 		if more, err := store.PruneIdempotencyKeys(t.Context()); more != want || err != nil {
 			t.Fatalf("PruneIdempotencyKeys = %v, %v; want %v", more, err, want)

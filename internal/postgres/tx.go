@@ -18,6 +18,27 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
+// commitHooks is the key of a connection's custom data that holds the functions to
+// call after the commit of its transaction.
+const commitHooks = "ratelimiter/internal/postgres.commitHooks"
+
+// OnCommit has fn called once the transaction that InTx began is committed, before InTx
+// returns. It isn't called if the transaction is rolled back, or if the commit's outcome
+// is unknown. fn must not block.
+func OnCommit(tx pgx.Tx, fn func()) {
+	data := tx.Conn().PgConn().CustomData()
+	hooks, _ := data[commitHooks].([]func())
+	data[commitHooks] = append(hooks, fn)
+}
+
+// takeHooks returns the functions to call after the commit, and forgets them.
+func takeHooks(tx pgx.Tx) []func() {
+	data := tx.Conn().PgConn().CustomData()
+	hooks, _ := data[commitHooks].([]func())
+	delete(data, commitHooks)
+	return hooks
+}
+
 // InTx runs fn in a transaction, which is committed if fn returns nil and rolled back if fn panics
 // or returns an error. InTx returns fn's error unchanged. If the connection is lost during the
 // commit, its outcome is unknown.
@@ -38,9 +59,27 @@ func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 	if err := limitTransaction(ctx, tx); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
+	if _, savepoint := db.(pgx.Tx); savepoint { // its functions are called after the transaction's commit
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return commit(ctx, tx)
+	}
+	takeHooks(tx) // of a transaction that was rolled back
 	if err := fn(tx); err != nil {
 		return err
 	}
+	hooks := takeHooks(tx) // before the connection returns to its pool
+	if err := commit(ctx, tx); err != nil {
+		return err
+	}
+	for _, hook := range hooks {
+		hook()
+	}
+	return nil
+}
+
+func commit(ctx context.Context, tx pgx.Tx) error {
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

@@ -1,0 +1,99 @@
+package events
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"ratelimiter/models"
+)
+
+// tailLength bounds the events of a topic in memory. Most orders have fewer.
+const tailLength = 16
+
+// tail is the last events of a topic, so that all watchers of a stream share one
+// read of each event. Fields are used by the holder of turn, except known.
+type tail struct {
+	turn chan struct{} // capacity 1: held while the tail is used
+
+	known   atomic.Bool // the fields below are valid
+	epoch   int64
+	from    position // entries are all events after from
+	to      position // and up to to
+	entries []entry
+	current int64 // generation of the topic for which nothing follows to; -1: something may
+	held    atomic.Int64
+}
+
+func newTail() tail { return tail{turn: make(chan struct{}, 1)} }
+
+// covers reports whether what follows a bookmark is known, apart from what follows
+// the tail's end. Of an order's bookmark only the events in memory can be checked.
+func (t *tail) covers(s Stream, b bookmark) bool {
+	if !t.known.Load() || (s.Order == "" && b.epoch != t.epoch) {
+		return false
+	}
+	if s.Order == "" {
+		return b.compare(t.from) >= 0 && b.compare(t.to) <= 0
+	}
+	return b.position == t.from || b.position == t.to ||
+		slices.ContainsFunc(t.entries, func(e entry) bool { return e.position == b.position })
+}
+
+// after returns the events after a position that the tail covers.
+func (t *tail) after(p position) []entry {
+	i, _ := slices.BinarySearchFunc(t.entries, p, func(e entry, p position) int {
+		if e.compare(p) <= 0 {
+			return -1
+		}
+		return 1
+	})
+	return slices.Clone(t.entries[i:])
+}
+
+// extend appends what was read after the end.
+func (t *tail) extend(b batch, generation int64) {
+	t.epoch, t.to, t.current = b.epoch, b.end, -1
+	if !b.more {
+		t.current = generation
+	}
+	t.held.Store(b.held)
+	t.entries = append(t.entries, b.entries...)
+	if excess := len(t.entries) - tailLength; excess > 0 {
+		t.from = t.entries[excess-1].position
+		t.entries = slices.Clone(t.entries[excess:])
+	}
+}
+
+// read returns events after a bookmark: from the tail, which is extended if the
+// topic was woken since, or from the log.
+func (l *Log) readTopic(ctx context.Context, t *topic, after bookmark, types []models.EventType, limit int) (batch, error) {
+	select {
+	case t.tail.turn <- struct{}{}:
+		defer func() { <-t.tail.turn }()
+	case <-ctx.Done():
+		return batch{}, ctx.Err()
+	}
+	generation := t.generation.Load()
+	if t.tail.covers(t.stream, after) && t.tail.current != generation {
+		b, err := l.read(ctx, t.stream, bookmark{t.tail.epoch, t.tail.to}, nil, tailLength)
+		switch {
+		case err != nil:
+			return batch{}, err
+		case b.expired:
+			t.tail.known.Store(false)
+		default:
+			t.tail.extend(b, generation)
+		}
+	}
+	if t.tail.covers(t.stream, after) {
+		return batch{epoch: t.tail.epoch, entries: t.tail.after(after.position), end: t.tail.to, more: t.tail.current != generation}, nil
+	}
+	b, err := l.read(ctx, t.stream, after, types, limit)
+	if err == nil && !b.expired && !b.more && len(types) == 0 {
+		t.tail.entries, t.tail.from = nil, after.position
+		t.tail.extend(b, generation)
+		t.tail.known.Store(true)
+	}
+	return b, err
+}
