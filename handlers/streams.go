@@ -119,6 +119,6 @@ func (h *EventStreams) next(ctx context.Context, in followed, timeout time.Durat
 
 // followed is a stream of events and where to begin.
 type followed struct {
-	stream EventSource
-	query  EventQuery
+	stream models.EventStream
+	query  models.EventQuery
 }
