@@ -20,7 +20,11 @@ func Operations() map[string]Operation {
 		"getOrder":    {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
-		"createTicket": {nothing{}, models.Ticket{}},
+		"followOrderEvents": {orderSocket{}, nil},
+		"followEvents":      {ownerSocket{}, nil},
+		"createTicket":      {nil, models.Ticket{}},
+		"listOrderEvents":   {orderEvents{}, models.EventPage{}},
+		"listEvents":        {ownerEvents{}, models.EventPage{}},
 
 		"checkLimit":   {check{}, checkLimitResponse{}},
 		"reserveLimit": {check{}, reserveLimitResponse{}},

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,11 @@ const (
 	retryJitter = 4 * time.Second
 )
 
+// eventResume is where a stream continues.
+type eventResume struct {
+	LastEventID string `header:"Last-Event-ID" example:"MS4x"` // Of a stream: the id of the last event that was received; it takes precedence over after
+}
+
 // sse is a stream of Server-Sent Events (HTML Living Standard, section 9.2).
 type sse struct {
 	writer     gin.ResponseWriter
@@ -34,9 +40,10 @@ type sse struct {
 	text       []byte // to be sent
 }
 
-// serveSSE responds with a stream of events from the first page on.
-func (h *EventStreams) serveSSE(c *gin.Context, in followed) {
-	st, page, err := h.openStream(c.Request.Context(), in)
+// serveSSE responds with a stream of events.
+func (h *EventStreams) serveSSE(c *gin.Context, in followed, resume eventResume) {
+	in.query.After = cmp.Or(resume.LastEventID, in.query.After)
+	st, page, err := h.openStream(c.Request.Context(), &in)
 	if err != nil {
 		fail(c, err)
 		return
@@ -47,6 +54,10 @@ func (h *EventStreams) serveSSE(c *gin.Context, in followed) {
 	header["X-Accel-Buffering"] = []string{"no"} // nginx sends each event at once
 	header["Connection"] = []string{"close"}     // what it takes is bounded as a stream's is
 	c.Status(http.StatusOK)
+	if c.Request.Method == http.MethodHead {
+		st.Close(nil)
+		return
+	}
 	s := &sse{
 		writer: c.Writer, controller: http.NewResponseController(c.Writer),
 		text: fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(retryJitter)).Milliseconds()),

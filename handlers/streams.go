@@ -34,7 +34,8 @@ func NewEventStreams(log EventLog, streams StreamService, origins []string) *Eve
 
 // openStream opens a stream and reads its first page, which may be empty. ctx is
 // the request's, or one that outlives it.
-func (h *EventStreams) openStream(ctx context.Context, in followed) (*models.Stream, models.EventPage, error) {
+func (h *EventStreams) openStream(ctx context.Context, in *followed) (*models.Stream, models.EventPage, error) {
+	in.query.Limit = streamBatch
 	st, err := h.streams.Open(ctx, models.ScopeOrdersRead)
 	if err != nil {
 		return nil, models.EventPage{}, err

@@ -49,13 +49,89 @@ type socket struct {
 	pingedAt time.Time
 }
 
+// orderSocket is the input of GET /v1/orders/{id}/events/ws.
+type orderSocket struct {
+	ID    string `uri:"id"`
+	Query socketQuery
+}
+
+// ownerSocket is the input of GET /v1/events/ws.
+type ownerSocket struct{ Query socketQuery }
+
+// socketQuery selects the events of a WebSocket.
+type socketQuery struct {
+	After  string     `form:"after" example:"MS4x"`                                                                                                   // Position to start after: next_cursor of a response, or the cursor of an event; empty: the start
+	Types  eventTypes `form:"types" swaggertype:"string" pattern:"^([a-z]+\\.[a-z]+(,[a-z]+\\.[a-z]+)*)?$" example:"order.confirmed,order.cancelled"` // Only events of these types, separated by commas; empty: all
+	Ticket string     `form:"ticket" example:"tkt_4CLHASCY3OD6DWBAZZHK43Y66R"`                                                                        // Ticket in place of the API key, from POST /v1/tickets
+}
+
+// OfOrder handles GET /v1/orders/{id}/events/ws.
+//
+//	@Summary		Follow an order over a WebSocket
+//	@Description	Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.
+//	@Description
+//	@Description	The server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)
+//	@Tags			events
+//	@ID				followOrderEvents
+//	@Produce		json
+//	@Param			id		path	string		true	"Order id"	example(ord_5HqT1bZr8w)
+//	@Param			query	query	socketQuery	false	"Filter"
+//	@Success		101		"Switching protocols: the connection is a WebSocket"
+//	@Header			101		{string}	Upgrade					"websocket"
+//	@Header			101		{string}	Connection				"Upgrade"
+//	@Header			101		{string}	Sec-WebSocket-Accept	"Answer to Sec-WebSocket-Key"
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		403		{object}	middleware.Problem
+//	@Failure		404		{object}	middleware.Problem
+//	@Failure		410		{object}	middleware.CursorProblem
+//	@Failure		422		{object}	middleware.Problem
+//	@Failure		426		{object}	middleware.Problem
+//	@Header			426		{string}	Upgrade		"websocket"
+//	@Header			426		{string}	Connection	"Upgrade"
+//	@Router			/v1/orders/{id}/events/ws [get]
+func (h *EventStreams) OfOrder(c *gin.Context) {
+	if in, ok := bindFor(c, orderSocket{}); ok {
+		h.serveWebSocket(c, in.Query.of(models.EventStream{Owner: keyOf(c).Owner, Order: in.ID}))
+	}
+}
+
+// OfOwner handles GET /v1/events/ws.
+//
+//	@Summary		Follow all orders over a WebSocket
+//	@Description	Sends the events of the orders of the key's owner, in the order of `GET /v1/events`, like the WebSocket of one order.
+//	@Tags			events
+//	@ID				followEvents
+//	@Produce		json
+//	@Param			query	query	socketQuery	false	"Filter"
+//	@Success		101		"Switching protocols: the connection is a WebSocket"
+//	@Header			101		{string}	Upgrade					"websocket"
+//	@Header			101		{string}	Connection				"Upgrade"
+//	@Header			101		{string}	Sec-WebSocket-Accept	"Answer to Sec-WebSocket-Key"
+//	@Failure		400		{object}	middleware.Problem
+//	@Failure		403		{object}	middleware.Problem
+//	@Failure		410		{object}	middleware.CursorProblem
+//	@Failure		422		{object}	middleware.Problem
+//	@Failure		426		{object}	middleware.Problem
+//	@Header			426		{string}	Upgrade		"websocket"
+//	@Header			426		{string}	Connection	"Upgrade"
+//	@Router			/v1/events/ws [get]
+func (h *EventStreams) OfOwner(c *gin.Context) {
+	if in, ok := bindFor(c, ownerSocket{}); ok {
+		h.serveWebSocket(c, in.Query.of(models.EventStream{Owner: keyOf(c).Owner}))
+	}
+}
+
+func (q *socketQuery) of(stream models.EventStream) followed {
+	return followed{stream, models.EventQuery{After: q.After, Types: q.Types}}
+}
+
 // serveWebSocket sends events from the first page on over a WebSocket. The request
 // ends with the handshake, so that an idle connection doesn't keep what net/http
 // needs for requests; the stream service waits for the stream that remains.
 func (h *EventStreams) serveWebSocket(c *gin.Context, in followed) {
 	request := models.RequestFrom(c)
 	ctx := models.WithRequest(context.Background(), &models.Request{ID: request.ID, Key: request.Key, Address: request.Address})
-	st, page, err := h.openStream(ctx, in)
+	st, page, err := h.openStream(ctx, &in)
 	if err != nil {
 		fail(c, err)
 		return

@@ -9,11 +9,21 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
+// shortDeadline is a deadline that leaves enough of the server's write timeout, 30 s
+// from the request on, to send the response.
+const shortDeadline = 10 * time.Second
+
+// sendTimeout is how long it may take to send the response after a longer one.
+const sendTimeout = 20 * time.Second
+
 // Deadline bounds how long a handler may wait for what it calls. It also stores
 // the models.Request in the http.Request's context, where services find it.
 func Deadline(d time.Duration) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		s := stateOf(c)
+		if d > shortDeadline {
+			_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + sendTimeout)) // unsupported by test recorders only
+		}
 		ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 		defer cancel()
 		c.Request = c.Request.WithContext(s.contextIn(ctx))

@@ -117,10 +117,10 @@ func (s *requestState) settle() {
 }
 
 // outcome classifies the response for charging. A replayed success is charged as
-// a request only.
+// a request only, and a free one not at all.
 func (s *requestState) outcome() ratelimit.Outcome {
 	switch status := s.Status(); {
-	case status >= http.StatusInternalServerError:
+	case status >= http.StatusInternalServerError, s.request.Free:
 		return ratelimit.Failed
 	case status >= http.StatusBadRequest || s.request.Replayed:
 		return ratelimit.Rejected

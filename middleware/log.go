@@ -21,7 +21,7 @@ const (
 )
 
 // slowRequest is the time from which a request counts as slow, without the time
-// that a leaky_bucket policy made it queue.
+// that a leaky_bucket policy made it queue or that it asked to wait.
 const slowRequest = time.Second
 
 // Log writes one line per request when it has ended: "request failed" for a fault
@@ -73,7 +73,7 @@ func (s *requestState) logged(c *gin.Context, took time.Duration) (slog.Level, s
 		return slog.LevelError, "request failed"
 	case s.quiet && status < http.StatusBadRequest: // slow ones are sent to slow clients
 		return slog.LevelDebug, "request"
-	case took-s.queued() >= slowRequest && !s.endless:
+	case took-s.queued()-s.request.Waited >= slowRequest && !s.endless:
 		return slog.LevelWarn, "slow request"
 	default:
 		return slog.LevelInfo, "request"

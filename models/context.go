@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"ratelimiter/ratelimit"
 )
@@ -28,6 +29,12 @@ type Request struct {
 	// connection outlives the request. They are renewed until release frees them. It
 	// is nil on routes without streams, and must be called before the handler returns.
 	KeepSlots func() (release func())
+	// Free is set by a handler whose response costs nothing: a wait for events that
+	// ended without any.
+	Free bool
+
+	// Waited is how long the handler waited because the client asked for it.
+	Waited time.Duration
 }
 
 // RequestKey is the key under which a context holds its *Request. It is a

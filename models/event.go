@@ -21,6 +21,14 @@ const (
 	EventEmailSent         EventType = "email.sent"         // the caller was told; the last event of a confirmed order
 )
 
+// AllEventTypes returns all types of events, in the order in which they usually occur.
+func AllEventTypes() []EventType {
+	return []EventType{
+		EventOrderPlaced, EventStockReserved, EventStockRejected, EventStockReleased, EventPaymentAuthorized, EventPaymentCaptured,
+		EventPaymentDeclined, EventPaymentVoided, EventOrderConfirmed, EventOrderCancelled, EventEmailSent,
+	}
+}
+
 // Event is one change of an order.
 type Event struct {
 	Cursor  string    `json:"cursor" example:"MS4x"`                                                                                                                                                                                        // position after this event, for after
@@ -37,6 +45,20 @@ type EventData struct {
 	Amount    *Money `json:"amount,omitempty"`                                           // of the order and of payments
 	Reason    string `json:"reason,omitempty" example:"out_of_stock"`                    // why the order was cancelled
 	MessageID string `json:"message_id,omitempty" example:"<ord_1.confirmed@localhost>"` // of the email, its Message-ID
+}
+
+// EventStream is the events of an order, or those of all orders of an owner: its
+// feed.
+type EventStream struct {
+	Owner string
+	Order string // id; empty: the owner's feed
+}
+
+// EventQuery selects events of a stream.
+type EventQuery struct {
+	After string      // cursor; empty: the start
+	Types []EventType // none: all
+	Limit int         // at least 1
 }
 
 // EventPage is a part of a stream of events. NextCursor is the position after its

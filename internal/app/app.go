@@ -51,13 +51,14 @@ type App struct {
 	api, ops   httpServer
 	delay      time.Duration // from the end of Run's context to Stop
 	failed     chan error    // capacity 1: the first failure of a running component
+	draining   chan struct{} // closed by Stop
 	out        io.Writer
 	greeting   string // of dev mode
 }
 
 // New returns a complete App that isn't started. The peppers of cfg are loaded.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1)}
+	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1), draining: make(chan struct{})}
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.readiness = newReadiness(db, a.services.usage.DiskFull)
-	router := a.services.router(cfg, o.Log, a.readiness)
+	router := a.services.router(cfg, o.Log, a.readiness, a.draining)
 	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
 	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log), o.Log, a.fail)
@@ -140,10 +141,11 @@ func (a *App) Start(ctx context.Context) error {
 	return err
 }
 
-// Stop reports the App as not ready and stops the components in reverse order:
+// Stop reports the App as not ready, ends the waits for events, and stops the components in reverse order:
 // requests first, the private Postgres last.
 func (a *App) Stop(ctx context.Context) error {
 	a.readiness.stop()
+	close(a.draining)
 	return a.components.stop(ctx)
 }
 

@@ -128,18 +128,21 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	s.limits = limits.New(s.counting.checks.Limiter, s.planCache, now, s.traffic.Check, cfg.Peppers.Derive("reservations"), s.counting.records())
-	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.resolver, s.planCache, s.keyFilter, s.streams)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter, s.streams)
 	return s, nil
 }
 
 // router returns the API.
-func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
+func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness, draining <-chan struct{}) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
+	eventStreams := handlers.NewEventStreams(s.events, s.streams, cfg.Origins)
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
 		Orders:      handlers.NewOrders(s.orders, cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Tickets:     handlers.NewTickets(s.tickets),
+		Events:      handlers.NewEvents(s.events, eventStreams, draining),
+		Streams:     eventStreams,
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
 		Usage:       handlers.NewUsage(s.usage, cursors),
@@ -164,9 +167,9 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 	if s.queue, err = queue.New(db, routes, o.Log); err != nil {
 		return err
 	}
-	hub := events.NewHub(nil)
+	hub := events.NewHub(s.publisher.PublishEvents)
 	s.orders = orders.NewStore(db, s.queue, hub)
-	s.events = events.NewLog(db, hub, cfg.Peppers.Derive("event cursors"), s.orders.Get)
+	s.events = events.NewLog(db, hub, events.Config{Log: o.Log, Secret: cfg.Peppers.Derive("event cursors"), Snapshot: s.orders.Get})
 	runner := retention.New(o.Log, retention.Clocks{Local: time.Now, Database: func(ctx context.Context) (time.Time, error) { return postgres.Now(ctx, db) }})
 	var periodic []queue.Periodic
 	for _, job := range s.jobs() {
@@ -241,7 +244,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		s.keyFilter,
 	)
 	if !o.Isolated {
-		list = append(list, s.watcher)
+		list = append(list, s.watcher, s.events)
 	}
 	list = append(list, s.usage, s.cpu)
 	if !o.Isolated {

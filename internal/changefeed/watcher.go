@@ -47,6 +47,8 @@ type Watcher struct {
 	db          *pgxpool.Pool // where to connect
 	log         *slog.Logger
 	mode        Mode
+	own         string // name of this instance's notifications of events
+	waker       Waker
 	subscribers []Subscriber
 	changes     *changeLog
 	readAt      atomic.Pointer[time.Time] // start of the last successful read
@@ -57,10 +59,11 @@ type Watcher struct {
 	ended  sync.WaitGroup
 }
 
-// NewWatcher returns a Watcher that connects as db does and keeps mode and the
-// subscribers current.
-func NewWatcher(db *pgxpool.Pool, log *slog.Logger, mode Mode, subscribers ...Subscriber) *Watcher {
-	return &Watcher{db: db, log: log, mode: mode, subscribers: subscribers, changes: newChangeLog()}
+// NewWatcher returns a Watcher that connects as db does. It keeps mode and the
+// subscribers current, and wakes those who wait for events of other instances than
+// the publisher's own.
+func NewWatcher(db *pgxpool.Pool, log *slog.Logger, mode Mode, own *Publisher, waker Waker, subscribers ...Subscriber) *Watcher {
+	return &Watcher{db: db, log: log, mode: mode, own: own.name, waker: waker, subscribers: subscribers, changes: newChangeLog()}
 }
 
 // Name returns "change watcher".
@@ -91,13 +94,14 @@ func (w *Watcher) Stop(context.Context) error {
 	return nil
 }
 
-// connect listens first and reads the log then, so that no change falls between
+// connect listens first and reads the logs then, so that no change falls between
 // the two.
 func (w *Watcher) connect(ctx context.Context) (*postgres.Listener, error) {
-	conn, err := postgres.Listen(ctx, w.db, channel)
+	conn, err := postgres.Listen(ctx, w.db, channel, eventChannel)
 	if err != nil {
 		return nil, err
 	}
+	w.waker.CatchUp()
 	if err := w.read(ctx, conn); err != nil {
 		conn.Close()
 		return nil, err
@@ -148,15 +152,19 @@ func (w *Watcher) reconnect(ctx context.Context) *postgres.Listener {
 func (w *Watcher) watch(ctx context.Context, conn *postgres.Listener) error {
 	nextRead := time.Now().Add(pollInterval)
 	for {
-		_, notified, err := conn.Wait(ctx, min(pingInterval, time.Until(nextRead)))
+		news, notified, err := conn.Wait(ctx, min(pingInterval, time.Until(nextRead)))
 		if err != nil {
 			return err
 		}
+		ofEvents := notified && news.Channel == eventChannel
+		if ofEvents {
+			wake(w.waker, w.own, news.Payload)
+		}
 		switch now := time.Now(); {
-		case notified, !now.Before(nextRead):
+		case notified && !ofEvents, !now.Before(nextRead):
 			err = w.read(ctx, conn)
 			nextRead = now.Add(pollInterval)
-		default:
+		case !notified:
 			err = conn.Ping(ctx)
 		}
 		if err != nil {

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"ratelimiter/internal/postgres"
+	"ratelimiter/models"
 )
 
 // maxIdle bounds the topics that are kept although nobody waits, for callers who
@@ -17,15 +20,13 @@ const maxIdle = 500
 // idleTime is how long they are kept: longer than a caller takes to come back.
 const idleTime = 10 * time.Second
 
-// Stream is the events of an order, or those of all orders of an owner: its feed.
-type Stream struct {
-	Owner string
-	Order string // id; empty: the owner's feed
-}
+// Stream is the events of an order or of an owner.
+type Stream = models.EventStream
 
 // Hub wakes those who wait for events of a stream. It is safe for concurrent use.
 type Hub struct {
 	notify func(owner, order string) // notifies the other instances, without waiting; nil: there are none
+	held   chan struct{}             // capacity 1: a topic has an event that can't be read yet
 
 	mu     sync.Mutex
 	topics map[Stream]*topic
@@ -35,7 +36,7 @@ type Hub struct {
 // NewHub returns a Hub that has other instances notified of changes by notify, which
 // may be nil.
 func NewHub(notify func(owner, order string)) *Hub {
-	return &Hub{notify: notify, topics: map[Stream]*topic{}}
+	return &Hub{notify: notify, held: make(chan struct{}, 1), topics: map[Stream]*topic{}}
 }
 
 // WakeAfter wakes those who wait for events of an order, here and on other instances,
@@ -54,7 +55,7 @@ func (h *Hub) WakeAfter(tx pgx.Tx, owner, order string) {
 
 // Wake wakes those on this instance who wait for events of an order or of its owner.
 func (h *Hub) Wake(owner, order string) {
-	h.wake(Stream{owner, order})
+	h.wake(Stream{Owner: owner, Order: order})
 	h.wake(Stream{Owner: owner})
 }
 
@@ -64,6 +65,19 @@ func (h *Hub) wake(s Stream) {
 	h.mu.Unlock()
 	if t != nil {
 		t.wake()
+	}
+}
+
+// hold remembers the first event of a topic that couldn't be read yet; 0: there was
+// none.
+func (h *Hub) hold(t *topic, feed int64) {
+	t.held.Store(feed)
+	if feed == 0 {
+		return
+	}
+	select {
+	case h.held <- struct{}{}:
+	default: // it is known that there are some
 	}
 }
 
@@ -117,10 +131,28 @@ func (h *Hub) sweep(now time.Time) []*topic {
 	return list
 }
 
+// all returns the topics.
+func (h *Hub) all() []*topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.topics))
+}
+
+// counts returns the numbers of topics and of watchers.
+func (h *Hub) counts() (topics, watchers int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.topics {
+		watchers += t.watchers
+	}
+	return len(h.topics), watchers
+}
+
 // topic is a stream that is waited for.
 type topic struct {
 	stream     Stream
 	generation atomic.Int64 // number of wake-ups
+	held       atomic.Int64 // feed of the first event that couldn't be read yet; 0: there is none
 	tail       tail
 
 	watchers int // guarded by the hub's lock

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,24 +20,34 @@ type Snapshot func(ctx context.Context, owner, id string) (models.Order, error)
 type Log struct {
 	db        *pgxpool.Pool
 	hub       *Hub
+	log       *slog.Logger
 	snapshot  Snapshot
 	cursors   cursors
 	feedQuery string
-	reads     atomic.Int64 // of the log in Postgres
+	reads     atomic.Int64 // queries for events
+	epoch     atomic.Int64 // as of the last poll
+	lag       lag
+	follower  follower
 }
 
-// NewLog returns the log in db. Who waits is woken by hub. Cursors are signed with
-// secret.
-func NewLog(db *pgxpool.Pool, hub *Hub, secret []byte, snapshot Snapshot) *Log {
-	return &Log{db: db, hub: hub, snapshot: snapshot, cursors: cursors{cursor.NewSigner(secret)}, feedQuery: feedQuery}
+// Config is what a Log needs besides its database.
+type Config struct {
+	Log      *slog.Logger
+	Secret   []byte // signs cursors
+	Snapshot Snapshot
+}
+
+// NewLog returns the log in db. Who waits is woken by hub. Unless it is started,
+// changes by other instances and events of feeds that are held up wake nobody.
+func NewLog(db *pgxpool.Pool, hub *Hub, cfg Config) *Log {
+	return &Log{
+		db: db, hub: hub, log: cfg.Log, snapshot: cfg.Snapshot, cursors: cursors{cursor.NewSigner(cfg.Secret)}, feedQuery: feedQuery,
+		lag: lag{log: cfg.Log}, follower: follower{catchUp: make(chan struct{}, 1)},
+	}
 }
 
 // Query selects events of a stream.
-type Query struct {
-	After string             // cursor; empty: the start
-	Types []models.EventType // none: all
-	Limit int                // at least 1
-}
+type Query = models.EventQuery
 
 // Wait returns the events of a stream after a cursor, at least one unless the
 // timeout passes without any. A timeout of 0 never blocks. Errors:

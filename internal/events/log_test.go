@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func fixtureOn(t testing.TB, db *pgxpool.Pool) *fixture {
 	snapshot := func(_ context.Context, owner, id string) (models.Order, error) {
 		return models.Order{ID: id, Owner: owner}, nil
 	}
-	return &fixture{NewLog(db, NewHub(nil), []byte("secret"), snapshot), t, db}
+	return &fixture{NewLog(db, NewHub(nil), Config{slog.New(slog.DiscardHandler), []byte("secret"), snapshot}), t, db}
 }
 
 func (f *fixture) exec(sql string, args ...any) {
@@ -44,7 +45,7 @@ func (f *fixture) exec(sql string, args ...any) {
 func (f *fixture) order(owner, id string) Stream {
 	f.t.Helper()
 	f.exec(`INSERT INTO orders (id, owner, email, payment_token, total_amount, total_currency) VALUES ($1, $2, 'a@example.com', 't', 1, 'EUR')`, id, owner)
-	return Stream{owner, id}
+	return Stream{Owner: owner, Order: id}
 }
 
 // append appends events to an order in a transaction, which also runs then.

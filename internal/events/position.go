@@ -32,7 +32,7 @@ type bookmark struct {
 type cursors struct{ signer *cursor.Signer }
 
 // name identifies a stream; cursors are valid only for theirs.
-func (s Stream) name() string {
+func name(s Stream) string {
 	if s.Order == "" {
 		return "feed " + s.Owner
 	}
@@ -46,7 +46,7 @@ func (c cursors) encode(s Stream, b bookmark) string {
 	if s.Order == "" {
 		data = append(data, b.order...)
 	}
-	return c.signer.Encode(s.name(), data)
+	return c.signer.Encode(name(s), data)
 }
 
 // decode decodes a cursor; "" is the start of the stream in any epoch. Error:
@@ -55,7 +55,7 @@ func (c cursors) decode(s Stream, text string) (bookmark, error) {
 	if text == "" {
 		return bookmark{epoch: anyEpoch, position: position{order: s.Order}}, nil
 	}
-	data, ok := c.signer.Decode(s.name(), text)
+	data, ok := c.signer.Decode(name(s), text)
 	var values [3]uint64
 	for i := range values {
 		n := 0

@@ -22,7 +22,6 @@ type tail struct {
 	to      position // and up to to
 	entries []entry
 	current int64 // generation of the topic for which nothing follows to; -1: something may
-	held    atomic.Int64
 }
 
 func newTail() tail { return tail{turn: make(chan struct{}, 1)} }
@@ -57,7 +56,6 @@ func (t *tail) extend(b batch, generation int64) {
 	if !b.more {
 		t.current = generation
 	}
-	t.held.Store(b.held)
 	t.entries = append(t.entries, b.entries...)
 	if excess := len(t.entries) - tailLength; excess > 0 {
 		t.from = t.entries[excess-1].position
@@ -65,7 +63,18 @@ func (t *tail) extend(b batch, generation int64) {
 	}
 }
 
-// read returns events after a bookmark: from the tail, which is extended if the
+// end returns the end of the tail, unless it isn't known or is being used.
+func (t *tail) end() (end position, known, busy bool) {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+		return t.to, t.known.Load(), false
+	default:
+		return position{}, false, true
+	}
+}
+
+// readTopic returns events after a bookmark: from the tail, which is extended if the
 // topic was woken since, or from the log.
 func (l *Log) readTopic(ctx context.Context, t *topic, after bookmark, types []models.EventType, limit int) (batch, error) {
 	select {
@@ -77,6 +86,7 @@ func (l *Log) readTopic(ctx context.Context, t *topic, after bookmark, types []m
 	generation := t.generation.Load()
 	if t.tail.covers(t.stream, after) && t.tail.current != generation {
 		b, err := l.read(ctx, t.stream, bookmark{t.tail.epoch, t.tail.to}, nil, tailLength)
+		l.hub.hold(t, b.held)
 		switch {
 		case err != nil:
 			return batch{}, err
@@ -90,6 +100,7 @@ func (l *Log) readTopic(ctx context.Context, t *topic, after bookmark, types []m
 		return batch{epoch: t.tail.epoch, entries: t.tail.after(after.position), end: t.tail.to, more: t.tail.current != generation}, nil
 	}
 	b, err := l.read(ctx, t.stream, after, types, limit)
+	l.hub.hold(t, b.held)
 	if err == nil && !b.expired && !b.more && len(types) == 0 {
 		t.tail.entries, t.tail.from = nil, after.position
 		t.tail.extend(b, generation)

@@ -20,7 +20,10 @@ const (
 	closeTimeout = 500 * time.Millisecond
 )
 
-// Listener is a connection that listens to one channel. It is for use by one goroutine.
+// Notification is what was sent with NOTIFY.
+type Notification struct{ Channel, Payload string }
+
+// Listener is a connection that listens to channels. It is for use by one goroutine.
 //
 // It isn't part of a pool, so an exhausted pool doesn't delay notifications. After an error its
 // owner closes it, makes a new one, and reads what it missed from a table: notifications aren't
@@ -29,29 +32,31 @@ type Listener struct {
 	conn *pgx.Conn
 }
 
-// Listen connects to the current address of pool and listens to channel. It takes two seconds at
-// most. The caller closes the Listener.
-func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listener, error) {
+// Listen connects to the current address of pool and listens to channels, at least one. It takes two
+// seconds at most. The caller closes the Listener.
+func Listen(ctx context.Context, pool *pgxpool.Pool, channels ...string) (*Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
 	defer cancel()
 	cfg := pool.Config()
 	if cfg.BeforeConnect != nil {
 		if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
-			return nil, fmt.Errorf("listen to %s: %w", channel, err)
+			return nil, fmt.Errorf("listen to %s: %w", channels[0], err)
 		}
 	}
-	cfg.ConnConfig.RuntimeParams["application_name"] = "ratelimiter listens to " + channel
+	cfg.ConnConfig.RuntimeParams["application_name"] = "ratelimiter listens to " + channels[0]
 	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
 	if err != nil {
-		return nil, fmt.Errorf("listen to %s: %w", channel, err)
+		return nil, fmt.Errorf("listen to %s: %w", channels[0], err)
 	}
 	l := &Listener{conn}
 	if l.Polling() {
 		return l, nil
 	}
-	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("listen to %s: %w", channel, err)
+	for _, channel := range channels {
+		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("listen to %s: %w", channel, err)
+		}
 	}
 	return l, nil
 }
@@ -59,19 +64,19 @@ func Listen(ctx context.Context, pool *pgxpool.Pool, channel string) (*Listener,
 // Polling reports whether no notifications arrive, because the connection is a pooler's.
 func (l *Listener) Polling() bool { return throughPooler(l.conn) }
 
-// Wait returns the payload of the next notification. ok is false if none arrived within d. After an
-// error the Listener is unusable.
-func (l *Listener) Wait(ctx context.Context, d time.Duration) (payload string, ok bool, err error) {
+// Wait returns the next notification. ok is false if none arrived within d. After an error the Listener
+// is unusable.
+func (l *Listener) Wait(ctx context.Context, d time.Duration) (news Notification, ok bool, err error) {
 	waiting, cancel := context.WithTimeout(ctx, max(d, time.Millisecond))
 	defer cancel()
 	n, err := l.conn.WaitForNotification(waiting)
 	switch {
 	case err == nil && n != nil:
-		return n.Payload, true, nil
+		return Notification{n.Channel, n.Payload}, true, nil
 	case err == nil || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !l.conn.IsClosed():
-		return "", false, nil // a timeout leaves the connection usable
+		return Notification{}, false, nil // a timeout leaves the connection usable
 	default:
-		return "", false, fmt.Errorf("wait for a notification: %w", err)
+		return Notification{}, false, fmt.Errorf("wait for a notification: %w", err)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestListener_Wait_InOrder(t *testing.T) {
 	}
 	for i := range 5 {
 		payload, ok, err := l.Wait(t.Context(), 5*time.Second)
-		if !ok || err != nil || payload != strconv.Itoa(i) {
+		if !ok || err != nil || payload.Payload != strconv.Itoa(i) {
 			t.Errorf("got %q, %t, %v; want %d", payload, ok, err, i)
 		}
 	}

@@ -15,6 +15,8 @@
 //	@tag.description	The products of the shop.
 //	@tag.name			orders
 //	@tag.description	Orders and their state. An order belongs to the owner of the key that placed it.
+//	@tag.name			events
+//	@tag.description	What happens to orders, to be followed by polling and long polling.
 //	@tag.name			limits
 //	@tag.description	The rate limiter as a service, for resources of your own.
 //	@tag.name			me

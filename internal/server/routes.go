@@ -29,6 +29,9 @@ type Route struct {
 	Heavy   bool          // reads much; a key can have few such requests at once
 }
 
+// eventTimeout bounds a wait for events and the reads before and after it.
+const eventTimeout = handlers.MaxEventWait + 10*time.Second
+
 // pathParameter is a parameter of a path, as gin spells it.
 var pathParameter = regexp.MustCompile(`[:*](\w+)`)
 
@@ -61,6 +64,8 @@ type Handlers struct {
 	Orders      *handlers.Orders
 	Invoices    *handlers.Invoices
 	Tickets     *handlers.Tickets
+	Events      *handlers.Events
+	Streams     *handlers.EventStreams
 	Checks      *handlers.Checks
 	Me          *handlers.Me
 	Usage       *handlers.Usage
@@ -85,6 +90,10 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/orders", Handler: h.Orders.List, Scope: models.ScopeOrdersRead, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id", Handler: h.Orders.Get, Scope: models.ScopeOrdersRead, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id/invoice", Handler: h.Invoices.Get, Scope: models.ScopeOrdersRead, Cost: 10},
+		{Method: get, Path: "/v1/orders/:id/events", Handler: h.Events.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout, Stream: true},
+		{Method: get, Path: "/v1/events", Handler: h.Events.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout, Stream: true},
+		{Method: get, Path: "/v1/orders/:id/events/ws", Handler: h.Streams.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Stream: true, Ticket: true},
+		{Method: get, Path: "/v1/events/ws", Handler: h.Streams.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Stream: true, Ticket: true},
 		{Method: post, Path: "/v1/tickets", Handler: h.Tickets.Create, Scope: models.ScopeOrdersRead},
 
 		{Method: post, Path: "/v1/limits/check", Handler: h.Checks.Check, Scope: models.ScopeLimitsCheck},
