@@ -16,10 +16,22 @@ func numbered(f *statusFixture, op operation) *testkit.Response {
 
 // special has the producers of single operations, by operationId and status.
 var special = map[string]producer{
-	"getOrder 200":     ownOrder,
-	"getOrder 304":     ownOrderNotModified,
-	"getInvoice 200":   ownOrder,
-	"getInvoice 304":   ownOrderNotModified,
+	"getOrder 200":        ownOrder,
+	"getOrder 304":        ownOrderNotModified,
+	"getInvoice 200":      ownOrder,
+	"getInvoice 304":      ownOrderNotModified,
+	"listOrderEvents 200": ownOrder,
+	"listOrderEvents 410": func(f *statusFixture, op operation) *testkit.Response {
+		path := f.placedIn(op.path)
+		after := f.nextCursor(path)
+		f.exec(`DELETE FROM order_events`)
+		return f.admin.Do(op.method, path+"?after="+after, nil)
+	},
+	"listEvents 410": func(f *statusFixture, op operation) *testkit.Response {
+		after := f.nextCursor(op.path)
+		f.exec(`UPDATE event_epoch SET epoch = epoch + 1`)
+		return f.admin.Do(op.method, op.path+"?after="+after, nil)
+	},
 	"commitLimit 204":  reserved,
 	"releaseLimit 204": reserved,
 	"putPlan 201": func(f *statusFixture, op operation) *testkit.Response {
@@ -96,6 +108,13 @@ func toRevoked(f *statusFixture, op operation) *testkit.Response {
 	path := f.resourcePath(op.route.Path)
 	f.admin.Post(strings.TrimSuffix(path, "/resume")+"/revoke", nil).Want(http.StatusOK)
 	return f.admin.Do(op.method, path, nil)
+}
+
+// nextCursor returns the end of a stream of events.
+func (f *statusFixture) nextCursor(path string) string {
+	var page models.EventPage
+	f.admin.Get(path).Want(http.StatusOK).JSON(&page)
+	return page.NextCursor
 }
 
 // ownOrder requests a new order of the caller.

@@ -33,6 +33,8 @@ var accessTable = []access{
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // also hidden from admin
 	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
+	{"GET /v1/orders/:id/events", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
+	{"GET /v1/events", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
 
 	// Counters and reservations belong to the owner of the key.
 	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},

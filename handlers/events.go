@@ -25,15 +25,15 @@ type EventLog interface {
 
 // Events serves the events of /v1/orders and /v1/events.
 type Events struct {
-	log      EventLog
-	streams  *EventStreams
-	draining <-chan struct{}
+	log     EventLog
+	streams *EventStreams
+	serving context.Context
 }
 
-// NewEvents returns the handlers of events. Clients that accept them get streams.
-// Waits end when draining is closed.
-func NewEvents(log EventLog, streams *EventStreams, draining <-chan struct{}) *Events {
-	return &Events{log: log, streams: streams, draining: draining}
+// NewEvents returns the handlers of events. Clients that prefer them get streams. Waits
+// end when serving does, because the server drains.
+func NewEvents(serving context.Context, log EventLog, streams *EventStreams) *Events {
+	return &Events{log: log, streams: streams, serving: serving}
 }
 
 // MaxEventWait is the longest that a request waits for events. Many proxies close a
@@ -117,10 +117,10 @@ func (w *waitTime) ParseText(text string) (code, message string) {
 //	@Description	What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
 //	@Description
 //	@Description	With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
-//	@Tags			events
-//	@ID				listOrderEvents
 //	@Description
 //	@Description	With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
+//	@Tags			events
+//	@ID				listOrderEvents
 //	@Produce		json,text/event-stream
 //	@Param			id	path		string	true	"Order id"	example(ord_5HqT1bZr8w)
 //	@Param			filter	query	eventFilter	false	"Filter"
@@ -141,10 +141,10 @@ func (h *Events) OfOrder(c *gin.Context) {
 //
 //	@Summary		Get the events of all orders
 //	@Description	What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
-//	@Tags			events
-//	@ID				listEvents
 //	@Description
 //	@Description	With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
+//	@Tags			events
+//	@ID				listEvents
 //	@Produce		json,text/event-stream
 //	@Param			filter	query	eventFilter	false	"Filter"
 //	@Param			wait	query	eventWait	false	"Waiting"
@@ -188,15 +188,7 @@ func (h *Events) await(ctx context.Context, of models.EventStream, q models.Even
 	}
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-h.draining:
-			cancel()
-		case <-ended:
-		}
-	}()
+	defer context.AfterFunc(h.serving, cancel)()
 	page, err := h.log.Wait(waiting, of, q, timeout)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil { // the client gets what there is, and a cursor
 		return h.log.Wait(ctx, of, q, 0)

@@ -51,14 +51,16 @@ type App struct {
 	api, ops   httpServer
 	delay      time.Duration // from the end of Run's context to Stop
 	failed     chan error    // capacity 1: the first failure of a running component
-	draining   chan struct{} // closed by Stop
+	drain      func()        // ends the waits for events
 	out        io.Writer
 	greeting   string // of dev mode
 }
 
 // New returns a complete App that isn't started. The peppers of cfg are loaded.
 func New(cfg *config.Config, o Options) (*App, error) {
-	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1), draining: make(chan struct{})}
+	a := &App{log: o.Log, out: o.Out, delay: cfg.ShutdownDelay, failed: make(chan error, 1)}
+	serving, drain := context.WithCancel(context.Background())
+	a.drain = drain
 	db, private, err := newPool(cfg, o)
 	if err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.readiness = newReadiness(db, a.services.usage.DiskFull)
-	router := a.services.router(cfg, o.Log, a.readiness, a.draining)
+	router := a.services.router(serving, cfg, o.Log, a.readiness)
 	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
 	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log), o.Log, a.fail)
@@ -145,7 +147,7 @@ func (a *App) Start(ctx context.Context) error {
 // requests first, the private Postgres last.
 func (a *App) Stop(ctx context.Context) error {
 	a.readiness.stop()
-	close(a.draining)
+	a.drain()
 	return a.components.stop(ctx)
 }
 

@@ -132,8 +132,8 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 	return s, nil
 }
 
-// router returns the API.
-func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness, draining <-chan struct{}) http.Handler {
+// router returns the API. Waits for events end when serving does.
+func (s *services) router(serving context.Context, cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	eventStreams := handlers.NewEventStreams(s.events, s.streams, cfg.Origins)
 	return server.NewRouter(server.Handlers{
@@ -141,7 +141,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 		Orders:      handlers.NewOrders(s.orders, cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Tickets:     handlers.NewTickets(s.tickets),
-		Events:      handlers.NewEvents(s.events, eventStreams, draining),
+		Events:      handlers.NewEvents(serving, s.events, eventStreams),
 		Streams:     eventStreams,
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
@@ -195,6 +195,7 @@ func (s *services) jobs() []retention.Job {
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
+		{Name: "order events", Every: events.PruneInterval, Run: func(ctx context.Context, now time.Time) (bool, error) { return s.events.Prune(ctx, now) }},
 		{Name: "queue inbox", Every: queue.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.queue.Prune(ctx) }},
 		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {

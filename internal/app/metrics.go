@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"ratelimiter/internal/apikeys"
 	"ratelimiter/internal/cache"
 	"ratelimiter/internal/changefeed"
+	"ratelimiter/internal/events"
 	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/queue"
 	"ratelimiter/internal/telemetry"
@@ -27,6 +29,7 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(cacheMetrics("plans", s.planCache.CacheStats)...)
 	m.Add(keyFilterMetrics(s.keyFilter)...)
 	m.Add(changeFeedMetrics(s.watcher)...)
+	m.Add(eventMetrics(s.events)...)
 	m.Add(usageMetrics(s.usage)...)
 	m.Add(databaseMetrics(s.db)...)
 	m.Add(cpuPoolMetrics(s.cpu)...)
@@ -119,6 +122,28 @@ func changeFeedMetrics(w *changefeed.Watcher) []telemetry.Collector {
 		telemetry.Gauge("change_feed_current", "1 while every change of any instance is in force here, except those of the last seconds.", nil, telemetry.Bool(w.Current)),
 		telemetry.Gauge("change_listener_connected", "1 while the connection of the change feed is open.", nil, telemetry.Bool(w.Connected)),
 		telemetry.Counter("change_listener_disconnects_total", "Times that the change feed lost its connection.", nil, func() float64 { return float64(w.Disconnects()) }),
+	}
+}
+
+// eventMetrics returns the metrics of the log of events.
+func eventMetrics(l *events.Log) []telemetry.Collector {
+	blocker := func() events.Blocker {
+		if b := l.Blocker(); b != nil {
+			return *b
+		}
+		return events.Blocker{}
+	}
+	return []telemetry.Collector{
+		telemetry.Gauge("event_watchers", "Requests and streams that wait for events.", nil, func() float64 { return float64(l.Stats().Watchers) }),
+		telemetry.Gauge("event_streams_watched", "Streams of events that are waited for, or were some seconds ago.", nil, func() float64 { return float64(l.Stats().Topics) }),
+		telemetry.Counter("event_reads_total", "Queries for events.", nil, func() float64 { return float64(l.Stats().Reads) }),
+		telemetry.Gauge("event_feed_lag_seconds", "Age of the oldest transaction that writes, if it is older than some seconds: owners' feeds wait for it. 0: none is.", nil,
+			func() float64 { return blocker().Age.Seconds() }),
+		telemetry.GaugeVector("event_feed_blocker_seconds", "The same, with its process and application_name.", "blocker", func(set func(string, float64)) {
+			if b := l.Blocker(); b != nil {
+				set(fmt.Sprintf("%s, pid %d", b.Application, b.PID), b.Age.Seconds())
+			}
+		}),
 	}
 }
 

@@ -2,7 +2,10 @@ package events
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,40 +93,198 @@ func (f *fixture) poll(s Stream, after string, types ...models.EventType) models
 	return page
 }
 
+// current waits until n events of a feed can be read, and returns them.
+func (f *fixture) current(s Stream, n int) (page models.EventPage) {
+	f.t.Helper()
+	f.await(func() bool { page = f.poll(s, ""); return len(page.Data) == n })
+	return page
+}
+
+// awaitWatchers waits until n callers wait for events.
+func (f *fixture) awaitWatchers(n int) {
+	f.t.Helper()
+	f.await(func() bool { return f.Stats().Watchers == n })
+}
+
+// await polls a condition until it holds.
+func (f *fixture) await(holds func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("timeout")
+		}
+	}
+}
+
 // patience is how long tests wait for what happens at once.
 const patience = 20 * time.Second
+
+// waiting is a call of Wait in the background.
+type waiting chan waited
+
+type waited struct {
+	page models.EventPage
+	err  error
+}
+
+func (f *fixture) wait(s Stream, q Query, timeout time.Duration) waiting {
+	result := make(waiting, 1)
+	go func() {
+		page, err := f.Wait(f.t.Context(), s, q, timeout)
+		result <- waited{page, err}
+	}()
+	return result
+}
 
 func TestLog_Wait(t *testing.T) {
 	f := newFixture(t)
 	order := f.order("o", "ord_1")
-	for _, s := range []Stream{order, {Owner: "o"}} {
-		empty := f.poll(s, "")
-		if len(empty.Data) != 0 || empty.NextCursor == "" {
-			t.Fatalf("got %+v", empty)
+	t.Run("cursor at the end", func(t *testing.T) {
+		empty := f.poll(order, "")
+		if len(empty.Data) != 0 || empty.NextCursor == "" || f.poll(order, empty.NextCursor).NextCursor != empty.NextCursor {
+			t.Errorf("got %+v", empty)
 		}
-	}
-	type result struct {
-		page models.EventPage
-		err  error
-	}
-	for _, s := range []Stream{order, {Owner: "o"}} {
-		start := f.poll(s, "")
-		last := start.NextCursor
-		if n := len(start.Data); n > 0 {
-			last = start.Data[n-1].Cursor
+	})
+	t.Run("wakes", func(t *testing.T) {
+		result := f.wait(order, Query{Limit: 10}, patience)
+		f.awaitWatchers(1)
+		f.append(order, nil, models.EventOrderPlaced)
+		got := <-result
+		if got.err != nil || len(got.page.Data) != 1 || got.page.Data[0].Type != models.EventOrderPlaced || got.page.Data[0].OrderID != "ord_1" || got.page.Data[0].Cursor != got.page.NextCursor {
+			t.Errorf("got %+v", got)
 		}
-		if last != start.NextCursor {
-			t.Errorf("next_cursor isn't the cursor of the last event")
+	})
+	t.Run("limit", func(t *testing.T) {
+		f.append(order, nil, models.EventStockReserved, models.EventPaymentAuthorized, models.EventEmailSent)
+		var types []models.EventType
+		for after := ""; ; {
+			page, err := f.Wait(t.Context(), order, Query{After: after, Limit: 2}, time.Millisecond)
+			if err != nil || len(page.Data) > 2 {
+				t.Fatalf("got %+v, %v", page, err)
+			}
+			if len(page.Data) == 0 {
+				break
+			}
+			for _, e := range page.Data {
+				types = append(types, e.Type)
+			}
+			after = page.NextCursor
 		}
-		got := make(chan result, 1)
+		if !slices.Equal(types, []models.EventType{models.EventOrderPlaced, models.EventStockReserved, models.EventPaymentAuthorized, models.EventEmailSent}) {
+			t.Errorf("got %v", types)
+		}
+	})
+	t.Run("types", func(t *testing.T) {
+		for _, s := range []Stream{order, {Owner: "o"}} {
+			f.current(Stream{Owner: "o"}, 4)
+			page := f.poll(s, "", models.EventStockReserved)
+			if len(page.Data) != 1 || page.Data[0].Seq != 2 {
+				t.Errorf("got %+v", page)
+			}
+			if rest := f.poll(s, page.NextCursor); len(rest.Data) != 0 {
+				t.Errorf("the events that were skipped are read again: got %+v", rest)
+			}
+		}
+	})
+	t.Run("another owner's order", func(t *testing.T) {
+		for _, timeout := range []time.Duration{0, patience} {
+			if _, err := f.Wait(t.Context(), Stream{Owner: "p", Order: order.Order}, Query{Limit: 1}, timeout); !errors.Is(err, models.ErrNotFound) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+	t.Run("ends with the context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
 		go func() {
-			page, err := f.Wait(t.Context(), s, Query{After: last, Limit: 10}, patience)
-			got <- result{page, err}
+			_, err := f.Wait(ctx, order, Query{After: f.poll(order, "").NextCursor, Limit: 1}, patience)
+			result <- err
 		}()
-		f.append(order, nil, models.EventStockReserved)
-		r := <-got
-		if r.err != nil || len(r.page.Data) != 1 || r.page.Data[0].Type != models.EventStockReserved || r.page.Data[0].OrderID != "ord_1" {
-			t.Errorf("got %+v, %v", r.page, r.err)
+		f.awaitWatchers(1)
+		cancel()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
 		}
+		f.awaitWatchers(0)
+	})
+}
+
+// A thousand watchers of an order share one query for each event.
+func TestLog_shares_reads(t *testing.T) {
+	f := newFixture(t)
+	order := f.order("o", "ord_1")
+	types := models.AllEventTypes()
+	var received sync.WaitGroup // of the next event by all
+	const watchers = 1000
+	received.Add(watchers)
+	for range watchers {
+		go func() {
+			after := ""
+			for i := range types {
+				page, err := f.Wait(t.Context(), order, Query{After: after, Limit: 10}, patience)
+				if err != nil || len(page.Data) != 1 || page.Data[0].Type != types[i] {
+					t.Errorf("event %d: got %+v, %v", i+1, page, err)
+				}
+				after = page.NextCursor
+				received.Done()
+			}
+		}()
+	}
+	f.awaitWatchers(watchers)
+	for i, typ := range types {
+		f.append(order, nil, typ)
+		received.Wait()
+		if i+1 < len(types) {
+			received.Add(watchers)
+			f.awaitWatchers(watchers)
+		}
+	}
+	if got, want := f.Stats().Reads, int64(1+len(types)); got != want {
+		t.Errorf("got %d queries for %d events; want one when the first began to wait, and one for each event", got, len(types))
+	}
+}
+
+// A long transaction holds up feeds, is named, and doesn't hold up the streams of
+// orders.
+func TestLog_feed_held_up(t *testing.T) {
+	f := newFixture(t)
+	if err := f.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Stop(t.Context()) }()
+	order, feed := f.order("o", "ord_1"), Stream{Owner: "o"}
+	long, err := f.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = long.Rollback(context.Background()) }()
+	if _, err := long.Exec(t.Context(), `SELECT set_config('application_name', 'nightly'||chr(10)||'report', true), pg_current_xact_id()`); err != nil {
+		t.Fatal(err)
+	}
+	ofFeed, ofOrder := f.wait(feed, Query{Limit: 1}, patience), f.wait(order, Query{Limit: 1}, patience)
+	f.awaitWatchers(2)
+	f.append(order, nil, models.EventOrderPlaced)
+	if got := <-ofOrder; got.err != nil || len(got.page.Data) != 1 {
+		t.Errorf("order: got %+v", got)
+	}
+	observed := lag{log: slog.New(slog.DiscardHandler)}
+	f.await(func() bool { // until older transactions of other tests have ended
+		if err := observed.observe(t.Context(), f.db); err != nil {
+			t.Fatal(err)
+		}
+		b := observed.blocker.Load()
+		return b != nil && b.PID == int(long.Conn().PgConn().PID())
+	})
+	if b := observed.blocker.Load(); b.Application != "nightly?report" || b.Age <= 0 {
+		t.Errorf("got %+v", b)
+	}
+	if page := f.poll(feed, ""); len(page.Data) != 0 {
+		t.Errorf("the feed isn't held up: got %+v", page)
+	}
+	if err := long.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-ofFeed; got.err != nil || len(got.page.Data) != 1 {
+		t.Errorf("feed: got %+v", got)
 	}
 }

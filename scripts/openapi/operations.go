@@ -175,7 +175,7 @@ func (o *operation) annotation(in, name string) *openapi2.Parameter {
 // its field.
 func (o *operation) parameter(annotated *openapi2.Parameter, field reflect.StructField) {
 	schema := openapi3.NewStringSchema()
-	if kind := field.Type.Kind(); kind == reflect.Int || kind == reflect.Int64 {
+	if kind := field.Type.Kind(); !implements[binding.Text](field.Type) && (kind == reflect.Int || kind == reflect.Int64) {
 		schema = openapi3.NewInt64Schema()
 	}
 	if err := applyTags(schema, field.Tag); err != nil {

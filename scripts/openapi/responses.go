@@ -130,6 +130,7 @@ var problems = map[int]problem{
 	404: {"NotFound", "Problem", "not_found", "The resource does not exist, or belongs to another owner.", "The resource does not exist, or belongs to another owner."},
 	406: {"NotAcceptable", "Problem", "not_acceptable", "The Accept header excludes the media type of the response.", "The response is application/json, which the Accept header excludes."},
 	409: {"Conflict", "Problem", "conflict", "The current state of the resource does not allow this.", "The current state of the resource does not allow this."},
+	410: {"Gone", "CursorProblem", "cursor_expired", "Events after the cursor are not available any more: they were deleted, or the database was restored from a backup. The present state and the cursor to continue from are in the body.", "Events after this cursor are not available any more. GET /v1/orders has the present state, and next_cursor continues from there."},
 	412: {"PreconditionFailed", "Problem", "version_mismatch", "The resource has another version than the one in If-Match.", "The given version is stale: the current one is 4. Read it again before changing it."},
 	413: {"ContentTooLarge", "Problem", "body_too_large", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
 	415: {"UnsupportedMediaType", "Problem", "unsupported_media_type", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
@@ -144,11 +145,12 @@ var problems = map[int]problem{
 func (d *describer) problemSchemas() {
 	base := d.schemaOf(reflect.TypeFor[middleware.Problem](), false).Value
 	quota := d.schemaOf(reflect.TypeFor[middleware.QuotaProblem](), false).Value
+	expired := d.schemaOf(reflect.TypeFor[middleware.CursorProblem](), false).Value
 	invalid := *base
 	invalid.Description = "The body of a 422. It lists all faults of the input."
 	invalid.Required = append(slices.Clone(base.Required), "errors")
 	d.components["ValidationProblem"] = invalid.NewRef()
-	for _, schema := range []*openapi3.Schema{base, quota} {
+	for _, schema := range []*openapi3.Schema{base, quota, expired} {
 		others := slices.Clone(propertiesOf(schema))
 		setProperties(schema, slices.DeleteFunc(others, func(m member) bool { return m.name == "errors" }))
 	}
@@ -203,6 +205,9 @@ func problemExample(status int, detail, path string) any {
 	case http.StatusUnprocessableEntity:
 		p.Instance = "/v1/orders"
 		p.Errors = []middleware.FieldError{{Location: "body", Pointer: "/items/0/quantity", Code: "min", Message: "must be at least 1"}}
+	case http.StatusGone:
+		p.Instance = "/v1/events"
+		return middleware.CursorProblem{Problem: p, NextCursor: "MS4x"}
 	case http.StatusTooManyRequests:
 		p.Type = middleware.ProblemQuotaExceeded
 		return middleware.QuotaProblem{Problem: p, Cost: 5, ViolatedPolicies: []string{"burst"}, RetryAfter: new(0.25)}
