@@ -17,6 +17,51 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for EventType.
+const (
+	EventTypeEmailSent         EventType = "email.sent"
+	EventTypeOrderCancelled    EventType = "order.cancelled"
+	EventTypeOrderConfirmed    EventType = "order.confirmed"
+	EventTypeOrderPlaced       EventType = "order.placed"
+	EventTypePaymentAuthorized EventType = "payment.authorized"
+	EventTypePaymentCaptured   EventType = "payment.captured"
+	EventTypePaymentDeclined   EventType = "payment.declined"
+	EventTypePaymentVoided     EventType = "payment.voided"
+	EventTypeStockRejected     EventType = "stock.rejected"
+	EventTypeStockReleased     EventType = "stock.released"
+	EventTypeStockReserved     EventType = "stock.reserved"
+)
+
+// Valid indicates whether the value is a known member of the EventType enum.
+func (e EventType) Valid() bool {
+	switch e {
+	case EventTypeEmailSent:
+		return true
+	case EventTypeOrderCancelled:
+		return true
+	case EventTypeOrderConfirmed:
+		return true
+	case EventTypeOrderPlaced:
+		return true
+	case EventTypePaymentAuthorized:
+		return true
+	case EventTypePaymentCaptured:
+		return true
+	case EventTypePaymentDeclined:
+		return true
+	case EventTypePaymentVoided:
+		return true
+	case EventTypeStockRejected:
+		return true
+	case EventTypeStockReleased:
+		return true
+	case EventTypeStockReserved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeyStatus.
 const (
 	KeyStatusActive    KeyStatus = "active"
@@ -487,6 +532,79 @@ type DeliveryFailure struct {
 	// Examples: payment gateway: 503
 	Error string `json:"error"`
 }
+
+// Event One change of an order.
+type Event struct {
+	// At When it happened
+	//
+	// Examples: 2026-01-15T09:30:00Z
+	At time.Time `json:"at"`
+
+	// Cursor Position after this event, for after
+	//
+	// Examples: MS4x
+	Cursor string `json:"cursor"`
+
+	// Data Details, by type
+	Data EventData `json:"data"`
+
+	// OrderID Id of the order
+	//
+	// Examples: ord_5HqT1bZr8w
+	OrderID string `json:"order_id"`
+
+	// Seq Number of the event in its order, from 1 without gaps
+	//
+	// Examples: 1
+	Seq int64 `json:"seq"`
+
+	// Type What happened
+	//
+	// Examples: order.placed
+	Type EventType `json:"type"`
+}
+
+// EventData The details of an event. Which of them an event has depends on its type.
+type EventData struct {
+	// Amount Of the order and of payments
+	Amount *Money `json:"amount,omitempty"`
+
+	// MessageID Of the email, its Message-ID
+	//
+	// Examples: <ord_1.confirmed@localhost>
+	MessageID *string `json:"message_id,omitempty"`
+
+	// Reason Why the order was cancelled
+	//
+	// Examples: out_of_stock
+	Reason *string `json:"reason,omitempty"`
+}
+
+// EventPage A part of a stream of events. NextCursor is the position after its last event, also when it is empty.
+type EventPage struct {
+	// Data Events in their order
+	Data []Event `json:"data"`
+
+	// NextCursor Position after these events, for after
+	//
+	// Examples: MS4x
+	NextCursor string `json:"next_cursor"`
+}
+
+// EventType says what happened to an order.
+//
+// - `order.placed`: accepted
+// - `stock.reserved`: the stock is held for the order
+// - `stock.rejected`: there is too little stock
+// - `stock.released`: the held stock can be sold again
+// - `payment.authorized`: the gateway holds the amount
+// - `payment.captured`: the gateway has charged the amount
+// - `payment.declined`: the gateway refused the payment
+// - `payment.voided`: the gateway holds the amount no longer
+// - `order.confirmed`: stock held and payment captured
+// - `order.cancelled`: nothing will be delivered or charged
+// - `email.sent`: the caller was told; the last event of a confirmed order
+type EventType string
 
 // HealthStatus The successful response of a probe.
 type HealthStatus struct {
@@ -1585,6 +1703,19 @@ type Simulation struct {
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
+// Ticket opens one WebSocket in place of an API key.
+type Ticket struct {
+	// ExpiresAt When it can't be used any more
+	//
+	// Examples: 2026-01-15T09:30:30Z
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Ticket Ticket, for the query parameter ticket; it can be used once
+	//
+	// Examples: tkt_4CLHASCY3OD6DWBAZZHK43Y66R
+	Ticket string `json:"ticket"`
+}
+
 // UpdateKeyRequest A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole. A whole key can be sent back: members that can't be changed must be as stored, and those that change by themselves are ignored.
 type UpdateKeyRequest struct {
 	// CreatedAt As stored
@@ -1853,6 +1984,36 @@ type PutPlanParams struct {
 // PutPlanParamsIfNoneMatch defines parameters for PutPlan.
 type PutPlanParamsIfNoneMatch string
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Maximum number of events
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Wait How long to wait for an event if there is none: up to 30s
+	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Of a stream: the id of the last event that was received; it takes precedence over after
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// FollowEventsParams defines parameters for FollowEvents.
+type FollowEventsParams struct {
+	// After Position to start after: next_cursor of a response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Ticket Ticket in place of the API key, from POST /v1/tickets
+	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
+}
+
 // ListMyRefusalsParams defines parameters for ListMyRefusals.
 type ListMyRefusalsParams struct {
 	// RequestID Only the request with this X-Request-Id
@@ -1911,6 +2072,36 @@ type CreateOrderParams struct {
 type GetOrderParams struct {
 	// IfNoneMatch ETags of earlier responses
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// ListOrderEventsParams defines parameters for ListOrderEvents.
+type ListOrderEventsParams struct {
+	// After Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Maximum number of events
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Wait How long to wait for an event if there is none: up to 30s
+	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Of a stream: the id of the last event that was received; it takes precedence over after
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// FollowOrderEventsParams defines parameters for FollowOrderEvents.
+type FollowOrderEventsParams struct {
+	// After Position to start after: next_cursor of a response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Ticket Ticket in place of the API key, from POST /v1/tickets
+	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
 }
 
 // GetInvoiceParams defines parameters for GetInvoice.
@@ -2808,6 +2999,46 @@ func (c *Raw) ResumeQueue(ctx context.Context, group string, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
+// ListEvents Get the events of all orders
+//
+// What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
+//
+// With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/events (the `ListEvents` operationId).
+func (c *Raw) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FollowEvents Follow all orders over a WebSocket
+//
+// Sends the events of the orders of the key's owner, in the order of `GET /v1/events`, like the WebSocket of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/events/ws (the `FollowEvents` operationId).
+func (c *Raw) FollowEvents(ctx context.Context, params *FollowEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newFollowEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CheckLimitWithBody Check a limit
 //
 // Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
@@ -3178,6 +3409,50 @@ func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, r
 	return c.Client.Do(req)
 }
 
+// ListOrderEvents Get the events of an order
+//
+// What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
+//
+// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//
+// With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/orders/{id}/events (the `ListOrderEvents` operationId).
+func (c *Raw) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newListOrderEventsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FollowOrderEvents Follow an order over a WebSocket
+//
+// Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.
+//
+// The server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/orders/{id}/events/ws (the `FollowOrderEvents` operationId).
+func (c *Raw) FollowOrderEvents(ctx context.Context, id string, params *FollowOrderEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newFollowOrderEventsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetInvoice Get the invoice of an order
 //
 // The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
@@ -3225,6 +3500,25 @@ func (c *Raw) ListProducts(ctx context.Context, params *ListProductsParams, reqE
 // Corresponds with GET /v1/products/{id} (the `GetProduct` operationId).
 func (c *Raw) GetProduct(ctx context.Context, id string, params *GetProductParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newGetProductRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTicket Get a ticket for a WebSocket
+//
+// A ticket opens one WebSocket within 30 seconds, as the query parameter `ticket` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.
+//
+// **Scope:** `orders:read` · **Cost:** 0, within 20 requests a second
+//
+// Corresponds with POST /v1/tickets (the `CreateTicket` operationId).
+func (c *Raw) CreateTicket(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateTicketRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4843,6 +5137,189 @@ func newResumeQueueRequest(server string, group string) (*http.Request, error) {
 	return req, nil
 }
 
+// newListEventsRequest constructs an http.Request for the ListEvents method
+func newListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newFollowEventsRequest constructs an http.Request for the FollowEvents method
+func newFollowEventsRequest(server string, params *FollowEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events/ws")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newCheckLimitRequest calls the generic CheckLimit builder with application/json body
 func newCheckLimitRequest(server string, body CheckLimitRequest) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5477,6 +5954,203 @@ func newGetOrderRequest(server string, id string, params *GetOrderParams) (*http
 	return req, nil
 }
 
+// newListOrderEventsRequest constructs an http.Request for the ListOrderEvents method
+func newListOrderEventsRequest(server string, id string, params *ListOrderEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/orders/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Wait != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wait", *params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newFollowOrderEventsRequest constructs an http.Request for the FollowOrderEvents method
+func newFollowOrderEventsRequest(server string, id string, params *FollowOrderEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/orders/%s/events/ws", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newGetInvoiceRequest constructs an http.Request for the GetInvoice method
 func newGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*http.Request, error) {
 	var err error
@@ -5651,6 +6325,33 @@ func newGetProductRequest(server string, id string, params *GetProductParams) (*
 			req.Header.Set("If-None-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// newCreateTicketRequest constructs an http.Request for the CreateTicket method
+func newCreateTicketRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tickets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -5970,6 +6671,28 @@ func (c *Client) ResumeQueue(ctx context.Context, group string, edits ...Request
 	return decode[QueueGroup](response, err)
 }
 
+// ListEvents: Get the events of all orders (GET /v1/events)
+//
+// What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
+//
+// With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, edits ...RequestEdit) (*EventPage, error) {
+	response, err := c.Raw.ListEvents(ctx, params, edits...)
+	return decode[EventPage](response, err)
+}
+
+// FollowEvents: Follow all orders over a WebSocket (GET /v1/events/ws)
+//
+// Sends the events of the orders of the key's owner, in the order of `GET /v1/events`, like the WebSocket of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) FollowEvents(ctx context.Context, params *FollowEventsParams, edits ...RequestEdit) error {
+	response, err := c.Raw.FollowEvents(ctx, params, edits...)
+	return nothing(response, err)
+}
+
 // CheckLimit: Check a limit (POST /v1/limits/check)
 //
 // Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.
@@ -6092,6 +6815,32 @@ func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams
 	return decode[Order](response, err)
 }
 
+// ListOrderEvents: Get the events of an order (GET /v1/orders/{id}/events)
+//
+// What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
+//
+// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//
+// With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, edits ...RequestEdit) (*EventPage, error) {
+	response, err := c.Raw.ListOrderEvents(ctx, id, params, edits...)
+	return decode[EventPage](response, err)
+}
+
+// FollowOrderEvents: Follow an order over a WebSocket (GET /v1/orders/{id}/events/ws)
+//
+// Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.
+//
+// The server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) FollowOrderEvents(ctx context.Context, id string, params *FollowOrderEventsParams, edits ...RequestEdit) error {
+	response, err := c.Raw.FollowOrderEvents(ctx, id, params, edits...)
+	return nothing(response, err)
+}
+
 // GetInvoice: Get the invoice of an order (GET /v1/orders/{id}/invoice)
 //
 // The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
@@ -6120,4 +6869,14 @@ func (c *Client) ListProducts(ctx context.Context, params *ListProductsParams, e
 func (c *Client) GetProduct(ctx context.Context, id string, params *GetProductParams, edits ...RequestEdit) (*Product, error) {
 	response, err := c.Raw.GetProduct(ctx, id, params, edits...)
 	return decode[Product](response, err)
+}
+
+// CreateTicket: Get a ticket for a WebSocket (POST /v1/tickets)
+//
+// A ticket opens one WebSocket within 30 seconds, as the query parameter `ticket` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.
+//
+// **Scope:** `orders:read` · **Cost:** 0, within 20 requests a second
+func (c *Client) CreateTicket(ctx context.Context, edits ...RequestEdit) (*Ticket, error) {
+	response, err := c.Raw.CreateTicket(ctx, edits...)
+	return decode[Ticket](response, err)
 }

@@ -1835,6 +1835,167 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/events": {
+            "get": {
+                "description": "What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.",
+                "produces": [
+                    "application/json",
+                    "text/event-stream"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Get the events of all orders",
+                "operationId": "listEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Maximum number of events",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "default": "0s",
+                        "example": "10s",
+                        "description": "How long to wait for an event if there is none: up to 30s",
+                        "name": "wait",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Of a stream: the id of the last event that was received; it takes precedence over after",
+                        "name": "Last-Event-ID",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.EventPage"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/events/ws": {
+            "get": {
+                "description": "Sends the events of the orders of the key's owner, in the order of ` + "`" + `GET /v1/events` + "`" + `, like the WebSocket of one order.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Follow all orders over a WebSocket",
+                "operationId": "followEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of a response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R",
+                        "description": "Ticket in place of the API key, from POST /v1/tickets",
+                        "name": "ticket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "101": {
+                        "description": "Switching protocols: the connection is a WebSocket",
+                        "headers": {
+                            "Sec-WebSocket-Accept": {
+                                "type": "string",
+                                "description": "Answer to Sec-WebSocket-Key"
+                            },
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "Forbidden",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "426": {
+                        "description": "Upgrade Required",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        },
+                        "headers": {
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    }
+                }
+            }
+        },
         "/v1/limits/check": {
             "post": {
                 "description": "Decides by the policies of a plan for a subject of your own, and takes the cost if it is allowed. Counters are identified by your owner, the plan and the subject, and are separate from the counters of keys. A plan with a concurrency policy is rejected because its slot could not be freed; use a reservation instead.",
@@ -2471,6 +2632,195 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/orders/{id}/events": {
+            "get": {
+                "description": "What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.\n\nWith wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)",
+                "produces": [
+                    "application/json",
+                    "text/event-stream"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Get the events of an order",
+                "operationId": "listOrderEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of the previous response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 20,
+                        "description": "Maximum number of events",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "default": "0s",
+                        "example": "10s",
+                        "description": "How long to wait for an event if there is none: up to 30s",
+                        "name": "wait",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Of a stream: the id of the last event that was received; it takes precedence over after",
+                        "name": "Last-Event-ID",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.EventPage"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/orders/{id}/events/ws": {
+            "get": {
+                "description": "Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.\n\nThe server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Follow an order over a WebSocket",
+                "operationId": "followOrderEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of a response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R",
+                        "description": "Ticket in place of the API key, from POST /v1/tickets",
+                        "name": "ticket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "101": {
+                        "description": "Switching protocols: the connection is a WebSocket",
+                        "headers": {
+                            "Sec-WebSocket-Accept": {
+                                "type": "string",
+                                "description": "Answer to Sec-WebSocket-Key"
+                            },
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "Forbidden",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "426": {
+                        "description": "Upgrade Required",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        },
+                        "headers": {
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    }
+                }
+            }
+        },
         "/v1/orders/{id}/invoice": {
             "get": {
                 "description": "The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.",
@@ -2657,6 +3007,27 @@ const docTemplate = `{
                         "description": "Not Found",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/tickets": {
+            "post": {
+                "description": "A ticket opens one WebSocket within 30 seconds, as the query parameter ` + "`" + `ticket` + "`" + ` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Get a ticket for a WebSocket",
+                "operationId": "createTicket",
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/models.Ticket"
                         }
                     }
                 }
@@ -4195,6 +4566,70 @@ const docTemplate = `{
                 }
             }
         },
+        "middleware.CursorProblem": {
+            "type": "object",
+            "properties": {
+                "code": {
+                    "description": "stable, for programs",
+                    "type": "string",
+                    "example": "invalid_input"
+                },
+                "detail": {
+                    "description": "explanation of this occurrence",
+                    "type": "string",
+                    "example": "The resource does not exist, or belongs to another owner."
+                },
+                "errors": {
+                    "description": "all faults of the input, at most 100",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/middleware.FieldError"
+                    }
+                },
+                "instance": {
+                    "description": "path of the request",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "/v1/products"
+                },
+                "next_cursor": {
+                    "description": "cursor from which later events can be read",
+                    "type": "string",
+                    "example": "MS4x"
+                },
+                "order": {
+                    "description": "the order as it is now; absent for the events of all orders: list the orders",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Order"
+                        }
+                    ]
+                },
+                "request_id": {
+                    "description": "the X-Request-Id",
+                    "type": "string",
+                    "example": "req_4CLHASCY3OD6DWBAZZHK43Y66R"
+                },
+                "status": {
+                    "description": "HTTP status",
+                    "type": "integer",
+                    "maximum": 599,
+                    "minimum": 400,
+                    "example": 404
+                },
+                "title": {
+                    "description": "short description of the kind",
+                    "type": "string",
+                    "example": "Not Found"
+                },
+                "type": {
+                    "description": "kind of the problem; about:blank: nothing beyond the status",
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "about:blank"
+                }
+            }
+        },
         "middleware.FieldError": {
             "type": "object",
             "properties": {
@@ -4388,6 +4823,157 @@ const docTemplate = `{
                     "example": "payment gateway: 503"
                 }
             }
+        },
+        "models.Event": {
+            "type": "object",
+            "properties": {
+                "at": {
+                    "description": "when it happened",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:00Z"
+                },
+                "cursor": {
+                    "description": "position after this event, for after",
+                    "type": "string",
+                    "example": "MS4x"
+                },
+                "data": {
+                    "description": "details, by type",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.EventData"
+                        }
+                    ]
+                },
+                "order_id": {
+                    "description": "id of the order",
+                    "type": "string",
+                    "example": "ord_5HqT1bZr8w"
+                },
+                "seq": {
+                    "description": "number of the event in its order, from 1 without gaps",
+                    "type": "integer",
+                    "minimum": 1,
+                    "example": 1
+                },
+                "type": {
+                    "description": "what happened",
+                    "enum": [
+                        "order.placed",
+                        "stock.reserved",
+                        "stock.rejected",
+                        "stock.released",
+                        "payment.authorized",
+                        "payment.captured",
+                        "payment.declined",
+                        "payment.voided",
+                        "order.confirmed",
+                        "order.cancelled",
+                        "email.sent"
+                    ],
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.EventType"
+                        }
+                    ],
+                    "example": "order.placed"
+                }
+            }
+        },
+        "models.EventData": {
+            "type": "object",
+            "properties": {
+                "amount": {
+                    "description": "of the order and of payments",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/models.Money"
+                        }
+                    ]
+                },
+                "message_id": {
+                    "description": "of the email, its Message-ID",
+                    "type": "string",
+                    "example": "\u003cord_1.confirmed@localhost\u003e"
+                },
+                "reason": {
+                    "description": "why the order was cancelled",
+                    "type": "string",
+                    "example": "out_of_stock"
+                }
+            }
+        },
+        "models.EventPage": {
+            "type": "object",
+            "properties": {
+                "data": {
+                    "description": "events in their order",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/models.Event"
+                    }
+                },
+                "next_cursor": {
+                    "description": "position after these events, for after",
+                    "type": "string",
+                    "example": "MS4x"
+                }
+            }
+        },
+        "models.EventType": {
+            "type": "string",
+            "enum": [
+                "order.placed",
+                "stock.reserved",
+                "stock.rejected",
+                "stock.released",
+                "payment.authorized",
+                "payment.captured",
+                "payment.declined",
+                "payment.voided",
+                "order.confirmed",
+                "order.cancelled",
+                "email.sent"
+            ],
+            "x-enum-comments": {
+                "EventEmailSent": "the caller was told; the last event of a confirmed order",
+                "EventOrderCancelled": "nothing will be delivered or charged",
+                "EventOrderConfirmed": "stock held and payment captured",
+                "EventOrderPlaced": "accepted",
+                "EventPaymentAuthorized": "the gateway holds the amount",
+                "EventPaymentCaptured": "the gateway has charged the amount",
+                "EventPaymentDeclined": "the gateway refused the payment",
+                "EventPaymentVoided": "the gateway holds the amount no longer",
+                "EventStockRejected": "there is too little stock",
+                "EventStockReleased": "the held stock can be sold again",
+                "EventStockReserved": "the stock is held for the order"
+            },
+            "x-enum-descriptions": [
+                "accepted",
+                "the stock is held for the order",
+                "there is too little stock",
+                "the held stock can be sold again",
+                "the gateway holds the amount",
+                "the gateway has charged the amount",
+                "the gateway refused the payment",
+                "the gateway holds the amount no longer",
+                "stock held and payment captured",
+                "nothing will be delivered or charged",
+                "the caller was told; the last event of a confirmed order"
+            ],
+            "x-enum-varnames": [
+                "EventOrderPlaced",
+                "EventStockReserved",
+                "EventStockRejected",
+                "EventStockReleased",
+                "EventPaymentAuthorized",
+                "EventPaymentCaptured",
+                "EventPaymentDeclined",
+                "EventPaymentVoided",
+                "EventOrderConfirmed",
+                "EventOrderCancelled",
+                "EventEmailSent"
+            ]
         },
         "models.KeyStatus": {
             "type": "string",
@@ -4785,6 +5371,21 @@ const docTemplate = `{
                 }
             }
         },
+        "models.Ticket": {
+            "type": "object",
+            "properties": {
+                "expires_at": {
+                    "description": "when it can't be used any more",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:30Z"
+                },
+                "ticket": {
+                    "description": "ticket, for the query parameter ticket; it can be used once",
+                    "type": "string",
+                    "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R"
+                }
+            }
+        },
         "models.Usage": {
             "type": "object",
             "properties": {
@@ -5038,6 +5639,10 @@ const docTemplate = `{
         {
             "description": "Orders and their state. An order belongs to the owner of the key that placed it.",
             "name": "orders"
+        },
+        {
+            "description": "What happens to orders, to be followed by polling and long polling.",
+            "name": "events"
         },
         {
             "description": "The rate limiter as a service, for resources of your own.",

@@ -78,7 +78,6 @@ type socketQuery struct {
 //	@Param			query	query	socketQuery	false	"Filter"
 //	@Success		101		"Switching protocols: the connection is a WebSocket"
 //	@Header			101		{string}	Upgrade					"websocket"
-//	@Header			101		{string}	Connection				"Upgrade"
 //	@Header			101		{string}	Sec-WebSocket-Accept	"Answer to Sec-WebSocket-Key"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		403		{object}	middleware.Problem
@@ -86,8 +85,7 @@ type socketQuery struct {
 //	@Failure		410		{object}	middleware.CursorProblem
 //	@Failure		422		{object}	middleware.Problem
 //	@Failure		426		{object}	middleware.Problem
-//	@Header			426		{string}	Upgrade		"websocket"
-//	@Header			426		{string}	Connection	"Upgrade"
+//	@Header			426		{string}	Upgrade	"websocket"
 //	@Router			/v1/orders/{id}/events/ws [get]
 func (h *EventStreams) OfOrder(c *gin.Context) {
 	if in, ok := bindFor(c, orderSocket{}); ok {
@@ -105,15 +103,13 @@ func (h *EventStreams) OfOrder(c *gin.Context) {
 //	@Param			query	query	socketQuery	false	"Filter"
 //	@Success		101		"Switching protocols: the connection is a WebSocket"
 //	@Header			101		{string}	Upgrade					"websocket"
-//	@Header			101		{string}	Connection				"Upgrade"
 //	@Header			101		{string}	Sec-WebSocket-Accept	"Answer to Sec-WebSocket-Key"
 //	@Failure		400		{object}	middleware.Problem
 //	@Failure		403		{object}	middleware.Problem
 //	@Failure		410		{object}	middleware.CursorProblem
 //	@Failure		422		{object}	middleware.Problem
 //	@Failure		426		{object}	middleware.Problem
-//	@Header			426		{string}	Upgrade		"websocket"
-//	@Header			426		{string}	Connection	"Upgrade"
+//	@Header			426		{string}	Upgrade	"websocket"
 //	@Router			/v1/events/ws [get]
 func (h *EventStreams) OfOwner(c *gin.Context) {
 	if in, ok := bindFor(c, ownerSocket{}); ok {

@@ -44,7 +44,7 @@ type requestState struct {
 	limited          bool  // reservation is in use
 	settled          bool  // reservation is settled and its header fields are set
 	reservation      ratelimit.Reservation
-	renewer          *slotRenewer // of the reservation; nil: it has no slots
+	renewer          *slotRenewer    // of the reservation; nil: it has no slots
 	quota            ratelimit.Quota // of a request without a key
 }
 
