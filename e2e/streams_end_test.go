@@ -117,7 +117,7 @@ func TestStreams_hold_slots(t *testing.T) {
 }
 
 // dialRaw opens a stream on a connection of its own and reads its header.
-func dialRaw(t *testing.T, base, path, key string, header ...string) net.Conn {
+func dialRaw(t testing.TB, base, path, key string, header ...string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
