@@ -48,4 +48,15 @@
 //
 // The same holds for a [*Problem] with a status of 500 or above. To continue after
 // a restart of the program, choose the key and store it before the first call.
+//
+// # Events
+//
+// [Client.Events] follows an order:
+//
+//	for event, err := range c.Events(ctx, order.ID, "") {
+//		if err != nil {
+//			return err // resume later from the cursor of the last event
+//		}
+//		fmt.Println(event.Type)
+//	}
 package client

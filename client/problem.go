@@ -35,6 +35,10 @@ type Problem struct {
 	// RetryAfter is how long to wait before the request would pass, with 429
 	// and 503; nil if that is unknown or the request can never pass.
 	RetryAfter *time.Duration `json:"-"`
+	// Order is the order as it is now, with 410; nil for the events of all orders.
+	Order *Order `json:"order"`
+	// NextCursor is where to resume events, with 410.
+	NextCursor string `json:"next_cursor"`
 	// IdempotencyKey is the one that the request was sent under, "" if none.
 	// After a 5xx the request may have been carried out: send it again under
 	// the same key.

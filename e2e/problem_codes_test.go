@@ -16,7 +16,7 @@ import (
 
 // notProblems are codes that no response of the API has: of faults of the input,
 // for the log, and of the ops address.
-var notProblems = []string{"idempotency_key_reused", "client_closed_request", "host_not_allowed"}
+var notProblems = []string{"idempotency_key_reused", "cursor", "client_closed_request", "host_not_allowed"}
 
 // The guide's table has every code of a problem in the source, and no other.
 func TestProblems_codes_in_the_source(t *testing.T) {

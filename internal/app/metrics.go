@@ -127,23 +127,19 @@ func changeFeedMetrics(w *changefeed.Watcher) []telemetry.Collector {
 
 // eventMetrics returns the metrics of the log of events.
 func eventMetrics(l *events.Log) []telemetry.Collector {
-	blocker := func() events.Blocker {
-		if b := l.Blocker(); b != nil {
-			return *b
-		}
-		return events.Blocker{}
-	}
 	return []telemetry.Collector{
 		telemetry.Gauge("event_watchers", "Requests and streams that wait for events.", nil, func() float64 { return float64(l.Stats().Watchers) }),
-		telemetry.Gauge("event_streams_watched", "Streams of events that are waited for, or were some seconds ago.", nil, func() float64 { return float64(l.Stats().Topics) }),
+		telemetry.Gauge("event_topics", "Orders and owners whose events are waited for, or were some seconds ago.", nil, func() float64 { return float64(l.Stats().Topics) }),
 		telemetry.Counter("event_reads_total", "Queries for events.", nil, func() float64 { return float64(l.Stats().Reads) }),
-		telemetry.Gauge("event_feed_lag_seconds", "Age of the oldest transaction that writes, if it is older than some seconds: owners' feeds wait for it. 0: none is.", nil,
-			func() float64 { return blocker().Age.Seconds() }),
-		telemetry.GaugeVector("event_feed_blocker_seconds", "The same, with its process and application_name.", "blocker", func(set func(string, float64)) {
-			if b := l.Blocker(); b != nil {
-				set(fmt.Sprintf("%s, pid %d", b.Application, b.PID), b.Age.Seconds())
-			}
-		}),
+		telemetry.GaugeVector("event_feed_lag_seconds",
+			"Age of the oldest transaction that writes, for which owners' feeds wait, with its application_name and process; 0: none is older than some seconds.",
+			"blocker", func(set func(string, float64)) {
+				if b := l.Blocker(); b != nil {
+					set(fmt.Sprintf("%s, pid %d", b.Application, b.PID), b.Age.Seconds())
+				} else {
+					set("", 0)
+				}
+			}),
 	}
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -125,5 +126,38 @@ func TestInTx_IgnoredError(t *testing.T) {
 	})
 	if !errors.Is(err, pgx.ErrTxCommitRollback) {
 		t.Errorf("error %v, want pgx.ErrTxCommitRollback", err)
+	}
+}
+
+func TestOnCommit(t *testing.T) {
+	pool := notes(t)
+	if _, err := pool.Exec(t.Context(), "ALTER TABLE notes ADD UNIQUE (text) DEFERRABLE INITIALLY DEFERRED"); err != nil {
+		t.Fatal(err)
+	}
+	var called []string
+	fn := func(name string) func() { return func() { called = append(called, name) } }
+	run := func(db postgres.Beginner, name string, then func(pgx.Tx) error) error {
+		return postgres.InTx(t.Context(), db, func(tx pgx.Tx) error {
+			postgres.OnCommit(tx, fn(name))
+			err := then(tx)
+			if len(called) > 0 {
+				t.Errorf("called before the commit: %v", called)
+			}
+			return err
+		})
+	}
+	if err := run(pool, "rolled back", func(pgx.Tx) error { return errors.New("no") }); err == nil {
+		t.Error("got no error")
+	}
+	if err := run(pool, "refused commit", func(tx pgx.Tx) error { note(t, tx, "a"); note(t, tx, "a"); return nil }); err == nil {
+		t.Error("got no error of the commit")
+	}
+	if err := run(pool, "outer", func(tx pgx.Tx) error {
+		return run(tx, "inner", func(pgx.Tx) error { return nil })
+	}); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(called, []string{"outer", "inner"}) {
+		t.Errorf("got %v", called)
 	}
 }
