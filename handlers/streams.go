@@ -84,10 +84,11 @@ func (h *EventStreams) follow(st *models.Stream, in followed, page models.EventP
 		if reason == nil {
 			page, reason = h.next(st, in, to.idleTime())
 		}
-		if st.Err() != nil {
+		_, known := errors.AsType[models.StreamEnd](reason)
+		switch { // net/http also cancels the request of a slow reader
+		case !known && st.Err() != nil:
 			return context.Cause(st)
-		}
-		if reason != nil {
+		case reason != nil:
 			return reason
 		}
 	}
