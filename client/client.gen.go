@@ -1742,6 +1742,19 @@ type Simulation struct {
 	WouldRefuse int64 `json:"would_refuse"`
 }
 
+// Ticket opens one WebSocket in place of an API key.
+type Ticket struct {
+	// ExpiresAt When it can't be used any more
+	//
+	// Examples: 2026-01-15T09:30:30Z
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Ticket Ticket, for the query parameter ticket; it can be used once
+	//
+	// Examples: tkt_4CLHASCY3OD6DWBAZZHK43Y66R
+	Ticket string `json:"ticket"`
+}
+
 // UpdateKeyRequest A JSON merge patch (RFC 7396) of a key. Absent fields stay unchanged, null removes a value, and lists are replaced as a whole. A whole key can be sent back: members that can't be changed must be as stored, and those that change by themselves are ignored.
 type UpdateKeyRequest struct {
 	// CreatedAt As stored
@@ -2072,6 +2085,21 @@ type ListEventsParams struct {
 
 	// Wait How long to wait for an event if there is none: up to 30s
 	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Of a stream: the id of the last event that was received; it takes precedence over after
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// FollowEventsParams defines parameters for FollowEvents.
+type FollowEventsParams struct {
+	// After Position to start after: next_cursor of a response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Ticket Ticket in place of the API key, from POST /v1/tickets
+	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
 }
 
 // ListMyRefusalsParams defines parameters for ListMyRefusals.
@@ -2147,6 +2175,21 @@ type ListOrderEventsParams struct {
 
 	// Wait How long to wait for an event if there is none: up to 30s
 	Wait *string `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Of a stream: the id of the last event that was received; it takes precedence over after
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// FollowOrderEventsParams defines parameters for FollowOrderEvents.
+type FollowOrderEventsParams struct {
+	// After Position to start after: next_cursor of a response, or the cursor of an event; empty: the start
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Types Only events of these types, separated by commas; empty: all
+	Types *string `form:"types,omitempty" json:"types,omitempty"`
+
+	// Ticket Ticket in place of the API key, from POST /v1/tickets
+	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
 }
 
 // GetInvoiceParams defines parameters for GetInvoice.
@@ -3060,11 +3103,32 @@ func (c *Raw) ResumeQueue(ctx context.Context, group string, reqEditors ...Reque
 //
 // What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
 //
+// With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
+//
 // **Scope:** `orders:read` · **Cost:** 1
 //
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Raw) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FollowEvents Follow all orders over a WebSocket
+//
+// Sends the events of the orders of the key's owner, in the order of `GET /v1/events`, like the WebSocket of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/events/ws (the `FollowEvents` operationId).
+func (c *Raw) FollowEvents(ctx context.Context, params *FollowEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newFollowEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3470,11 +3534,34 @@ func (c *Raw) CancelOrder(ctx context.Context, id string, reqEditors ...RequestE
 //
 // With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
 //
+// With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
+//
 // **Scope:** `orders:read` · **Cost:** 1
 //
 // Corresponds with GET /v1/orders/{id}/events (the `ListOrderEvents` operationId).
 func (c *Raw) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newListOrderEventsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FollowOrderEvents Follow an order over a WebSocket
+//
+// Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.
+//
+// The server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+//
+// Corresponds with GET /v1/orders/{id}/events/ws (the `FollowOrderEvents` operationId).
+func (c *Raw) FollowOrderEvents(ctx context.Context, id string, params *FollowOrderEventsParams, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newFollowOrderEventsRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3635,6 +3722,25 @@ func (c *Raw) UpdateProductWithBody(ctx context.Context, id string, params *Upda
 // Corresponds with PATCH /v1/products/{id} (the `UpdateProduct` operationId).
 func (c *Raw) UpdateProduct(ctx context.Context, id string, params *UpdateProductParams, body UpdateProductRequest, reqEditors ...RequestEdit) (*http.Response, error) {
 	req, err := newUpdateProductRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTicket Get a ticket for a WebSocket
+//
+// A ticket opens one WebSocket within 30 seconds, as the query parameter `ticket` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.
+//
+// **Scope:** `orders:read` · **Cost:** 0, within 20 requests a second
+//
+// Corresponds with POST /v1/tickets (the `CreateTicket` operationId).
+func (c *Raw) CreateTicket(ctx context.Context, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCreateTicketRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -5340,6 +5446,99 @@ func newListEventsRequest(server string, params *ListEventsParams) (*http.Reques
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newFollowEventsRequest constructs an http.Request for the FollowEvents method
+func newFollowEventsRequest(server string, params *FollowEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events/ws")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
 	return req, nil
 }
 
@@ -6105,6 +6304,106 @@ func newListOrderEventsRequest(server string, id string, params *ListOrderEvents
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// newFollowOrderEventsRequest constructs an http.Request for the FollowOrderEvents method
+func newFollowOrderEventsRequest(server string, id string, params *FollowOrderEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/orders/%s/events/ws", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Types != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "types", *params.Types, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
 	return req, nil
 }
 
@@ -6438,6 +6737,33 @@ func newUpdateProductRequestWithBody(server string, id string, params *UpdatePro
 	return req, nil
 }
 
+// newCreateTicketRequest constructs an http.Request for the CreateTicket method
+func newCreateTicketRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tickets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Raw) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEdit) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -6756,10 +7082,22 @@ func (c *Client) ResumeQueue(ctx context.Context, group string, edits ...Request
 //
 // What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
 //
+// With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
+//
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, edits ...RequestEdit) (*EventPage, error) {
 	response, err := c.Raw.ListEvents(ctx, params, edits...)
 	return decode[EventPage](response, err)
+}
+
+// FollowEvents: Follow all orders over a WebSocket (GET /v1/events/ws)
+//
+// Sends the events of the orders of the key's owner, in the order of `GET /v1/events`, like the WebSocket of one order.
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) FollowEvents(ctx context.Context, params *FollowEventsParams, edits ...RequestEdit) error {
+	response, err := c.Raw.FollowEvents(ctx, params, edits...)
+	return nothing(response, err)
 }
 
 // CheckLimit: Check a limit (POST /v1/limits/check)
@@ -6900,10 +7238,24 @@ func (c *Client) CancelOrder(ctx context.Context, id string, edits ...RequestEdi
 //
 // With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
 //
+// With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
+//
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) ListOrderEvents(ctx context.Context, id string, params *ListOrderEventsParams, edits ...RequestEdit) (*EventPage, error) {
 	response, err := c.Raw.ListOrderEvents(ctx, id, params, edits...)
 	return decode[EventPage](response, err)
+}
+
+// FollowOrderEvents: Follow an order over a WebSocket (GET /v1/orders/{id}/events/ws)
+//
+// Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.
+//
+// The server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)
+//
+// **Scope:** `orders:read` · **Cost:** 1
+func (c *Client) FollowOrderEvents(ctx context.Context, id string, params *FollowOrderEventsParams, edits ...RequestEdit) error {
+	response, err := c.Raw.FollowOrderEvents(ctx, id, params, edits...)
+	return nothing(response, err)
 }
 
 // GetInvoice: Get the invoice of an order (GET /v1/orders/{id}/invoice)
@@ -6964,4 +7316,14 @@ func (c *Client) GetProduct(ctx context.Context, id string, params *GetProductPa
 func (c *Client) UpdateProduct(ctx context.Context, id string, params *UpdateProductParams, body UpdateProductRequest, edits ...RequestEdit) (*Product, error) {
 	response, err := c.Raw.UpdateProduct(ctx, id, params, body, edits...)
 	return decode[Product](response, err)
+}
+
+// CreateTicket: Get a ticket for a WebSocket (POST /v1/tickets)
+//
+// A ticket opens one WebSocket within 30 seconds, as the query parameter `ticket` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.
+//
+// **Scope:** `orders:read` · **Cost:** 0, within 20 requests a second
+func (c *Client) CreateTicket(ctx context.Context, edits ...RequestEdit) (*Ticket, error) {
+	response, err := c.Raw.CreateTicket(ctx, edits...)
+	return decode[Ticket](response, err)
 }

@@ -1837,9 +1837,10 @@ const docTemplate = `{
         },
         "/v1/events": {
             "get": {
-                "description": "What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.",
+                "description": "What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.",
                 "produces": [
-                    "application/json"
+                    "application/json",
+                    "text/event-stream"
                 ],
                 "tags": [
                     "events"
@@ -1877,6 +1878,13 @@ const docTemplate = `{
                         "description": "How long to wait for an event if there is none: up to 30s",
                         "name": "wait",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Of a stream: the id of the last event that was received; it takes precedence over after",
+                        "name": "Last-Event-ID",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -1896,6 +1904,93 @@ const docTemplate = `{
                         "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/events/ws": {
+            "get": {
+                "description": "Sends the events of the orders of the key's owner, in the order of ` + "`" + `GET /v1/events` + "`" + `, like the WebSocket of one order.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Follow all orders over a WebSocket",
+                "operationId": "followEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of a response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R",
+                        "description": "Ticket in place of the API key, from POST /v1/tickets",
+                        "name": "ticket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "101": {
+                        "description": "Switching protocols: the connection is a WebSocket",
+                        "headers": {
+                            "Sec-WebSocket-Accept": {
+                                "type": "string",
+                                "description": "Answer to Sec-WebSocket-Key"
+                            },
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "Forbidden",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "426": {
+                        "description": "Upgrade Required",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        },
+                        "headers": {
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
                         }
                     }
                 }
@@ -2582,9 +2677,10 @@ const docTemplate = `{
         },
         "/v1/orders/{id}/events": {
             "get": {
-                "description": "What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.\n\nWith wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.",
+                "description": "What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.\n\nWith wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)",
                 "produces": [
-                    "application/json"
+                    "application/json",
+                    "text/event-stream"
                 ],
                 "tags": [
                     "events"
@@ -2630,6 +2726,13 @@ const docTemplate = `{
                         "description": "How long to wait for an event if there is none: up to 30s",
                         "name": "wait",
                         "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Of a stream: the id of the last event that was received; it takes precedence over after",
+                        "name": "Last-Event-ID",
+                        "in": "header"
                     }
                 ],
                 "responses": {
@@ -2655,6 +2758,107 @@ const docTemplate = `{
                         "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/orders/{id}/events/ws": {
+            "get": {
+                "description": "Sends the events of an order, those that happened already first, each as one text frame with the JSON of an event. Connect again with the cursor of the last event as after: no event is lost or repeated.\n\nThe server pings every 20 seconds and takes no messages. It closes with 1001 (lifetime, shutdown: connect again), 1008 (the key was revoked or suspended, or lost the scope), 4410 (cursor_expired) or 1011. [Streams](/guide/following-orders)",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "events"
+                ],
+                "summary": "Follow an order over a WebSocket",
+                "operationId": "followOrderEvents",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "example": "MS4x",
+                        "description": "Position to start after: next_cursor of a response, or the cursor of an event; empty: the start",
+                        "name": "after",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R",
+                        "description": "Ticket in place of the API key, from POST /v1/tickets",
+                        "name": "ticket",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "order.confirmed,order.cancelled",
+                        "description": "Only events of these types, separated by commas; empty: all",
+                        "name": "types",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "101": {
+                        "description": "Switching protocols: the connection is a WebSocket",
+                        "headers": {
+                            "Sec-WebSocket-Accept": {
+                                "type": "string",
+                                "description": "Answer to Sec-WebSocket-Key"
+                            },
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "Bad Request",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "Forbidden",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "410": {
+                        "description": "Gone",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.CursorProblem"
+                        }
+                    },
+                    "422": {
+                        "description": "Unprocessable Entity",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "426": {
+                        "description": "Upgrade Required",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        },
+                        "headers": {
+                            "Upgrade": {
+                                "type": "string",
+                                "description": "websocket"
+                            }
                         }
                     }
                 }
@@ -3058,6 +3262,27 @@ const docTemplate = `{
                         "description": "Unprocessable Entity",
                         "schema": {
                             "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/v1/tickets": {
+            "post": {
+                "description": "A ticket opens one WebSocket within 30 seconds, as the query parameter ` + "`" + `ticket` + "`" + ` in place of the API key: browsers can't send a key in the header of a WebSocket, and a key must not be in a URL. The WebSocket is charged to the key that asked for the ticket. An owner can have 100 unused tickets.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Get a ticket for a WebSocket",
+                "operationId": "createTicket",
+                "responses": {
+                    "201": {
+                        "description": "Created",
+                        "schema": {
+                            "$ref": "#/definitions/models.Ticket"
                         }
                     }
                 }
@@ -5514,6 +5739,21 @@ const docTemplate = `{
                     "type": "integer",
                     "minimum": 0,
                     "example": 12
+                }
+            }
+        },
+        "models.Ticket": {
+            "type": "object",
+            "properties": {
+                "expires_at": {
+                    "description": "when it can't be used any more",
+                    "type": "string",
+                    "example": "2026-01-15T09:30:30Z"
+                },
+                "ticket": {
+                    "description": "ticket, for the query parameter ticket; it can be used once",
+                    "type": "string",
+                    "example": "tkt_4CLHASCY3OD6DWBAZZHK43Y66R"
                 }
             }
         },

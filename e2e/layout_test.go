@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/events":              {"models", "internal/cursor", "internal/postgres"},
 	"internal/orders":              {"models", "internal/audit", "internal/events", "internal/postgres", "internal/queue"},
 	"internal/workers":             {"models", "internal/catalog", "internal/events", "internal/orders", "internal/queue"},
+	"internal/streams":             {"models"},
 	"internal/devgateway":          {"models", "internal/binding", "internal/postgres"},
 	"internal/instances":           {},
 	"internal/invoice":             {"models"},

@@ -40,7 +40,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // command returns a command of the program with only env, PATH and HOME in its
 // environment.
-func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+func command(t testing.TB, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -79,7 +79,7 @@ var endOfGreeting = regexp.MustCompile(`; done$|dev keys are|keys create`)
 const startTimeout = 90 * time.Second
 
 // serveProcess starts a server in dev mode and waits until it is ready.
-func serveProcess(t *testing.T, env ...string) *process {
+func serveProcess(t testing.TB, env ...string) *process {
 	t.Helper()
 	cmd := command(t, append([]string{"HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, env...), "serve", "--dev")
 	stdout, err := cmd.StdoutPipe()

@@ -33,8 +33,23 @@ var special = map[string]producer{
 		f.exec(`UPDATE event_epoch SET epoch = epoch + 1`)
 		return f.admin.Do(op.method, op.path+"?after="+after, nil)
 	},
-	"commitLimit 204":  reserved,
-	"releaseLimit 204": reserved,
+	"followOrderEvents 101": opensWebSocket,
+	"followEvents 101":      opensWebSocket,
+	"followOrderEvents 410": func(f *statusFixture, op operation) *testkit.Response {
+		path := f.placedIn(op.path)
+		after := f.nextCursor(strings.TrimSuffix(path, "/ws"))
+		f.exec(`DELETE FROM order_events`)
+		return f.admin.Do(op.method, path+"?after="+after, nil)
+	},
+	"followEvents 410": func(f *statusFixture, op operation) *testkit.Response {
+		after := f.nextCursor(strings.TrimSuffix(op.path, "/ws"))
+		f.exec(`UPDATE event_epoch SET epoch = epoch + 1`)
+		return f.admin.Do(op.method, op.path+"?after="+after, nil)
+	},
+	"followOrderEvents 426": ownOrder, // without a handshake
+	"followEvents 426":      ownOrder,
+	"commitLimit 204":       reserved,
+	"releaseLimit 204":      reserved,
 	"putPlan 201": func(f *statusFixture, op operation) *testkit.Response {
 		return f.admin.Do(op.method, "/v1/admin/plans/new", op.body)
 	},
@@ -120,6 +135,12 @@ func toRevoked(f *statusFixture, op operation) *testkit.Response {
 	path := f.resourcePath(op.route.Path)
 	f.admin.Post(strings.TrimSuffix(path, "/resume")+"/revoke", nil).Want(http.StatusOK)
 	return f.admin.Do(op.method, path, nil)
+}
+
+// opensWebSocket opens the WebSocket of a new order of the caller, or of its owner.
+func opensWebSocket(f *statusFixture, op operation) *testkit.Response {
+	_, response := f.admin.Dial(f.placedIn(op.path))
+	return response
 }
 
 // nextCursor returns the end of a stream of events.

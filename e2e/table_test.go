@@ -39,6 +39,10 @@ var accessTable = []access{
 	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
 	{"GET /v1/orders/:id/events", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
 	{"GET /v1/events", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
+	// Without a handshake.
+	{"GET /v1/orders/:id/events/ws", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
+	{"GET /v1/events/ws", models.ScopeOrdersRead, "", 401, 403, 426, 401, 401, 426},
+	{"POST /v1/tickets", models.ScopeOrdersRead, "", 401, 403, 201, 401, 401, 201},
 
 	// Counters and reservations belong to the owner of the key.
 	{"POST /v1/limits/check", models.ScopeLimitsCheck, `{"subject":"s","plan":"free"}`, 401, 403, 200, 401, 401, 200},

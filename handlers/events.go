@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 )
 
@@ -25,13 +26,14 @@ type EventLog interface {
 // Events serves the events of /v1/orders and /v1/events.
 type Events struct {
 	log     EventLog
+	streams *EventStreams
 	serving context.Context
 }
 
-// NewEvents returns the handlers of events. Waits end when serving does, because the
-// server drains.
-func NewEvents(serving context.Context, log EventLog) *Events {
-	return &Events{log: log, serving: serving}
+// NewEvents returns the handlers of events. Clients that prefer them get streams. Waits
+// end when serving does, because the server drains.
+func NewEvents(serving context.Context, log EventLog, streams *EventStreams) *Events {
+	return &Events{log: log, streams: streams, serving: serving}
 }
 
 // MaxEventWait is the longest that a request waits for events. Many proxies close a
@@ -40,15 +42,17 @@ const MaxEventWait = 30 * time.Second
 
 // orderEvents is the input of GET /v1/orders/{id}/events.
 type orderEvents struct {
-	ID    string `uri:"id"`
-	Query eventFilter
-	Wait  eventWait
+	ID     string `uri:"id"`
+	Query  eventFilter
+	Wait   eventWait
+	Stream eventResume
 }
 
 // ownerEvents is the input of GET /v1/events.
 type ownerEvents struct {
-	Query eventFilter
-	Wait  eventWait
+	Query  eventFilter
+	Wait   eventWait
+	Stream eventResume
 }
 
 // eventFilter selects events of a stream.
@@ -113,20 +117,23 @@ func (w *waitTime) ParseText(text string) (code, message string) {
 //	@Description	What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
 //	@Description
 //	@Description	With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//	@Description
+//	@Description	With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
 //	@Tags			events
 //	@ID				listOrderEvents
-//	@Produce		json
+//	@Produce		json,text/event-stream
 //	@Param			id	path		string	true	"Order id"	example(ord_5HqT1bZr8w)
 //	@Param			filter	query	eventFilter	false	"Filter"
 //	@Param			wait	query	eventWait	false	"Waiting"
+//	@Param			stream	header	eventResume	false	"Stream"
 //	@Success		200		{object}	models.EventPage
 //	@Failure		404		{object}	middleware.Problem
 //	@Failure		410		{object}	middleware.CursorProblem
 //	@Failure		422		{object}	middleware.Problem
 //	@Router			/v1/orders/{id}/events [get]
 func (h *Events) OfOrder(c *gin.Context) {
-	if in, ok := bind(c, orderEvents{}); ok {
-		h.list(c, models.EventStream{Owner: keyOf(c).Owner, Order: in.ID}, in.Query, in.Wait)
+	if in, ok := bindFor(c, orderEvents{}, binding.JSON, eventStreamType); ok {
+		h.respond(c, models.EventStream{Owner: keyOf(c).Owner, Order: in.ID}, in.Query, in.Wait, in.Stream)
 	}
 }
 
@@ -134,19 +141,31 @@ func (h *Events) OfOrder(c *gin.Context) {
 //
 //	@Summary		Get the events of all orders
 //	@Description	What happened to the orders of the key's owner, as one stream in which each order's events are in their order. It is followed like the events of one order. An event can be some milliseconds later than there: it comes when no event can be added before it any more.
+//	@Description
+//	@Description	With Accept text/event-stream the response is a stream of Server-Sent Events, as those of one order.
 //	@Tags			events
 //	@ID				listEvents
-//	@Produce		json
+//	@Produce		json,text/event-stream
 //	@Param			filter	query	eventFilter	false	"Filter"
 //	@Param			wait	query	eventWait	false	"Waiting"
+//	@Param			stream	header	eventResume	false	"Stream"
 //	@Success		200		{object}	models.EventPage
 //	@Failure		410		{object}	middleware.CursorProblem
 //	@Failure		422		{object}	middleware.Problem
 //	@Router			/v1/events [get]
 func (h *Events) OfOwner(c *gin.Context) {
-	if in, ok := bind(c, ownerEvents{}); ok {
-		h.list(c, models.EventStream{Owner: keyOf(c).Owner}, in.Query, in.Wait)
+	if in, ok := bindFor(c, ownerEvents{}, binding.JSON, eventStreamType); ok {
+		h.respond(c, models.EventStream{Owner: keyOf(c).Owner}, in.Query, in.Wait, in.Stream)
 	}
+}
+
+// respond responds with the events of a stream, in the way that the client prefers.
+func (h *Events) respond(c *gin.Context, of models.EventStream, filter eventFilter, wait eventWait, resume eventResume) {
+	if binding.Preferred(c.Request.Header, binding.JSON, eventStreamType) == eventStreamType {
+		h.streams.serveSSE(c, followed{of, filter.toModel()}, resume)
+		return
+	}
+	h.list(c, of, filter, wait)
 }
 
 // list responds with the events of a stream. A wait without any is not charged.

@@ -24,8 +24,11 @@ func Operations() map[string]Operation {
 		"cancelOrder": {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
-		"listOrderEvents": {orderEvents{}, models.EventPage{}},
-		"listEvents":      {ownerEvents{}, models.EventPage{}},
+		"followOrderEvents": {orderSocket{}, nil},
+		"followEvents":      {ownerSocket{}, nil},
+		"createTicket":      {nil, models.Ticket{}},
+		"listOrderEvents":   {orderEvents{}, models.EventPage{}},
+		"listEvents":        {ownerEvents{}, models.EventPage{}},
 
 		"checkLimit":   {check{}, checkLimitResponse{}},
 		"reserveLimit": {check{}, reserveLimitResponse{}},

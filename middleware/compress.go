@@ -102,7 +102,7 @@ func Compress(next http.Handler) http.Handler {
 		if acceptsGzip(r.Header) {
 			r.Header["Accept-Encoding"] = onlyGzip
 		}
-		if r.Header["Accept-Encoding"] == nil || wantsEvents(r) {
+		if r.Header["Accept-Encoding"] == nil || mayStream(r) {
 			if r.Header["If-None-Match"] != nil { // a 304 has no size to go by
 				w.Header()["Vary"] = varyEncoding
 			}
@@ -111,12 +111,6 @@ func Compress(next http.Handler) http.Handler {
 		}
 		compressed(wire, r)
 	})
-}
-
-// wantsEvents reports whether a request is for an event stream, whose header is
-// sent before there is anything to compress.
-func wantsEvents(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 func isCompressible(contentType string) bool {

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -30,14 +31,29 @@ func Deadline(d time.Duration) gin.HandlerFunc {
 	}
 }
 
-// Stream prepares a response without an end of its own: it removes the
-// connection's write deadline. It stores the models.Request as Deadline does.
-func Stream() gin.HandlerFunc {
+// Stream is Deadline for a route whose response has no end of its own if the client
+// asks for a stream. Such a response has no deadline: the connection's write deadline
+// is removed, so that the handler must set one for each write, and what the
+// connection takes is bounded.
+func Stream(otherwise time.Duration) gin.HandlerFunc {
+	deadline := Deadline(otherwise)
 	return func(c *gin.Context) {
+		if !mayStream(c.Request) {
+			deadline(c)
+			return
+		}
 		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{}) // unsupported by test recorders only
+		ctx := c.Request.Context()
+		boundConnection(ctx)
 		s := stateOf(c)
-		s.endless = true
-		c.Request = c.Request.WithContext(s.contextIn(c.Request.Context()))
+		s.endless, s.request.KeepSlots = true, s.keepSlots
+		c.Request = c.Request.WithContext(s.contextIn(ctx))
 		c.Next()
 	}
+}
+
+// mayStream reports whether a request is for an event stream or a WebSocket, whose
+// header is sent before there is anything to compress.
+func mayStream(r *http.Request) bool {
+	return r.Method == http.MethodGet && (r.Header["Upgrade"] != nil || strings.Contains(strings.Join(r.Header["Accept"], ","), "text/event-stream"))
 }

@@ -40,7 +40,12 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 			return
 		}
 		if hold := s.reservation.Hold(); hold > 0 {
-			defer renewSlots(&s.reservation, hold)()
+			s.renewer = renewSlots(&s.reservation, hold)
+			defer func() {
+				if !s.kept {
+					s.renewer.stop()
+				}
+			}()
 		}
 		c.Next()
 	}
@@ -50,7 +55,7 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 // ignores errors: there were no slots, or the store failed and they expire after
 // their hold.
 func (s *requestState) release() {
-	if s.limited && s.reservation.Decision.Allowed {
+	if s.limited && s.reservation.Decision.Allowed && !s.kept {
 		_ = s.reservation.Release(context.Background())
 	}
 }

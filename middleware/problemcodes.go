@@ -10,9 +10,11 @@ const (
 	ProblemKeyRepeated           ProblemCode = "key_repeated"            // 401: more than one API key was sent
 	ProblemKeyInURL              ProblemCode = "key_in_url"              // 401: the URL contains an API key
 	ProblemKeyInvalid            ProblemCode = "key_invalid"             // 401: the key is malformed, unknown, expired or revoked
+	ProblemTicketInvalid         ProblemCode = "ticket_invalid"          // 401: the ticket is unknown, used or expired, or its key isn't valid
 	ProblemScopeMissing          ProblemCode = "scope_missing"           // 403: the key doesn't hold the scope that the detail names
 	ProblemAdminRequired         ProblemCode = "admin_required"          // 403: only the scope admin allows this
 	ProblemAddressNotAllowed     ProblemCode = "address_not_allowed"     // 403: the key may not be used from this address
+	ProblemOriginNotAllowed      ProblemCode = "origin_not_allowed"      // 403: pages of this origin may not open WebSockets
 	ProblemKeySuspended          ProblemCode = "key_suspended"           // 403: the key is suspended, an operator can resume it; 409: a suspended key can't be rotated
 	ProblemForbidden             ProblemCode = "forbidden"               // 403: the key doesn't allow this
 	ProblemNotFound              ProblemCode = "not_found"               // 404: the path or the resource doesn't exist, or the resource belongs to another owner
@@ -32,14 +34,17 @@ const (
 	ProblemBodyTooLarge          ProblemCode = "body_too_large"          // 413: the body is larger than 64 KiB
 	ProblemUnsupportedMediaType  ProblemCode = "unsupported_media_type"  // 415: the body isn't JSON in UTF-8, or is compressed
 	ProblemInvalidInput          ProblemCode = "invalid_input"           // 422: the input has faults, and errors lists every one
+	ProblemUpgradeRequired       ProblemCode = "upgrade_required"        // 426: the path is a WebSocket's
 	ProblemRateLimited           ProblemCode = "rate_limited"            // 429: a policy refused and nothing was charged; repeat after Retry-After
 	ProblemTooManyFailures       ProblemCode = "too_many_failures"       // 429: too many invalid keys from this address; repeat after Retry-After
 	ProblemTooManyRotations      ProblemCode = "too_many_rotations"      // 429: the key was rotated too often; repeat after Retry-After
+	ProblemTooManyTickets        ProblemCode = "too_many_tickets"        // 429: the owner has too many unused tickets; repeat after Retry-After
 	ProblemInternalError         ProblemCode = "internal_error"          // 500: an internal error, which request_id identifies in the server's log
 	ProblemUnavailable           ProblemCode = "unavailable"             // 503: a dependency is unavailable; repeat after Retry-After
 	ProblemQuotaUnavailable      ProblemCode = "quota_unavailable"       // 503: a calendar quota can't be decided without the database; repeat after Retry-After
 	ProblemPaymentsUnavailable   ProblemCode = "payments_unavailable"    // 503: orders are not accepted, because the server has no payment gateway
 	ProblemTooManyReservations   ProblemCode = "too_many_reservations"   // 503: too many open reservations; repeat after Retry-After
+	ProblemTooManyStreams        ProblemCode = "too_many_streams"        // 503: too many open event streams; repeat after Retry-After
 	ProblemOverloaded            ProblemCode = "overloaded"              // 503: the server is at capacity; repeat after Retry-After
 )
 

@@ -9,13 +9,27 @@ import (
 )
 
 // renewSlots renews a reservation's concurrency slots twice per hold, so that a
-// long request keeps them, until stop is called.
-func renewSlots(r *ratelimit.Reservation, hold time.Duration) (stop func()) {
+// long request keeps them, until it is stopped.
+func renewSlots(r *ratelimit.Reservation, hold time.Duration) *slotRenewer {
 	k := &slotRenewer{reservation: r, every: hold / 2}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.timer = time.AfterFunc(k.every, k.renew)
-	return k.stop
+	return k
+}
+
+// keepSlots implements models.Request's KeepSlots. The state, which has the
+// reservation, isn't reused then.
+func (s *requestState) keepSlots() (release func()) {
+	k := s.renewer
+	if k == nil {
+		return func() {}
+	}
+	s.kept = true
+	return sync.OnceFunc(func() {
+		k.stop()
+		_ = k.reservation.Release(context.Background()) // if the store fails, they expire after their hold
+	})
 }
 
 type slotRenewer struct {

@@ -40,9 +40,11 @@ type requestState struct {
 	headOfCompressed bool  // a HEAD request whose GET response may be compressed
 	quiet, probe     bool  // see Quiet
 	endless          bool  // see Stream
+	kept             bool  // see keepSlots
 	limited          bool  // reservation is in use
 	settled          bool  // reservation is settled and its header fields are set
 	reservation      ratelimit.Reservation
+	renewer          *slotRenewer    // of the reservation; nil: it has no slots
 	quota            ratelimit.Quota // of a request without a key
 }
 
@@ -101,8 +103,11 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 			s.record()
 			s.measure(c)
 			s.release()
+			kept := s.kept
 			s.reset()
-			states.Put(s)
+			if !kept {
+				states.Put(s)
+			}
 		}()
 		c.Next()
 		c.Writer.WriteHeaderNow()
@@ -113,8 +118,8 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 // which is cached anyway.
 func (s *requestState) reset() {
 	clear(s.keys)
-	s.ResponseWriter, s.retained, s.route, s.recorder, s.meter = nil, nil, nil, nil, nil
-	s.quiet, s.probe, s.endless = false, false, false
+	s.ResponseWriter, s.retained, s.route, s.recorder, s.meter, s.renewer = nil, nil, nil, nil, nil, nil
+	s.quiet, s.probe, s.endless, s.kept = false, false, false, false
 	s.limited, s.settled, s.addressKnown, s.addressText = false, false, false, ""
 }
 
@@ -158,10 +163,18 @@ func (s *requestState) WriteString(text string) (int, error) {
 	return s.ResponseWriter.WriteString(text)
 }
 
-// Flush sends what is buffered.
-func (s *requestState) Flush() {
+// Flush sends the header, if it wasn't sent, and what is buffered.
+func (s *requestState) Flush() { _ = s.FlushError() }
+
+// FlushError is Flush for http.ResponseController.
+func (s *requestState) FlushError() error {
 	s.settle()
+	s.ResponseWriter.WriteHeaderNow()
+	if w, ok := s.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok { // gin's own Flush hides the error
+		return http.NewResponseController(w.Unwrap()).Flush()
+	}
 	s.ResponseWriter.Flush()
+	return nil
 }
 
 // Hijack takes over the connection, for WebSockets. The status is 101, a

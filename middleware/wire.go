@@ -76,9 +76,12 @@ func (w *wireWriter) Write(data []byte) (int, error) {
 }
 
 // Flush sends what is buffered.
-func (w *wireWriter) Flush() {
+func (w *wireWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is Flush for http.ResponseController.
+func (w *wireWriter) FlushError() error {
 	w.finish(http.StatusOK)
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Hijack takes over the connection.

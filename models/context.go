@@ -25,6 +25,10 @@ type Request struct {
 	// policies that charge for successes.
 	Replayed bool
 
+	// KeepSlots leaves the concurrency slots of the request to a handler whose
+	// connection outlives the request. They are renewed until release frees them. It
+	// is nil on routes without streams, and must be called before the handler returns.
+	KeepSlots func() (release func())
 	// Free is set by a handler whose response costs nothing: a wait for events that
 	// ended without any.
 	Free bool

@@ -136,6 +136,17 @@ func (s *Store) Get(ctx context.Context, id string) (models.APIKey, error) {
 	return key, postgres.Classify("read key", err)
 }
 
+// GetAll returns those of the keys with these ids that exist, in any order. Errors:
+// models.ErrUnavailable.
+func (s *Store) GetAll(ctx context.Context, ids []string) ([]models.APIKey, error) {
+	rows, err := s.db.Query(ctx, `SELECT `+columns+` FROM api_keys WHERE id = ANY ($1)`, ids)
+	if err != nil {
+		return nil, postgres.Classify("read keys", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[models.APIKey])
+	return keys, postgres.Classify("read keys", err)
+}
+
 // HasKeys reports whether any key exists.
 func (s *Store) HasKeys(ctx context.Context) (bool, error) {
 	var exists bool

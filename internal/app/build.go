@@ -28,12 +28,14 @@ import (
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/retention"
 	"ratelimiter/internal/server"
+	"ratelimiter/internal/streams"
 	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
 	"ratelimiter/internal/workers"
 	"ratelimiter/internal/workpool"
 	"ratelimiter/middleware"
 	"ratelimiter/migrations"
+	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
@@ -63,6 +65,9 @@ type services struct {
 	operator   *operator.Service
 	payments   payments
 	cpu        *workpool.Pool
+	tickets    *apikeys.Tickets
+	streams    *streams.Streams
+	streamEnds *telemetry.CounterVector
 	traffic    *telemetry.Traffic
 	deliveries *telemetry.CounterVector
 
@@ -93,7 +98,8 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	s := &services{
 		log: o.Log, db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), cpu: o.CPU,
-		traffic: telemetry.NewTraffic(),
+		traffic: telemetry.NewTraffic(), tickets: apikeys.NewTickets(db),
+		streamEnds: telemetry.NewCounterVector("event_streams_ended_total", "Event streams that have ended, by reason; client: their client ended them.", "reason"),
 		deliveries: telemetry.NewCounterVector("queue_deliveries_total",
 			"Deliveries of messages to handlers of this instance, by result: done; retried; postponed, without counting an attempt; unknown, without a handler; dead, became a dead letter.",
 			"group", "result"),
@@ -124,22 +130,27 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	}); err != nil {
 		return nil, err
 	}
-	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter)
+	s.streams = streams.New(func(ctx context.Context, ids []string) ([]models.APIKey, error) { return s.keys.GetAll(ctx, ids) }, o.Log, func(reason string) { s.streamEnds.Count(reason) })
+	// The streams are told last: they read what the others must not serve any more.
+	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter, s.streams)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)
 	s.limits = limits.New(s.counting.checks.Limiter, s.planCache, now, s.traffic.Check, cfg.Peppers.Derive("reservations"), s.counting.records())
-	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter, s.products)
+	s.watcher = changefeed.NewWatcher(o.ListenDB, o.Log, s.mode, s.publisher, s.events, s.resolver, s.planCache, s.keyFilter, s.products, s.streams)
 	return s, nil
 }
 
 // router returns the API. Waits for events end when serving does.
 func (s *services) router(serving context.Context, cfg *config.Config, log *slog.Logger, ready *readiness) http.Handler {
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
+	eventStreams := handlers.NewEventStreams(s.events, s.streams, cfg.Origins)
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
 		Orders:      handlers.NewOrders(s.payments.orders(s.orders), cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
-		Events:      handlers.NewEvents(serving, s.events),
+		Tickets:     handlers.NewTickets(s.tickets),
+		Events:      handlers.NewEvents(serving, s.events, eventStreams),
+		Streams:     eventStreams,
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
 		Usage:       handlers.NewUsage(s.usage, cursors),
@@ -151,7 +162,7 @@ func (s *services) router(serving context.Context, cfg *config.Config, log *slog
 		Queues:      handlers.NewQueues(s.operator),
 		Health:      handlers.NewHealth(ready),
 	}, server.RouterConfig{
-		Log: log, Quotas: s.resolver, Failures: s.failures, Limiter: s.counting.keys.Limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage, Meter: s.traffic,
+		Log: log, Quotas: s.resolver, Tickets: &ticketResolver{s.tickets, s.resolver}, Failures: s.failures, Limiter: s.counting.keys.Limiter, BuiltIn: s.builtIn, Anonymous: s.anonymous, Usage: s.usage, Meter: s.traffic,
 		Fields: cfg.Headers, Origins: cfg.Origins, TrustedProxies: cfg.TrustedProxies,
 	})
 }
@@ -202,6 +213,7 @@ func (s *services) jobs() []retention.Job {
 		{Name: "allowances", Every: allowance.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return allowance.NewTable(s.db).Prune(ctx)
 		}},
+		{Name: "tickets", Every: apikeys.TicketPruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.tickets.Prune(ctx) }},
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
@@ -284,7 +296,7 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 			return err
 		}})
 	}
-	return append(list, a.api.server, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})
+	return append(list, a.api.server, s.streams, &task{name: "readiness", start: func(context.Context) error { a.readiness.start(); return nil }})
 }
 
 // checkConnections checks that the databases of both pools can be used. The error is

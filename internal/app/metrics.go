@@ -35,7 +35,8 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(usageMetrics(s.usage)...)
 	m.Add(databaseMetrics(s.db)...)
 	m.Add(cpuPoolMetrics(s.cpu)...)
-	m.Add(s.deliveries)
+	m.Add(s.deliveries, s.streamEnds, telemetry.Gauge("event_streams_open", "Open event streams: Server-Sent Events and WebSockets.", nil,
+		func() float64 { return float64(s.streams.Count()) }))
 	m.Add(s.payments.metrics()...)
 	m.Add(queueMetrics(s.monitor.Stats)...)
 	m.Add(allowanceMetrics("keys", c.keys.allowances)...)

@@ -32,3 +32,17 @@ func negotiate(header http.Header, produces []string) error {
 		fmt.Sprintf("The response is %s, which the Accept header excludes.", strings.Join(produces, " or ")),
 	}
 }
+
+// Preferred returns the media type among produces that the client prefers; the first
+// one without a preference.
+func Preferred(header http.Header, produces ...string) string {
+	var offered []contenttype.MediaType
+	for _, mediaType := range produces {
+		offered = append(offered, contenttype.NewMediaType(mediaType))
+	}
+	chosen, _, err := contenttype.GetAcceptableMediaTypeFromHeader(strings.Join(header["Accept"], ", "), offered)
+	if err != nil {
+		return produces[0]
+	}
+	return chosen.MIME()
+}

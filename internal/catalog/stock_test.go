@@ -15,7 +15,7 @@ import (
 	"ratelimiter/models"
 )
 
-const cups, filters = "prd_0y5apuf8zs", "prd_0p4fmzh9ta"
+const filters = "prd_0p4fmzh9ta"
 
 func item(id string, quantity int64) models.OrderItem {
 	return models.OrderItem{ProductID: id, Quantity: quantity}

@@ -96,6 +96,27 @@ func (r *Resolver) Quota(ctx context.Context, id string) (*models.APIKey, *ratel
 	return ReadQuota(ctx, r.db, id)
 }
 
+// ResolveID is Resolve for a key whose presenter is known otherwise, such as by a
+// ticket. It reads from Postgres. Errors: those of Resolve.
+func (r *Resolver) ResolveID(ctx context.Context, id string, now time.Time) (*models.APIKey, *ratelimit.Quota, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	key, quota, err := r.Quota(ctx, id)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return nil, nil, models.ErrInvalidKey
+	case err != nil:
+		return nil, nil, err
+	}
+	if err := key.Usable(now); err != nil {
+		return nil, nil, err
+	}
+	if r.mode.Shadow() {
+		quota = new(shadowQuota).of(quota, nil)
+	}
+	return key, quota, nil
+}
+
 // ReadQuota is Resolver.Quota for programs without a Resolver.
 func ReadQuota(ctx context.Context, db *pgxpool.Pool, id string) (*models.APIKey, *ratelimit.Quota, error) {
 	row, err := read(ctx, db, id)

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"ratelimiter/middleware"
 )
 
 // Bounds of a connection, so that idle clients don't hold it. Streams set longer
@@ -79,6 +81,7 @@ func NewHTTP(listener *Listener, handler http.Handler, log *slog.Logger, failed 
 			}
 			handler.ServeHTTP(w, r)
 		}),
+		ConnContext:       middleware.WithConnection,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

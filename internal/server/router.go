@@ -21,6 +21,7 @@ import (
 type RouterConfig struct {
 	Log            *slog.Logger
 	Quotas         middleware.Quotas
+	Tickets        middleware.Tickets
 	Failures       *middleware.FailureLimiter
 	Limiter        *ratelimit.Limiter // of keys' quotas
 	BuiltIn        *ratelimit.Limiter // of routes with a built-in rate
@@ -57,9 +58,14 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 	router.NoRoute(anonymous, middleware.NotFound)
 
 	authenticate := middleware.Authenticate(cfg.Quotas, cfg.Failures)
+	byTicket := middleware.AuthenticateTicket(cfg.Tickets, cfg.Failures, authenticate)
 	methods := map[string][]string{}
 	for _, r := range Routes(h) {
-		chain := cfg.chain(r, anonymous, authenticate)
+		authenticated := authenticate
+		if r.Ticket {
+			authenticated = byTicket
+		}
+		chain := cfg.chain(r, anonymous, authenticated)
 		router.Handle(r.Method, r.Path, chain...)
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		if r.Method == http.MethodGet { // net/http leaves the body out (RFC 9110, section 9.3.2)
@@ -110,7 +116,7 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc)
 		chain = append(chain, middleware.BuiltInLimit(cfg.BuiltIn, rate))
 	}
 	chain = append(chain, middleware.Require(r.Scope))
-	if r.Cost == 0 { // administration, of which changes are audited
+	if r.Cost == 0 || r.Stream { // administration, of which changes are audited; and streams, during which allow-lists change
 		chain = append(chain, middleware.RecordAddress())
 	}
 	if r.Scope == "" || strings.HasPrefix(string(r.Scope), "admin:") {
@@ -119,8 +125,9 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc)
 	if r.Heavy {
 		chain = append(chain, middleware.HeavyLimit(cfg.BuiltIn))
 	}
+	timeout := cmp.Or(r.Timeout, defaultTimeout)
 	if r.Stream {
-		return append(chain, middleware.Stream(), r.Handler)
+		return append(chain, middleware.Stream(timeout), r.Handler)
 	}
-	return append(chain, middleware.Deadline(cmp.Or(r.Timeout, defaultTimeout)), r.Handler)
+	return append(chain, middleware.Deadline(timeout), r.Handler)
 }

@@ -196,14 +196,16 @@ func TestRoute_options(t *testing.T) {
 		c.String(http.StatusOK, "x")
 	}
 	for _, test := range []struct {
-		name  string
-		route Route
-		check func() bool
+		name   string
+		route  Route
+		accept string
+		check  func() bool
 	}{
-		{"default timeout", Route{}, func() bool { return bounded && time.Until(deadline) > defaultTimeout/2 && request.Key != nil }},
-		{"own timeout", Route{Timeout: time.Hour}, func() bool { return bounded && time.Until(deadline) > time.Hour/2 }},
-		{"stream", Route{Stream: true}, func() bool { return !bounded && request.Key != nil }},
-		{"public", Route{Public: true}, func() bool { return request.Key == nil }},
+		{"default timeout", Route{}, "", func() bool { return bounded && time.Until(deadline) > defaultTimeout/2 && request.Key != nil }},
+		{"own timeout", Route{Timeout: time.Hour}, "text/event-stream", func() bool { return bounded && time.Until(deadline) > time.Hour/2 }},
+		{"stream", Route{Stream: true, Timeout: time.Hour}, "text/event-stream", func() bool { return !bounded && request.Key != nil && request.KeepSlots != nil }},
+		{"no stream", Route{Stream: true, Timeout: time.Hour}, "application/json", func() bool { return bounded && time.Until(deadline) > time.Hour/2 }},
+		{"public", Route{Public: true}, "", func() bool { return request.Key == nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := routerConfig(t, 1000)
@@ -211,8 +213,9 @@ func TestRoute_options(t *testing.T) {
 			router.Use(middleware.Begin(nil), middleware.RenderErrors())
 			test.route.Handler = handler
 			router.GET("/", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
-			w := httptest.NewRecorder()
-			router.ServeHTTP(w, requestFor("/"))
+			w, r := httptest.NewRecorder(), requestFor("/")
+			r.Header.Set("Accept", test.accept)
+			router.ServeHTTP(w, r)
 			if w.Code != http.StatusOK || !test.check() {
 				t.Errorf("%d %s: deadline %v %v, request %+v", w.Code, w.Body, deadline, bounded, request)
 			}
@@ -242,7 +245,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -22,7 +22,8 @@ type Route struct {
 	Scope   models.Scope  // a key needs it; empty: any key. It is also the route's policy group
 	Cost    int64         // units per call
 	Timeout time.Duration // of the handler; 0: defaultTimeout
-	Stream  bool          // the response has no end of its own: no timeout, no write deadline
+	Stream  bool          // the client can ask for a response without an end of its own: no timeout, no write deadline
+	Ticket  bool          // a ticket in the query is taken in place of a key
 	Public  bool          // needs no key and costs nothing
 	Health  bool          // of a Public route: without a bound per address
 	Heavy   bool          // reads much; a key can have few such requests at once
@@ -42,8 +43,9 @@ func (r *Route) Name() string {
 // builtInRates are those of the routes below a path, for each key. What
 // /v1/limits may take is bounded by its owner's share of memory instead.
 var builtInRates = map[string]middleware.BuiltInRate{
-	"/v1/me/":    {Name: "built-in", PerSecond: 50},
-	"/v1/admin/": {Name: "built-in-admin", PerSecond: 1000},
+	"/v1/me/":      {Name: "built-in", PerSecond: 50},
+	"/v1/admin/":   {Name: "built-in-admin", PerSecond: 1000},
+	"/v1/tickets/": {Name: "built-in-tickets", PerSecond: 20},
 }
 
 // BuiltIn returns the route's built-in rate; 0 requests a second: it has none.
@@ -61,7 +63,9 @@ type Handlers struct {
 	Products    *handlers.Products
 	Orders      *handlers.Orders
 	Invoices    *handlers.Invoices
+	Tickets     *handlers.Tickets
 	Events      *handlers.Events
+	Streams     *handlers.EventStreams
 	Checks      *handlers.Checks
 	Me          *handlers.Me
 	Usage       *handlers.Usage
@@ -90,8 +94,11 @@ func Routes(h Handlers) []Route {
 		{Method: get, Path: "/v1/orders/:id", Handler: h.Orders.Get, Scope: models.ScopeOrdersRead, Cost: 1},
 		{Method: post, Path: "/v1/orders/:id/cancel", Handler: h.Orders.Cancel, Scope: models.ScopeOrdersWrite, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id/invoice", Handler: h.Invoices.Get, Scope: models.ScopeOrdersRead, Cost: 10},
-		{Method: get, Path: "/v1/orders/:id/events", Handler: h.Events.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout},
-		{Method: get, Path: "/v1/events", Handler: h.Events.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout},
+		{Method: get, Path: "/v1/orders/:id/events", Handler: h.Events.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout, Stream: true},
+		{Method: get, Path: "/v1/events", Handler: h.Events.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Timeout: eventTimeout, Stream: true},
+		{Method: get, Path: "/v1/orders/:id/events/ws", Handler: h.Streams.OfOrder, Scope: models.ScopeOrdersRead, Cost: 1, Stream: true, Ticket: true},
+		{Method: get, Path: "/v1/events/ws", Handler: h.Streams.OfOwner, Scope: models.ScopeOrdersRead, Cost: 1, Stream: true, Ticket: true},
+		{Method: post, Path: "/v1/tickets", Handler: h.Tickets.Create, Scope: models.ScopeOrdersRead},
 
 		{Method: post, Path: "/v1/limits/check", Handler: h.Checks.Check, Scope: models.ScopeLimitsCheck},
 		{Method: post, Path: "/v1/limits/reserve", Handler: h.Checks.Reserve, Scope: models.ScopeLimitsCheck},

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"ratelimiter/middleware"
+	"ratelimiter/models"
 )
 
 // limitHeaders are sent with every response to a valid key.
@@ -63,8 +66,25 @@ func (o *operation) success(status int, annotated *openapi2.Response) *openapi3.
 		response.Content = openapi3.NewContentWithSchema(file, o.annotated.Produces)
 	default:
 		response.Content = openapi3.Content{o.annotated.Produces[0]: o.jsonBody(annotated.Schema, output, false)}
+		for _, mediaType := range o.annotated.Produces[1:] {
+			response.Content[mediaType] = eventStream()
+		}
 	}
 	return response
+}
+
+// eventStream returns the description of a stream of Server-Sent Events. OpenAPI 3.1
+// can't describe its messages; the example has one of each kind.
+func eventStream() *openapi3.MediaType {
+	event := models.Event{Cursor: "MS4x", OrderID: "ord_5HqT1bZr8w", Seq: 1, Type: models.EventOrderPlaced, At: time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC)}
+	data, err := json.Marshal(event)
+	if err != nil { // a struct of strings and numbers
+		panic(err)
+	}
+	schema := openapi3.NewStringSchema()
+	schema.Description = "Messages of Server-Sent Events: id is a cursor, event a type of events, data the JSON of an Event on one line. Lines that begin with a colon are comments."
+	example := fmt.Sprintf("retry: 3141\n\nid: %s\nevent: %s\ndata: %s\n\n:\n\n", event.Cursor, event.Type, data)
+	return &openapi3.MediaType{Schema: schema.NewRef(), Example: example}
 }
 
 // headersOf returns the headers of a response: the annotated ones, and references
@@ -135,6 +155,7 @@ var problems = map[int]problem{
 	413: {"ContentTooLarge", "Problem", "body_too_large", "The body is larger than 64 KiB.", "The body is larger than 64 KiB."},
 	415: {"UnsupportedMediaType", "Problem", "unsupported_media_type", "The media type of the body is not supported, or the body is compressed.", "The body must be application/json, in UTF-8."},
 	422: {"UnprocessableContent", "ValidationProblem", "invalid_input", "The input is well-formed but invalid. All faults are listed.", "1 fault in the request: see errors."},
+	426: {"UpgradeRequired", "Problem", "upgrade_required", "This is a WebSocket, and the request is no handshake of one.", "This is a WebSocket: connect with a WebSocket client. The same events can be polled without /ws."},
 	429: {"TooManyRequests", "QuotaProblem", "rate_limited", "A policy of the key's quota refused the request; nothing was charged. Also sent, without limit headers, to an address with too many failed authentications.", `Rate limit exceeded: policy "burst" has 2 of 20 units left; this request costs 5. Retry in 1 s.`},
 	500: {"InternalServerError", "Problem", "internal_error", "An internal error occurred. The request id identifies it in the server's log.", "An internal error occurred. The request id identifies it in the server's log."},
 	503: {"ServiceUnavailable", "Problem", "unavailable", "A required service is unavailable, or the server is at capacity. Retry after the time in Retry-After.", "A required service is unavailable. Retry later."},

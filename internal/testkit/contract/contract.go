@@ -167,7 +167,7 @@ func (c *Contract) checkUnknown(e Exchange) error {
 // instead of the operation. The value is the only one allowed, or "" for any.
 var transport = map[string]string{
 	"Connection": "", "Content-Encoding": "", "Content-Length": "", "Content-Type": "", "Date": "", "Vary": "",
-	"Content-Security-Policy": "", "X-Content-Type-Options": "",
+	"Content-Security-Policy": "", "X-Content-Type-Options": "", "X-Accel-Buffering": "no",
 	"Cache-Control": "no-store", // other values must be described
 }
 
