@@ -133,6 +133,9 @@ func withFields(fields middleware.Fields) appOption {
 // redisTimeout is longer than the default, because tests share few cores.
 const redisTimeout = 500 * time.Millisecond
 
+// noGateway is the URL of a payment gateway that is down: orders are accepted.
+const noGateway = "http://127.0.0.1:1"
+
 // testPepper is the pepper of all servers that share a database.
 const testPepper = "a pepper for tests only"
 
@@ -140,7 +143,7 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 	t.Helper()
 	a := &testApp{t: t, clock: newTestClock(), log: &safeBuffer{}}
 	o := appOptions{config: config.Config{
-		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", RedisTimeout: redisTimeout, CacheTTL: time.Minute, CacheStale: 10 * time.Minute, Headers: middleware.FieldsDraft11,
+		HTTPAddr: "127.0.0.1:0", OpsAddr: "127.0.0.1:0", RedisTimeout: redisTimeout, CacheTTL: time.Minute, CacheStale: 10 * time.Minute, PaymentURL: noGateway, Headers: middleware.FieldsDraft11,
 	}}
 	for _, option := range options {
 		option(&o)

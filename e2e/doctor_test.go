@@ -96,8 +96,8 @@ func TestDoctor(t *testing.T) {
 	// Each of them is one line, and the checks that need a database are left out.
 	down := doctor(t, 1, pepper, "DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/x")
 	down.wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:1: connection refused"})
-	if len(down.Checks) != 8 {
-		t.Errorf("got %+v; want settings, versions, data folder, two addresses, proxies, database and pepper", down.Checks)
+	if len(down.Checks) != 10 {
+		t.Errorf("got %+v; want settings, versions, data folder, two addresses, proxies, database, pepper, payment and mail", down.Checks)
 	}
 	doctor(t, 1, pepper, strings.Replace(database, "ratelimiter:", "ratelimiter:hunter2", 1)).
 		wants(t, map[string]string{"database": "failure: DATABASE_URL: 127.0.0.1:"})

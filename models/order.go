@@ -44,6 +44,11 @@ type OrderItem struct {
 	UnitPrice Money  `json:"unit_price"`                       // price of one unit when the order was placed
 }
 
+// Total returns the price of the whole line.
+func (i OrderItem) Total() Money {
+	return Money{Amount: i.UnitPrice.Amount * i.Quantity, Currency: i.UnitPrice.Currency}
+}
+
 // NewOrder is an order to place. Its syntax has been checked; whether its
 // products exist hasn't.
 type NewOrder struct {

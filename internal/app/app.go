@@ -67,14 +67,15 @@ func New(cfg *config.Config, o Options) (*App, error) {
 			return nil, err
 		}
 	}
-	if a.services, err = newServices(cfg, db, o); err != nil {
+	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
+	if a.services, err = newServices(cfg, db, a.ops.listener, o); err != nil {
 		return nil, err
 	}
 	a.readiness = newReadiness(db, a.services.usage.DiskFull)
 	router := a.services.router(cfg, o.Log, a.readiness)
-	a.api.listener, a.ops.listener = server.NewListener("HTTP_ADDR", cfg.HTTPAddr), server.NewListener("OPS_ADDR", cfg.OpsAddr)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
-	a.ops.server = server.NewOpsHTTP(a.ops.listener, server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log), o.Log, a.fail)
+	ops := server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log, a.services.payments.mount)
+	a.ops.server = server.NewOpsHTTP(a.ops.listener, ops, o.Log, a.fail)
 	a.components.list = a.ordered(cfg, db, private, o)
 	return a, nil
 }

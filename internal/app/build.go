@@ -29,6 +29,7 @@ import (
 	"ratelimiter/internal/server"
 	"ratelimiter/internal/telemetry"
 	"ratelimiter/internal/usage"
+	"ratelimiter/internal/workers"
 	"ratelimiter/internal/workpool"
 	"ratelimiter/middleware"
 	"ratelimiter/migrations"
@@ -57,6 +58,7 @@ type services struct {
 	worker     *queue.Worker
 	monitor    *queue.Monitor
 	operator   *operator.Service
+	payments   payments
 	cpu        *workpool.Pool
 	traffic    *telemetry.Traffic
 	deliveries *telemetry.CounterVector
@@ -71,8 +73,8 @@ type services struct {
 // keys of as many owners, and 200,000 addresses with 20 failures each.
 const builtInBytes = 128 << 20
 
-// newServices builds the services on db.
-func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, error) {
+// newServices builds the services on db. ops is the ops address.
+func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o Options) (*services, error) {
 	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
 	now := o.Now
 	if now == nil {
@@ -94,7 +96,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, o Options) (*services, er
 			"group", "result"),
 		usage:   usage.New(db, usage.Config{Log: o.Log, NewStore: func() ratelimit.Store { return memory.New() }}),
 		builtIn: newLimiter(), anonymous: newLimiter(), failures: middleware.NewFailureLimiter(newLimiter()),
-		telemetry: telemetry.New(),
+		telemetry: telemetry.New(), payments: newPayments(cfg, o.Dev, db, ops, o.Log),
 	}
 	s.counting = newCounting(cfg, db, quotaDB, s.telemetry, o)
 	if s.cpu == nil {
@@ -127,7 +129,7 @@ func (s *services) router(cfg *config.Config, log *slog.Logger, ready *readiness
 	cursors := handlers.NewCursors(cfg.Peppers.Derive("cursors"))
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
-		Orders:      handlers.NewOrders(s.orders, cursors),
+		Orders:      handlers.NewOrders(s.payments.orders(s.orders), cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Checks:      handlers.NewChecks(s.limits),
 		Me:          handlers.NewMe(s.keys, s.counting.keys.Limiter),
@@ -160,11 +162,25 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 		periodic = append(periodic, queue.Periodic{Name: job.Name, Every: job.Every, Run: func(ctx context.Context) bool { return runner.Run(ctx, job) }})
 	}
 	s.monitor, s.operator = queue.NewMonitor(s.queue, o.Log), operator.New(db, s.queue)
-	s.worker, err = queue.NewWorker(s.queue, o.Handlers, queue.Config{
+	s.worker, err = queue.NewWorker(s.queue, s.handlers(cfg, o), queue.Config{
 		Listen: o.ListenDB, Periodic: periodic, Delivered: func(group string, r queue.Result) { s.deliveries.Count(group, string(r)) },
 		Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
 	})
 	return err
+}
+
+// handlers returns the handlers of the workers. A test replaces those of a group, or,
+// with routes of its own, all of them.
+func (s *services) handlers(cfg *config.Config, o Options) queue.Handlers {
+	if o.Routes != nil {
+		return o.Handlers
+	}
+	mailer, sender := newMailer(cfg, o.Dev)
+	list := s.payments.handlers(s.orders, o.Log)
+	list[orders.GroupInventory] = workers.NewInventory(s.orders).Handlers()
+	list[orders.GroupEmail] = workers.NewEmail(s.orders, mailer, sender).Handlers()
+	maps.Copy(list, o.Handlers)
+	return list
 }
 
 // jobs are the retention jobs.
@@ -230,8 +246,15 @@ func (a *App) ordered(cfg *config.Config, db *pgxpool.Pool, private *devdb.Super
 		list = append(list, s.watcher)
 	}
 	list = append(list, s.usage, s.cpu)
+	list = append(list, s.payments.components()...)
 	if !o.Isolated {
 		list = append(list, s.worker, s.monitor)
+	}
+	if cfg.SMTP == nil && !o.Dev {
+		list = append(list, &task{name: "mail", start: func(context.Context) error {
+			o.Log.Warn("emails are not sent and wait: SMTP_URL is not set")
+			return nil
+		}})
 	}
 	if o.Dev {
 		list = append(list, &task{name: "dev keys", start: func(ctx context.Context) (err error) {

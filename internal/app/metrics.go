@@ -31,6 +31,7 @@ func (s *services) metrics() *telemetry.Metrics {
 	m.Add(databaseMetrics(s.db)...)
 	m.Add(cpuPoolMetrics(s.cpu)...)
 	m.Add(s.deliveries)
+	m.Add(s.payments.metrics()...)
 	m.Add(queueMetrics(s.monitor.Stats)...)
 	m.Add(allowanceMetrics("keys", c.keys.allowances)...)
 	m.Add(allowanceMetrics("checks", c.checks.allowances)...)

@@ -29,7 +29,7 @@ func TestRetention_wrong_clock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := newServices(testConfig(t), db, Options{Log: slog.New(slog.DiscardHandler)})
+	s, err := newServices(testConfig(t), db, nil, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,8 @@ func (d *diagnosis) checks() []check {
 		{"queue", d.connected(d.checkQueue)},
 		{"connections", d.connected(d.checkConnections)},
 		{"redis", d.checkRedis},
+		{"payment", d.configured(d.checkPayment)},
+		{"mail", d.configured(d.checkMail)},
 	}
 }
 

@@ -32,7 +32,7 @@ type Settings struct {
 	RedisTimeout   string `env:"REDIS_TIMEOUT" default:"50ms" help:"How long a decision waits for Redis before it is made without."`
 	HTTPAddr       string `env:"HTTP_ADDR" default:":8080" help:"Address of the API and its docs."`
 	OpsAddr        string `env:"OPS_ADDR" default:"127.0.0.1:9090" help:"Address of health checks, metrics and profiles."`
-	DataDir        string `for:"database" brief:"Folder of the private Postgres and the key pepper." env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys, the key pepper and saved counters."`
+	DataDir        string `for:"database" brief:"Folder of the private Postgres and the key pepper." env:"DATA_DIR" default:"./.data" help:"Folder of the private Postgres, the dev keys and emails, the key pepper and saved counters."`
 	PepperFile     string `for:"hashing" brief:"File with KEY_PEPPER, or set KEY_PEPPER." env:"KEY_PEPPER_FILE" name:"key-pepper-file" placeholder:"PATH" help:"File that contains KEY_PEPPER: secret for hashing API keys; v2:NEW,v1:OLD rotates it. Neither set: the one in DATA_DIR, which dev mode creates."`
 	TrustedProxies string `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks whose X-Forwarded-For is trusted. Unset: none."`
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
@@ -43,10 +43,14 @@ type Settings struct {
 	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
 	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
+	PaymentFile    string `env:"PAYMENT_URL_FILE" name:"payment-url-file" placeholder:"PATH" help:"File that contains PAYMENT_URL: the payment gateway that orders are charged at. Neither set: the built-in one in dev mode; otherwise no orders are accepted."`
+	SMTPFile       string `env:"SMTP_URL_FILE" name:"smtp-url-file" placeholder:"PATH" help:"File that contains SMTP_URL: the mail server, as smtp://user:password@host:587?from=shop@example.com. Neither set: files in DATA_DIR in dev mode; otherwise emails wait."`
 	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
 	RedisURL       secret `name:"redis-url" env:"-" hidden:""`
+	PaymentURL     secret `name:"payment-url" env:"-" hidden:""`
+	SMTPURL        secret `name:"smtp-url" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 	LogFormat      string `env:"LOG_FORMAT" default:"auto" help:"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."`
 	LogLevel       string `env:"LOG_LEVEL" default:"info" help:"What is logged: debug (also health checks and pages of the docs), info, warn or error."`
@@ -70,6 +74,8 @@ type Config struct {
 	RetryBase      time.Duration // longest delay after the first attempt
 	RetryCap       time.Duration
 	RetryAttempts  int
+	PaymentURL     string // without a slash at its end; see PaymentGateway
+	SMTP           *SMTP  // nil: not set
 	Headers        middleware.Fields
 	LogFormat      LogFormat
 	LogLevel       slog.Level
@@ -155,6 +161,14 @@ func (s *Settings) Config() (*Config, error) {
 	fault("RETRY_BASE", err)
 	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
 	fault("RETRY_MAX_ATTEMPTS", err)
+	cfg.PaymentURL, err = readSecret("PAYMENT_URL", s.PaymentFile)
+	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(cfg.PaymentURL)))
+	cfg.PaymentURL = strings.TrimRight(cfg.PaymentURL, "/")
+	address, err := readSecret("SMTP_URL", s.SMTPFile)
+	if err == nil {
+		cfg.SMTP, err = parseSMTPURL(address)
+	}
+	fault("SMTP_URL", err)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
 	cfg.LogFormat, err = parseLogFormat(s.LogFormat)

@@ -175,7 +175,7 @@ func (d *drawing) row(r *row, y float64) float64 {
 // totals draws the total and the sentence of the mark.
 func (d *drawing) totals(y float64) {
 	total := d.inv.Order.Total
-	text := money(total.Amount, total.Currency) + " " + d.set.clean(total.Currency)
+	text := total.Format() + " " + d.set.clean(total.Currency)
 	d.bold(columns.sku.x, y+10, 12, ink, "Total")
 	d.flushRight(right, y+10, 12, ink, text, bold)
 	d.flushRight(right, y+17, nameSize, d.mark.colour, d.mark.sentence, regular)

@@ -94,10 +94,10 @@ func newRow(t *typesetter, inv models.Invoice, index int) row {
 		number:   strconv.Itoa(index + 1),
 		name:     t.wrap(name, columns.name.width, nameSize, maxNameLines),
 		sku:      t.wrap(t.clean(product.SKU), columns.sku.width, smallSize, maxSKULines),
-		quantity: grouped(strconv.FormatInt(item.Quantity, 10)),
-		unit:     money(item.UnitPrice.Amount, item.UnitPrice.Currency),
+		quantity: models.GroupDigits(strconv.FormatInt(item.Quantity, 10)),
+		unit:     item.UnitPrice.Format(),
 		// No overflow: the order's total, which is no less, was checked on creation.
-		total: money(item.UnitPrice.Amount*item.Quantity, item.UnitPrice.Currency),
+		total: item.Total().Format(),
 	}
 }
 

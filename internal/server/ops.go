@@ -12,8 +12,9 @@ import (
 )
 
 // NewOpsHandler returns the handler of the ops address: health checks, metrics
-// and profiles. A loopback address addr is served for loopback names only.
-func NewOpsHandler(addr string, health *handlers.Health, metrics http.Handler, log *slog.Logger) http.Handler {
+// and profiles, and what mount adds. A loopback address addr is served for loopback
+// names only.
+func NewOpsHandler(addr string, health *handlers.Health, metrics http.Handler, log *slog.Logger, mount ...func(gin.IRouter)) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.Use(middleware.Begin(middleware.NewProxies(nil, log)), middleware.Recover(log), middleware.RenderErrors())
@@ -40,5 +41,8 @@ func NewOpsHandler(addr string, health *handlers.Health, metrics http.Handler, l
 			pprof.Index(c.Writer, c.Request)
 		}
 	})
+	for _, add := range mount {
+		add(router)
+	}
 	return router
 }

@@ -1,4 +1,4 @@
-package invoice
+package models
 
 import (
 	"strconv"
@@ -14,10 +14,11 @@ var minorDigits = map[string]int{
 	"CLF": 4, "UYW": 4,
 }
 
-// money formats an amount of minor units in major units with thousands
-// separators: 123456 EUR is 1,234.56.
-func money(amount int64, currency string) string {
-	digits, special := minorDigits[currency]
+// Format returns the amount in major units with thousands separators, without the
+// currency: 123456 EUR is 1,234.56.
+func (m Money) Format() string {
+	amount := m.Amount
+	digits, special := minorDigits[m.Currency]
 	if !special {
 		digits = 2
 	}
@@ -33,11 +34,11 @@ func money(amount int64, currency string) string {
 	if part != "" {
 		part = "." + part
 	}
-	return sign + grouped(whole) + part
+	return sign + GroupDigits(whole) + part
 }
 
-// grouped inserts thousands separators into digits.
-func grouped(digits string) string {
+// GroupDigits inserts thousands separators: 1234567 is 1,234,567.
+func GroupDigits(digits string) string {
 	first := (len(digits)-1)%3 + 1
 	var out strings.Builder
 	out.WriteString(digits[:first])
