@@ -18,6 +18,7 @@ func numbered(f *statusFixture, op operation) *testkit.Response {
 var special = map[string]producer{
 	"getOrder 200":     ownOrder,
 	"getOrder 304":     ownOrderNotModified,
+	"cancelOrder 200":  ownOrder,
 	"getInvoice 200":   ownOrder,
 	"getInvoice 304":   ownOrderNotModified,
 	"commitLimit 204":  reserved,
@@ -36,6 +37,11 @@ var special = map[string]producer{
 		unlock()
 		<-first
 		return second
+	},
+	"cancelOrder 409": func(f *statusFixture, op operation) *testkit.Response {
+		path := f.placedIn(op.path)
+		f.exec(`UPDATE orders SET status = 'confirmed' WHERE status = 'pending'`)
+		return f.admin.Do(op.method, path, nil)
 	},
 	"updateKey 409": func(f *statusFixture, op operation) *testkit.Response {
 		return f.toLastAdmin(op, `{"scopes":["products:read"]}`)

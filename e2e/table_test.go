@@ -32,6 +32,7 @@ var accessTable = []access{
 	{"POST /v1/orders", models.ScopeOrdersWrite, order1, 401, 403, 201, 401, 401, 201},
 	{"GET /v1/orders", models.ScopeOrdersRead, "", 401, 403, 200, 401, 401, 200},
 	{"GET /v1/orders/:id", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404}, // also hidden from admin
+	{"POST /v1/orders/:id/cancel", models.ScopeOrdersWrite, "", 401, 403, 404, 401, 401, 404},
 	{"GET /v1/orders/:id/invoice", models.ScopeOrdersRead, "", 401, 403, 404, 401, 401, 404},
 
 	// Counters and reservations belong to the owner of the key.

@@ -18,6 +18,7 @@ func Operations() map[string]Operation {
 		"createOrder": {placeOrder{}, models.Order{}},
 		"listOrders":  {page{}, List[models.Order]{}},
 		"getOrder":    {byID{}, models.Order{}},
+		"cancelOrder": {byID{}, models.Order{}},
 		"getInvoice":  {byID{}, nil},
 
 		"checkLimit":   {check{}, checkLimitResponse{}},

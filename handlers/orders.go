@@ -2,13 +2,14 @@ package handlers
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
 	"ratelimiter/models"
 )
 
-// OrderService places and reads orders.
+// OrderService places, reads and cancels orders.
 type OrderService interface {
 	// Create stores a pending order and returns it, once per idempotency key;
 	// replayed reports that the outcome is an earlier request's. Unknown
@@ -20,6 +21,9 @@ type OrderService interface {
 	List(ctx context.Context, owner string, after *models.Position, limit int) (models.Page[models.Order], error)
 	// Get returns one of the owner's orders, or models.ErrNotFound.
 	Get(ctx context.Context, owner, id string) (models.Order, error)
+	// Cancel cancels one of the owner's orders and returns it, also if it is cancelled
+	// already. Errors: models.ErrNotFound; models.KindConflict if it is too late.
+	Cancel(ctx context.Context, owner, id string) (models.Order, error)
 }
 
 // Orders serves /v1/orders.
@@ -150,5 +154,24 @@ func (h *Orders) Get(c *gin.Context) {
 	if in, ok := bind(c, byID{}); ok {
 		order, err := h.orders.Get(c.Request.Context(), keyOf(c).Owner, in.ID)
 		respondTagged(c, order, err)
+	}
+}
+
+// Cancel handles POST /v1/orders/{id}/cancel.
+//
+//	@Summary		Cancel an order
+//	@Description	Cancels a pending order, unless its payment is being captured. What is held for it is given back soon: the stock, and the amount that was authorized. An order that is cancelled already is returned as it is.
+//	@Tags			orders
+//	@ID				cancelOrder
+//	@Produce		json
+//	@Param			id	path		string	true	"Order id"	example(ord_5HqT1bZr8w)
+//	@Success		200	{object}	models.Order
+//	@Failure		404	{object}	middleware.Problem
+//	@Failure		409	{object}	middleware.Problem	"The order is confirmed, or its payment is being captured"
+//	@Router			/v1/orders/{id}/cancel [post]
+func (h *Orders) Cancel(c *gin.Context) {
+	if in, ok := bind(c, byID{}); ok {
+		order, err := h.orders.Cancel(c.Request.Context(), keyOf(c).Owner, in.ID)
+		respond(c, http.StatusOK, order, err)
 	}
 }

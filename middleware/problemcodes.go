@@ -24,6 +24,7 @@ const (
 	ProblemKeyEnded              ProblemCode = "key_ended"               // 409: the key is revoked or expired, which is final
 	ProblemPlanInUse             ProblemCode = "plan_in_use"             // 409: keys are on the plan
 	ProblemNotRedrivable         ProblemCode = "not_redrivable"          // 409: the message can't be decoded; it can only be discarded
+	ProblemOrderNotCancellable   ProblemCode = "order_not_cancellable"   // 409: the order is confirmed, or its payment is being captured
 	ProblemIdempotencyInProgress ProblemCode = "idempotency_in_progress" // 409: another request with this idempotency key is in progress; repeat after Retry-After
 	ProblemVersionMismatch       ProblemCode = "version_mismatch"        // 412: If-Match names a stale version; read the resource again
 	ProblemBodyTooLarge          ProblemCode = "body_too_large"          // 413: the body is larger than 64 KiB

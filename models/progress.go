@@ -69,6 +69,24 @@ func (p Progress) NeedsVoid() bool {
 	return p.Status == OrderCancelled && (p.Payment == PaymentNone || p.Payment == PaymentAuthorized)
 }
 
+// Resume returns the topics of the messages that make the workers finish an order
+// whose messages were lost; none: nothing is left to do, apart from an email.
+func (p Progress) Resume() (topics []EventType) {
+	switch {
+	case p.NeedsCapture():
+		return []EventType{EventStockReserved}
+	case p.Status == OrderPending:
+		return []EventType{EventOrderPlaced} // each worker does what is missing
+	}
+	if p.NeedsRelease() {
+		topics = append(topics, EventPaymentDeclined)
+	}
+	if p.NeedsVoid() && p.Payment == PaymentAuthorized {
+		topics = append(topics, EventStockRejected)
+	}
+	return topics
+}
+
 // StockReserved follows when inventory holds the stock.
 func (p Progress) StockReserved() (Progress, []EventType) {
 	if !p.NeedsStock() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -68,8 +69,8 @@ type broken struct {
 	payment map[string]queue.Handler // the product's
 }
 
-// brokenHandlers returns the handlers that a broken variant has instead of the
-// product's.
+// brokenHandlers returns the handlers of the groups payment and inventory with the
+// fault of a broken variant.
 func brokenHandlers(db *pgxpool.Pool, fault string) (queue.Handlers, error) {
 	log := slog.New(slog.DiscardHandler)
 	q, err := queue.New(db, orders.Routes, log)
@@ -79,22 +80,24 @@ func brokenHandlers(db *pgxpool.Pool, fault string) (queue.Handlers, error) {
 	b := &broken{db: db, queue: q, orders: orders.NewStore(db, q)}
 	b.gateway = workers.NewGateway(func() string { return os.Getenv("PAYMENT_URL") }, log, func(string, string) {})
 	b.payment = workers.NewPayment(b.orders, b.gateway, log).Handlers()
+	payment, inventory := maps.Clone(b.payment), workers.NewInventory(b.orders).Handlers()
 	placed, rejected, declined, cancelled := string(models.EventOrderPlaced), string(models.EventStockRejected), string(models.EventPaymentDeclined), string(models.EventOrderCancelled)
 	nothing := func(context.Context, *queue.Message) (queue.Effect, error) { return nil, nil }
 	switch fault {
 	case captureBeforeStock:
-		return queue.Handlers{orders.GroupPayment: {placed: b.captureAtOnce}}, nil
+		payment[placed] = b.captureAtOnce
 	case voidForgotten:
-		return queue.Handlers{orders.GroupPayment: {rejected: nothing, cancelled: nothing}}, nil
+		payment[rejected], payment[cancelled] = nothing, nothing
 	case timeoutIsFailure:
-		return queue.Handlers{orders.GroupPayment: {placed: b.authorizeOnce}}, nil
+		payment[placed] = b.authorizeOnce
 	case releaseTwice:
-		return queue.Handlers{orders.GroupInventory: {declined: b.release, cancelled: b.release}}, nil
+		inventory[declined], inventory[cancelled] = b.release, b.release
 	case eventOutsideTransaction:
-		return queue.Handlers{orders.GroupInventory: {placed: b.reserve}}, nil
+		inventory[placed] = b.reserve
 	default:
 		return nil, errors.New("unknown fault: " + fault)
 	}
+	return queue.Handlers{orders.GroupPayment: payment, orders.GroupInventory: inventory}, nil
 }
 
 // captureAtOnce captures right after the authorization.

@@ -39,6 +39,7 @@ import (
 
 // services are what handlers and middleware call.
 type services struct {
+	log        *slog.Logger
 	db         *pgxpool.Pool
 	publisher  *changefeed.Publisher
 	watcher    *changefeed.Watcher
@@ -88,7 +89,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 		return ratelimit.New(memory.New(memory.WithMaxBytes(builtInBytes)), clock...)
 	}
 	s := &services{
-		db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
+		log: o.Log, db: db, verifier: apikeys.NewVerifier(db, cfg.Peppers), publisher: changefeed.NewPublisher(db, o.Log),
 		audit: audit.New(db), products: catalog.NewProducts(db), cpu: o.CPU,
 		traffic: telemetry.NewTraffic(),
 		deliveries: telemetry.NewCounterVector("queue_deliveries_total",
@@ -183,7 +184,7 @@ func (s *services) handlers(cfg *config.Config, o Options) queue.Handlers {
 	return list
 }
 
-// jobs are the retention jobs.
+// jobs are the retention jobs, and the sweeper of orders.
 func (s *services) jobs() []retention.Job {
 	return []retention.Job{
 		{Name: "change log", Every: changefeed.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return changefeed.Prune(ctx, s.db) }},
@@ -194,12 +195,22 @@ func (s *services) jobs() []retention.Job {
 		{Name: "idempotency keys", Every: orders.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) {
 			return s.orders.PruneIdempotencyKeys(ctx)
 		}},
+		{Name: "unfinished orders", Every: orders.SweepInterval, Run: s.sweepOrders},
 		{Name: "queue inbox", Every: queue.PruneInterval, Run: func(ctx context.Context, _ time.Time) (bool, error) { return s.queue.Prune(ctx) }},
 		{Name: "usage packing", Every: usage.PackInterval, Run: s.usage.Pack},
 		{Name: "usage partitions", Every: usage.PartitionInterval, Run: func(ctx context.Context, now time.Time) (bool, error) {
 			return false, s.usage.MaintainPartitions(ctx, now)
 		}},
 	}
+}
+
+// sweepOrders resumes orders whose messages were lost.
+func (s *services) sweepOrders(ctx context.Context, _ time.Time) (more bool, err error) {
+	n, err := s.orders.Sweep(ctx)
+	if n > 0 {
+		s.log.Warn("orders: resumed orders whose messages were lost", "orders", n)
+	}
+	return n == orders.SweepBatch, err
 }
 
 // httpServer is a server and the address that it listens on.

@@ -15,21 +15,30 @@ type New struct {
 
 // Append adds a statement to the batch that appends events to an order's log. The
 // batch must be sent in a transaction that holds the lock of the order's row, so
-// that the numbers have no gaps and the log has the order of the changes.
+// that the numbers have no gaps and the log has the order of the changes. Before
+// them it appends order.placed, if the order has no events.
 func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 	types, data := make([]string, len(list)), make([]models.EventData, len(list))
 	for i, e := range list {
 		types[i], data[i] = string(e.Type), e.Data
 	}
-	batch.Queue(appendQuery, orderID, owner, types, data)
+	batch.Queue(appendQuery, orderID, owner, types, data, models.EventOrderPlaced)
 }
 
 // appendQuery numbers the events after the order's last one. Their position in the
 // owner's feed isn't before that of the last one, although this transaction may be
 // older than the one that wrote it.
+//
+// The first event of an order is always that it was placed: it is added if it is
+// missing, because an instance of the previous release stored the order.
 const appendQuery = `
+	WITH last AS (SELECT seq, feed FROM order_events WHERE order_id = $1 ORDER BY seq DESC LIMIT 1),
+	new AS (
+		SELECT n, type, data, clock_timestamp() AS at FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)
+		UNION ALL
+		SELECT 0, $5, jsonb_build_object('amount', jsonb_build_object('amount', total_amount, 'currency', total_currency)), created_at
+		FROM orders WHERE id = $1 AND ($3::text[])[1] IS DISTINCT FROM $5 AND NOT EXISTS (SELECT FROM last))
 	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
-	SELECT $1, $2, COALESCE(last.seq, 0) + new.n, new.type, new.data, clock_timestamp(),
-		GREATEST(pg_current_xact_id()::text::bigint, last.feed)
-	FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)
-	LEFT JOIN LATERAL (SELECT seq, feed FROM order_events WHERE order_id = $1 ORDER BY seq DESC LIMIT 1) AS last ON true`
+	SELECT $1, $2, COALESCE((SELECT seq FROM last), 0) + row_number() OVER (ORDER BY n), type, data, at,
+		GREATEST(pg_current_xact_id()::text::bigint, (SELECT feed FROM last))
+	FROM new`

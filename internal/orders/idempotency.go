@@ -34,14 +34,6 @@ var errInFlight = &models.Error{
 	Message: "Another request with this idempotency key is in progress. Retry to get its response.",
 }
 
-// placement is the outcome of a request for an order: the order, or faults that
-// only the transaction could find.
-type placement struct {
-	order     models.Order
-	rejection *models.Error // nil: the order was placed
-	replayed  bool          // the outcome is an earlier request's
-}
-
 // record is the stored outcome of the first request with an idempotency key.
 type record struct {
 	BodyHash  []byte
@@ -56,107 +48,89 @@ type storedFaults struct {
 	Total  int
 }
 
-// placeOnce places an order unless an earlier request with its idempotency key
-// was placed or rejected. It fails at once while another request holds the key.
-// The transaction must be committed when the error is nil, also after a
-// rejection. Errors: errInFlight, KindInvalid for a key that was used for
-// another order, models.ErrUnavailable.
-func (s *Store) placeOnce(ctx context.Context, tx pgx.Tx, spec models.NewOrder) (placement, error) {
-	hash, err := hashOf(spec)
-	if err != nil {
-		return placement{}, err
+// rejectionOf returns the faults of an order, or nil if err is of another kind.
+func rejectionOf(err error) *models.Error {
+	if rejection, ok := errors.AsType[*models.Error](err); ok && rejection.Kind == models.KindInvalid {
+		return rejection
 	}
-	first, err := findRecord(ctx, tx, spec.Owner, spec.IdempotencyKey)
+	return nil
+}
+
+// readRecord queues locking the key for the transaction, and reading its record.
+// The lock is taken by a statement of its own, so that the next one sees what its
+// previous holder committed.
+func (p *placement) readRecord(batch *pgx.Batch) {
+	batch.Queue(`SELECT pg_try_advisory_xact_lock($1)`, lockOf(p.spec.Owner, p.spec.IdempotencyKey)).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&p.locked)
+	})
+	batch.Queue(`
+		SELECT body_hash, order_id, refusal, request_id FROM idempotency_keys
+		WHERE owner = $1 AND key = $2 AND created_at > now() - $3::interval`,
+		p.spec.Owner, p.spec.IdempotencyKey, IdempotencyRetention).Query(func(rows pgx.Rows) (err error) {
+		p.first, err = pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByPos[record])
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+}
+
+// check returns the hash of the request. Errors: errInFlight, KindInvalid for a key
+// that was used for another order.
+func (p *placement) check() (bodyHash, error) {
+	hash, err := hashOf(p.spec)
 	switch {
 	case err != nil:
-		return placement{}, err
-	case first == nil:
-		return s.placeFirst(ctx, tx, spec, hash)
-	case [sha256.Size]byte(first.BodyHash) != hash:
+		return hash, err
+	case !p.locked:
+		return hash, errInFlight
+	case p.first != nil && bodyHash(p.first.BodyHash) != hash:
 		var faults models.Faults
 		faults.AddFault(models.Fault{
 			Source: models.SourceHeader, Path: []string{"Idempotency-Key"},
 			Code: "idempotency_key_reused", Message: "was used for another order: use a new key for each order",
 		})
-		return placement{}, faults.Err()
-	default:
-		return replay(ctx, tx, spec.Owner, first)
+		return hash, faults.Err()
 	}
+	return hash, nil
 }
 
-// placeFirst places an order and stores the outcome. Faults are found before
-// anything is written, so that a rejection can be committed.
-func (s *Store) placeFirst(ctx context.Context, tx pgx.Tx, spec models.NewOrder, hash [sha256.Size]byte) (placement, error) {
-	order, err := s.place(ctx, tx, spec)
-	p := placement{order: order}
-	if err != nil {
-		if !errors.As(err, &p.rejection) || p.rejection.Kind != models.KindInvalid {
-			return placement{}, err
-		}
-	}
+// insertRecord queues the record of a first request.
+func (p *placement) insertRecord(batch *pgx.Batch, hash bodyHash, requestID string) {
 	var id *string
 	var faults *storedFaults
 	if p.rejection == nil {
-		id = &order.ID
+		id = &p.order.ID
 	} else {
 		faults = &storedFaults{p.rejection.Faults, p.rejection.TotalFaults}
 	}
-	// A conflicting row has expired: findRecord returned none.
-	_, err = tx.Exec(ctx, `
+	// A conflicting row has expired: readRecord found none.
+	batch.Queue(`
 		INSERT INTO idempotency_keys (owner, key, body_hash, order_id, refusal, request_id) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (owner, key) DO UPDATE SET body_hash = excluded.body_hash, order_id = excluded.order_id,
 			refusal = excluded.refusal, request_id = excluded.request_id, created_at = excluded.created_at`,
-		spec.Owner, spec.IdempotencyKey, hash[:], id, faults, models.RequestFrom(ctx).ID)
-	return p, postgres.Classify("store idempotency key", err)
-}
-
-// findRecord locks an owner's key for this transaction and returns its record;
-// nil: there is none. The lock is taken by a statement of its own, so that the
-// next one sees what its previous holder committed.
-func findRecord(ctx context.Context, tx pgx.Tx, owner, key string) (*record, error) {
-	batch := &pgx.Batch{}
-	batch.Queue(`SELECT pg_try_advisory_xact_lock($1)`, lockOf(owner, key))
-	batch.Queue(`
-		SELECT body_hash, order_id, refusal, request_id FROM idempotency_keys
-		WHERE owner = $1 AND key = $2 AND created_at > now() - $3::interval`, owner, key, IdempotencyRetention)
-	results := tx.SendBatch(ctx, batch)
-	defer func() { _ = results.Close() }() // the reads have reported every error
-
-	var locked bool
-	if err := results.QueryRow().Scan(&locked); err != nil {
-		return nil, postgres.Classify("lock idempotency key", err)
-	}
-	if !locked {
-		return nil, errInFlight
-	}
-	rows, err := results.Query()
-	if err != nil {
-		return nil, postgres.Classify("read idempotency key", err)
-	}
-	first, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByPos[record])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return first, postgres.Classify("read idempotency key", err)
+		p.spec.Owner, p.spec.IdempotencyKey, hash[:], id, faults, requestID)
 }
 
 // replay returns the outcome of the first request: the order as it was placed,
 // or the faults together with the id of the request that they were found for.
-func replay(ctx context.Context, tx pgx.Tx, owner string, first *record) (placement, error) {
+func (s *Store) replay(ctx context.Context, owner string, first *record) (models.Order, error) {
 	if first.OrderID == nil {
-		rejection := &models.Error{
+		return models.Order{}, &models.Error{
 			Kind: models.KindInvalid, Faults: first.Faults.Faults, TotalFaults: first.Faults.Total, RequestID: first.RequestID,
 		}
-		return placement{rejection: rejection, replayed: true}, nil
 	}
-	order, err := get(ctx, tx, owner, *first.OrderID)
-	return placement{order: order.AsPlaced(), replayed: true}, err
+	order, err := s.Get(ctx, owner, *first.OrderID)
+	return order.AsPlaced(), err
 }
+
+// bodyHash is the SHA-256 of an order's canonical form.
+type bodyHash [sha256.Size]byte
 
 // hashOf hashes the parsed order, so that white space and the order of fields
 // make no difference. Its canonical form is independent of models.NewOrder, so
 // that a new release still recognizes the orders of the previous one.
-func hashOf(spec models.NewOrder) ([sha256.Size]byte, error) {
+func hashOf(spec models.NewOrder) (bodyHash, error) {
 	type item struct {
 		ProductID string
 		Quantity  int64

@@ -18,6 +18,14 @@ type Work struct {
 	Progress      models.Progress
 }
 
+// setProgress sets the progress and what the order shows of it.
+func (w *Work) setProgress(p models.Progress) {
+	w.Progress, w.Status, w.Reason = p, p.Status, nil
+	if p.Reason != "" {
+		w.Reason = &p.Reason
+	}
+}
+
 // Read returns an order with its items. Its progress may change at any time.
 // Errors: models.ErrNotFound, models.ErrUnavailable.
 func (s *Store) Read(ctx context.Context, id string) (Work, error) {
@@ -52,15 +60,19 @@ func (l *Locked) Apply(ctx context.Context, step models.Step, details models.Eve
 	batch.Queue(`
 		UPDATE orders SET status = $2, reason = NULLIF($3, ''), stock = $4, payment = $5, authorization_id = NULLIF($6, ''),
 			updated_at = CASE WHEN $7 THEN clock_timestamp() ELSE updated_at END
-		WHERE id = $1`, l.ID, next.Status, next.Reason, next.Stock, next.Payment, l.Authorization, len(types) > 0)
+		WHERE id = $1 RETURNING updated_at`, l.ID, next.Status, next.Reason, next.Stock, next.Payment, l.Authorization, len(types) > 0).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&l.UpdatedAt) })
 	if len(types) > 0 {
 		events.Append(batch, l.ID, l.Owner, describe(l.Order, next, types, details)...)
+	}
+	if err := l.store.queue.PublishBatch(ctx, l.tx, batch, messages(l.Order, next, types)...); err != nil {
+		return err
 	}
 	if err := l.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return postgres.Classify("change order", err)
 	}
-	l.Progress = next
-	return l.store.queue.Publish(ctx, l.tx, messages(l.Order, next, types)...)
+	l.setProgress(next)
+	return nil
 }
 
 // describe returns the events of these types with their details.
@@ -102,10 +114,7 @@ func readWork(ctx context.Context, db querier, id, suffix string) (w Work, err e
 	if err != nil {
 		return Work{}, postgres.Classify("read order", err)
 	}
-	w.Status = w.Progress.Status
-	if w.Progress.Reason != "" {
-		w.Reason = &w.Progress.Reason
-	}
+	w.setProgress(w.Progress)
 	for i := range products {
 		w.Items = append(w.Items, models.OrderItem{
 			ProductID: products[i], SKU: skus[i], Name: names[i], Quantity: quantities[i],

@@ -37,7 +37,7 @@ func (p *pooler) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 	pooled, set := cfg.Copy(), []string(nil)
 	for _, name := range sessionParameters {
 		if value, ok := pooled.RuntimeParams[name]; ok {
-			set = append(set, "SET LOCAL "+name+" = '"+strings.ReplaceAll(value, "'", "''")+"'")
+			set = append(set, "set_config('"+name+"', '"+strings.ReplaceAll(value, "'", "''")+"', true)")
 			delete(pooled.RuntimeParams, name)
 		}
 	}
@@ -53,7 +53,11 @@ func (p *pooler) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	pooled.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	pooled.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
-		conn.CustomData()[transactionSettings] = strings.Join(set, "; ")
+		if len(set) > 0 {
+			conn.CustomData()[transactionSettings] = "SELECT " + strings.Join(set, ", ")
+		} else {
+			conn.CustomData()[transactionSettings] = ""
+		}
 		return nil
 	}
 	*cfg = *pooled
@@ -82,14 +86,11 @@ func throughPooler(conn *pgx.Conn) bool {
 	return found
 }
 
-// limitTransaction sets sessionParameters for a transaction through a pooler.
-func limitTransaction(ctx context.Context, tx pgx.Tx) error {
-	set, _ := tx.Conn().PgConn().CustomData()[transactionSettings].(string)
-	if set == "" {
-		return nil
-	}
-	_, err := tx.Exec(ctx, set)
-	return err
+// limits returns the statement that sets sessionParameters for a transaction through a pooler; "":
+// none is needed.
+func limits(conn *pgx.Conn) string {
+	set, _ := conn.PgConn().CustomData()[transactionSettings].(string)
+	return set
 }
 
 // ErrOtherDatabase reports two URLs of which each is of another database.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // rollbackTimeout bounds a rollback, which runs even if the caller's context has ended.
@@ -26,17 +28,11 @@ func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	// After a commit this does nothing. A rollback with a cancelled context would close the
-	// connection.
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
-		defer cancel()
-		if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
-			_ = tx.Conn().Close(ctx) // its state is unknown: the pool must not reuse it
+	defer rollback(ctx, tx)
+	if set := limits(tx.Conn()); set != "" {
+		if _, err := tx.Exec(ctx, set); err != nil {
+			return fmt.Errorf("begin a transaction: %w", err)
 		}
-	}()
-	if err := limitTransaction(ctx, tx); err != nil {
-		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	if err := fn(tx); err != nil {
 		return err
@@ -46,3 +42,54 @@ func InTx(ctx context.Context, db Beginner, fn func(pgx.Tx) error) error {
 	}
 	return nil
 }
+
+// rollback rolls back tx unless it has ended. With a cancelled context it would close the connection.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
+		_ = tx.Conn().Close(ctx) // its state is unknown: the pool must not reuse it
+	}
+}
+
+// InBatches is InTx in two round trips: one batch of reads, sent with BEGIN, and one of writes, sent
+// with COMMIT. read queues the reads, whose callbacks take the results. write queues the writes
+// after that; it may also use tx. If it returns an error, or a statement fails, the transaction is
+// rolled back. When callbacks of writes run, the outcome is decided: their errors don't undo a
+// commit.
+func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), write func(pgx.Tx, *pgx.Batch) error) error {
+	conn, err := db.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer conn.Release()
+	reads, writes := &pgx.Batch{}, &pgx.Batch{}
+	reads.BeginTx(pgx.TxOptions{})
+	if set := limits(conn.Conn()); set != "" {
+		reads.Queue(set)
+	}
+	read(reads)
+	results := conn.SendBatch(ctx, reads)
+	tx := results.Tx()
+	defer func() {
+		if conn.Conn().PgConn().TxStatus() != idle {
+			rollback(ctx, tx)
+		}
+	}()
+	if err := results.Close(); err != nil {
+		return err
+	}
+	if err := write(tx, writes); err != nil {
+		return err
+	}
+	writes.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return pgx.ErrTxCommitRollback // write ignored an error of tx
+		}
+		return nil
+	})
+	return conn.SendBatch(ctx, writes).Close()
+}
+
+// idle is the status of a connection without a transaction.
+const idle = 'I'

@@ -86,6 +86,16 @@ func New(db *pgxpool.Pool, routes Routes, log *slog.Logger) (*Queue, error) {
 // Publish inserts the messages in tx, for each group of their topics, and sets
 // their IDs and times. They are delivered after the commit.
 func (q *Queue) Publish(ctx context.Context, tx pgx.Tx, messages ...*Message) error {
+	batch := &pgx.Batch{}
+	if err := q.PublishBatch(ctx, tx, batch, messages...); err != nil {
+		return err
+	}
+	return postgres.Classify("publish", tx.SendBatch(ctx, batch).Close())
+}
+
+// PublishBatch is Publish with statements that are added to the batch, which the
+// caller sends in tx.
+func (q *Queue) PublishBatch(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, messages ...*Message) error {
 	var jobs []river.InsertManyParams
 	for _, m := range messages {
 		groups := q.routes[m.Topic]
@@ -100,15 +110,24 @@ func (q *Queue) Publish(ctx context.Context, tx pgx.Tx, messages ...*Message) er
 			jobs = append(jobs, newJob(group, *m, priorityNormal, time.Time{}))
 		}
 	}
-	return postgres.Classify("publish", q.insert(ctx, tx, jobs))
+	return postgres.Classify("publish", q.insertBatch(ctx, tx, batch, jobs))
 }
 
 // insert inserts jobs in tx.
 func (q *Queue) insert(ctx context.Context, tx pgx.Tx, jobs []river.InsertManyParams) error {
+	batch := &pgx.Batch{}
+	if err := q.insertBatch(ctx, tx, batch, jobs); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+// insertBatch adds the statements that insert jobs to the batch.
+func (q *Queue) insertBatch(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, jobs []river.InsertManyParams) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	_, err := q.client.InsertManyTx(ctx, tx, jobs)
+	_, err := q.client.InsertManyTx(ctx, batchTx{tx, batch}, jobs)
 	return err
 }
 

@@ -81,6 +81,7 @@ func Routes(h Handlers) []Route {
 		{Method: post, Path: "/v1/orders", Handler: h.Orders.Create, Scope: models.ScopeOrdersWrite, Cost: 5},
 		{Method: get, Path: "/v1/orders", Handler: h.Orders.List, Scope: models.ScopeOrdersRead, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id", Handler: h.Orders.Get, Scope: models.ScopeOrdersRead, Cost: 1},
+		{Method: post, Path: "/v1/orders/:id/cancel", Handler: h.Orders.Cancel, Scope: models.ScopeOrdersWrite, Cost: 1},
 		{Method: get, Path: "/v1/orders/:id/invoice", Handler: h.Invoices.Get, Scope: models.ScopeOrdersRead, Cost: 10},
 
 		{Method: post, Path: "/v1/limits/check", Handler: h.Checks.Check, Scope: models.ScopeLimitsCheck},
