@@ -88,7 +88,7 @@ func openShop(t testing.TB) *shop {
 	}
 	s.env = append(os.Environ(),
 		childAddress+"="+s.cluster.AddressFile, "GORACE=atexit_sleep_ms=0", "KEY_PEPPER=a pepper for tests only",
-		"PAYMENT_URL="+s.ops[gateway]+"/dev/gateway", "SMTP_URL=smtp://"+s.mail.Addr()+"?from=shop@example.com")
+		"SMTP_URL=smtp://"+s.mail.Addr()+"?from=shop@example.com")
 	t.Cleanup(func() {
 		s.stopServers()
 		s.end(gateway)
@@ -166,20 +166,26 @@ func (s *shop) devKey() string {
 	return keys.Admin
 }
 
+// environment returns that of a process.
+func (s *shop) environment(name string) []string {
+	list := append(slices.Clone(s.env), "DATA_DIR="+filepath.Join(s.folder, name),
+		"HTTP_ADDR="+s.api[name][len("http://"):], "OPS_ADDR="+s.ops[name][len("http://"):])
+	if name == gateway {
+		return append(list, childRole+"="+roleGateway)
+	}
+	list = append(list, childRole+"="+roleServer, childFault+"="+s.servers.fault, "PAYMENT_URL="+s.ops[gateway]+"/dev/gateway")
+	return append(list, s.servers.settings...)
+}
+
 // start starts a process. Its log is added to a file.
-func (s *shop) start(name string) (*child, error) {
+func start(env []string, logFile string) (*child, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	role := roleServer
-	if name == gateway {
-		role = roleGateway
-	}
 	cmd := exec.Command(program)
-	cmd.Env = append(slices.Concat(s.env, s.servers.settings), childRole+"="+role, childFault+"="+s.servers.fault, "DATA_DIR="+filepath.Join(s.folder, name),
-		"HTTP_ADDR="+s.api[name][len("http://"):], "OPS_ADDR="+s.ops[name][len("http://"):])
-	log, err := os.OpenFile(s.logFile(name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	cmd.Env = env
+	log, err := os.OpenFile(logFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +204,7 @@ func (s *shop) logFile(name string) string { return filepath.Join(s.folder, name
 func (s *shop) keep(name string) {
 	k := &keeper{ended: make(chan struct{})}
 	s.keepers[name] = k
+	env, logFile, t := s.environment(name), s.logFile(name), s.TB
 	go func() {
 		defer close(k.ended)
 		for {
@@ -206,10 +213,10 @@ func (s *shop) keep(name string) {
 				k.mu.Unlock()
 				return
 			}
-			c, err := s.start(name)
+			c, err := start(env, logFile)
 			if err != nil {
 				k.mu.Unlock()
-				s.Error(err)
+				t.Error(err)
 				return
 			}
 			k.child = c
