@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"internal/testkit/cluster":  {"internal/devdb", "internal/testkit"},
 	"internal/testkit/contract": {},
 	"migrations":                {},
+	"e2e/orderproof":            {},
 	"docs":                      {},
 	"scripts/goclient":          {},
 	"scripts/plainenglish":      {},

@@ -24,7 +24,7 @@ func (s *shop) send(method, url, key string, body any, header ...string) (int, [
 		}
 		content = bytes.NewReader(data)
 	}
-	request, err := http.NewRequest(method, url, content) //nolint:noctx // the client has a timeout
+	request, err := http.NewRequest(method, url, content)
 	if err != nil {
 		s.Error(err)
 		return 0, nil
