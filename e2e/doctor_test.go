@@ -215,3 +215,20 @@ func TestDoctor_Redis(t *testing.T) {
 		t.Errorf("without REDIS_URL: got %s", got)
 	}
 }
+
+func TestDoctor_mail(t *testing.T) {
+	env := []string{"KEY_PEPPER=" + testPepper, "DATABASE_URL=" + testkit.DatabaseURL(t)}
+	server := testkit.NewMailServer(t)
+	url := "smtp://" + server.Addr() + "?from=shop@example.com"
+	for _, c := range []struct{ setting, want string }{
+		{"", "warning: SMTP_URL is not set: emails about orders wait"},
+		{"RATELIMITER_DEV=true", "ok: dev mode writes emails to /"},
+		{"SMTP_URL=" + url, "ok: the mail server at 127.0.0.1:"},
+		{"SMTP_URL_FILE=" + writeFile(t, "url", url+"\n"), "ok: the mail server at 127.0.0.1:"},
+		{"SMTP_URL=" + strings.Replace(url, "//", "//u:hunter2@", 1), "warning: SMTP_URL: 127.0.0.1:"},
+		{"SMTP_URL=smtp://127.0.0.1:1?from=shop@example.com", "warning: SMTP_URL: 127.0.0.1:1: "},
+	} {
+		doctor(t, 0, append(env, c.setting)...).wants(t, map[string]string{"mail": c.want})
+	}
+	doctor(t, 1, append(env, "SMTP_URL=smtp://u:hunter2@mail")...).wants(t, map[string]string{"settings": "failure: SMTP_URL: needs the sender's address"})
+}

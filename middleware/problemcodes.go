@@ -36,6 +36,7 @@ const (
 	ProblemInternalError         ProblemCode = "internal_error"          // 500: an internal error, which request_id identifies in the server's log
 	ProblemUnavailable           ProblemCode = "unavailable"             // 503: a dependency is unavailable; repeat after Retry-After
 	ProblemQuotaUnavailable      ProblemCode = "quota_unavailable"       // 503: a calendar quota can't be decided without the database; repeat after Retry-After
+	ProblemPaymentsUnavailable   ProblemCode = "payments_unavailable"    // 503: orders are not accepted, because the server has no payment gateway
 	ProblemTooManyReservations   ProblemCode = "too_many_reservations"   // 503: too many open reservations; repeat after Retry-After
 	ProblemOverloaded            ProblemCode = "overloaded"              // 503: the server is at capacity; repeat after Retry-After
 )

@@ -161,14 +161,7 @@ func (s *Settings) Config() (*Config, error) {
 	fault("RETRY_BASE", err)
 	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
 	fault("RETRY_MAX_ATTEMPTS", err)
-	cfg.PaymentURL, err = readSecret("PAYMENT_URL", s.PaymentFile)
-	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(cfg.PaymentURL)))
-	cfg.PaymentURL = strings.TrimRight(cfg.PaymentURL, "/")
-	address, err := readSecret("SMTP_URL", s.SMTPFile)
-	if err == nil {
-		cfg.SMTP, err = parseSMTPURL(address)
-	}
-	fault("SMTP_URL", err)
+	s.readWorkers(cfg, fault)
 	cfg.Headers, err = parseFields(s.Headers)
 	fault("RATELIMIT_HEADERS", err)
 	cfg.LogFormat, err = parseLogFormat(s.LogFormat)
@@ -184,6 +177,18 @@ func (s *Settings) Config() (*Config, error) {
 		return nil, &Error{err}
 	}
 	return cfg, nil
+}
+
+// readWorkers validates what the workers talk to.
+func (s *Settings) readWorkers(cfg *Config, fault func(string, error)) {
+	gateway, err := readSecret("PAYMENT_URL", s.PaymentFile)
+	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(gateway)))
+	cfg.PaymentURL = strings.TrimRight(gateway, "/")
+	mailServer, err := readSecret("SMTP_URL", s.SMTPFile)
+	if err == nil {
+		cfg.SMTP, err = parseSMTPURL(mailServer)
+	}
+	fault("SMTP_URL", err)
 }
 
 // LoadPeppers makes sure that keys can be hashed: with KEY_PEPPER, or with the

@@ -30,11 +30,11 @@ func TestParseSMTPURL(t *testing.T) {
 		"smtp://mail.example?from=shop@example.com%0D%0ABcc:+eve@example.com": "error: needs the sender's address",
 	} {
 		s, err := parseSMTPURL(url)
-		got := ""
-		if err != nil {
-			got = "error: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-		} else {
+		var got string
+		if err == nil {
 			got = fmt.Sprint(*s)
+		} else {
+			got = "error: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
 		if !strings.HasPrefix(got, want) || strings.Contains(got, "hunter2") {
 			t.Errorf("%s: got %s; want %s", url, got, want)

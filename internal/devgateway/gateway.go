@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5"
@@ -41,11 +42,14 @@ type Gateway struct {
 	db       *pgxpool.Pool
 	ready    atomic.Bool
 	stopping chan struct{}
+	slow     time.Duration // delay of tok_slow
 }
 
 // New returns a gateway whose state is in db. It responds with 503 until it is
 // started.
-func New(db *pgxpool.Pool) *Gateway { return &Gateway{db: db, stopping: make(chan struct{})} }
+func New(db *pgxpool.Pool) *Gateway { 
+	return &Gateway{db: db, stopping: make(chan struct{}), slow: slowDelay}
+ }
 
 // Name implements app.Component.
 func (*Gateway) Name() string { return "dev payment gateway" }

@@ -42,9 +42,9 @@ func statusOf(token string) Status {
 	}
 }
 
-// delay waits for slowDelay, or until the client or the gateway is gone.
+// delay waits as long as tok_slow does, or until the client or the gateway is gone.
 func (g *Gateway) delay(ctx context.Context) {
-	timer := time.NewTimer(slowDelay)
+	timer := time.NewTimer(g.slow)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -39,6 +39,7 @@ type Gateway struct {
 	client    *http.Client
 	breaker   *gobreaker.CircuitBreaker[response]
 	count     func(call, result string)
+	timeout   time.Duration // of one call
 }
 
 // NewGateway returns a client of the gateway at base, which is called when the URL
@@ -47,7 +48,7 @@ func NewGateway(base func() string, log *slog.Logger, count func(call, result st
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.MaxResponseHeaderBytes = gatewayConnections, maxGatewayHeader
 	return &Gateway{
-		base: base, transport: transport, breaker: newBreaker(log), count: count,
+		base: base, transport: transport, breaker: newBreaker(log), count: count, timeout: gatewayTimeout,
 		client: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a payment isn't sent elsewhere
@@ -206,7 +207,7 @@ var refusals = []string{"order_voided", "already_captured", "not_authorized"}
 // and decodes the body of a success into out. It returns the code of a refusal.
 func (g *Gateway) call(ctx context.Context, name, method, path, orderID string, body, out any) (refusal string, err error) {
 	r, err := g.breaker.Execute(func() (response, error) {
-		ctx, cancel := context.WithTimeout(ctx, gatewayTimeout)
+		ctx, cancel := context.WithTimeout(ctx, g.timeout)
 		defer cancel()
 		r, err := g.send(ctx, method, path, orderID+":"+name, body)
 		if err == nil && r.status < http.StatusMultipleChoices && json.Unmarshal(r.body, out) != nil {
