@@ -47,9 +47,9 @@ type Gateway struct {
 
 // New returns a gateway whose state is in db. It responds with 503 until it is
 // started.
-func New(db *pgxpool.Pool) *Gateway { 
+func New(db *pgxpool.Pool) *Gateway {
 	return &Gateway{db: db, stopping: make(chan struct{}), slow: slowDelay}
- }
+}
 
 // Name implements app.Component.
 func (*Gateway) Name() string { return "dev payment gateway" }

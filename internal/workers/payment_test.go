@@ -78,11 +78,8 @@ func (s *till) want(name, id string, want models.Progress, kinds ...string) {
 	}
 }
 
-// Ends of orders.
-var (
-	paid     = models.Progress{Status: models.OrderConfirmed, Stock: models.StockHeld, Payment: models.PaymentCaptured}
-	declined = models.Progress{Status: models.OrderCancelled, Reason: models.ReasonPaymentDeclined, Stock: models.StockReleased, Payment: models.PaymentDeclined}
-)
+// paid is the good end of an order.
+var paid = models.Progress{Status: models.OrderConfirmed, Stock: models.StockHeld, Payment: models.PaymentCaptured}
 
 // cancelled returns the end of an order that its caller cancelled.
 func cancelled(stock models.StockState, payment models.PaymentState) models.Progress {
