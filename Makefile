@@ -116,6 +116,11 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 bench-queue: ## compare the queue with River by itself: rates, latency, one owner's flood, a million delayed, a held transaction: about a quarter of an hour
 	go test ./internal/queue -run '^$$' -bench . -benchtime 1x -timeout 30m -v
 
+.PHONY: bench-orders
+bench-orders: ## compare orders, with messages and an event, to the release without them: accepted per second, a ratio; measure a sweep
+	go test ./internal/orders -run '^$$' -bench Accept -benchtime 1x -timeout 15m
+	go run ./internal/testkit/cluster -- go test ./internal/orders -run '^$$' -bench Sweep -benchtime 3x
+
 .PHONY: bench-orders-flow
 bench-orders-flow: ## measure orders from acceptance to confirmation, and reads of products while orders are worked off: about 5 minutes
 	go test ./e2e/orderproof -run '^$$' -bench . -benchtime 1x -timeout 30m -v

@@ -3178,6 +3178,25 @@ func (c *Raw) GetOrder(ctx context.Context, id string, params *GetOrderParams, r
 	return c.Client.Do(req)
 }
 
+// CancelOrder Cancel an order
+//
+// Cancels a pending order, unless its payment is being captured. What is held for it is given back soon: the stock, and the amount that was authorized. An order that is cancelled already is returned as it is.
+//
+// **Scope:** `orders:write` · **Cost:** 1
+//
+// Corresponds with POST /v1/orders/{id}/cancel (the `CancelOrder` operationId).
+func (c *Raw) CancelOrder(ctx context.Context, id string, reqEditors ...RequestEdit) (*http.Response, error) {
+	req, err := newCancelOrderRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetInvoice Get the invoice of an order
 //
 // The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.
@@ -5477,6 +5496,40 @@ func newGetOrderRequest(server string, id string, params *GetOrderParams) (*http
 	return req, nil
 }
 
+// newCancelOrderRequest constructs an http.Request for the CancelOrder method
+func newCancelOrderRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/orders/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // newGetInvoiceRequest constructs an http.Request for the GetInvoice method
 func newGetInvoiceRequest(server string, id string, params *GetInvoiceParams) (*http.Request, error) {
 	var err error
@@ -6089,6 +6142,16 @@ func (c *Client) CreateOrder(ctx context.Context, params *CreateOrderParams, bod
 // **Scope:** `orders:read` · **Cost:** 1
 func (c *Client) GetOrder(ctx context.Context, id string, params *GetOrderParams, edits ...RequestEdit) (*Order, error) {
 	response, err := c.Raw.GetOrder(ctx, id, params, edits...)
+	return decode[Order](response, err)
+}
+
+// CancelOrder: Cancel an order (POST /v1/orders/{id}/cancel)
+//
+// Cancels a pending order, unless its payment is being captured. What is held for it is given back soon: the stock, and the amount that was authorized. An order that is cancelled already is returned as it is.
+//
+// **Scope:** `orders:write` · **Cost:** 1
+func (c *Client) CancelOrder(ctx context.Context, id string, edits ...RequestEdit) (*Order, error) {
+	response, err := c.Raw.CancelOrder(ctx, id, edits...)
 	return decode[Order](response, err)
 }
 

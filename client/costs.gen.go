@@ -44,6 +44,7 @@ var operations = []operation{
 	{method: "GET", pattern: "/v1/orders", group: "orders:read", cost: 1},
 	{method: "POST", pattern: "/v1/orders", group: "orders:write", cost: 5},
 	{method: "GET", pattern: "/v1/orders/*", group: "orders:read", cost: 1},
+	{method: "POST", pattern: "/v1/orders/*/cancel", group: "orders:write", cost: 1},
 	{method: "GET", pattern: "/v1/orders/*/invoice", group: "orders:read", cost: 10},
 	{method: "GET", pattern: "/v1/products", group: "products:read", cost: 1},
 	{method: "GET", pattern: "/v1/products/*", group: "products:read", cost: 1},

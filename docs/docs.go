@@ -2471,6 +2471,49 @@ const docTemplate = `{
                 }
             }
         },
+        "/v1/orders/{id}/cancel": {
+            "post": {
+                "description": "Cancels a pending order, unless its payment is being captured. What is held for it is given back soon: the stock, and the amount that was authorized. An order that is cancelled already is returned as it is.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "orders"
+                ],
+                "summary": "Cancel an order",
+                "operationId": "cancelOrder",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "ord_5HqT1bZr8w",
+                        "description": "Order id",
+                        "name": "id",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/models.Order"
+                        }
+                    },
+                    "404": {
+                        "description": "Not Found",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The order is confirmed, or its payment is being captured",
+                        "schema": {
+                            "$ref": "#/definitions/middleware.Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/v1/orders/{id}/invoice": {
             "get": {
                 "description": "The invoice as a PDF, in every state of the order: marked as unpaid until the order is confirmed, and as cancelled if it is cancelled. The PDF is rendered on request. When the server is at capacity, it responds 503 with Retry-After, and the request costs nothing.",

@@ -44,20 +44,20 @@ func planOrders(rng *rand.Rand, n, buyers int, products []string) []planned {
 			o.Items = append(o.Items, models.NewItem{ProductID: products[p], Quantity: 1 + rng.Int64N(3)})
 		}
 		if rng.IntN(8) == 0 {
-			o.CancelAfter = rng.IntN(3)
+			o.CancelAfter = rng.IntN(8)
 		}
 		list[i] = o
 	}
 	return list
 }
 
-// stocks returns how many units there are of each product: of every third one,
+// stocks returns how many units there are of each product: of every sixth one,
 // fewer than n orders ask for.
 func stocks(n int, products []string) map[string]int64 {
 	units := map[string]int64{}
 	for i, p := range products {
 		units[p] = 1_000_000
-		if i%3 == 0 {
+		if i%6 == 0 {
 			units[p] = int64(1 + n*4/len(products)/(2+i)) // n orders ask for 4 n units of all products
 		}
 	}

@@ -22,8 +22,18 @@ func Append(batch *pgx.Batch, orderID, owner string, list ...New) {
 	for i, e := range list {
 		types[i], data[i] = string(e.Type), e.Data
 	}
+	if len(list) > 0 && list[0].Type == models.EventOrderPlaced {
+		batch.Queue(firstQuery, orderID, owner, types, data)
+		return
+	}
 	batch.Queue(appendQuery, orderID, owner, types, data, models.EventOrderPlaced)
 }
+
+// firstQuery appends the events of a new order.
+const firstQuery = `
+	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
+	SELECT $1, $2, n, type, data, clock_timestamp(), pg_current_xact_id()::text::bigint
+	FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)`
 
 // appendQuery numbers the events after the order's last one. Their position in the
 // owner's feed isn't before that of the last one, although this transaction may be
@@ -37,7 +47,7 @@ const appendQuery = `
 		SELECT n, type, data, clock_timestamp() AS at FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS new (type, data, n)
 		UNION ALL
 		SELECT 0, $5, jsonb_build_object('amount', jsonb_build_object('amount', total_amount, 'currency', total_currency)), created_at
-		FROM orders WHERE id = $1 AND ($3::text[])[1] IS DISTINCT FROM $5 AND NOT EXISTS (SELECT FROM last))
+		FROM orders WHERE id = $1 AND NOT EXISTS (SELECT FROM last))
 	INSERT INTO order_events (order_id, owner, seq, type, data, at, feed)
 	SELECT $1, $2, COALESCE((SELECT seq FROM last), 0) + row_number() OVER (ORDER BY n), type, data, at,
 		GREATEST(pg_current_xact_id()::text::bigint, (SELECT feed FROM last))

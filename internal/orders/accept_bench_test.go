@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -101,7 +102,7 @@ func accept(b *testing.B, clients, orders int, place func(context.Context, model
 				item := models.NewItem{ProductID: "prd_0y5apuf8zs", Quantity: 1}
 				err := place(b.Context(), models.NewOrder{
 					Owner: fmt.Sprint("own_", n%1000), Email: "a@example.com", PaymentToken: "tok_ok",
-					Items: []models.NewItem{item, item, item}, IdempotencyKey: fmt.Sprint(n),
+					Items: []models.NewItem{item, item, item}, IdempotencyKey: strconv.FormatInt(n, 10),
 				})
 				if err != nil {
 					b.Error(err)

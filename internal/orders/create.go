@@ -31,7 +31,7 @@ func (s *Store) Create(ctx context.Context, spec models.NewOrder) (order models.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
 	p := placement{store: s, spec: spec}
-	if err := postgres.InBatches(ctx, s.db, p.read, func(tx pgx.Tx, batch *pgx.Batch) error { return p.write(ctx, tx, batch) }); err != nil {
+	if err := postgres.InBatches(ctx, s.db, p.read, func(tx pgx.Tx, batch, after *pgx.Batch) error { return p.write(ctx, tx, batch, after) }); err != nil {
 		return models.Order{}, false, postgres.Classify("place order", err)
 	}
 	if p.first != nil {
@@ -90,7 +90,7 @@ func (p *placement) read(batch *pgx.Batch) {
 // write queues the outcome: the order with its items, first event and messages;
 // and the record of the idempotency key, which rejections have too. A replay
 // writes nothing.
-func (p *placement) write(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+func (p *placement) write(ctx context.Context, tx pgx.Tx, batch, after *pgx.Batch) error {
 	var hash bodyHash
 	if p.spec.IdempotencyKey != "" {
 		var err error
@@ -103,7 +103,7 @@ func (p *placement) write(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) erro
 		return err
 	}
 	if p.rejection == nil {
-		if err := p.insert(ctx, tx, batch, items, sum); err != nil {
+		if err := p.insert(ctx, tx, batch, after, items, sum); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func total(wanted []models.NewItem, articles map[string]article) ([]models.Order
 }
 
 // insert queues the order with its items, its first event and its messages.
-func (p *placement) insert(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, items []models.OrderItem, sum models.Money) error {
+func (p *placement) insert(ctx context.Context, tx pgx.Tx, batch, after *pgx.Batch, items []models.OrderItem, sum models.Money) error {
 	p.order = models.Order{
 		ID: newOrderID(), Owner: p.spec.Owner, Status: models.OrderPending, Items: items, ItemCount: len(items), Total: sum, Email: p.spec.Email,
 	}
@@ -157,7 +157,7 @@ func (p *placement) insert(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, ite
 	placed := []models.EventType{models.EventOrderPlaced}
 	progress := models.Progress{Status: models.OrderPending, Stock: models.StockNone, Payment: models.PaymentNone}
 	events.Append(batch, o.ID, o.Owner, describe(*o, progress, placed, models.EventData{})...)
-	return p.store.queue.PublishBatch(ctx, tx, batch, messages(*o, progress, placed)...)
+	return p.store.queue.PublishBatch(ctx, tx, batch, after, messages(*o, progress, placed)...)
 }
 
 // insertItems queues the items of an order.

@@ -59,12 +59,12 @@ func TestStore_Create_round_trips(t *testing.T) {
 	spec := models.NewOrder{Owner: "o", Email: "a@example.com", PaymentToken: "tok_ok", Items: []models.NewItem{
 		{ProductID: "prd_0y5apuf8zs", Quantity: 2}, {ProductID: "prd_0y5apuf8zs", Quantity: 3},
 	}}
-	create := func(key, product string) (models.Order, error, int64) {
+	create := func(key, product string) (models.Order, int64, error) {
 		t.Helper()
 		spec.IdempotencyKey, spec.Items[1].ProductID = key, product
 		before := n.Load()
 		order, _, err := s.Create(t.Context(), spec)
-		return order, err, n.Load() - before
+		return order, n.Load() - before, err
 	}
 	const cup, unknown = "prd_0y5apuf8zs", "prd_unknown"
 	for range 2 { // the connection prepares the statements
@@ -83,7 +83,7 @@ func TestStore_Create_round_trips(t *testing.T) {
 		{"replayed rejection", "r", unknown, 2, true},
 		{"rejected without a key", "", unknown, 2, true}, // the second is the rollback
 	} {
-		order, err, trips := create(c.key, c.product)
+		order, trips, err := create(c.key, c.product)
 		if trips != c.want || errors.Is(err, models.ErrUnavailable) || (err != nil) != c.invalid {
 			t.Errorf("%s: %d round trips, error %v; want %d", c.name, trips, err, c.want)
 		}

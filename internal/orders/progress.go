@@ -65,7 +65,7 @@ func (l *Locked) Apply(ctx context.Context, step models.Step, details models.Eve
 	if len(types) > 0 {
 		events.Append(batch, l.ID, l.Owner, describe(l.Order, next, types, details)...)
 	}
-	if err := l.store.queue.PublishBatch(ctx, l.tx, batch, messages(l.Order, next, types)...); err != nil {
+	if err := l.store.queue.PublishBatch(ctx, l.tx, batch, batch, messages(l.Order, next, types)...); err != nil {
 		return err
 	}
 	if err := l.tx.SendBatch(ctx, batch).Close(); err != nil {
@@ -80,7 +80,7 @@ func describe(o models.Order, p models.Progress, types []models.EventType, detai
 	list := make([]events.New, len(types))
 	for i, t := range types {
 		list[i] = events.New{Type: t, Data: details}
-		switch t {
+		switch t { //nolint:exhaustive // the other types have no details of their own
 		case models.EventOrderPlaced, models.EventPaymentAuthorized, models.EventPaymentCaptured, models.EventPaymentVoided:
 			list[i].Data.Amount = &o.Total
 		case models.EventOrderCancelled:

@@ -49,7 +49,7 @@ func (s *Store) Sweep(ctx context.Context) (n int, err error) {
 			})
 			return err
 		})
-	}, func(tx pgx.Tx, batch *pgx.Batch) error {
+	}, func(tx pgx.Tx, batch, after *pgx.Batch) error {
 		var ids []string
 		var again []*queue.Message
 		for _, u := range list {
@@ -60,7 +60,7 @@ func (s *Store) Sweep(ctx context.Context) (n int, err error) {
 			}
 		}
 		batch.Queue(`UPDATE orders SET resumed_at = now() WHERE id = ANY ($1)`, ids)
-		return s.queue.PublishBatch(ctx, tx, batch, again...)
+		return s.queue.PublishBatch(ctx, tx, batch, after, again...)
 	})
 	return len(list), postgres.Classify("resume orders", err)
 }

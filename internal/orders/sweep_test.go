@@ -23,7 +23,7 @@ func sweep(t *testing.T, s *Store, want int) []string {
 func lose(t *testing.T, s *Store, id string) {
 	t.Helper()
 	for _, sql := range []string{
-		`DELETE FROM river_job WHERE args ->> 'key' = $1`,
+		`UPDATE river_job SET state = 'completed', finalized_at = now() WHERE args ->> 'key' = $1`,
 		`UPDATE orders SET created_at = now() - interval '11 minutes', updated_at = now() - interval '11 minutes' WHERE id = $1`,
 	} {
 		if _, err := s.db.Exec(t.Context(), sql, id); err != nil {
@@ -93,7 +93,7 @@ func TestStore_Sweep_leaves(t *testing.T) {
 	exec(`UPDATE orders SET created_at = now() WHERE id = $1`, young)
 	exec(`UPDATE orders SET updated_at = now() WHERE id = $1`, changed)
 	exec(`UPDATE orders SET created_at = now() - interval '1 day', updated_at = created_at WHERE id = $1`, waiting)
-	exec(`UPDATE river_job SET state = 'scheduled'`)
+	exec(`UPDATE river_job SET state = 'scheduled' WHERE state <> 'completed'`)
 	exec(`INSERT INTO dead_letters ("group", topic, message, reason, attempts) VALUES ('payment', 'order.placed', jsonb_build_object('key', $1::text), 'r', 8)`, dead)
 	tx, err := db.Begin(t.Context())
 	if err != nil {
@@ -130,7 +130,7 @@ func TestStore_Sweep_once(t *testing.T) {
 		})
 	}
 	sweeps.Wait()
-	if got := column[string](t, db, `SELECT args ->> 'id' FROM river_job`); len(got) != 2 || resumed.Load() != 1 {
+	if got := column[string](t, db, `SELECT args ->> 'id' FROM river_job WHERE state <> 'completed'`); len(got) != 2 || resumed.Load() != 1 {
 		t.Errorf("the order was resumed %d times; got the messages %v", resumed.Load(), got)
 	}
 	if _, err := db.Exec(t.Context(), `DELETE FROM river_job`); err != nil {

@@ -20,12 +20,12 @@ func TestInBatches(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		read  error // of a callback
-		write func(tx pgx.Tx, batch *pgx.Batch) error
+		write func(tx pgx.Tx, batch, _ *pgx.Batch) error
 		want  func(error) bool
 		notes string // afterwards
 	}{
 		"commits": {
-			write: func(tx pgx.Tx, batch *pgx.Batch) error {
+			write: func(tx pgx.Tx, batch, _ *pgx.Batch) error {
 				_, err := tx.Exec(t.Context(), "INSERT INTO notes VALUES ('a')")
 				batch.Queue("INSERT INTO notes VALUES ('b')")
 				return err
@@ -33,16 +33,16 @@ func TestInBatches(t *testing.T) {
 			want: func(err error) bool { return err == nil }, notes: "a b",
 		},
 		"commits nothing": {
-			write: func(pgx.Tx, *pgx.Batch) error { return nil },
+			write: func(_ pgx.Tx, _, _ *pgx.Batch) error { return nil },
 			want:  func(err error) bool { return err == nil },
 		},
 		"error of a read": {
 			read:  errRefused,
-			write: func(pgx.Tx, *pgx.Batch) error { t.Error("write was called"); return nil },
+			write: func(_ pgx.Tx, _, _ *pgx.Batch) error { t.Error("write was called"); return nil },
 			want:  func(err error) bool { return errors.Is(err, errRefused) },
 		},
 		"error of write": {
-			write: func(tx pgx.Tx, batch *pgx.Batch) error {
+			write: func(tx pgx.Tx, batch, _ *pgx.Batch) error {
 				batch.Queue("INSERT INTO notes VALUES ('unsent')")
 				_, _ = tx.Exec(t.Context(), "INSERT INTO notes VALUES ('rolled back')")
 				return errRefused
@@ -50,7 +50,7 @@ func TestInBatches(t *testing.T) {
 			want: func(err error) bool { return errors.Is(err, errRefused) },
 		},
 		"error of a statement": {
-			write: func(_ pgx.Tx, batch *pgx.Batch) error {
+			write: func(_ pgx.Tx, batch, _ *pgx.Batch) error {
 				batch.Queue("INSERT INTO notes VALUES ('before')")
 				batch.Queue("SELECT 1 / $1::int", 0)
 				batch.Queue("INSERT INTO notes VALUES ('after')")
@@ -58,8 +58,32 @@ func TestInBatches(t *testing.T) {
 			},
 			want: func(err error) bool { return err != nil && !errors.Is(err, pgx.ErrTxCommitRollback) },
 		},
+		"after the commit": {
+			write: func(_ pgx.Tx, batch, after *pgx.Batch) error {
+				after.Queue("INSERT INTO notes SELECT 'different transaction' WHERE pg_current_xact_id_if_assigned() IS NULL")
+				batch.Queue("INSERT INTO notes VALUES ('a')")
+				return nil
+			},
+			want: func(err error) bool { return err == nil }, notes: "a different transaction",
+		},
+		"error after the commit": {
+			write: func(_ pgx.Tx, batch, after *pgx.Batch) error {
+				batch.Queue("INSERT INTO notes VALUES ('a')")
+				after.Queue("SELECT 1 / $1::int", 0)
+				return nil
+			},
+			want: func(err error) bool { return err == nil }, notes: "a",
+		},
+		"not after an error": {
+			write: func(_ pgx.Tx, batch, after *pgx.Batch) error {
+				batch.Queue("SELECT 1 / $1::int", 0)
+				after.Queue("INSERT INTO notes VALUES ('after')")
+				return nil
+			},
+			want: func(err error) bool { return err != nil },
+		},
 		"ignored error": {
-			write: func(tx pgx.Tx, _ *pgx.Batch) error { _, _ = tx.Exec(t.Context(), "SELECT 1/0"); return nil },
+			write: func(tx pgx.Tx, _, _ *pgx.Batch) error { _, _ = tx.Exec(t.Context(), "SELECT 1/0"); return nil },
 			want:  func(err error) bool { return errors.Is(err, pgx.ErrTxCommitRollback) },
 		},
 	} {
@@ -87,7 +111,7 @@ func TestInBatches(t *testing.T) {
 func TestInBatches_context_ended(t *testing.T) {
 	pool := notes(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	err := postgres.InBatches(ctx, pool, func(*pgx.Batch) {}, func(_ pgx.Tx, batch *pgx.Batch) error {
+	err := postgres.InBatches(ctx, pool, func(*pgx.Batch) {}, func(_ pgx.Tx, batch, _ *pgx.Batch) error {
 		batch.Queue("INSERT INTO notes VALUES ('cancelled')")
 		cancel()
 		return nil
@@ -104,7 +128,7 @@ func TestInBatches_through_PgBouncer(t *testing.T) {
 		err := postgres.InBatches(t.Context(), pool, func(batch *pgx.Batch) {
 			batch.Queue("CREATE TABLE IF NOT EXISTS notes (text text)")
 			batch.Queue("SELECT current_setting('statement_timeout')").QueryRow(func(row pgx.Row) error { return row.Scan(&timeout) })
-		}, func(_ pgx.Tx, batch *pgx.Batch) error {
+		}, func(_ pgx.Tx, batch, _ *pgx.Batch) error {
 			batch.Queue("DELETE FROM notes")
 			return nil
 		})

@@ -56,14 +56,15 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 // with COMMIT. read queues the reads, whose callbacks take the results. write queues the writes
 // after that; it may also use tx. If it returns an error, or a statement fails, the transaction is
 // rolled back. When callbacks of writes run, the outcome is decided: their errors don't undo a
-// commit.
-func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), write func(pgx.Tx, *pgx.Batch) error) error {
+// commit. What write queues in after runs after the commit, and its errors are ignored. That is for
+// NOTIFY: transactions with one commit one after another.
+func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), write func(tx pgx.Tx, writes, after *pgx.Batch) error) error {
 	conn, err := db.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	defer conn.Release()
-	reads, writes := &pgx.Batch{}, &pgx.Batch{}
+	reads, writes, after := &pgx.Batch{}, &pgx.Batch{}, &pgx.Batch{}
 	reads.BeginTx(pgx.TxOptions{})
 	if set := limits(conn.Conn()); set != "" {
 		reads.Queue(set)
@@ -79,16 +80,21 @@ func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), wri
 	if err := results.Close(); err != nil {
 		return err
 	}
-	if err := write(tx, writes); err != nil {
+	if err := write(tx, writes, after); err != nil {
 		return err
 	}
+	committed := false
 	writes.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
+		if committed = tag.String() == "COMMIT"; !committed {
 			return pgx.ErrTxCommitRollback // write ignored an error of tx
 		}
 		return nil
 	})
-	return conn.SendBatch(ctx, writes).Close()
+	writes.QueuedQueries = append(writes.QueuedQueries, after.QueuedQueries...)
+	if err := conn.SendBatch(ctx, writes).Close(); err != nil && !committed {
+		return err
+	}
+	return nil
 }
 
 // idle is the status of a connection without a transaction.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -10,15 +11,20 @@ import (
 // batchTx is a transaction that adds statements to a batch instead of sending
 // them, so that River's inserts share a round trip with others. Their results are
 // those of statements without rows. QueryRow, by which River asks once for the
-// version of Postgres, isn't deferred.
+// version of Postgres, isn't deferred. Notifications are added to a batch of their
+// own.
 type batchTx struct {
 	pgx.Tx
-	batch *pgx.Batch
+	batch, notify *pgx.Batch
 }
 
 // Exec adds a statement.
 func (t batchTx) Exec(_ context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
-	t.batch.Queue(sql, arguments...)
+	batch := t.batch
+	if strings.Contains(sql, "pg_notify") {
+		batch = t.notify
+	}
+	batch.Queue(sql, arguments...)
 	return pgconn.CommandTag{}, nil
 }
 

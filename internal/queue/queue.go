@@ -87,15 +87,17 @@ func New(db *pgxpool.Pool, routes Routes, log *slog.Logger) (*Queue, error) {
 // their IDs and times. They are delivered after the commit.
 func (q *Queue) Publish(ctx context.Context, tx pgx.Tx, messages ...*Message) error {
 	batch := &pgx.Batch{}
-	if err := q.PublishBatch(ctx, tx, batch, messages...); err != nil {
+	if err := q.PublishBatch(ctx, tx, batch, batch, messages...); err != nil {
 		return err
 	}
 	return postgres.Classify("publish", tx.SendBatch(ctx, batch).Close())
 }
 
 // PublishBatch is Publish with statements that are added to the batch, which the
-// caller sends in tx.
-func (q *Queue) PublishBatch(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, messages ...*Message) error {
+// caller sends in tx. Those that notify workers are added to notify, which is the
+// same batch or sent after the commit. A worker that isn't notified looks for
+// messages once a second.
+func (q *Queue) PublishBatch(ctx context.Context, tx pgx.Tx, batch, notify *pgx.Batch, messages ...*Message) error {
 	var jobs []river.InsertManyParams
 	for _, m := range messages {
 		groups := q.routes[m.Topic]
@@ -110,24 +112,24 @@ func (q *Queue) PublishBatch(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, m
 			jobs = append(jobs, newJob(group, *m, priorityNormal, time.Time{}))
 		}
 	}
-	return postgres.Classify("publish", q.insertBatch(ctx, tx, batch, jobs))
+	return postgres.Classify("publish", q.insertBatch(ctx, tx, batch, notify, jobs))
 }
 
 // insert inserts jobs in tx.
 func (q *Queue) insert(ctx context.Context, tx pgx.Tx, jobs []river.InsertManyParams) error {
 	batch := &pgx.Batch{}
-	if err := q.insertBatch(ctx, tx, batch, jobs); err != nil {
+	if err := q.insertBatch(ctx, tx, batch, batch, jobs); err != nil {
 		return err
 	}
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-// insertBatch adds the statements that insert jobs to the batch.
-func (q *Queue) insertBatch(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, jobs []river.InsertManyParams) error {
+// insertBatch adds the statements that insert jobs to the batches.
+func (q *Queue) insertBatch(ctx context.Context, tx pgx.Tx, batch, notify *pgx.Batch, jobs []river.InsertManyParams) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	_, err := q.client.InsertManyTx(ctx, batchTx{tx, batch}, jobs)
+	_, err := q.client.InsertManyTx(ctx, batchTx{tx, batch, notify}, jobs)
 	return err
 }
 
