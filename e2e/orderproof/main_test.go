@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	proofOrders  = flag.Int("proof-orders", 200, "orders of the proof")
-	proofKills   = flag.Int("proof-kills", 2, "SIGKILLs of each server, of the gateway and of Postgres")
+	proofOrders  = flag.Int("proof-orders", 120, "orders of the proof")
+	proofKills   = flag.Int("proof-kills", 1, "SIGKILLs of each server, of the gateway and of Postgres")
 	proofCancels = flag.Int("proof-cancels", 100, "cancels that race the workers")
 	proofSeed    = flag.Uint64("proof-seed", 0, "what is ordered, cancelled and killed; 0: another seed each time")
 )

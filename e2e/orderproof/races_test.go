@@ -27,20 +27,23 @@ func proveCancels(t *testing.T, s *shop, rng *rand.Rand) {
 	}
 	close(plans)
 	var running sync.WaitGroup
+	delay := 100 * time.Millisecond // until the cancellation; it adapts so that as many are too late as not
 	for range 12 {
 		running.Go(func() {
-			delay := 100 * time.Millisecond
 			for o := range plans {
 				a, ok := s.place(o)
 				if !ok {
 					continue
 				}
-				time.Sleep(rand.N(delay)) // any moment of its processing
-				s.cancel(&a)
-				if delay = delay * 4 / 3; a.Cancelled == http.StatusConflict {
-					delay = delay * 9 / 16 // so that as many are too late as not
-				}
 				p.mu.Lock()
+				now := delay
+				p.mu.Unlock()
+				time.Sleep(now/2 + rand.N(now))
+				s.cancel(&a)
+				p.mu.Lock()
+				if delay += delay / 10; a.Cancelled == http.StatusConflict {
+					delay = delay * 9 / 11
+				}
 				p.acknowledged = append(p.acknowledged, &a)
 				p.mu.Unlock()
 			}
