@@ -120,6 +120,10 @@ bench-orders: ## compare orders, with messages and an event, to the release with
 	go test ./internal/orders -run '^$$' -bench Accept -benchtime 1x -timeout 15m
 	go run ./internal/testkit/cluster -- go test ./internal/orders -run '^$$' -bench Sweep -benchtime 3x
 
+.PHONY: bench-orders-flow
+bench-orders-flow: ## measure orders from acceptance to confirmation, and reads of products while orders are worked off: about 5 minutes
+	go test ./e2e/orderproof -run '^$$' -bench . -benchtime 1x -timeout 30m -v
+
 .PHONY: bench-cpu
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
 	go run ./internal/testkit/cluster -- go test -run '^$$' -bench LatencyUnderInvoiceLoad -benchtime 1x -timeout 5m ./e2e
@@ -132,6 +136,10 @@ proof-allowances: ## kill instances 200 times and Postgres 20 times under load; 
 .PHONY: proof-queue
 proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000 messages; a message that kills its process: about a quarter of an hour
 	go test ./internal/queue -run '^TestProof' -proof-messages 20000 -proof-kills 50 -proof-poison 8 -timeout 60m -v
+
+.PHONY: proof-orders
+proof-orders: ## kill both servers, the payment gateway and Postgres 30 times each under 5,000 orders; race 1,000 cancellations: about a quarter of an hour
+	go test ./e2e/orderproof -run '^TestProof$$' -proof-orders 5000 -proof-kills 30 -proof-cancels 1000 -timeout 90m -v
 
 .PHONY: proof-fallback
 proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes

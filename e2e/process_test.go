@@ -477,6 +477,14 @@ func TestDevKeys_other_database(t *testing.T) {
 	third.As(keys.Demo).Get("/v1/products").Want(http.StatusOK)
 }
 
+// TestDevKeys_new_folder starts a server with a DATA_DIR that doesn't exist, and that
+// nothing but the dev keys needs.
+func TestDevKeys_new_folder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	server := serveProcess(t, "DATA_DIR="+dir, "DATABASE_URL="+testkit.DatabaseURL(t), "KEY_PEPPER="+testPepper)
+	server.As(readDevKeys(t, dir).Demo).Get("/v1/products").Want(http.StatusOK)
+}
+
 func TestServer_signal_during_start(t *testing.T) {
 	t.Parallel()
 	cmd := command(t, []string{"DATA_DIR=" + t.TempDir(), "HTTP_ADDR=127.0.0.1:0", "OPS_ADDR=127.0.0.1:0"}, "serve", "--dev")

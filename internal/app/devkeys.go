@@ -151,10 +151,14 @@ func keepFile(file string) error {
 	return nil
 }
 
-// write replaces a file, at once, by one with the keys and mode 0600.
+// write replaces a file, at once, by one with the keys and mode 0600. It creates the
+// folder if there is none.
 func (k *devKeys) write(file string) error {
 	data, err := json.Marshal(k)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
 	temporary := file + ".new"
