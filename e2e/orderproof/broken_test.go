@@ -77,7 +77,7 @@ func brokenHandlers(db *pgxpool.Pool, fault string) (queue.Handlers, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broken{db: db, queue: q, orders: orders.NewStore(db, q)}
+	b := &broken{db: db, queue: q, orders: orders.NewStore(db, q, nil)}
 	b.gateway = workers.NewGateway(func() string { return os.Getenv("PAYMENT_URL") }, log, func(string, string) {})
 	b.payment = workers.NewPayment(b.orders, b.gateway, log).Handlers()
 	payment, inventory := maps.Clone(b.payment), workers.NewInventory(b.orders).Handlers()
