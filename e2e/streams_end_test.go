@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -52,7 +53,7 @@ func TestStreams_revoked_key(t *testing.T) {
 			if last.Comment != test.reason {
 				t.Errorf("got %+v, error %v; want a comment %s", last, err, test.reason)
 			}
-			if _, err := stream.Next(); err != io.EOF {
+			if _, err := stream.Next(); !errors.Is(err, io.EOF) {
 				t.Errorf("got error %v; want the end of the stream", err)
 			}
 			t.Logf("ended within %s", time.Since(began))

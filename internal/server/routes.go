@@ -82,7 +82,7 @@ type Handlers struct {
 // routes.
 func Routes(h Handlers) []Route {
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
-	return []Route{
+	return append([]Route{
 		{Method: get, Path: "/v1/products", Handler: h.Products.List, Scope: models.ScopeProductsRead, Cost: 1},
 		{Method: get, Path: "/v1/products/:id", Handler: h.Products.Get, Scope: models.ScopeProductsRead, Cost: 1},
 		{Method: post, Path: "/v1/products", Handler: h.Products.Create, Scope: models.ScopeProductsWrite, Cost: 1},
@@ -143,7 +143,13 @@ func Routes(h Handlers) []Route {
 		{Method: del, Path: "/v1/admin/dead-letters/:id", Handler: h.DeadLetters.Discard, Scope: models.ScopeAdminQueues},
 
 		{Method: get, Path: "/v1/admin/audit", Handler: h.Audit.List, Scope: models.ScopeAdminAudit, Heavy: true},
+	}, publicRoutes(h)...)
+}
 
+// publicRoutes returns the routes that need no key.
+func publicRoutes(h Handlers) []Route {
+	const get = http.MethodGet
+	return []Route{
 		{Method: get, Path: "/livez", Handler: h.Health.Live, Public: true, Health: true},
 		{Method: get, Path: "/readyz", Handler: h.Health.Ready, Public: true, Health: true},
 		{Method: get, Path: "/", Handler: docs.Home, Public: true},

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -128,7 +129,7 @@ func (st *stream) refusedBy(key *models.APIKey, now time.Time) models.StreamEnd 
 	switch {
 	case key == nil:
 		return models.StreamKeyInvalid
-	case key.Usable(now) == models.ErrKeySuspended:
+	case errors.Is(key.Usable(now), models.ErrKeySuspended):
 		return models.StreamKeySuspended
 	case key.Usable(now) != nil:
 		return models.StreamKeyInvalid

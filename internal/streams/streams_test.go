@@ -229,9 +229,9 @@ func TestStreams_expiry(t *testing.T) {
 		key.ExpiresAt = &later
 		f.table.put(key)
 		f.Invalidate(models.ChangeEvent{Kind: models.ChangedKey, ID: "k"})
-		time.Sleep(2*time.Minute - 1)
+		time.Sleep(2*time.Minute - time.Nanosecond)
 		f.want(extended, nil)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		f.want(extended, models.StreamKeyInvalid)
 		f.want(st, nil)
 		key = keyOf("other", "o")

@@ -93,7 +93,7 @@ func (s *EventStream) Close() { _ = s.body.Close() }
 func (c *Client) Dial(path string, header ...string) (*websocket.Conn, *Response) {
 	c.t.Helper()
 	request := c.request(path, header...)
-	conn, received, err := websocket.Dial(c.t.Context(), request.URL.String(), &websocket.DialOptions{
+	conn, received, err := websocket.Dial(c.t.Context(), request.URL.String(), &websocket.DialOptions{ //nolint:bodyclose // the library replaces the body
 		HTTPHeader: request.Header, HTTPClient: &http.Client{Transport: c.http.Transport},
 	})
 	if received == nil {
