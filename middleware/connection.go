@@ -13,7 +13,7 @@ const (
 	// it that is up to 4 MB.
 	streamSendBuffer = 64 << 10
 	// streamUserTimeout is how long sent data may stay unacknowledged until the
-	// connection counts as lost. Otherwise Linux retransmits for a quarter of an hour.
+	// connection counts as lost; a client that reads nothing acknowledges nothing. Otherwise Linux retransmits for a quarter of an hour.
 	streamUserTimeout = 20 * time.Second
 )
 
