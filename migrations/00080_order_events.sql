@@ -4,7 +4,7 @@ ALTER TABLE orders
     ADD COLUMN stock text NOT NULL DEFAULT 'none' CHECK (stock IN ('none', 'held', 'rejected', 'released')),
     ADD COLUMN payment text NOT NULL DEFAULT 'none'
         CHECK (payment IN ('none', 'authorized', 'declined', 'capturing', 'captured', 'voided')),
-    ADD COLUMN authorization_id text; -- the gateway's; null: not authorized
+    ADD COLUMN authorization_id text; -- of the gateway's last answer; null: none yet
 CREATE INDEX orders_pending ON orders (created_at) WHERE status = 'pending';
 
 -- Every change of an order appends its events in the transaction of the change,

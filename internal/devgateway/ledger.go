@@ -79,14 +79,17 @@ func (g *Gateway) ledger(c *gin.Context) {
 	}
 }
 
-// recover handles POST /recover: tok_down works for every order that the gateway has
-// seen.
+// recover handles POST /recover: tok_down works for every order placed so far, also
+// for those whose payment waits and that the gateway hasn't seen.
 func (g *Gateway) recover(c *gin.Context) {
 	_, err := binding.Bind(c, struct{}{}, binding.JSON)
 	if err != nil {
 		fail(c, err)
 		return
 	}
-	tag, err := g.db.Exec(c.Request.Context(), `UPDATE dev_gateway.orders SET recovered = true WHERE NOT recovered`)
+	tag, err := g.db.Exec(c.Request.Context(), `
+		INSERT INTO dev_gateway.orders AS o (id, recovered)
+		SELECT id, true FROM orders WHERE status = 'pending' UNION SELECT id, true FROM dev_gateway.orders
+		ON CONFLICT (id) DO UPDATE SET recovered = true WHERE NOT o.recovered`)
 	respond(c, http.StatusOK, gin.H{"recovered": tag.RowsAffected()}, postgres.Classify("dev gateway", err))
 }

@@ -94,8 +94,7 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 // InBatches is InTx in two round trips: one batch of reads, sent with BEGIN, and one of writes, sent
 // with COMMIT. read queues the reads, whose callbacks take the results. write queues the writes
 // after that; it may also use tx. If it returns an error, or a statement fails, the transaction is
-// rolled back. When callbacks of writes run, the outcome is decided: their errors don't undo a
-// commit. What write queues in after runs after the commit, and its errors are ignored. That is for
+// rolled back. Callbacks of writes must not fail: they may run after the commit. What write queues in after runs after the commit, and its errors are ignored. That is for
 // NOTIFY: transactions with one commit one after another.
 func InBatches(ctx context.Context, db *pgxpool.Pool, read func(*pgx.Batch), write func(tx pgx.Tx, writes, after *pgx.Batch) error) error {
 	conn, err := db.Acquire(ctx)

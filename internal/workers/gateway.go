@@ -68,6 +68,15 @@ func (g *Gateway) Stop(context.Context) error {
 	return nil
 }
 
+// Suspended returns the error of a call that the circuit breaker would reject now;
+// nil: none.
+func (g *Gateway) Suspended() error {
+	if g.breaker.State() == gobreaker.StateOpen {
+		return postponed(gobreaker.ErrOpenState)
+	}
+	return nil
+}
+
 // BreakerState returns the state of the circuit breaker: 0 closed, 1 half-open,
 // 2 open.
 func (g *Gateway) BreakerState() int { return int(g.breaker.State()) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -68,6 +69,11 @@ func (p *Payment) capture(ctx context.Context, m *queue.Message) (queue.Effect, 
 	if err != nil || !order.Progress.NeedsCapture() {
 		return nil, err
 	}
+	if order.Progress.Payment == models.PaymentAuthorized { // while calls are suspended, it can still be cancelled
+		if err := p.gateway.Suspended(); err != nil {
+			return nil, err
+		}
+	}
 	if order, err = p.orders.Step(ctx, order.ID, models.Progress.CaptureBegun); err != nil || !order.Progress.NeedsCapture() {
 		return nil, err // it was cancelled
 	}
@@ -96,12 +102,15 @@ func (p *Payment) void(ctx context.Context, m *queue.Message) (queue.Effect, err
 	switch {
 	case errors.Is(err, errCaptured):
 		return nil, queue.Permanent(err)
-	case err != nil || !voided:
-		return nil, err
+	case err != nil || !voided && order.Progress.Payment == models.PaymentNone:
+		return nil, err // there was nothing to void
 	default:
 		return p.effect(order.ID, "", models.Progress.PaymentVoided), nil
 	}
 }
+
+// keysLast is how long the gateway remembers idempotency keys for certain.
+const keysLast = time.Hour
 
 // read returns the order that a message is about. A missing order is permanent.
 func (p *Payment) read(ctx context.Context, m *queue.Message) (orders.Work, error) {
@@ -116,12 +125,12 @@ func (p *Payment) read(ctx context.Context, m *queue.Message) (orders.Work, erro
 	return order, err
 }
 
-// known asks the gateway for the authorization of an order, if an earlier delivery of
-// the message may have had an effect there whose outcome wasn't recorded. The
-// idempotency key protects a repeated call too, but gateways forget keys after a day,
-// and a dead letter may be redriven later.
+// known asks the gateway for the authorization of an order, if an earlier delivery
+// may have had an effect there whose outcome wasn't recorded. The idempotency key
+// protects a repeated call too, but gateways forget keys after a day, and a dead
+// letter may be redriven, or an order resumed, later.
 func (p *Payment) known(ctx context.Context, m *queue.Message, order orders.Work) (Authorization, error) {
-	if m.Attempt <= 1 && len(m.History) == 0 {
+	if m.Attempt <= 1 && len(m.History) == 0 && time.Since(order.CreatedAt) < keysLast {
 		return Authorization{}, ErrNoAuthorization
 	}
 	return p.gateway.Find(ctx, order.ID)

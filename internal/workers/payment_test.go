@@ -160,14 +160,18 @@ func TestPayment_lost_responses(t *testing.T) {
 // handle runs a handler and its effect.
 func (s *till) handle(handler queue.Handler, id string, attempt int) {
 	s.Helper()
-	m := &queue.Message{Topic: "t", Payload: fmt.Appendf(nil, `{"order_id":%q}`, id), Attempt: attempt}
-	effect, err := handler(s.Context(), m)
+	effect, err := handler(s.Context(), message(id, attempt))
 	if err == nil && effect != nil {
 		err = postgres.InTx(s.Context(), s.db, func(tx pgx.Tx) error { return effect(s.Context(), tx) })
 	}
 	if err != nil {
 		s.Error(err)
 	}
+}
+
+// message is a message about an order.
+func message(id string, attempt int) *queue.Message {
+	return &queue.Message{Topic: "t", Payload: fmt.Appendf(nil, `{"order_id":%q}`, id), Attempt: attempt}
 }
 
 // before calls fn before each request for a path.
@@ -295,6 +299,25 @@ func TestPayment_capture_refused(t *testing.T) {
 	if p.Status != models.OrderCancelled || p.Reason != models.ReasonPaymentDeclined {
 		t.Errorf("got %+v", p)
 	}
+	s.handle(s.payment.void, id, 1) // there is nothing to void, and the order knows it
+	if p := s.read(id).Progress; p.Payment != models.PaymentVoided {
+		t.Errorf("got %+v after the void; want it voided, or it is resumed for ever", p)
+	}
+}
+
+// Recovering heals an order whose payment waits.
+func TestPayment_recover(t *testing.T) {
+	s := newTill(t, nil)
+	id := s.placeWith("tok_down")
+	s.gateway.Post("/recover", nil).Want(http.StatusOK)
+	later := s.placeWith("tok_down")
+	s.handle(s.payment.authorize, id, 1)
+	if p := s.read(id).Progress; p.Payment != models.PaymentAuthorized {
+		t.Errorf("got %+v; want it authorized", p)
+	}
+	if _, err := s.payment.authorize(t.Context(), message(later, 1)); err == nil {
+		t.Error("a later order was authorized")
+	}
 }
 
 // A payment that was captured for a cancelled order, which needs an error of a person,
@@ -340,4 +363,13 @@ func TestPayment_breaker(t *testing.T) {
 	s.work(queue.Handlers{orders.GroupPayment: s.payment.Handlers()})
 	const delayed = `SELECT count(*) FROM river_job WHERE queue = 'payment' AND args ->> 'key' = $1 AND (args ->> 'attempt')::int = 0 AND state = 'scheduled' AND scheduled_at > now() + interval '1 second'`
 	s.await("the message is postponed", func() bool { return column[int64](s.shop, delayed, id)[0] == 1 })
+
+	held := s.placeWith("tok_ok")
+	s.apply(held, models.Progress.StockReserved, models.Progress.PaymentAuthorized)
+	if _, err := s.payment.capture(t.Context(), message(held, 1)); err == nil {
+		t.Error("captured without a gateway")
+	}
+	if !s.cancel(held) {
+		t.Error("an order whose capture is suspended can't be cancelled")
+	}
 }
