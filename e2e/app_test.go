@@ -18,6 +18,7 @@ import (
 	"ratelimiter/internal/changefeed"
 	"ratelimiter/internal/config"
 	"ratelimiter/internal/postgres"
+	"ratelimiter/internal/queue"
 	"ratelimiter/internal/quota"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/internal/workpool"
@@ -44,6 +45,7 @@ type appOptions struct {
 	config    config.Config
 	watching  bool // follow the changes of other instances
 	wallClock bool
+	working   bool          // the workers of orders run
 	skew      time.Duration // of the wall clock
 }
 
@@ -54,6 +56,9 @@ func withQuotaPool(pool *pgxpool.Pool) appOption { return func(o *appOptions) { 
 // watching makes the app follow the changes of other instances. Without it,
 // cached entries become stale and no background queries run.
 func watching() appOption { return func(o *appOptions) { o.watching = true } }
+
+// working makes a watching app process orders.
+func working() appOption { return func(o *appOptions) { o.working = true } }
 
 // watchingThrough is watching with the connections of another pool.
 func watchingThrough(pool *pgxpool.Pool) appOption {
@@ -147,6 +152,9 @@ func newApp(t testing.TB, options ...appOption) *testApp {
 	}}
 	for _, option := range options {
 		option(&o)
+	}
+	if !o.working && o.Routes == nil {
+		o.Routes = queue.Routes{}
 	}
 	if o.database == "" {
 		o.database = testkit.DatabaseURL(t)

@@ -274,7 +274,7 @@ func TestDescription_schema_names(t *testing.T) {
 		}
 	}
 	slices.Sort(enums)
-	want := "KeyStatus OrderStatus PolicyAlgorithm PolicyCharge PolicyMode PolicyOrigin PolicyPer PolicySharing Scope UsageBucket"
+	want := "EventType KeyStatus OrderStatus PolicyAlgorithm PolicyCharge PolicyMode PolicyOrigin PolicyPer PolicySharing Scope UsageBucket"
 	if got := strings.Join(enums, " "); got != want {
 		t.Errorf("got enums %s; want %s", got, want)
 	}

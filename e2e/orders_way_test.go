@@ -31,7 +31,7 @@ type orderShop struct {
 func newOrderShop(t *testing.T, options ...appOption) *orderShop {
 	t.Helper()
 	s := &orderShop{dir: t.TempDir()}
-	s.testApp = newApp(t, append([]appOption{watching(), onWallClock(), func(o *appOptions) {
+	s.testApp = newApp(t, append([]appOption{watching(), working(), onWallClock(), func(o *appOptions) {
 		o.Dev, o.config.DataDir, o.config.PaymentURL = true, s.dir, ""
 		o.config.RetryBase, o.config.RetryCap, o.config.RetryAttempts = 10*time.Millisecond, 10*time.Millisecond, 4
 	}}, options...)...)
@@ -218,7 +218,7 @@ func TestOrders_emails_wait(t *testing.T) {
 	gateway := "http://" + s.app.OpsAddr().String() + "/dev/gateway"
 	database := testkit.DatabaseURL(t)
 	production := func(smtp *config.SMTP) *orderShop {
-		p := &orderShop{testApp: newApp(t, onDatabase(database), watching(), onWallClock(), func(o *appOptions) { o.config.PaymentURL, o.config.SMTP = gateway, smtp })}
+		p := &orderShop{testApp: newApp(t, onDatabase(database), watching(), working(), onWallClock(), func(o *appOptions) { o.config.PaymentURL, o.config.SMTP = gateway, smtp })}
 		p.caller = p.testApp.caller("internal", models.ScopeOrdersRead, models.ScopeOrdersWrite)
 		return p
 	}

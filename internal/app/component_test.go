@@ -84,7 +84,7 @@ func TestApp_order(t *testing.T) {
 	}
 	want := []string{
 		"listener HTTP_ADDR", "listener OPS_ADDR", "ops server", "private Postgres", "database", "counters", "counters", "allowances", "allowances", "change publisher", "caches", "key filter",
-		"change watcher", "usage", "cpu pool", "queue", "queue monitor", "dev keys", "API server", "readiness",
+		"change watcher", "event log", "usage", "cpu pool", "dev payment gateway", "payment gateway client", "queue", "queue monitor", "dev keys", "API server", "event streams", "readiness",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("components %q; want %q", names, want)

@@ -33,6 +33,9 @@ func newPayments(cfg *config.Config, dev bool, db *pgxpool.Pool, ops *server.Lis
 	p := payments{log: log, calls: telemetry.NewCounterVector("payment_calls_total",
 		"Calls to the payment gateway by this instance, by result: ok; refused; failed; unknown, without a response; suspended, not made because the circuit breaker is open.",
 		"call", "result")}
+	for _, call := range []string{"authorize", "find", "capture", "void"} {
+		p.calls.WithLabelValues(call, "ok") // 0
+	}
 	count := func(call, result string) { p.calls.Count(call, result) }
 	switch cfg.PaymentGateway(dev) {
 	case config.GatewayExternal:

@@ -44,7 +44,7 @@ type Settings struct {
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
 	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
 	PaymentFile    string `env:"PAYMENT_URL_FILE" name:"payment-url-file" placeholder:"PATH" help:"File that contains PAYMENT_URL: the payment gateway that orders are charged at. Neither set: the built-in one in dev mode; otherwise no orders are accepted."`
-	SMTPFile       string `env:"SMTP_URL_FILE" name:"smtp-url-file" placeholder:"PATH" help:"File that contains SMTP_URL: the mail server, as smtp://user:password@host:587?from=shop@example.com. Neither set: files in DATA_DIR in dev mode; otherwise emails wait."`
+	SMTPFile       string `env:"SMTP_URL_FILE" name:"smtp-url-file" placeholder:"PATH" help:"File that contains SMTP_URL: the mail server, as smtp://user:pass@host:587?from=a@example.com. Neither set: files in DATA_DIR in dev mode; otherwise emails wait."`
 	DatabaseURL    secret `name:"database-url" env:"-" hidden:""`
 	ListenURL      secret `name:"database-listen-url" env:"-" hidden:""`
 	KeyPepper      secret `name:"key-pepper" env:"-" hidden:""`
