@@ -72,7 +72,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
 	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
 	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
-	go run ./internal/testkit/cluster -- go test -race $(PACKAGES)
+	go run ./internal/testkit/cluster -- go test -race -timeout 20m $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware
 	go test -run '(Service|Store)_simulation$$' ./internal/allowance ./ratelimit/fallback -seeds 2000
 
