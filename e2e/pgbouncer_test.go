@@ -53,7 +53,7 @@ func TestServer_behind_PgBouncer(t *testing.T) {
 			}}).Want(http.StatusCreated)
 			calendar, orders, revoked := newKey(t, admin, "calendar"), newKey(t, admin, "internal"), newKey(t, admin, "internal")
 
-			(&testApp{t: t}).await("every retention job has run", func() bool { return jobsRun(t, address) == 8 })
+			(&testApp{t: t}).await("every retention job has run", func() bool { return jobsRun(t, address) == 10 })
 
 			// A key is known to, and ended on, every instance.
 			app := &testApp{t: t}
