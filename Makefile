@@ -147,7 +147,7 @@ proof-orders: ## kill both servers, the payment gateway and Postgres 30 times ea
 
 .PHONY: proof-live
 proof-live: ## terminate listening connections 100 times and kill servers 30 times under 200 clients that follow orders: some minutes
-	go run ./internal/testkit/cluster -- go test ./e2e/liveproof -run '^TestProof' -live-terminations 100 -live-kills 30 -timeout 30m -v
+	go run ./internal/testkit/cluster -- go test ./e2e/liveproof -run '^TestProof' -live-terminations 100 -live-kills 30 -live-stalled 1000 -timeout 30m -v
 
 .PHONY: proof-fallback
 proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes

@@ -12,9 +12,9 @@ import (
 
 var (
 	proofClients      = flag.Int("live-clients", 200, "clients of the proof")
-	proofTerminations = flag.Int("live-terminations", 8, "terminations of the database connections that listen")
+	proofTerminations = flag.Int("live-terminations", 16, "terminations of the database connections that listen")
 	proofKills        = flag.Int("live-kills", 3, "SIGKILLs of servers")
-	proofStalled      = flag.Int("live-stalled", 1000, "clients that don't read")
+	proofStalled      = flag.Int("live-stalled", 200, "clients that don't read")
 	benchWatchers     = flag.String("live-watchers", "100,1000,5000", "numbers of watchers to measure")
 	benchPicture      = flag.String("live-picture", "", "file to draw the latencies to")
 )

@@ -29,17 +29,20 @@ func TestProof_stalled(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	const readers, events = 20, 200
+	const readers, events, burst = 20, 30, 2000
 	for i := range readers {
 		f := &follower{http: &http.Client{Transport: transport}, key: s.keys[order.Owner], stream: order, take: w.take}
 		running.Go(func() { w.watch(ctx, f, ways[1+i%3], server.base) })
 	}
 	add := func(n int) {
-		for range n {
-			if err := postgres.InTx(t.Context(), s.db, func(tx pgx.Tx) error { return appendEvent(t.Context(), tx, order) }); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(10 * time.Millisecond)
+		if err := postgres.InTx(t.Context(), s.db, func(tx pgx.Tx) error { return appendEvents(t.Context(), tx, order, n) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addSlowly := func() {
+		for range events {
+			add(1)
+			time.Sleep(benchEvery)
 		}
 	}
 	p99 := func(what string, sent int) {
@@ -56,7 +59,7 @@ func TestProof_stalled(t *testing.T) {
 	}
 	add(1)
 	p99("at first", 2) // and that the order was placed
-	add(events)
+	addSlowly()
 	p99("without stalled clients", events)
 	for i := range *proofStalled {
 		request := "GET " + "/v1/orders/" + order.Order + "/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
@@ -69,7 +72,9 @@ func TestProof_stalled(t *testing.T) {
 	await(t, "all streams are open", func() bool {
 		return server.metric("ratelimiter_event_streams_open") >= float64(*proofStalled)
 	})
-	add(events)
+	add(burst) // fills their buffers
+	p99("burst", burst)
+	addSlowly()
 	p99("with stalled clients", events)
 }
 

@@ -3,6 +3,7 @@ package liveproof
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,11 +63,16 @@ func (s *shop) change() {
 
 // appendEvent appends an event to an order in tx, and notifies at its commit.
 func appendEvent(ctx context.Context, tx pgx.Tx, order models.EventStream) error {
+	return appendEvents(ctx, tx, order, 1)
+}
+
+// appendEvents appends n events to an order in tx, and notifies at its commit.
+func appendEvents(ctx context.Context, tx pgx.Tx, order models.EventStream, n int) error {
 	if _, err := tx.Exec(ctx, `SELECT FROM orders WHERE id = $1 FOR UPDATE`, order.Order); err != nil {
 		return err
 	}
 	batch := &pgx.Batch{}
-	events.Append(batch, order.Order, order.Owner, events.New{Type: models.EventStockReserved})
+	events.Append(batch, order.Order, order.Owner, slices.Repeat([]events.New{{Type: models.EventStockReserved}}, n)...)
 	batch.Queue(`SELECT pg_notify('ratelimiter_events', 'another instance' || E'\n' || $1 || E'\t' || $2)`, order.Owner, order.Order)
 	return tx.SendBatch(ctx, batch).Close()
 }
