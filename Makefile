@@ -124,6 +124,10 @@ bench-orders: ## compare orders, with messages and an event, to the release with
 bench-orders-flow: ## measure orders from acceptance to confirmation, and reads of products while orders are worked off: about 5 minutes
 	go test ./e2e/orderproof -run '^$$' -bench . -benchtime 1x -timeout 30m -v
 
+.PHONY: bench-live
+bench-live: ## compare polling, long polling, SSE and WebSocket with 100, 1,000 and 5,000 watchers, and draw it: about 10 minutes
+	go run ./internal/testkit/cluster -- go test ./e2e/liveproof -run '^$$' -bench Ways -benchtime 1x -live-picture $(CURDIR)/docs/concepts/pictures/live.svg -timeout 30m -v
+
 .PHONY: bench-cpu
 bench-cpu: ## measure a cheap handler's p99 during too many invoices, with and without the CPU pool: a ratio
 	go run ./internal/testkit/cluster -- go test -run '^$$' -bench LatencyUnderInvoiceLoad -benchtime 1x -timeout 5m ./e2e
@@ -140,6 +144,10 @@ proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000
 .PHONY: proof-orders
 proof-orders: ## kill both servers, the payment gateway and Postgres 30 times each under 5,000 orders; race 1,000 cancellations: about a quarter of an hour
 	go test ./e2e/orderproof -run '^TestProof$$' -proof-orders 5000 -proof-kills 30 -proof-cancels 1000 -timeout 90m -v
+
+.PHONY: proof-live
+proof-live: ## terminate listening connections 100 times and kill servers 30 times under 200 clients that follow orders: some minutes
+	go run ./internal/testkit/cluster -- go test ./e2e/liveproof -run '^TestProof' -live-terminations 100 -live-kills 30 -live-stalled 1000 -timeout 30m -v
 
 .PHONY: proof-fallback
 proof-fallback: ## simulate 20,000 seeds of instances that lose their shared store: about 10 minutes

@@ -141,6 +141,22 @@ func TestGuide_colour_schemes_and_widths(t *testing.T) {
 	checkClean(t, browser, server)
 }
 
+func TestDemo_colour_schemes_and_widths(t *testing.T) {
+	server := newSampleServer(t)
+	browser := testkit.NewBrowser(t)
+	for _, width := range []int64{320, 1280} {
+		browser.Resize(width)
+		for _, scheme := range []string{"light", "dark"} {
+			browser.PreferColours(scheme)
+			browser.Do(chromedp.Navigate(server.URL+"/demo/orders"), chromedp.WaitVisible(chromedp.CSS("#costs tr[data-way=socket]")))
+			browser.Screenshot(fmt.Sprintf("demo-%s-%d", scheme, width))
+			checkReadable(t, browser)
+			checkStructure(t, browser)
+		}
+	}
+	checkClean(t, browser, server)
+}
+
 // The search works by keyboard, and the button copies its code.
 func TestGuide_search_and_copy(t *testing.T) {
 	server := newSampleServer(t)

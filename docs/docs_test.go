@@ -27,6 +27,8 @@ func newRouter() *gin.Engine {
 	router.GET("/swagger/*any", docs.SwaggerUI)
 	router.GET("/redoc", docs.Reference)
 	router.GET("/redoc/*any", docs.ReDoc)
+	router.GET("/demo/orders", docs.DemoOrders)
+	router.GET("/demo/orders/*any", docs.Demo)
 	router.GET("/openapi.json", docs.Spec)
 	return router
 }
@@ -101,6 +103,10 @@ func TestFiles_content_types(t *testing.T) {
 		"/redoc":                            "text/html; charset=utf-8",
 		"/redoc/redoc.standalone.js":        "text/javascript; charset=utf-8",
 		"/redoc/redoc-initializer.js":       "text/javascript; charset=utf-8",
+		"/demo/orders":                      "text/html; charset=utf-8",
+		"/demo/orders/demo.css":             "text/css; charset=utf-8",
+		"/demo/orders/demo.js":              "text/javascript; charset=utf-8",
+		"/demo/orders/follow.js":            "text/javascript; charset=utf-8",
 		"/guide/":                           "text/html; charset=utf-8",
 		"/guide/limits":                     "text/html; charset=utf-8",
 		"/guide/guide.css":                  "text/css; charset=utf-8",
@@ -138,7 +144,7 @@ func TestPages_content_security_policy(t *testing.T) {
 	const reDoc = begin + " 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='" +
 		"; img-src 'self' data:; worker-src blob:" + end
 	router := newRouter()
-	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc, "/guide/": swaggerUI, "/guide/search": swaggerUI, "/guide/none": swaggerUI} {
+	for path, want := range map[string]string{"/docs": swaggerUI, "/swagger/index.html": swaggerUI, "/redoc": reDoc, "/guide/": swaggerUI, "/guide/search": swaggerUI, "/guide/none": swaggerUI, "/demo/orders": swaggerUI} {
 		if got := get(router, path).Header().Get("Content-Security-Policy"); got != want {
 			t.Errorf("%s: got Content-Security-Policy\n%q; want\n%q", path, got, want)
 		}
@@ -154,7 +160,7 @@ func TestPages_same_origin_without_inline_code(t *testing.T) {
 	router := newRouter()
 	for _, path := range []string{
 		"/docs", "/swagger/index.html", "/swagger/index.css", "/swagger/swagger-initializer.js", "/redoc", "/redoc/redoc-initializer.js",
-		"/guide/guide.css", "/guide/guide.js", "/guide/search",
+		"/guide/guide.css", "/guide/guide.js", "/guide/search", "/demo/orders", "/demo/orders/demo.css", "/demo/orders/demo.js", "/demo/orders/follow.js",
 	} {
 		body := get(router, path).Body.String()
 		if found := otherOrigin.FindString(body); found != "" {
@@ -193,7 +199,7 @@ func TestFiles_unknown_paths(t *testing.T) {
 	for _, path := range []string{
 		"/swagger/x/swagger-ui.css", "/swagger//swagger-ui.css", "/swagger/swagger-ui.css/", "/swagger/../swagger-ui.css",
 		"/swagger/swagger-ui.css.map", "/swagger/nothing.js", "/swagger/README.md", "/swagger/.", "/swagger/oauth2-redirect.html",
-		"/swagger/x?/swagger/swagger-ui.css", "/redoc/README.md", "/redoc/x/redoc.standalone.js", "/redoc/LICENSE",
+		"/swagger/x?/swagger/swagger-ui.css", "/demo/orders/none", "/redoc/README.md", "/redoc/x/redoc.standalone.js", "/redoc/LICENSE",
 	} {
 		if response := get(router, path); response.Code != http.StatusNotFound || response.Body.Len() != 0 {
 			t.Errorf("%s: got status %d with %d bytes; want 404 without a body", path, response.Code, response.Body.Len())
@@ -208,7 +214,7 @@ func TestFiles_unknown_paths(t *testing.T) {
 }
 
 func TestFolders_redirect(t *testing.T) {
-	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc", "/guide": "/guide/"} {
+	for folder, page := range map[string]string{"/swagger/": "/docs", "/redoc/": "/redoc", "/guide": "/guide/", "/demo/orders/": "/demo/orders"} {
 		response := get(newRouter(), folder)
 		if response.Code != http.StatusFound || response.Header().Get("Location") != page {
 			t.Errorf("%s: got status %d to %q; want 302 to %s", folder, response.Code, response.Header().Get("Location"), page)

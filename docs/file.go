@@ -70,6 +70,7 @@ func versioned(html []byte) []byte {
 	files := map[string]*file{
 		"/swagger/index.css": styleFile, "/swagger/swagger-initializer.js": scriptFile,
 		"/redoc/redoc.standalone.js": redocBundleFile, "/redoc/redoc-initializer.js": redocScriptFile,
+		"/demo/orders/demo.css": demoStyleFile, "/demo/orders/demo.js": demoScriptFile,
 		"/guide/guide.css": guideStyleFile, "/guide/guide.js": guideScriptFile,
 	}
 	for name, f := range vendoredFiles() {

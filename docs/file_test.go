@@ -13,9 +13,9 @@ import (
 func TestPages_versioned_links(t *testing.T) {
 	router := newRouter()
 	links := 0
-	for _, page := range []string{"/docs", "/redoc", "/guide/limits"} {
+	for _, page := range []string{"/docs", "/redoc", "/guide/limits", "/demo/orders"} {
 		response := get(router, page)
-		for _, link := range regexp.MustCompile(`(?:src|href)="(/(?:swagger|redoc|guide)/[^"]*\?v=[^"]*)"`).FindAllStringSubmatch(response.Body.String(), -1) {
+		for _, link := range regexp.MustCompile(`(?:src|href)="(/(?:swagger|redoc|guide|demo)/[^"]*\?v=[^"]*)"`).FindAllStringSubmatch(response.Body.String(), -1) {
 			links++
 			address, version, _ := strings.Cut(link[1], "?v=")
 			for query, want := range map[string]string{
@@ -31,7 +31,7 @@ func TestPages_versioned_links(t *testing.T) {
 			t.Errorf("%s: got Cache-Control %s", page, got)
 		}
 	}
-	if links != 6+5+4 {
+	if links != 6+5+4+5 {
 		t.Errorf("got %d links", links)
 	}
 }

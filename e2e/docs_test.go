@@ -20,7 +20,8 @@ import (
 
 // undescribedRoutes serve the description and its pages.
 var undescribedRoutes = []string{
-	"GET /", "GET /favicon.ico", "GET /guide", "GET /guide/*any", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any", "GET /openapi.json",
+	"GET /", "GET /favicon.ico", "GET /guide", "GET /guide/*any", "GET /docs", "GET /swagger/*any", "GET /redoc", "GET /redoc/*any",
+	"GET /demo/orders", "GET /demo/orders/*any", "GET /openapi.json",
 }
 
 // decodeDescription decodes the parts of the description that out has.
@@ -193,7 +194,7 @@ func TestDocs_links(t *testing.T) {
 	if to := app.Get("/").Want(http.StatusFound).Header.Get("Location"); to != "/guide/" {
 		t.Errorf("/ redirects to %q; want /guide/", to)
 	}
-	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`, "/guide/": `href="/docs"`} {
+	for page, link := range map[string]string{"/docs": `href="/redoc"`, "/redoc": `href="/docs"`, "/guide/": `href="/docs"`, "/guide/following-orders": `/demo/orders"`} {
 		if body := app.Get(page).Want(http.StatusOK).Body; !strings.Contains(string(body), link) {
 			t.Errorf("%s doesn't contain %s", page, link)
 		}

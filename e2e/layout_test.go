@@ -60,6 +60,7 @@ var mayImport = map[string][]string{
 	"internal/testkit/contract":    {},
 	"internal/testkit/gatewaytest": {"handlers", "internal/devgateway", "internal/server", "internal/testkit"},
 	"migrations":                   {},
+	"e2e/liveproof":                {},
 	"e2e/orderproof":               {},
 	"docs":                         {},
 	"scripts/goclient":             {},

@@ -160,6 +160,8 @@ func publicRoutes(h Handlers) []Route {
 		{Method: get, Path: "/swagger/*any", Handler: docs.SwaggerUI, Public: true},
 		{Method: get, Path: "/redoc", Handler: docs.Reference, Public: true},
 		{Method: get, Path: "/redoc/*any", Handler: docs.ReDoc, Public: true},
+		{Method: get, Path: "/demo/orders", Handler: docs.DemoOrders, Public: true},
+		{Method: get, Path: "/demo/orders/*any", Handler: docs.Demo, Public: true},
 		{Method: get, Path: "/openapi.json", Handler: docs.Spec, Public: true},
 	}
 }
