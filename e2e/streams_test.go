@@ -161,8 +161,8 @@ func TestSSE_refusals(t *testing.T) {
 	}
 	t.Run("the fault of a cursor is where it was sent", func(t *testing.T) {
 		for where, got := range map[string]*testkit.Response{
-			`"source":"header","pointer":"Last-Event-ID"`: f.caller.Stream(f.path()+"?after=x", "Last-Event-ID", "y").Response,
-			`"source":"query","pointer":"after"`:          f.caller.Stream(f.path() + "?after=x").Response,
+			`"location":"header","pointer":"Last-Event-ID"`: f.caller.Stream(f.path()+"?after=x", "Last-Event-ID", "y").Response,
+			`"location":"query","pointer":"after"`:          f.caller.Stream(f.path() + "?after=x").Response,
 		} {
 			if !strings.Contains(string(got.Body), where) {
 				t.Errorf("got %s; want %s", got.Body, where)
