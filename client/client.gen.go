@@ -3532,7 +3532,7 @@ func (c *Raw) CancelOrder(ctx context.Context, id string, reqEditors ...RequestE
 //
 // What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
 //
-// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+// With wait, a request without new events waits for the next one (long polling). If none comes within at least a second, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
 //
 // With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
 //
@@ -7236,7 +7236,7 @@ func (c *Client) CancelOrder(ctx context.Context, id string, edits ...RequestEdi
 //
 // What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
 //
-// With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+// With wait, a request without new events waits for the next one (long polling). If none comes within at least a second, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
 //
 // With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
 //

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Bounds of the requests of [Client.Events]: the longest wait and the largest page
@@ -10,6 +11,9 @@ import (
 const (
 	eventWait  = "30s"
 	eventLimit = 100
+	// emptyPause is the pause after a response without events. One comes after a wait
+	// of 30 seconds, or at once from a server that is shutting down.
+	emptyPause = time.Second
 )
 
 // Events returns what happens to an order after a cursor, and waits for more, by long
@@ -24,6 +28,7 @@ const (
 func (c *Client) Events(ctx context.Context, order, cursor string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {
+			began := time.Now()
 			page, err := c.events(ctx, order, cursor)
 			if err != nil {
 				yield(Event{}, err)
@@ -35,6 +40,13 @@ func (c *Client) Events(ctx context.Context, order, cursor string) iter.Seq2[Eve
 				}
 			}
 			cursor = page.NextCursor
+			if len(page.Data) > 0 || time.Since(began) >= emptyPause {
+				continue
+			}
+			if err := sleep(ctx, emptyPause); err != nil {
+				yield(Event{}, err)
+				return
+			}
 		}
 	}
 }

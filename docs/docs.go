@@ -2677,7 +2677,7 @@ const docTemplate = `{
         },
         "/v1/orders/{id}/events": {
             "get": {
-                "description": "What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.\n\nWith wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)",
+                "description": "What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.\n\nWith wait, a request without new events waits for the next one (long polling). If none comes within at least a second, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.\n\nWith Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)",
                 "produces": [
                     "application/json",
                     "text/event-stream"
@@ -6012,7 +6012,7 @@ const docTemplate = `{
             "name": "orders"
         },
         {
-            "description": "What happens to orders, to be followed by polling and long polling.",
+            "description": "What happens to orders, to be followed by polling, long polling, Server-Sent Events and WebSockets.",
             "name": "events"
         },
         {

@@ -142,12 +142,13 @@ func TestEvents_without_notification(t *testing.T) {
 	}
 }
 
-// A wait without events costs nothing, unlike a poll.
+// A wait without events costs nothing, unlike a poll, which a wait that is too short
+// is, too.
 func TestEvents_charge(t *testing.T) {
 	app := newApp(t)
 	app.plan("ten", `[{"name":"ten","algorithm":"fixed_window","limit":10,"period":"1h"}]`)
 	caller := app.caller("ten")
-	for _, c := range []struct{ query, remaining string }{{"", `"ten";r=9`}, {"?wait=1ms", `"ten";r=9`}, {"", `"ten";r=8`}} {
+	for _, c := range []struct{ query, remaining string }{{"", `"ten";r=9`}, {"?wait=1s", `"ten";r=9`}, {"?wait=1ms", `"ten";r=8`}} {
 		got := caller.Get("/v1/events" + c.query).Want(http.StatusOK).Header.Get("RateLimit")
 		if !strings.HasPrefix(got, c.remaining+";") {
 			t.Errorf("%q: got RateLimit %s; want %s", c.query, got, c.remaining)

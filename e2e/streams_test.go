@@ -159,6 +159,16 @@ func TestSSE_refusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the fault of a cursor is where it was sent", func(t *testing.T) {
+		for where, got := range map[string]*testkit.Response{
+			`"location":"header","pointer":"Last-Event-ID"`: f.caller.Stream(f.path()+"?after=x", "Last-Event-ID", "y").Response,
+			`"location":"query","pointer":"after"`:          f.caller.Stream(f.path() + "?after=x").Response,
+		} {
+			if !strings.Contains(string(got.Body), where) {
+				t.Errorf("got %s; want %s", got.Body, where)
+			}
+		}
+	})
 	t.Run("expired cursor", func(t *testing.T) {
 		var page models.EventPage
 		f.caller.Get(f.path()).Want(http.StatusOK).JSON(&page)

@@ -116,7 +116,7 @@ func (w *waitTime) ParseText(text string) (code, message string) {
 //	@Summary		Get the events of an order
 //	@Description	What happened to an order, in its order. To follow it, send next_cursor as after in the next request: no event is lost or repeated.
 //	@Description
-//	@Description	With wait, a request without new events waits for the next one (long polling). If none comes, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
+//	@Description	With wait, a request without new events waits for the next one (long polling). If none comes within at least a second, the response has no events and costs nothing. Events of an order that ended are kept for 30 days.
 //	@Description
 //	@Description	With Accept text/event-stream the response is a stream of Server-Sent Events: each has its cursor as id, its type as event, and the event as data. A comment follows every 15 seconds without events. limit and wait have no effect. Clients continue with Last-Event-ID, which browsers and libraries send by themselves. [Streams](/guide/following-orders)
 //	@Tags			events
@@ -161,14 +161,19 @@ func (h *Events) OfOwner(c *gin.Context) {
 
 // respond responds with the events of a stream, in the way that the client prefers.
 func (h *Events) respond(c *gin.Context, of models.EventStream, filter eventFilter, wait eventWait, resume eventResume) {
-	if binding.Preferred(c.Request.Header, binding.JSON, eventStreamType) == eventStreamType {
+	if PrefersEventStream(c.Request.Header) {
 		h.streams.serveSSE(c, followed{of, filter.toModel()}, resume)
 		return
 	}
 	h.list(c, of, filter, wait)
 }
 
+// minFreeWait is the least time that a request without events must have waited to
+// cost nothing. Shorter ones are charged as polls are: they would be free polls.
+const minFreeWait = time.Second
+
 // list responds with the events of a stream. A wait without any is not charged.
+// Clients whose wait the drain ended connect to another instance.
 func (h *Events) list(c *gin.Context, of models.EventStream, filter eventFilter, wait eventWait) {
 	timeout := time.Duration(wait.Wait)
 	began := time.Now()
@@ -176,14 +181,17 @@ func (h *Events) list(c *gin.Context, of models.EventStream, filter eventFilter,
 	if timeout > 0 {
 		request := models.RequestFrom(c)
 		request.Waited = time.Since(began)
-		request.Free = err == nil && len(page.Data) == 0
+		request.Free = err == nil && len(page.Data) == 0 && request.Waited >= minFreeWait
+		if h.serving.Err() != nil {
+			c.Header("Connection", "close")
+		}
 	}
 	respond(c, http.StatusOK, page, err)
 }
 
-// await waits for events, at most until the server drains.
+// await waits for events, at most until the server drains; from then on not at all.
 func (h *Events) await(ctx context.Context, of models.EventStream, q models.EventQuery, timeout time.Duration) (models.EventPage, error) {
-	if timeout == 0 {
+	if timeout == 0 || h.serving.Err() != nil {
 		return h.log.Wait(ctx, of, q, 0)
 	}
 	waiting, cancel := context.WithCancel(ctx)

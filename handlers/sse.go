@@ -12,11 +12,18 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ratelimiter/internal/binding"
 	"ratelimiter/models"
 )
 
 // eventStreamType is the media type of Server-Sent Events.
 const eventStreamType = "text/event-stream"
+
+// PrefersEventStream reports whether a request for events has a stream of Server-Sent
+// Events as response; otherwise it is JSON.
+func PrefersEventStream(header http.Header) bool {
+	return binding.Preferred(header, binding.JSON, eventStreamType) == eventStreamType
+}
 
 const (
 	// commentInterval is the time after which a stream without events gets a comment:
@@ -27,6 +34,9 @@ const (
 	minRetry    = time.Second
 	retryJitter = 4 * time.Second
 )
+
+// lastEventID is the header field with the id of the last event that was received.
+const lastEventID = "Last-Event-ID"
 
 // eventResume is where a stream continues.
 type eventResume struct {
@@ -45,9 +55,14 @@ func (h *EventStreams) serveSSE(c *gin.Context, in followed, resume eventResume)
 	in.query.After = cmp.Or(resume.LastEventID, in.query.After)
 	st, page, err := h.openStream(c.Request.Context(), &in)
 	if err != nil {
+		if resume.LastEventID != "" {
+			err = inLastEventID(err)
+		}
 		fail(c, err)
 		return
 	}
+	reason := error(models.StreamFailed) // unless it is known how it ends
+	defer func() { st.Close(reason) }()
 	header := c.Writer.Header()
 	header["Content-Type"] = []string{eventStreamType}
 	header["Cache-Control"] = []string{"no-store"}
@@ -55,19 +70,33 @@ func (h *EventStreams) serveSSE(c *gin.Context, in followed, resume eventResume)
 	header["Connection"] = []string{"close"}     // what it takes is bounded as a stream's is
 	c.Status(http.StatusOK)
 	if c.Request.Method == http.MethodHead {
-		st.Close(nil)
+		reason = nil
 		return
 	}
 	s := &sse{
 		writer: c.Writer, controller: http.NewResponseController(c.Writer),
 		text: fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(retryJitter)).Milliseconds()),
 	}
-	reason := h.follow(st, in, page, s)
+	reason = h.follow(st, in, page, s)
 	if end, ended := errors.AsType[models.StreamEnd](reason); ended {
 		s.text = fmt.Appendf(s.text[:0], ": %s\n\n", string(end))
 		_ = s.flush()
 	}
-	st.Close(reason)
+}
+
+// inLastEventID moves the faults of a cursor to the header that it was sent in.
+func inLastEventID(err error) error {
+	invalid, ok := errors.AsType[*models.Error](err)
+	if !ok || invalid.Kind != models.KindInvalid {
+		return err
+	}
+	var faults models.Faults
+	for _, fault := range invalid.Faults {
+		fault.Source, fault.Path = models.SourceHeader, []string{lastEventID}
+		fault.Message = "is not the id of an event of this stream: send the last id unchanged, or leave it out"
+		faults.AddFault(fault)
+	}
+	return faults.Err()
 }
 
 // send sends each event as a message: its cursor, its type, and the event on one

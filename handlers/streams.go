@@ -40,11 +40,16 @@ func (h *EventStreams) openStream(ctx context.Context, in *followed) (*models.St
 	if err != nil {
 		return nil, models.EventPage{}, err
 	}
+	failure := error(models.StreamFailed) // of a panic
+	defer func() {
+		if failure != nil {
+			st.Close(failure)
+		}
+	}()
 	page, err := h.log.Wait(st, in.stream, in.query, 0)
-	if err == nil {
+	if failure = err; err == nil {
 		return st, page, nil
 	}
-	st.Close(err)
 	if ctx.Err() == nil && errors.Is(err, context.Canceled) { // the stream had to end
 		err = models.ErrUnavailable
 	}

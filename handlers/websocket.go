@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/coder/websocket"
@@ -142,20 +143,35 @@ func (h *EventStreams) serveWebSocket(c *gin.Context, in followed) {
 	if request.KeepSlots != nil {
 		release = request.KeepSlots()
 	}
-	go func() {
-		conn.SetReadLimit(socketReadLimit)
-		gone := conn.CloseRead(context.Background())
-		context.AfterFunc(gone, func() { st.End(context.Canceled) })
-		reason := h.follow(st, in, page, &socket{Conn: conn, ctx: st, pingedAt: time.Now()})
-		end, _ := errors.AsType[models.StreamEnd](reason)
-		if code, told := closeCodes[end]; told {
-			_ = conn.Close(code, string(end)) // waits for the client's answer, 5 s at most
-		} else {
-			_ = conn.CloseNow()
+	go h.runSocket(st, in, page, conn, release)
+}
+
+// runSocket sends events until the stream ends, closes the connection, and then frees
+// the slots and the place of the stream.
+func (h *EventStreams) runSocket(st *models.Stream, in followed, page models.EventPage, conn *websocket.Conn, release func()) {
+	reason := error(models.StreamFailed)
+	defer func() { st.Close(reason) }()
+	defer release()
+	defer func() { _ = conn.CloseNow() }()
+	conn.SetReadLimit(socketReadLimit)
+	gone := conn.CloseRead(context.Background())
+	context.AfterFunc(gone, func() { st.End(context.Canceled) })
+	reason = h.followSafely(st, in, page, &socket{Conn: conn, ctx: st, pingedAt: time.Now()})
+	end, _ := errors.AsType[models.StreamEnd](reason)
+	if code, known := closeCodes[end]; known {
+		_ = conn.Close(code, string(end)) // waits for the client's answer, 5 s at most
+	}
+}
+
+// followSafely is follow outside of a request, where no middleware recovers: a panic
+// is the reason StreamFailed, with its stack.
+func (h *EventStreams) followSafely(st *models.Stream, in followed, page models.EventPage, to eventSink) (reason error) {
+	defer func() {
+		if p := recover(); p != nil {
+			reason = fmt.Errorf("%w: panic: %v\n%s", models.StreamFailed, p, debug.Stack())
 		}
-		release()
-		st.Close(reason)
 	}()
+	return h.follow(st, in, page, to)
 }
 
 // send sends each event as one text frame.

@@ -82,8 +82,9 @@ func acceptsGzip(header http.Header) bool {
 // may send compressed content, with Content-Encoding, themselves. It wraps the router, so that handlers see neither compressed bytes nor
 // their entity tags. A response with the field gzhttp.HeaderNoCompression is
 // sent unchanged, without the field; it may be set only if the request has an
-// Accept-Encoding.
-func Compress(next http.Handler) http.Handler {
+// Accept-Encoding. The response to a request of which isStream reports that it is
+// for a stream is sent unchanged, and its header before there is content.
+func Compress(next http.Handler, isStream func(*http.Request) bool) http.Handler {
 	wrap, err := gzhttp.NewWrapper(
 		gzhttp.MinSize(minCompressed), gzhttp.CompressionLevel(compressionLevel), gzhttp.EnableZstd(false),
 		gzhttp.SetContentType(false), gzhttp.ContentTypeFilter(isCompressible),
@@ -102,7 +103,7 @@ func Compress(next http.Handler) http.Handler {
 		if acceptsGzip(r.Header) {
 			r.Header["Accept-Encoding"] = onlyGzip
 		}
-		if r.Header["Accept-Encoding"] == nil || mayStream(r) {
+		if r.Header["Accept-Encoding"] == nil || isStream(r) {
 			if r.Header["If-None-Match"] != nil { // a 304 has no size to go by
 				w.Header()["Vary"] = varyEncoding
 			}

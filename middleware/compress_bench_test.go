@@ -60,7 +60,7 @@ func BenchmarkCompress(b *testing.B) {
 		router := gin.New()
 		router.Use(Begin(nil), Headers())
 		router.GET("/", func(c *gin.Context) { c.Data(http.StatusOK, "application/json; charset=utf-8", body.data) })
-		for name, handler := range map[string]http.Handler{"bare": router, "wrapped": Compress(router)} {
+		for name, handler := range map[string]http.Handler{"bare": router, "wrapped": Compress(router, byAccept)} {
 			for _, accepted := range []string{"", "gzip"} {
 				b.Run(body.name+"/"+name+"/"+accepted, func(b *testing.B) {
 					r := httptest.NewRequest(http.MethodGet, "/", nil)

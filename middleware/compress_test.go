@@ -20,7 +20,7 @@ func serveCompressed(t *testing.T, handler gin.HandlerFunc, header ...string) *h
 	router := gin.New()
 	router.Use(Begin(nil), Headers(), RenderErrors())
 	router.GET("/", handler)
-	server := httptest.NewServer(Compress(router))
+	server := httptest.NewServer(Compress(router, byAccept))
 	t.Cleanup(server.Close)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
 	if err != nil {
@@ -154,7 +154,7 @@ func TestCompress_no_allocations_if_not_accepted(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	router := limitedRouter(t)
-	compressed := Compress(router)
+	compressed := Compress(router, byAccept)
 	r := limitedRequest()
 	without := testing.AllocsPerRun(1000, func() { router.ServeHTTP(httptest.NewRecorder(), r) })
 	with := testing.AllocsPerRun(1000, func() { compressed.ServeHTTP(httptest.NewRecorder(), r) })

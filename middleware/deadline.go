@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -31,14 +30,14 @@ func Deadline(d time.Duration) gin.HandlerFunc {
 	}
 }
 
-// Stream is Deadline for a route whose response has no end of its own if the client
-// asks for a stream. Such a response has no deadline: the connection's write deadline
+// Stream is Deadline for a route whose response has no end of its own if isStream
+// reports that the client asks for a stream. Such a response has no deadline: the connection's write deadline
 // is removed, so that the handler must set one for each write, and what the
 // connection takes is bounded.
-func Stream(otherwise time.Duration) gin.HandlerFunc {
+func Stream(otherwise time.Duration, isStream func(*http.Request) bool) gin.HandlerFunc {
 	deadline := Deadline(otherwise)
 	return func(c *gin.Context) {
-		if !mayStream(c.Request) {
+		if !isStream(c.Request) {
 			deadline(c)
 			return
 		}
@@ -50,10 +49,4 @@ func Stream(otherwise time.Duration) gin.HandlerFunc {
 		c.Request = c.Request.WithContext(s.contextIn(ctx))
 		c.Next()
 	}
-}
-
-// mayStream reports whether a request is for an event stream or a WebSocket, whose
-// header is sent before there is anything to compress.
-func mayStream(r *http.Request) bool {
-	return r.Method == http.MethodGet && (r.Header["Upgrade"] != nil || strings.Contains(strings.Join(r.Header["Accept"], ","), "text/event-stream"))
 }

@@ -94,7 +94,6 @@ func TestLog_levels(t *testing.T) {
 	since := func(d time.Duration) gin.HandlerFunc {
 		return func(c *gin.Context) { stateOf(c).started = time.Now().Add(-d) }
 	}
-	asStream := func(c *gin.Context) { c.Request.Header.Set("Accept", "text/event-stream") }
 	queued := func(c *gin.Context) {
 		s := stateOf(c)
 		s.limited, s.settled, s.reservation.Decision.Wait = true, true, time.Hour
@@ -109,7 +108,7 @@ func TestLog_levels(t *testing.T) {
 		"overload":               {[]gin.HandlerFunc{fails(models.ErrOverloaded)}, "WARN request"},
 		"slow":                   {[]gin.HandlerFunc{since(slowRequest), ok}, "WARN slow request"},
 		"queued":                 {[]gin.HandlerFunc{since(2 * slowRequest), queued, ok}, "INFO request"},
-		"stream":                 {[]gin.HandlerFunc{since(time.Hour), asStream, Stream(time.Minute), ok}, "INFO request"},
+		"stream":                 {[]gin.HandlerFunc{since(time.Hour), Stream(time.Minute, func(*http.Request) bool { return true }), ok}, "INFO request"},
 		"page":                   {[]gin.HandlerFunc{Quiet(false), ok}, ""},
 		"page, slow":             {[]gin.HandlerFunc{Quiet(false), since(slowRequest), ok}, ""},
 		"unknown page":           {[]gin.HandlerFunc{Quiet(false), fails(models.ErrNotFound)}, "INFO request"},

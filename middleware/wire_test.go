@@ -27,7 +27,7 @@ func tagged(t *testing.T, size int) *httptest.Server {
 	router.GET("/", handler)
 	router.HEAD("/", handler)
 	router.GET("/denied", func(c *gin.Context) { Fail(c, &httpError{http.StatusUnauthorized, "key_invalid", "no"}) })
-	server := httptest.NewServer(Compress(router))
+	server := httptest.NewServer(Compress(router, byAccept))
 	t.Cleanup(server.Close)
 	return server
 }
@@ -94,3 +94,5 @@ func TestWireWriter_same_tag_for_GET_and_HEAD(t *testing.T) {
 		}
 	}
 }
+
+func byAccept(r *http.Request) bool { return r.Header.Get("Accept") == "text/event-stream" }

@@ -70,15 +70,20 @@ func (t *Tickets) Issue(ctx context.Context, key *models.APIKey) (models.Ticket,
 	return ticket, nil
 }
 
+// redeemTicket deletes a ticket. It is valid for the owner that its key had then.
+const redeemTicket = `
+	DELETE FROM tickets t WHERE hash = $1
+	RETURNING key_id, expires_at > clock_timestamp() AND EXISTS (SELECT FROM api_keys k WHERE k.id = t.key_id AND k.owner = t.owner)`
+
 // Redeem uses up a ticket and returns the id of its key, which may not be usable
 // any more. Errors: models.ErrInvalidKey if the ticket is unknown, used or
-// expired; models.ErrUnavailable.
+// expired, or its key belongs to another owner now; models.ErrUnavailable.
 func (t *Tickets) Redeem(ctx context.Context, ticket string) (keyID string, err error) {
 	if !strings.HasPrefix(ticket, ticketPrefix) {
 		return "", models.ErrInvalidKey
 	}
 	var valid bool
-	err = t.db.QueryRow(ctx, `DELETE FROM tickets WHERE hash = $1 RETURNING key_id, expires_at > clock_timestamp()`, hashTicket(ticket)).Scan(&keyID, &valid)
+	err = t.db.QueryRow(ctx, redeemTicket, hashTicket(ticket)).Scan(&keyID, &valid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), err == nil && !valid:
 		return "", models.ErrInvalidKey

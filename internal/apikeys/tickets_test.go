@@ -15,6 +15,10 @@ func TestTickets(t *testing.T) {
 	db := testkit.Database(t)
 	tickets := NewTickets(db)
 	key := &models.APIKey{ID: "k", Owner: "o"}
+	if _, err := db.Exec(t.Context(), `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+		VALUES ('k', 'k', 'free', 'o', 'k', '{}', sha256('k'), 'v1')`); err != nil {
+		t.Fatal(err)
+	}
 	issue := func() models.Ticket {
 		t.Helper()
 		ticket, err := tickets.Issue(t.Context(), key)
@@ -48,6 +52,15 @@ func TestTickets(t *testing.T) {
 	t.Run("not once it has expired", func(t *testing.T) {
 		ticket := issue()
 		if _, err := db.Exec(t.Context(), `UPDATE tickets SET expires_at = now()`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tickets.Redeem(t.Context(), ticket.Ticket); !errors.Is(err, models.ErrInvalidKey) {
+			t.Errorf("got error %v", err)
+		}
+	})
+	t.Run("not once its key has another owner", func(t *testing.T) {
+		ticket := issue()
+		if _, err := db.Exec(t.Context(), `UPDATE api_keys SET owner = 'other'`); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := tickets.Redeem(t.Context(), ticket.Ticket); !errors.Is(err, models.ErrInvalidKey) {

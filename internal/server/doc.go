@@ -16,7 +16,7 @@
 //	@tag.name			orders
 //	@tag.description	Orders and their state. An order belongs to the owner of the key that placed it.
 //	@tag.name			events
-//	@tag.description	What happens to orders, to be followed by polling and long polling.
+//	@tag.description	What happens to orders, to be followed by polling, long polling, Server-Sent Events and WebSockets.
 //	@tag.name			limits
 //	@tag.description	The rate limiter as a service, for resources of your own.
 //	@tag.name			me

@@ -81,7 +81,7 @@ func NewRouter(h Handlers, cfg RouterConfig) http.Handler {
 			router.Handle(method, own, anonymous, notAllowed)
 		}
 	}
-	return middleware.Compress(router)
+	return middleware.Compress(router, isStream)
 }
 
 // shadowed returns the methods that a literal path, such as /v1/admin/keys/revoke,
@@ -127,7 +127,7 @@ func (cfg *RouterConfig) chain(r Route, anonymous, authenticate gin.HandlerFunc)
 	}
 	timeout := cmp.Or(r.Timeout, defaultTimeout)
 	if r.Stream {
-		return append(chain, middleware.Stream(timeout), r.Handler)
+		return append(chain, middleware.Stream(timeout, isStream), r.Handler)
 	}
 	return append(chain, middleware.Deadline(timeout), r.Handler)
 }

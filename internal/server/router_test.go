@@ -205,6 +205,8 @@ func TestRoute_options(t *testing.T) {
 		{"own timeout", Route{Timeout: time.Hour}, "text/event-stream", func() bool { return bounded && time.Until(deadline) > time.Hour/2 }},
 		{"stream", Route{Stream: true, Timeout: time.Hour}, "text/event-stream", func() bool { return !bounded && request.Key != nil && request.KeepSlots != nil }},
 		{"no stream", Route{Stream: true, Timeout: time.Hour}, "application/json", func() bool { return bounded && time.Until(deadline) > time.Hour/2 }},
+		{"stream by a range", Route{Stream: true, Timeout: time.Hour}, "application/json;q=0.1, Text/*", func() bool { return !bounded }},
+		{"JSON preferred", Route{Stream: true, Timeout: time.Hour}, "application/json, text/event-stream;q=0.1", func() bool { return bounded }},
 		{"public", Route{Public: true}, "", func() bool { return request.Key == nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,8 +214,8 @@ func TestRoute_options(t *testing.T) {
 			router := gin.New()
 			router.Use(middleware.Begin(nil), middleware.RenderErrors())
 			test.route.Handler = handler
-			router.GET("/", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
-			w, r := httptest.NewRecorder(), requestFor("/")
+			router.GET("/v1/events", cfg.chain(test.route, func(*gin.Context) {}, middleware.Authenticate(cfg.Quotas, cfg.Failures))...)
+			w, r := httptest.NewRecorder(), requestFor("/v1/events")
 			r.Header.Set("Accept", test.accept)
 			router.ServeHTTP(w, r)
 			if w.Code != http.StatusOK || !test.check() {
@@ -230,7 +232,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 	cfg := routerConfig(t, 1000)
 	router := gin.New()
 	router.Use(middleware.Begin(nil), middleware.RenderErrors())
-	router.GET("/", cfg.chain(Route{Stream: true, Handler: func(c *gin.Context) {
+	router.GET("/v1/events", cfg.chain(Route{Stream: true, Handler: func(c *gin.Context) {
 		_, _ = c.Writer.WriteString("first\n")
 		c.Writer.Flush()
 		<-proceed
@@ -245,7 +247,7 @@ func TestRoute_stream_outlives_the_write_timeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -270,5 +272,20 @@ func BenchmarkRouter(b *testing.B) {
 	for b.Loop() {
 		clear(w.header)
 		router.ServeHTTP(w, r)
+	}
+}
+
+func TestIsStream(t *testing.T) {
+	for _, r := range Routes(Handlers{}) {
+		request := httptest.NewRequest(r.Method, r.Path, http.NoBody)
+		request.Header.Set("Upgrade", "websocket")
+		request.Header.Set("Accept", "text/event-stream")
+		if got := isStream(request); got != r.Stream {
+			t.Errorf("%s: got %t; want %t", r.Name(), got, r.Stream)
+		}
+		request.Header.Del("Accept")
+		if got, want := isStream(request), strings.HasSuffix(r.Path, "/ws"); got != want {
+			t.Errorf("%s with an upgrade only: got %t; want %t", r.Name(), got, want)
+		}
 	}
 }

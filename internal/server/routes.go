@@ -22,7 +22,7 @@ type Route struct {
 	Scope   models.Scope  // a key needs it; empty: any key. It is also the route's policy group
 	Cost    int64         // units per call
 	Timeout time.Duration // of the handler; 0: defaultTimeout
-	Stream  bool          // the client can ask for a response without an end of its own: no timeout, no write deadline
+	Stream  bool          // the client can ask for a response without an end of its own, see isStream: no timeout, no write deadline
 	Ticket  bool          // a ticket in the query is taken in place of a key
 	Public  bool          // needs no key and costs nothing
 	Health  bool          // of a Public route: without a bound per address

@@ -22,6 +22,10 @@ const (
 	// retryPause is the average pause after a failed read. Until Postgres can be
 	// read, the streams of a changed key stay open: they bring nothing either.
 	retryPause = 500 * time.Millisecond
+	// recheckInterval is how often all keys are read while changes aren't heard of,
+	// because only the connection that listens for them is lost. The change feed counts as
+	// current for 6 s after its last read: a change is in force within 10 s.
+	recheckInterval = 2 * time.Second
 )
 
 // Invalidate has the streams of a changed key checked.
@@ -56,11 +60,19 @@ func (s *Streams) markStale(ids ...string) {
 	}
 }
 
-// watch checks streams whose key has changed, until ctx ends.
+// watch checks streams whose key has changed, and all while changes aren't heard of,
+// until ctx ends.
 func (s *Streams) watch(ctx context.Context) {
+	recheck := time.NewTicker(recheckInterval)
+	defer recheck.Stop()
 	for {
 		select {
 		case <-s.wake:
+		case <-recheck.C:
+			if s.current() {
+				continue
+			}
+			s.InvalidateAll()
 		case <-ctx.Done():
 			return
 		}

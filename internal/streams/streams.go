@@ -41,6 +41,7 @@ const (
 // Streams are the open streams of an instance. It is safe for concurrent use.
 type Streams struct {
 	readKeys ReadKeys
+	current  func() bool
 	log      *slog.Logger
 	ended    func(reason string)
 
@@ -68,11 +69,12 @@ type stream struct {
 	expiresAt  time.Time   // of the key; zero: never
 }
 
-// New returns Streams without any. ended is called with the reason for which a
+// New returns Streams without any. current reports whether Invalidate is called for
+// all changes, except those of the last moments. ended is called with the reason for which a
 // stream ended: a models.StreamEnd, or "client".
-func New(readKeys ReadKeys, log *slog.Logger, ended func(reason string)) *Streams {
+func New(readKeys ReadKeys, current func() bool, log *slog.Logger, ended func(reason string)) *Streams {
 	return &Streams{
-		readKeys: readKeys, log: log, ended: ended,
+		readKeys: readKeys, current: current, log: log, ended: ended,
 		byKey: map[string]map[*stream]struct{}{}, places: map[string]int{}, stale: map[string]bool{},
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,15 +52,18 @@ type fixture struct {
 	*Streams
 	t     *testing.T
 	table *table
-	ends  []string // reasons; guarded by Streams.mu
+	deaf  atomic.Bool // changes aren't heard of
+	ends  []string    // reasons; guarded by Streams.mu
 }
+
+func (f *fixture) hears() bool { return !f.deaf.Load() }
 
 // inBubble runs a test with Streams that are started and stopped.
 func inBubble(t *testing.T, test func(f *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{t: t, table: &table{keys: map[string]models.APIKey{}}}
-		f.Streams = New(f.table.read, slog.New(slog.DiscardHandler), func(reason string) { f.ends = append(f.ends, reason) })
+		f.Streams = New(f.table.read, f.hears, slog.New(slog.DiscardHandler), func(reason string) { f.ends = append(f.ends, reason) })
 		if err := f.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -193,6 +197,20 @@ func TestStreams_key_changes(t *testing.T) {
 			f.want(st, models.StreamKeyInvalid)
 		})
 	})
+	t.Run("while changes aren't heard of", func(t *testing.T) {
+		inBubble(t, func(f *fixture) {
+			st := f.must(keyOf("k", "o"))
+			f.want(st, nil)
+			changed := keyOf("k", "o")
+			changed.RevokedAt = &now
+			f.table.put(changed)
+			time.Sleep(time.Minute)
+			f.want(st, nil) // nothing is read while they are
+			f.deaf.Store(true)
+			time.Sleep(recheckInterval)
+			f.want(st, models.StreamKeyInvalid)
+		})
+	})
 	t.Run("before the stream was opened", func(t *testing.T) {
 		inBubble(t, func(f *fixture) {
 			st, err := f.reopen(keyOf("gone", "o")) // the request was authenticated before
@@ -250,7 +268,7 @@ func TestStreams_Stop(t *testing.T) {
 	}{{0, 0, 0}, {1, 0, drainPause}, {100, 99 * drainPause, 100 * drainPause}, {5000, drainSpread - drainPause, drainSpread + drainPause}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fixture{t: t, table: &table{keys: map[string]models.APIKey{}}}
-			f.Streams = New(f.table.read, slog.New(slog.DiscardHandler), func(reason string) { f.ends = append(f.ends, reason) })
+			f.Streams = New(f.table.read, f.hears, slog.New(slog.DiscardHandler), func(reason string) { f.ends = append(f.ends, reason) })
 			_ = f.Start(t.Context())
 			for range test.open {
 				f.must(keyOf("k", "o"))
@@ -272,7 +290,7 @@ func TestStreams_Stop(t *testing.T) {
 	}
 	t.Run("a stream that stays open", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := New(new(table).read, slog.New(slog.DiscardHandler), func(string) {})
+			s := New(new(table).read, func() bool { return true }, slog.New(slog.DiscardHandler), func(string) {})
 			_ = s.Start(t.Context())
 			st, err := s.Open(models.WithRequest(t.Context(), &models.Request{Key: new(keyOf("k", "o"))}), models.ScopeOrdersRead)
 			if err != nil {
