@@ -35,7 +35,6 @@ const (
 type measured struct {
 	way                way
 	watchers           int
-	events             int // received
 	requests, bytes    int64
 	cpu, took          time.Duration // of the server
 	p50, p99           time.Duration

@@ -32,7 +32,6 @@ type follower struct {
 	http   *http.Client
 	key    string
 	stream models.EventStream
-	wait   string // of a long poll
 	take   func(e *models.Event) error
 	after  string // cursor
 }

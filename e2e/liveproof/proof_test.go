@@ -31,17 +31,20 @@ func TestProof(t *testing.T) {
 	for _, c := range clients {
 		go func() { faults <- c.run(ctx) }()
 	}
+	began := time.Now()
 	writing, stopWriting := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	writers.Go(func() { s.write(writing) })
 	terminated := s.disturb(*proofTerminations, *proofKills)
 	stopWriting()
 	writers.Wait()
+	disturbed := time.Since(began)
 	expected := map[models.EventStream]int64{}
 	for _, c := range clients {
 		expected[c.stream] = s.count(c.stream)
 	}
 	s.awaitAll(clients, expected, faults)
+	received := time.Since(began)
 	stopClients()
 	for range clients {
 		if err := <-faults; err != nil {
@@ -71,8 +74,8 @@ func TestProof(t *testing.T) {
 	await(t, "no stream is open, and no goroutine is left", func() bool {
 		return !slices.ContainsFunc(s.servers, func(s *server) bool { return s.metric("ratelimiter_event_streams_open") != 0 }) && s.goroutines() <= goroutines+maxMore
 	})
-	t.Logf("%d clients connected %d times; %d terminations, %d kills; feeds of %d and %d events; goroutines: %.0f before, %.0f after",
-		len(clients), connected, terminated, *proofKills, len(feeds["ann"]), len(feeds["bob"]), goroutines, s.goroutines())
+	t.Logf("%d clients connected %d times; %d terminations, %d kills in %s, all received after %s; feeds of %d and %d events; goroutines: %.0f before, %.0f after",
+		len(clients), connected, terminated, *proofKills, disturbed.Round(time.Second), received.Round(time.Second), len(feeds["ann"]), len(feeds["bob"]), goroutines, s.goroutines())
 }
 
 // newClients returns clients of all ways, a third of them of owners' feeds.

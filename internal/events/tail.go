@@ -39,6 +39,12 @@ func (t *tail) covers(s Stream, b bookmark) bool {
 		slices.ContainsFunc(t.entries, func(e entry) bool { return e.position == b.position })
 }
 
+// skips reports whether a batch that was read after a position shows that there are
+// events after the tail's end.
+func (t *tail) skips(after position, b batch) bool {
+	return after.compare(t.to) > 0 || len(b.entries) > 0 && b.entries[len(b.entries)-1].compare(t.to) > 0
+}
+
 // after returns the events after a position that the tail covers.
 func (t *tail) after(p position) []entry {
 	i, _ := slices.BinarySearchFunc(t.entries, p, func(e entry, p position) int {
@@ -102,9 +108,13 @@ func (l *Log) readTopic(ctx context.Context, t *topic, after bookmark, types []m
 	b, err := l.read(ctx, t.stream, after, types, limit)
 	l.hub.hold(t, b.held)
 	if err == nil && !b.expired && !b.more && len(types) == 0 {
+		skips := t.tail.known.Load() && t.tail.skips(after.position, b)
 		t.tail.entries, t.tail.from = nil, after.position
 		t.tail.extend(b, generation)
 		t.tail.known.Store(true)
+		if skips { // others don't have these events, and the search for missed ones begins after them
+			t.wake()
+		}
 	}
 	return b, err
 }
