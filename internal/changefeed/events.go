@@ -19,7 +19,8 @@ type Waker interface {
 }
 
 // changedOrders collects the orders with new events for a notification: lines of
-// owner and order after one with the instance's name. If there are too many, the
+// owner and order after one with the instance's name. If there are too many, or an
+// owner that was stored before such names were refused contains a separator, the
 // payload has no line, and the others catch up.
 type changedOrders struct {
 	name  string // of the instance
@@ -33,7 +34,7 @@ func (c *changedOrders) add(owner, order string) {
 	if _, found := c.lines[line]; found || c.many {
 		return
 	}
-	if c.size += len(line); c.size > maxPayload-len(c.name) {
+	if c.size += len(line); c.size > maxPayload-len(c.name) || strings.ContainsAny(owner, "\t\n") {
 		c.lines, c.many = nil, true
 		return
 	}

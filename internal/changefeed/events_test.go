@@ -53,6 +53,22 @@ func TestChangedOrders(t *testing.T) {
 	}
 }
 
+// An owner with a separator, which older releases accepted, doesn't change what a
+// notification says.
+func TestChangedOrders_separator(t *testing.T) {
+	for _, owner := range []string{"a\tb", "a\nb", "\n"} {
+		orders := changedOrders{name: "me"}
+		orders.add("o", "ord_1")
+		orders.add(owner, "ord_2")
+		orders.add("o", "ord_3")
+		var h heard
+		wake(&h, "other", orders.payload())
+		if !slices.Equal(h.calls, []string{"catch up"}) {
+			t.Errorf("%q: got %v", owner, h.calls)
+		}
+	}
+}
+
 // The notifications of changes and of events are sent together, each if it is due.
 func TestPublisher_PublishEvents(t *testing.T) {
 	db := testkit.Database(t)

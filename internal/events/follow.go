@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -100,13 +101,7 @@ func (l *Log) follow(ctx context.Context) {
 func (l *Log) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	err := l.checkHistory(ctx)
-	if err == nil {
-		err = l.findMissed(ctx)
-	}
-	if err == nil {
-		err = l.lag.observe(ctx, l.db)
-	}
+	err := errors.Join(l.checkHistory(ctx), l.findMissed(ctx), l.lag.observe(ctx, l.db))
 	if err != nil && ctx.Err() == nil {
 		l.log.Debug("event log: the search for missed events failed", "error", err.Error())
 	}

@@ -8,24 +8,35 @@ import (
 	"ratelimiter/internal/postgres"
 )
 
-// historyQuery reads the epoch, the history in which it began, and the present one.
-// Transaction ids are assigned in the order of time within a history only: a backup
+// historyQuery reads the present history. Transaction ids are assigned in the order of time within a history only: a backup
 // that is restored into another cluster, or to an earlier time, which begins a new
 // timeline, or into another database, continues from an earlier state.
 const historyQuery = `
-	SELECT e.epoch, COALESCE(e.history, ''), concat_ws(' ',
+	SELECT concat_ws(' ',
 		(SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
-		(SELECT oid FROM pg_database WHERE datname = current_database()))
-	FROM event_epoch e`
+		(SELECT oid FROM pg_database WHERE datname = current_database()))`
 
 // checkHistory raises the epoch if the history has changed, and has all streams
 // read again after a change. Cursors of feeds expire then, and those of orders if
-// their event doesn't exist.
+// their event doesn't exist. The epoch stays if the database doesn't say what its
+// history is: some don't permit its functions.
 func (l *Log) checkHistory(ctx context.Context) error {
 	var epoch int64
 	var known, present string
-	if err := l.db.QueryRow(ctx, historyQuery).Scan(&epoch, &known, &present); err != nil {
+	if err := l.db.QueryRow(ctx, `SELECT epoch, COALESCE(history, '') FROM event_epoch`).Scan(&epoch, &known); err != nil {
 		return postgres.Classify("read the event epoch", err)
+	}
+	switch err := l.db.QueryRow(ctx, historyQuery).Scan(&present); {
+	case err == nil:
+		l.unknown.Store(false)
+	case ctx.Err() != nil || postgres.IsUnavailable(err):
+		return postgres.Classify("read the database's history", err)
+	default:
+		present = known
+		if !l.unknown.Swap(true) {
+			l.log.Warn("a restored backup can't be recognized, because the database's history can't be read: permit pg_control_system, "+
+				"pg_walfile_name and pg_current_wal_lsn, or raise epoch in the table event_epoch by 1 after restoring", "error", err.Error())
+		}
 	}
 	if known != present {
 		if err := l.raiseEpoch(ctx, present, &epoch); err != nil {

@@ -26,6 +26,7 @@ type Log struct {
 	feedQuery string
 	reads     atomic.Int64 // queries for events
 	epoch     atomic.Int64 // as of the last poll
+	unknown   atomic.Bool  // the database's history couldn't be read, which was logged
 	lag       lag
 	follower  follower
 }
@@ -64,32 +65,36 @@ func (l *Log) Wait(ctx context.Context, s Stream, q Query, timeout time.Duration
 	}
 	t, leave := l.hub.watch(s)
 	defer leave()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	reading := ctx // the first read may take longer than the timeout
+	var page models.EventPage
 	for {
 		woken := t.next() // before the read: what it doesn't see wakes
-		page, err := l.collect(ctx, s, at, q, t)
-		if err != nil || len(page.Data) > 0 {
-			return page, err
+		next, err := l.collect(reading, s, at, q, t)
+		if err != nil && reading.Err() != nil && ctx.Err() == nil {
+			return page, nil // the timeout has passed
 		}
+		if err != nil || len(next.Data) > 0 {
+			return next, err
+		}
+		page = next
 		if at, err = l.cursors.decode(s, page.NextCursor); err != nil {
 			return models.EventPage{}, err
 		}
+		reading = waiting
 		select {
 		case <-woken:
-		case <-timer.C:
-			return page, nil
-		case <-ctx.Done():
-			return models.EventPage{}, ctx.Err()
+		case <-waiting.Done():
+			return page, ctx.Err()
 		}
 	}
 }
 
 // collect returns the next events of q's types, without waiting. t is the stream's
 // topic; nil: it is read from the log only.
-func (l *Log) collect(ctx context.Context, s Stream, start bookmark, q Query, t *topic) (models.EventPage, error) {
+func (l *Log) collect(ctx context.Context, s Stream, at bookmark, q Query, t *topic) (models.EventPage, error) {
 	page := models.EventPage{Data: []models.Event{}}
-	at := start
 	for {
 		var b batch
 		var err error
@@ -120,12 +125,10 @@ func (l *Log) collect(ctx context.Context, s Stream, start bookmark, q Query, t 
 			continue
 		}
 		switch {
-		case len(q.Types) > 0: // the events of other types needn't be read again
+		case len(page.Data) == 0 || len(q.Types) > 0: // what was skipped needn't be read again, and may be deleted
 			page.NextCursor = l.cursors.encode(s, at)
-		case len(page.Data) > 0:
-			page.NextCursor = page.Data[len(page.Data)-1].Cursor
 		default:
-			page.NextCursor = l.cursors.encode(s, bookmark{b.epoch, start.position})
+			page.NextCursor = page.Data[len(page.Data)-1].Cursor
 		}
 		return page, nil
 	}

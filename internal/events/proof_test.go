@@ -293,10 +293,12 @@ func wakeBeforeCommit(f, writer *fixture, s Stream) {
 
 // hasRead reports whether a topic has been read since its last wake-up.
 func (f *fixture) hasRead(s Stream) bool {
-	topic := f.hub.all()[0]
+	f.hub.mu.Lock()
+	topic := f.hub.topics[s]
+	f.hub.mu.Unlock()
 	topic.tail.turn <- struct{}{}
 	defer func() { <-topic.tail.turn }()
-	return topic.stream == s && topic.tail.current == topic.generation.Load()
+	return topic.tail.known.Load() && topic.tail.current == topic.generation.Load()
 }
 
 // afterRead calls fn once, after the first read of an order's events and before its

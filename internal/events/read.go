@@ -17,6 +17,7 @@ const readTimeout = 5 * time.Second
 type batch struct {
 	epoch   int64
 	entries []entry
+	from    position // entries are the first events after it
 	end     position // all events up to it were read
 	more    bool     // there may be events after end
 	held    int64    // feed of the first event that can't be read yet; 0: there is none
@@ -80,7 +81,7 @@ const orderQuery = `
 // readOrder also reads the event that the bookmark is after: if another event has
 // its number, the database was restored.
 func (l *Log) readOrder(ctx context.Context, s Stream, after bookmark, limit int) (batch, error) {
-	b := batch{end: after.position}
+	b := batch{from: after.position, end: after.position}
 	var deleted int64
 	var r row
 	rows, _ := l.db.Query(ctx, orderQuery, s.Order, s.Owner, after.seq, limit+2) // ForEachRow returns its error
@@ -110,17 +111,19 @@ func (l *Log) readOrder(ctx context.Context, s Stream, after bookmark, limit int
 
 // feedQuery reads the owner's events in the order of the feed, as far as none can be
 // added before them: a transaction that hasn't ended has a number from the
-// snapshot's xmin on, and so have its events.
+// snapshot's xmin on, and so have its events. Without a position ($2 to $4) the feed
+// starts after the last deleted event: cursors before that have expired.
 const feedQuery = `
-	SELECT epoch.epoch, bound.feed, COALESCE((s.feed, s.order_id, s.seq) > ($2, $3, $4), false),
+	SELECT epoch.epoch, bound.feed, after.feed, after.order_id, after.seq, COALESCE((s.feed, s.order_id, s.seq) > ($2, $3, $4), false),
 		COALESCE((SELECT h.feed FROM order_events h WHERE h.owner = $1 AND h.feed >= bound.feed ORDER BY h.feed LIMIT 1), 0),
 		e.order_id, e.seq, e.type, e.data, e.at, e.feed
 	FROM event_epoch epoch
 	CROSS JOIN LATERAL (SELECT (epoch.epoch << 48) + pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS feed) bound
 	LEFT JOIN event_feed_starts s ON s.owner = $1
+	CROSS JOIN LATERAL (SELECT COALESCE($2, s.feed, 0) AS feed, COALESCE($3, s.order_id, '') AS order_id, COALESCE($4, s.seq, 0) AS seq) after
 	LEFT JOIN LATERAL (
 		SELECT * FROM order_events o
-		WHERE o.owner = $1 AND (o.feed, o.order_id, o.seq) > ($2, $3, $4) AND o.feed < bound.feed
+		WHERE o.owner = $1 AND (o.feed, o.order_id, o.seq) > (after.feed, after.order_id, after.seq) AND o.feed < bound.feed
 			AND ($5::text[] IS NULL OR o.type = ANY ($5))
 		ORDER BY o.feed, o.order_id, o.seq LIMIT $6
 	) e ON true
@@ -130,13 +133,18 @@ func (l *Log) readFeed(ctx context.Context, owner string, after bookmark, types 
 	var b batch
 	var bound int64
 	var deleted bool // events after the bookmark
+	var feed, seq *int64
+	var order *string
+	if after.epoch != anyEpoch {
+		feed, order, seq = &after.feed, &after.order, &after.seq
+	}
 	var r row
 	var filter []string // nil: all
 	for _, t := range types {
 		filter = append(filter, string(t))
 	}
-	rows, _ := l.db.Query(ctx, l.feedQuery, owner, after.feed, after.order, after.seq, filter, limit+1) // ForEachRow returns its error
-	_, err := pgx.ForEachRow(rows, r.into(&b.epoch, &bound, &deleted, &b.held), func() error {
+	rows, _ := l.db.Query(ctx, l.feedQuery, owner, feed, order, seq, filter, limit+1) // ForEachRow returns its error
+	_, err := pgx.ForEachRow(rows, r.into(&b.epoch, &bound, &b.from.feed, &b.from.order, &b.from.seq, &deleted, &b.held), func() error {
 		b.entries = r.appendTo(b.entries)
 		return nil
 	})
@@ -148,8 +156,7 @@ func (l *Log) readFeed(ctx context.Context, owner string, after bookmark, types 
 		b.entries = b.entries[:limit]
 		b.end = b.entries[limit-1].position
 	}
-	// Before the start nothing was read that could be missing now.
-	b.expired = after.epoch != anyEpoch && (deleted || after.epoch != b.epoch)
+	b.expired = deleted || after.epoch != anyEpoch && after.epoch != b.epoch
 	return b, nil
 }
 

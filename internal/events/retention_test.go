@@ -76,6 +76,69 @@ func TestLog_Prune(t *testing.T) {
 	}
 }
 
+// A feed can be read from the start, and followed, after events were deleted: all of
+// them, or some between others that are kept.
+func TestLog_feed_after_prune(t *testing.T) {
+	f := newFixture(t)
+	feed := Stream{Owner: "o"}
+	kept, ended, only := f.order("o", "ord_kept"), f.order("o", "ord_ended"), f.order("other", "ord_only")
+	f.append(kept, nil, models.EventOrderPlaced)
+	first := f.current(feed, 1)
+	f.append(kept, nil, models.EventStockReserved)
+	f.append(only, nil, models.EventOrderPlaced, models.EventOrderCancelled)
+	f.append(ended, nil, models.EventOrderPlaced, models.EventOrderCancelled)
+	f.append(kept, nil, models.EventPaymentAuthorized)
+	f.append(kept, nil, models.EventPaymentCaptured)
+	f.current(feed, 6)
+	f.exec(`UPDATE order_events SET at = at - $1::interval`, Retention+time.Hour)
+	f.exec(`UPDATE orders SET status = 'cancelled', updated_at = now() - $1::interval WHERE id <> 'ord_kept'`, Retention+time.Hour)
+	if _, err := f.Prune(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, timeout := range []time.Duration{0, time.Millisecond} {
+		var after string
+		for want := range []int64{3, 4} {
+			page, err := f.Wait(t.Context(), feed, Query{After: after, Limit: 1}, timeout)
+			if err != nil || len(page.Data) != 1 || page.Data[0].OrderID != "ord_kept" || page.Data[0].Seq != int64(want)+3 {
+				t.Fatalf("got %+v, %v", page, err)
+			}
+			after = page.NextCursor
+		}
+		for range 2 { // what is read from the start doesn't hide that older cursors have expired
+			_, err := f.Wait(t.Context(), feed, Query{Limit: 10}, timeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.Wait(t.Context(), feed, Query{After: first.NextCursor, Limit: 10}, timeout)
+			if _, expired := errors.AsType[*models.CursorExpiredError](err); !expired {
+				t.Fatalf("got %v; want an expired cursor", err)
+			}
+		}
+		if page, err := f.Wait(t.Context(), Stream{Owner: "other"}, Query{Limit: 10}, timeout); err != nil || len(page.Data) != 0 {
+			t.Fatalf("no event is left: got %+v, %v", page, err)
+		} else if page, err = f.Wait(t.Context(), Stream{Owner: "other"}, Query{After: page.NextCursor, Limit: 10}, timeout); err != nil {
+			t.Fatalf("no event is left, after next_cursor: got %+v, %v", page, err)
+		}
+	}
+}
+
+// A reader of a feed that was empty misses nothing, and learns it if it has.
+func TestLog_feed_empty(t *testing.T) {
+	f := newFixture(t)
+	feed := Stream{Owner: "o"}
+	empty := f.poll(feed, "")
+	order := f.order("o", "ord_1")
+	f.append(order, nil, models.EventOrderPlaced)
+	f.await(func() bool { return len(f.poll(feed, empty.NextCursor).Data) == 1 })
+	f.exec(`UPDATE order_events SET at = at - $1::interval`, Retention+time.Hour)
+	f.exec(`UPDATE orders SET status = 'cancelled', updated_at = now() - $1::interval`, Retention+time.Hour)
+	if _, err := f.Prune(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	f.wantExpired(feed, empty.NextCursor)
+}
+
 // A backup is restored: events that were read don't exist any more, and others have
 // their numbers.
 func TestLog_restored_backup(t *testing.T) {
