@@ -31,7 +31,7 @@ type feedVariant struct {
 var feedVariants = []feedVariant{
 	{"product", appendQuery, feedQuery},
 	{"reads what is committed: id > cursor", appendQuery, strings.Replace(feedQuery, "AND o.feed < bound.feed", "", 1)},
-	{"ordered by transaction id alone", strings.Replace(appendQuery, ", last.feed)", ")", 1), feedQuery},
+	{"ordered by transaction id alone", strings.Replace(appendQuery, ", (SELECT feed FROM last))", ")", 1), feedQuery},
 }
 
 // A feed has every event once and each order's in order, however the transactions
@@ -98,7 +98,7 @@ func (p *feedProof) add(tx pgx.Tx, s Stream) {
 	ctx := context.Background()
 	_, err := tx.Exec(ctx, `SELECT FROM orders WHERE id = $1 FOR UPDATE`, s.Order)
 	if err == nil {
-		_, err = tx.Exec(ctx, p.variant.append, s.Order, s.Owner, []string{"stock.reserved"}, []models.EventData{{}})
+		_, err = tx.Exec(ctx, p.variant.append, s.Order, s.Owner, []string{"stock.reserved"}, []models.EventData{{}}, models.EventOrderPlaced)
 	}
 	if err != nil {
 		p.t.Error(err)
