@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,11 +52,16 @@ func TestLog_feed_order(t *testing.T) {
 	}
 }
 
+// readers of a feed.
+const readers = 4
+
 // feedProof is one run of the proof.
 type feedProof struct {
 	*fixture
 	variant feedVariant
 	orders  []Stream
+	pages   atomic.Int64 // that readers got
+	ended   atomic.Int64 // readers, which have found a fault
 }
 
 func proveFeed(t *testing.T, v feedVariant) error {
@@ -69,10 +75,14 @@ func proveFeed(t *testing.T, v feedVariant) error {
 		p.orders = append(p.orders, p.order("o", fmt.Sprint("ord_", i)))
 	}
 	written := make(chan struct{})
-	const readers = 4
+	end := sync.OnceFunc(func() { close(written) })
+	defer end()
 	results := make(chan error, readers)
 	for i := range readers {
-		go func() { results <- p.follow(i%2 == 0, written) }()
+		go func() {
+			defer p.ended.Add(1)
+			results <- p.follow(i%2 == 0, written)
+		}()
 	}
 	p.lateCommit()
 	p.olderChangesLater()
@@ -85,7 +95,7 @@ func proveFeed(t *testing.T, v feedVariant) error {
 		})
 	}
 	writers.Wait()
-	close(written)
+	end()
 	var faults []error
 	for range readers {
 		faults = append(faults, <-results)
@@ -133,8 +143,8 @@ func (p *feedProof) lateCommit() {
 	p.add(older, p.orders[0])
 	p.add(younger, p.orders[1])
 	p.commit(younger, p.orders[1])
-	reads := p.Stats().Reads
-	p.await(func() bool { return p.Stats().Reads > reads+10 })
+	before := p.pages.Load()
+	p.await(func() bool { return p.pages.Load() > before+20 || p.ended.Load() == readers })
 	p.commit(older, p.orders[0])
 }
 
@@ -206,6 +216,7 @@ func (p *feedProof) follow(waits bool, written <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
+		p.pages.Add(1)
 		for _, e := range page.Data {
 			if e.Seq != seen[e.OrderID]+1 {
 				return fmt.Errorf("event %d of %s follows event %d", e.Seq, e.OrderID, seen[e.OrderID])
