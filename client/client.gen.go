@@ -629,7 +629,7 @@ type EventPage struct {
 // - `payment.voided`: the gateway holds the amount no longer
 // - `order.confirmed`: stock held and payment captured
 // - `order.cancelled`: nothing will be delivered or charged
-// - `email.sent`: the caller was told; the last event of a confirmed order
+// - `email.sent`: the email about the end of the order was sent; the last event of a confirmed order
 type EventType string
 
 // HealthStatus The successful response of a probe.

@@ -5307,7 +5307,7 @@ const docTemplate = `{
                 "email.sent"
             ],
             "x-enum-comments": {
-                "EventEmailSent": "the caller was told; the last event of a confirmed order",
+                "EventEmailSent": "the email about the end of the order was sent; the last event of a confirmed order",
                 "EventOrderCancelled": "nothing will be delivered or charged",
                 "EventOrderConfirmed": "stock held and payment captured",
                 "EventOrderPlaced": "accepted",
@@ -5330,7 +5330,7 @@ const docTemplate = `{
                 "the gateway holds the amount no longer",
                 "stock held and payment captured",
                 "nothing will be delivered or charged",
-                "the caller was told; the last event of a confirmed order"
+                "the email about the end of the order was sent; the last event of a confirmed order"
             ],
             "x-enum-varnames": [
                 "EventOrderPlaced",

@@ -22,11 +22,11 @@ type StreamService interface {
 type EventStreams struct {
 	log     EventLog
 	streams StreamService
-	origins []string // whose pages may open WebSockets, beside the server's own; "*": all
+	origins []string // whose pages may open WebSockets, in addition to the server's own; "*": all
 }
 
 // NewEventStreams returns the handlers of streams. Pages of origins, such as
-// https://shop.example, may open WebSockets, beside those of the server's own; "*":
+// https://shop.example, may open WebSockets, in addition to the server's own; "*":
 // all.
 func NewEventStreams(log EventLog, streams StreamService, origins []string) *EventStreams {
 	return &EventStreams{log: log, streams: streams, origins: origins}

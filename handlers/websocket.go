@@ -28,7 +28,7 @@ const (
 const statusCursorExpired websocket.StatusCode = 4410
 
 // closeCodes are the codes that close a WebSocket, by reason. Without a code the
-// client can't be told any more.
+// connection is closed without a close frame.
 var closeCodes = map[models.StreamEnd]websocket.StatusCode{
 	models.StreamLifetime: websocket.StatusGoingAway,
 	models.StreamShutdown: websocket.StatusGoingAway,

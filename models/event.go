@@ -18,7 +18,7 @@ const (
 	EventPaymentVoided     EventType = "payment.voided"     // the gateway holds the amount no longer
 	EventOrderConfirmed    EventType = "order.confirmed"    // stock held and payment captured
 	EventOrderCancelled    EventType = "order.cancelled"    // nothing will be delivered or charged
-	EventEmailSent         EventType = "email.sent"         // the caller was told; the last event of a confirmed order
+	EventEmailSent         EventType = "email.sent"         // the email about the end of the order was sent; the last event of a confirmed order
 )
 
 // AllEventTypes returns all types of events, in the order in which they usually occur.

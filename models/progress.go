@@ -38,7 +38,7 @@ const (
 // was faster, changes nothing and has no events.
 type Progress struct {
 	Status  OrderStatus
-	Reason  string // of a cancelled order; else empty
+	Reason  string // of a cancelled order; otherwise empty
 	Stock   StockState
 	Payment PaymentState
 }
@@ -115,7 +115,7 @@ func (p Progress) StockReleased() (Progress, []EventType) {
 }
 
 // PaymentAuthorized follows when the gateway holds the amount. If the order was
-// cancelled meanwhile, the authorization is voided later.
+// cancelled by then, the authorization is voided later.
 func (p Progress) PaymentAuthorized() (Progress, []EventType) {
 	if p.Status == OrderConfirmed || p.Payment != PaymentNone {
 		return p, nil
@@ -170,7 +170,7 @@ func (p Progress) PaymentVoided() (Progress, []EventType) {
 	return p, []EventType{EventPaymentVoided}
 }
 
-// EmailSent follows when the caller was told how the order ended.
+// EmailSent follows when the email about the end of the order was sent.
 func (p Progress) EmailSent() (Progress, []EventType) {
 	if p.Status == OrderPending {
 		return p, nil

@@ -15,7 +15,7 @@ var steps = map[string]Step{
 	"cancel": Progress.CancelledByCaller,
 }
 
-// Whatever workers and callers do, in any order and more than once, the order stays
+// Whichever steps workers and callers take, in any order and more than once, the order stays
 // consistent, and it can always be finished.
 func TestProgress_any_steps(t *testing.T) {
 	names := slices.Sorted(func(yield func(string) bool) {

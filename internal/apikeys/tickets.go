@@ -87,7 +87,7 @@ func (t *Tickets) Redeem(ctx context.Context, ticket string) (keyID string, err 
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), err == nil && !valid:
 		return "", models.ErrInvalidKey
-	case err != nil: // whatever it is, the ticket may be valid
+	case err != nil: // the ticket may be valid
 		return "", fmt.Errorf("%w: redeem ticket: %w", models.ErrUnavailable, err)
 	default:
 		return keyID, nil

@@ -133,7 +133,7 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	s.streamEnds.WithLabelValues("client") // 0
 	s.streams = streams.New(func(ctx context.Context, ids []string) ([]models.APIKey, error) { return s.keys.GetAll(ctx, ids) },
 		func() bool { return s.watcher.Current() }, o.Log, func(reason string) { s.streamEnds.Count(reason) })
-	// The streams are told last: they read what the others must not serve any more.
+	// The streams are last: they read keys again, which the others must have dropped.
 	invalidator := changefeed.NewInvalidator(s.publisher, s.resolver, s.planCache, s.keyFilter, s.streams)
 	s.plans = quota.NewPlans(db, invalidator)
 	s.keys = apikeys.NewStore(db, cfg.Peppers, s.plans, invalidator)

@@ -32,8 +32,8 @@ func (s *Store) Read(ctx context.Context, id string) (Work, error) {
 	return readWork(ctx, s.db, id, "")
 }
 
-// Locked is an order whose row is locked: nobody else changes its progress before
-// the transaction ends.
+// Locked is an order whose row is locked: no other transaction changes its
+// progress before this one ends.
 type Locked struct {
 	Work
 	store *Store

@@ -23,7 +23,7 @@ type Mailer interface {
 	Send(ctx context.Context, m *mail.Msg) error
 }
 
-// Email tells buyers how their orders ended: one email for each, at least once. An
+// Email informs buyers how their orders ended: one email for each, at least once. An
 // email that is sent again has the same Message-ID.
 type Email struct {
 	orders *orders.Store

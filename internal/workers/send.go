@@ -84,7 +84,7 @@ func (g *Gateway) newRequest(ctx context.Context, method, path, key string, body
 	return request, nil
 }
 
-// refusalIn returns the code of a problem if it is one of refusals, else "".
+// refusalIn returns the code of a problem if it is one of refusals; otherwise "".
 func refusalIn(body []byte) string {
 	var problem struct {
 		Code string `json:"code"`
