@@ -307,12 +307,7 @@ func (a *testApp) lock(table string) (locked, unlock func()) {
 // await polls a condition until it holds, for at most 20 s.
 func (a *testApp) await(what string, holds func() bool) {
 	a.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			a.t.Fatalf("timeout: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	testkit.Await(a.t, 20*time.Second, what, holds)
 }
 
 // pathParameter matches a path parameter of gin.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
@@ -43,11 +44,7 @@ func TestStreams_stalled_readers(t *testing.T) {
 		t.Logf("%s streams are open", got) // the first ones were cut already
 	}
 	ctx := conn.CloseRead(context.Background()) // answers pings
-	for deadline := time.Now().Add(2 * time.Minute); f.metric("ratelimiter_event_streams_open") != "2"; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s streams are open; want the two that read", f.metric("ratelimiter_event_streams_open"))
-		}
-	}
+	testkit.Await(t, 2*time.Minute, "only the two that read are open", func() bool { return f.metric("ratelimiter_event_streams_open") == "2" })
 	// A write took too long, a ping wasn't answered, or the kernel gave up (client).
 	for line := range strings.Lines(f.metrics()) {
 		if strings.HasPrefix(line, "ratelimiter_event_streams_ended_total") {

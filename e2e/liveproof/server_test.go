@@ -2,10 +2,8 @@ package liveproof
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,7 +38,7 @@ type server struct {
 // newServer starts a server on a database, which is stopped at the end of the test.
 func newServer(t testing.TB, database string) *server {
 	t.Helper()
-	api, ops := newAddress(t), newAddress(t)
+	api, ops := testkit.LoopbackAddress(t), testkit.LoopbackAddress(t)
 	s := &server{t: t, base: "http://" + api, ops: "http://" + ops}
 	s.env = append(os.Environ(), "DATABASE_URL="+database, "KEY_PEPPER="+pepper, "DATA_DIR="+t.TempDir(),
 		"HTTP_ADDR="+api, "OPS_ADDR="+ops, "PAYMENT_URL=http://127.0.0.1:1", "SMTP_URL=smtp://127.0.0.1:1?from=shop@example.com", "LOG_LEVEL=error")
@@ -48,19 +46,6 @@ func newServer(t testing.TB, database string) *server {
 	s.awaitReady()
 	t.Cleanup(func() { s.kill() })
 	return s
-}
-
-// newAddress returns a loopback address that no other program gets by chance.
-func newAddress(t testing.TB) string {
-	t.Helper()
-	var random [3]byte
-	_, _ = rand.Read(random[:])
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+random[0]%250, random[1], 1+random[2]%250))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 func (s *server) start() {
@@ -116,11 +101,7 @@ func (s *server) metric(name string) float64 {
 // await polls a condition until it holds.
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %s is still to come", patience, what)
-		}
-	}
+	testkit.Await(t, patience, what, holds)
 }
 
 // shop is a database with owners, their keys and orders, and the servers on it.

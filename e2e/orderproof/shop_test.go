@@ -2,11 +2,9 @@ package orderproof
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -84,7 +82,7 @@ func openShop(t testing.TB) *shop {
 	}
 	t.Cleanup(s.db.Close)
 	for _, name := range processes {
-		s.api[name], s.ops[name] = "http://"+newAddress(t), "http://"+newAddress(t)
+		s.api[name], s.ops[name] = "http://"+testkit.LoopbackAddress(t), "http://"+testkit.LoopbackAddress(t)
 	}
 	s.env = append(os.Environ(),
 		childAddress+"="+s.cluster.AddressFile, "GORACE=atexit_sleep_ms=0", "KEY_PEPPER=a pepper for tests only",
@@ -137,20 +135,6 @@ func (s *shop) stopServers() {
 
 // mails returns the emails of this test.
 func (s *shop) mails() []testkit.Mail { return s.mail.Received()[s.read:] }
-
-// newAddress returns a loopback address that no other program uses: nobody gets a
-// port of 127.x.y.z by chance.
-func newAddress(t testing.TB) string {
-	t.Helper()
-	var random [3]byte
-	_, _ = rand.Read(random[:])
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+random[0]%250, random[1], 1+random[2]%250))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
 
 // devKey returns the admin key that dev mode created.
 func (s *shop) devKey() string {
@@ -275,11 +259,7 @@ const patience = 2 * time.Minute
 // await waits until done, and fails the test after some minutes.
 func (s *shop) await(what string, limit time.Duration, done func() bool) {
 	s.Helper()
-	for deadline := time.Now().Add(limit); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.Fatalf("after %s: %s is still to come", limit, what)
-		}
-	}
+	testkit.Await(s, limit, what, done)
 }
 
 func (s *shop) awaitReady(name string) {

@@ -109,11 +109,7 @@ func (f *fixture) awaitWatchers(n int) {
 // await polls a condition until it holds.
 func (f *fixture) await(holds func() bool) {
 	f.t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			f.t.Fatal("timeout")
-		}
-	}
+	testkit.Await(f.t, patience, "the condition holds", holds)
 }
 
 // patience is how long tests wait for what happens at once.

@@ -117,11 +117,7 @@ func (s *shop) letters(group string) []queue.DeadLetter {
 // await polls until a condition holds.
 func (s *shop) await(what string, holds func() bool) {
 	s.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.Fatalf("timeout: %s", what)
-		}
-	}
+	testkit.Await(s, 20*time.Second, what, holds)
 }
 
 // idle waits until a group has no message.
