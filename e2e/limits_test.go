@@ -319,7 +319,10 @@ func wantQueueRefusal(t *testing.T, caller *testkit.Client, requests int64) {
 		t.Errorf("got usage %v; want %v", got, want)
 	}
 	var refusals refusalsResponse
-	caller.Get("/v1/me/refusals").Want(http.StatusOK).JSON(&refusals)
+	testkit.Await(t, 20*time.Second, "the refusal is visible", func() bool { // it has a flush of its own
+		caller.Get("/v1/me/refusals").Want(http.StatusOK).JSON(&refusals)
+		return len(refusals.Data) > 0
+	})
 	if len(refusals.Data) != 1 || strings.Join(refusals.Data[0].ViolatedPolicies, ",") != "queue" {
 		t.Errorf("got refusals %+v; want one by queue", refusals.Data)
 	}
