@@ -142,39 +142,27 @@ func proofHandlers() queue.Handlers {
 	return queue.Handlers{"ledger": {"placed": ledger}, "mail": {"placed": mail}}
 }
 
-// newProofWorker returns a worker with a fault.
+// newProofWorker returns a worker with a fault, which the proof must catch.
 func newProofWorker(q *queue.Queue, db *pgxpool.Pool, handlers queue.Handlers, cfg queue.Config, broken string) (*queue.Worker, error) {
-	faulty := &faultyTransport{db: db, broken: broken}
-	if broken != "" {
-		cfg.Transport = faulty
-	}
 	w, err := queue.NewWorker(q, handlers, cfg)
-	if err == nil {
-		faulty.dispatcher = w.Dispatcher()
+	if err != nil || broken == "" {
+		return w, err
 	}
-	return w, err
-}
-
-// faultyTransport makes the mistakes that the proof must catch.
-type faultyTransport struct {
-	db         *pgxpool.Pool
-	dispatcher *queue.Dispatcher
-	broken     string
-}
-
-func (f *faultyTransport) Carry(ctx context.Context, d queue.Delivery) error {
-	switch f.broken {
-	case "ack before effect":
-		if err := postgres.InTx(ctx, f.db, func(tx pgx.Tx) error { return d.Settle(ctx, tx) }); err != nil {
-			return err
+	w.WrapDeliver(func(ctx context.Context, d queue.Delivery, deliver func(context.Context, queue.Delivery) error) error {
+		switch broken {
+		case "ack before effect":
+			if err := postgres.InTx(ctx, db, func(tx pgx.Tx) error { return d.Settle(ctx, tx) }); err != nil {
+				return err
+			}
+			d.Settle = nil
+		case "history lost on retry":
+			d.Message.History = nil
 		}
-		d.Settle = nil
-	case "history lost on retry":
-		d.Message.History = nil
-	}
-	err := f.dispatcher.Deliver(ctx, d)
-	if f.broken == "attempt used by shutdown" && errors.Is(err, queue.ErrInterrupted) {
-		return errors.New("interrupted")
-	}
-	return err
+		err := deliver(ctx, d)
+		if broken == "attempt used by shutdown" && errors.Is(err, queue.ErrInterrupted) {
+			return errors.New("interrupted")
+		}
+		return err
+	})
+	return w, nil
 }

@@ -42,29 +42,21 @@ type Effect func(ctx context.Context, tx pgx.Tx) error
 // Handlers are the handlers of an instance, by group and topic.
 type Handlers map[string]map[string]Handler
 
-// Transport brings a due message to the handler of its group. Without one, the
-// Worker calls Dispatcher.Deliver in the job of the message. A broker's
-// transport publishes the message and waits for the confirmation, so that the
-// job can complete, and calls Dispatcher.Deliver where the message is consumed.
-type Transport interface {
-	// Carry returns nil if the message needs no further delivery by the job.
-	Carry(ctx context.Context, d Delivery) error
-}
-
 // Delivery is one message on its way to a group's handler.
 type Delivery struct {
 	Group   string
 	Message Message // Attempt includes this delivery
-	// Settle takes the message off its transport, in the transaction that records
-	// the outcome. It fails with ErrInterrupted if another delivery of the message
-	// has taken over. Nil: the transport does it when Deliver has returned nil.
+	// Settle completes the job of the message, in the transaction that records the
+	// outcome. It fails with ErrInterrupted if another delivery of the message has
+	// taken over. Nil: a broker delivered the message, and it is acknowledged when
+	// Deliver has returned nil.
 	Settle func(context.Context, pgx.Tx) error
 
 	priority int // of the job; 0: normal
 }
 
-// Dispatcher delivers messages to the handlers of this instance, whichever
-// transport they come from. It is safe for concurrent use.
+// Dispatcher delivers messages to the handlers of this instance, whether a job or a
+// broker brings them. It is safe for concurrent use.
 type Dispatcher struct {
 	queue    *Queue
 	handlers Handlers
@@ -89,8 +81,8 @@ const (
 
 // Deliver calls the handler of a message and records the outcome: the effect,
 // the next attempt or a dead letter. It returns nil if the outcome is recorded.
-// Otherwise the transport must deliver the message again, and count the attempt
-// unless the error is ErrInterrupted.
+// Otherwise the message must be delivered again, and the attempt be counted unless
+// the error is ErrInterrupted.
 func (d *Dispatcher) Deliver(ctx context.Context, v Delivery) error {
 	if d.queue.gate.isPaused(v.Group) {
 		return errPaused
@@ -169,9 +161,36 @@ func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
 	return d.reschedule(ctx, v, delay, ResultRetried)
 }
 
-// reschedule inserts the job of the message's next delivery.
+// errNoOutcome is the failure of a delivery that nobody has recorded the outcome of.
+var errNoOutcome = errors.New("the delivery had no outcome: its process died or hung")
+
+// lost records that an earlier delivery of the message had no outcome. Messages
+// that were in delivery together are delivered again apart: see retryUnrecorded.
+func (d *Dispatcher) lost(ctx context.Context, v Delivery) error {
+	if v.Message.Attempt >= d.retry.MaxAttempts {
+		return d.bury(ctx, v, errNoOutcome)
+	}
+	v.Message = v.Message.failed(time.Now(), errNoOutcome.Error())
+	return d.reschedule(ctx, v, unrecorded(d.retry).next(v.Message.Attempt), ResultRetried)
+}
+
+// putBack leaves a message that nobody has begun with to another delivery.
+func (d *Dispatcher) putBack(ctx context.Context, v Delivery) error {
+	return d.insertNext(ctx, v, pausedDelay)
+}
+
+// reschedule inserts the job of the message's next delivery, and counts the result.
 func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Duration, result Result) error {
-	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
+	err := d.insertNext(ctx, v, delay)
+	if err == nil {
+		d.delivered(v.Group, result)
+	}
+	return err
+}
+
+// insertNext inserts the job of the message's next delivery.
+func (d *Dispatcher) insertNext(ctx context.Context, v Delivery, delay time.Duration) error {
+	return d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
 		var now time.Time // by the clock that decides what is due
 		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
 			return err
@@ -179,10 +198,6 @@ func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Dura
 		at := now.Add(max(delay, time.Microsecond))
 		return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
 	})
-	if err == nil {
-		d.delivered(v.Group, result)
-	}
-	return err
 }
 
 // bury makes the message a dead letter.

@@ -145,7 +145,12 @@ type GroupStats struct {
 	Dead      int64         // dead letters
 	OldestAge time.Duration // since the time of the oldest ready message came
 	Paused    bool
+
+	InBroker int64 // waiting in the broker of a Transport, if it answers; the other numbers are of Postgres
 }
+
+// transportTimeout bounds reading the numbers of a broker.
+const transportTimeout = time.Second
 
 // Stats returns the numbers of every group that is routed to, paused, or has
 // messages or dead letters, sorted by name. Errors: models.ErrUnavailable.
@@ -177,5 +182,12 @@ func (q *Queue) Stats(ctx context.Context) ([]GroupStats, error) {
 		}
 		return s, err
 	})
+	if q.transport != nil {
+		ctx, cancel := context.WithTimeout(ctx, transportTimeout)
+		defer cancel()
+		for i := range stats {
+			stats[i].InBroker, _ = q.transport.Waiting(ctx, stats[i].Group) // 0: it is down, which others report
+		}
+	}
 	return stats, postgres.Classify("read the numbers of the queue", err)
 }

@@ -67,7 +67,9 @@ type Queue struct {
 	groups []string // of routes, sorted
 	client *river.Client[pgx.Tx]
 	gate   gate
-	log    *slog.Logger
+
+	transport Transport // of the Worker; nil: none
+	log       *slog.Logger
 }
 
 // New returns the queue stored in db.

@@ -51,7 +51,7 @@ type Config struct {
 	Listen      *pgxpool.Pool                // direct connections for LISTEN, at most one; nil: the queue's pool
 	Retry       RetryPolicy                  // zero: DefaultRetryPolicy
 	Concurrency int                          // deliveries of each group at once; 0: 10
-	Transport   Transport                    // nil: handlers run in the jobs
+	Transport   Transport                    // brings messages to the handlers; nil: handlers run in the jobs
 	Periodic    []Periodic                   // with distinct names
 	Delivered   func(group string, r Result) // called after each delivery with an outcome; nil: nobody counts
 }
@@ -62,7 +62,9 @@ type Worker struct {
 	queue      *Queue
 	dispatcher *Dispatcher
 	cfg        Config
-	client     *river.Client[pgx.Tx] // nil: not started, or with nothing to do
+	deliver    func(context.Context, Delivery) error // the dispatcher's
+	relay      *relay                                // nil: without a Transport
+	client     *river.Client[pgx.Tx]                 // nil: not started, or with nothing to do
 	cancel     context.CancelFunc
 	refreshing sync.WaitGroup
 }
@@ -91,23 +93,16 @@ func NewWorker(q *Queue, handlers Handlers, cfg Config) (*Worker, error) {
 	d := &Dispatcher{
 		queue: q, handlers: handlers, retry: cfg.Retry, unknownDelay: unknownDelay, unknownLimit: unknownLimit, delivered: cfg.Delivered,
 	}
-	if cfg.Transport == nil {
-		cfg.Transport = inJob{d}
+	q.transport = cfg.Transport
+	w := &Worker{queue: q, dispatcher: d, cfg: cfg, deliver: d.Deliver}
+	if cfg.Transport != nil {
+		w.relay = newRelay(w, cfg.Transport)
 	}
-	return &Worker{queue: q, dispatcher: d, cfg: cfg}, cfg.Retry.validate()
+	return w, cfg.Retry.validate()
 }
-
-// inJob is the transport on Postgres: it has nothing to carry.
-type inJob struct{ dispatcher *Dispatcher }
-
-// Carry implements Transport.
-func (t inJob) Carry(ctx context.Context, d Delivery) error { return t.dispatcher.Deliver(ctx, d) }
 
 // Name implements app.Component.
 func (*Worker) Name() string { return "queue" }
-
-// Dispatcher returns what a transport calls where messages are consumed.
-func (w *Worker) Dispatcher() *Dispatcher { return w.dispatcher }
 
 // Start begins the deliveries and the periodic work.
 func (w *Worker) Start(ctx context.Context) error {
@@ -125,6 +120,11 @@ func (w *Worker) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.relay != nil {
+		if err := w.relay.prepare(ctx); errors.Is(err, ErrMisconfigured) {
+			return err
+		}
+	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if err := client.Start(running); err != nil {
 		cancel()
@@ -132,6 +132,9 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	w.client, w.cancel = client, cancel
 	w.pauseRiver(ctx)
+	if w.relay != nil {
+		w.relay.start()
+	}
 	w.refreshing.Go(func() { w.refresh(running) })
 	return nil
 }
@@ -151,13 +154,16 @@ func (w *Worker) pauseRiver(ctx context.Context) {
 
 // riverConfig returns the configuration of the client that works.
 func (w *Worker) riverConfig(pollOnly bool) *river.Config {
-	workers := river.NewWorkers()
-	river.AddWorker(workers, river.WorkFunc(w.work))
 	cfg := baseConfig(w.queue.log)
-	cfg.Workers = workers
+	cfg.Workers = river.NewWorkers()
+	river.AddWorker(cfg.Workers, river.WorkFunc(w.work))
+	workers := w.cfg.Concurrency
+	if w.relay != nil {
+		workers = relayed
+	}
 	cfg.Queues = map[string]river.QueueConfig{}
 	for group := range w.dispatcher.handlers {
-		cfg.Queues[group] = river.QueueConfig{MaxWorkers: w.cfg.Concurrency}
+		cfg.Queues[group] = river.QueueConfig{MaxWorkers: workers}
 	}
 	addPeriodic(cfg, w.cfg.Periodic)
 	cfg.PollOnly = pollOnly
@@ -175,7 +181,15 @@ func (w *Worker) Stop(ctx context.Context) error {
 	if w.client == nil {
 		return nil
 	}
+	var consumers sync.WaitGroup
+	if w.relay != nil {
+		consumers.Go(w.relay.stop)
+	}
 	err := w.client.Stop(ctx)
+	consumers.Wait()
+	if w.relay != nil {
+		w.cfg.Transport.Close()
+	}
 	w.cancel()
 	w.refreshing.Wait()
 	return err
@@ -200,25 +214,28 @@ func (w *Worker) refresh(ctx context.Context) {
 	}
 }
 
-// work is the delivery of one job.
+// work is the delivery of one job, or its relay.
 func (w *Worker) work(ctx context.Context, job *river.Job[deliveryArgs]) error {
 	v := Delivery{Group: job.Queue, priority: job.Priority, Settle: func(ctx context.Context, tx pgx.Tx) error { return complete(ctx, tx, job) }}
 	m, err := job.Args.decode()
 	if err != nil {
 		return result(w.dispatcher.setAside(ctx, v, reasonOf(fmt.Errorf("decode the message: %w", err)), job.Args.raw))
 	}
+	if w.relay != nil {
+		return w.relay.publish(ctx, v.Group, m, job.Args.raw)
+	}
 	for _, e := range job.Errors {
 		m = m.failed(e.At, withoutRescue(e.Error))
 	}
 	m.Attempt += job.Attempt
 	v.Message = m
-	return result(w.cfg.Transport.Carry(ctx, v))
+	return result(w.deliver(ctx, v))
 }
 
 // withoutRescue says what it means that River rescued a job.
 func withoutRescue(reason string) string {
 	if strings.HasPrefix(reason, "Stuck job rescued") {
-		return "the delivery had no outcome: its process died or hung"
+		return errNoOutcome.Error()
 	}
 	return reason
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -24,12 +23,9 @@ const (
 
 // RedisServer is one process of Redis or Valkey, with a port and a folder that it keeps.
 type RedisServer struct {
-	t       testing.TB
-	program string
-	folder  string
-	port    int
-	args    []string
-	cmd     *exec.Cmd // nil while it is stopped
+	process
+
+	port int
 }
 
 // Redis starts a Redis server without persistence: it is empty after a restart. Settings are
@@ -49,7 +45,7 @@ func Valkey(t testing.TB, settings ...string) *RedisServer {
 
 func newRedis(t testing.TB, program string, settings ...string) *RedisServer {
 	t.Helper()
-	s := &RedisServer{t: t, program: program, folder: redisFolder(t), port: freeRedisPort(t)}
+	s := &RedisServer{process{t: t, name: "Redis", program: program, folder: serverFolder(t)}, freeRedisPort(t)}
 	s.args = append([]string{
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.folder, "--daemonize", "no",
 		"--save", "", "--logfile", filepath.Join(s.folder, "log"),
@@ -59,9 +55,9 @@ func newRedis(t testing.TB, program string, settings ...string) *RedisServer {
 	return s
 }
 
-// redisFolder creates a folder for a server. It isn't t.TempDir, which only the account of the test
+// serverFolder creates a folder for a server. It isn't t.TempDir, which only the account of the test
 // can enter.
-func redisFolder(t testing.TB) string {
+func serverFolder(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", folderPrefix)
 	if err != nil {
@@ -105,56 +101,8 @@ func (s *RedisServer) URL() string { return "redis://" + s.Addr() }
 // Start starts the server again after Kill and waits until it serves.
 func (s *RedisServer) Start() {
 	s.t.Helper()
-	s.startAs()
+	s.launch()
 	s.wait("PONG", func() (string, error) { return s.do("PING") })
-}
-
-// startAs starts the process with further arguments, as an unprivileged user.
-func (s *RedisServer) startAs(more ...string) {
-	s.t.Helper()
-	s.cmd = exec.Command(s.program, append(s.args, more...)...)
-	s.cmd.Dir = s.folder
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 {
-		s.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-	}
-	if err := s.cmd.Start(); err != nil {
-		s.cmd = nil
-		s.t.Fatal(err)
-	}
-}
-
-// Kill ends the server at once. What it hasn't written to disk is lost.
-func (s *RedisServer) Kill() {
-	s.t.Helper()
-	if s.cmd == nil {
-		s.t.Fatal("the Redis server isn't running")
-	}
-	s.stop()
-}
-
-func (s *RedisServer) stop() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-		s.cmd = nil
-	}
-}
-
-// Pause makes the server hang: it accepts connections and doesn't answer.
-func (s *RedisServer) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Continue ends a Pause.
-func (s *RedisServer) Continue() { s.signal(syscall.SIGCONT) }
-
-func (s *RedisServer) signal(signal syscall.Signal) {
-	s.t.Helper()
-	if s.cmd == nil {
-		s.t.Fatal("the Redis server isn't running")
-	}
-	if err := s.cmd.Process.Signal(signal); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // Do sends a command and returns the answer as text; lines of an array are separated by newlines.

@@ -72,7 +72,7 @@ func NewRedisSentinels(t testing.TB) *RedisSentinels {
 	set.Replica = Redis(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(set.Primary.port))
 	set.Replica.wait("master_link_status:up", func() (string, error) { return set.Replica.do("INFO", "replication") })
 	for i := range set.sentinels {
-		s := &RedisServer{t: t, program: program, folder: redisFolder(t), port: freeRedisPort(t)}
+		s := &RedisServer{process{t: t, name: "Redis", program: program, folder: serverFolder(t)}, freeRedisPort(t)}
 		config := filepath.Join(s.folder, "sentinel.conf")
 		text := fmt.Sprintf(sentinelConfig, s.port, s.folder, filepath.Join(s.folder, "log"), set.Primary.port)
 		err := os.WriteFile(config, []byte(text), 0o600)
