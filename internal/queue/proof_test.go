@@ -3,138 +3,62 @@ package queue_test
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/queue"
+	"ratelimiter/internal/queue/queuetest"
 	"ratelimiter/internal/testkit"
 )
 
-var (
-	proofMessages = flag.Int("proof-messages", 800, "messages of the proof")
-	proofKills    = flag.Int("proof-kills", 3, "SIGKILLs of publishers, of workers and of Postgres")
-	proofPoison   = flag.Int("proof-poison", 2, "times that a message kills its process, up to 8; it begins as if it had failed before")
-)
+func TestMain(m *testing.M) { queuetest.Main(m, newProofWorker) }
 
-// count returns the number that a query selects.
-func (p *proof) count(query string, args ...any) (n int) {
-	p.Helper()
-	if err := p.db.QueryRow(context.WithoutCancel(p.Context()), query, args...).Scan(&n); err != nil {
-		p.Fatal(err)
+// newProofWorker returns a worker with a fault, which the proof must catch.
+func newProofWorker(q *queue.Queue, db *pgxpool.Pool, handlers queue.Handlers, cfg queue.Config, fault, _, _ string) (*queue.Worker, error) {
+	w, err := queue.NewWorker(q, handlers, cfg)
+	if err != nil || fault == "" {
+		return w, err
 	}
-	return n
-}
-
-const (
-	openJobs = `SELECT count(*) FROM river_job WHERE state <> 'completed'`
-	// lostMessages are those without effect, job or dead letter, when nothing runs.
-	lostMessages = `SELECT count(*) FROM proof_changes c WHERE NOT EXISTS (SELECT FROM proof_effects e WHERE e.message = c.message)
-		AND NOT EXISTS (SELECT FROM river_job j WHERE j.args ->> 'id' = c.message AND j.queue = 'ledger' AND j.state <> 'completed')
-		AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.message ->> 'id' = c.message AND d."group" = 'ledger')`
-	repeatedEffects = `SELECT count(*) FROM (SELECT FROM proof_effects GROUP BY message HAVING count(*) > 1) x`
-	phantomEffects  = `SELECT count(*) FROM proof_effects WHERE message NOT IN (SELECT message FROM proof_changes)`
-	lostHistory     = `SELECT count(*) FROM proof_effects WHERE failures < attempt - 1`
-)
-
-// faults returns what is wrong, when nothing runs.
-func (p *proof) faults() (list []string) {
-	for name, query := range map[string]string{
-		"lost": lostMessages, "repeated": repeatedEffects, "without a change": phantomEffects, "without history": lostHistory,
-	} {
-		if n := p.count(query); n > 0 {
-			list = append(list, fmt.Sprintf("%d %s", n, name))
+	w.WrapDeliver(func(ctx context.Context, d queue.Delivery, deliver func(context.Context, queue.Delivery) error) error {
+		switch fault {
+		case "ack before effect":
+			if err := postgres.InTx(ctx, db, func(tx pgx.Tx) error { return d.Settle(ctx, tx) }); err != nil {
+				return err
+			}
+			d.Settle = nil
+		case "history lost on retry":
+			d.Message.History = nil
 		}
-	}
-	acknowledged := slices.Collect(maps.Keys(p.acknowledged))
-	if n := p.count(`SELECT count(*) FROM unnest($1::text[]) AS n WHERE 'msg_' || n NOT IN (SELECT message FROM proof_changes)`, acknowledged); n > 0 {
-		list = append(list, fmt.Sprintf("%d acknowledged, but not in the database", n))
-	}
-	return list
+		err := deliver(ctx, d)
+		if fault == "attempt used by shutdown" && errors.Is(err, queue.ErrInterrupted) {
+			return errors.New("interrupted")
+		}
+		return err
+	})
+	return w, nil
 }
 
 // TestProof kills publishers, workers and Postgres under load. make proof-queue
 // does it with 20,000 messages and 50 kills each.
 func TestProof(t *testing.T) {
 	cluster := testkit.NewDurableCluster(t)
-	t.Run("kills", func(t *testing.T) { proveKills(newProof(t, cluster, "")) })
-	t.Run("poison", func(t *testing.T) { provePoison(newProof(t, cluster, "")) })
+	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, nil) })
+	t.Run("poison", func(t *testing.T) { queuetest.ProvePoison(t, cluster, nil) })
 	// Each of these faults must be found.
 	for _, fault := range []struct {
 		name  string
 		kills map[string]int
 	}{
 		{"ack before effect", map[string]int{"worker": 3}},
-		{"publish after commit", map[string]int{"publisher": 6}},
+		{queuetest.PublishAfterCommit, map[string]int{"publisher": 6}},
 		{"history lost on retry", nil},
-		{"no inbox", nil}, // the last, because it changes the table
+		{queuetest.NoInbox, nil}, // the last, because it changes the table
 	} {
-		t.Run("catches "+fault.name, func(t *testing.T) { catch(newProof(t, cluster, fault.name), fault.kills) })
+		t.Run("catches "+fault.name, func(t *testing.T) { queuetest.Catch(t, cluster, nil, fault.name, fault.kills) })
 	}
-}
-
-// proveKills checks that nothing is lost or repeated.
-func proveKills(p *proof) {
-	began := time.Now()
-	p.run(*proofMessages, map[string]int{"publisher": *proofKills, "worker": *proofKills, "postgres": *proofKills})
-	published := time.Since(began)
-	p.end()
-	if *proofKills < 50 {
-		p.passTime("true")
-	}
-	p.keep("worker", p.worker)
-	for deadline := time.Now().Add(3 * time.Minute); p.count(openJobs) > 0 && time.Now().Before(deadline); {
-		if *proofKills < 50 {
-			p.hurry()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	p.end()
-	for _, fault := range p.faults() {
-		p.Error(fault)
-	}
-	var unmailed []string
-	twice := 0
-	for n := range p.acknowledged {
-		if p.mailed[n] == 0 {
-			unmailed = append(unmailed, "msg_"+n)
-		} else if p.mailed[n] > 1 {
-			twice++
-		}
-	}
-	if dead := p.count(`SELECT count(*) FROM dead_letters WHERE "group" = 'mail' AND message ->> 'id' = ANY($1)`, unmailed); dead != len(unmailed) {
-		p.Errorf("%d messages were not mailed, %d of them are dead letters", len(unmailed), dead)
-	}
-	if n := p.count(openJobs); n > 0 {
-		p.Errorf("%d jobs are left", n)
-	}
-	p.Logf("%d messages, %d kills of each; published in %s, done after %s; %d jobs, %d effects, %d dead letters, %d repeated mails, highest attempt %d",
-		*proofMessages, *proofKills, published.Round(time.Second), time.Since(began).Round(time.Second), p.count(`SELECT count(*) FROM river_job`),
-		p.count(`SELECT count(*) FROM proof_effects`), p.count(`SELECT count(*) FROM dead_letters`), twice, p.count(`SELECT max(attempt) FROM proof_effects`))
-}
-
-// catch runs short proofs until they find the fault.
-func catch(p *proof, kills map[string]int) {
-	if p.broken == "no inbox" {
-		if _, err := p.db.Exec(p.Context(), `ALTER TABLE queue_inbox DROP CONSTRAINT queue_inbox_pkey`); err != nil {
-			p.Fatal(err)
-		}
-	}
-	for round := range 10 {
-		p.reset()
-		p.run(200, kills)
-		p.end()
-		if list := p.faults(); len(list) > 0 {
-			p.Logf("caught in round %d: %s", round+1, strings.Join(list, ", "))
-			return
-		}
-	}
-	p.Error("not caught")
 }
 
 // TestProof_catches_attempt_used_by_shutdown has the fault that TestProof doesn't
@@ -151,8 +75,8 @@ func TestProof_catches_attempt_used_by_shutdown(t *testing.T) {
 
 // attemptAfterStop stops a worker during a delivery and returns the attempt of the
 // next one.
-func attemptAfterStop(t *testing.T, broken string) int {
-	q, db := newQueue(t, proofRoutes)
+func attemptAfterStop(t *testing.T, fault string) int {
+	q, db := newQueue(t, queue.Routes{"placed": {"ledger"}})
 	began := make(chan int)
 	hang := func(ctx context.Context, m *queue.Message) (queue.Effect, error) {
 		began <- m.Attempt
@@ -163,7 +87,7 @@ func attemptAfterStop(t *testing.T, broken string) int {
 	var attempt int
 	publish(t, q, db, &queue.Message{Topic: "placed"})
 	for range 2 {
-		w, err := newProofWorker(q, db, handlers, queue.Config{Retry: fast(8)}, broken)
+		w, err := newProofWorker(q, db, handlers, queue.Config{Retry: fast(8)}, fault, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,71 +100,5 @@ func attemptAfterStop(t *testing.T, broken string) int {
 	return attempt
 }
 
-// provePoison has a message that kills its process at each delivery: it becomes a
-// dead letter, and others are delivered all the time.
-func provePoison(p *proof) {
-	t := p.T
-	attempts := queue.DefaultRetryPolicy.MaxAttempts
-	q, err := queue.New(p.db, proofRoutes, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	publish(t, q, p.db, &queue.Message{ID: "msg_poison", Topic: "placed", Key: "poison"})
-	if _, err := p.db.Exec(t.Context(), `UPDATE river_job SET args = jsonb_set(args, '{attempt}', to_jsonb($1::int))`, attempts-*proofPoison); err != nil {
-		t.Fatal(err)
-	}
-	p.keep("worker", p.worker)
-	published := 0
-	for ; p.count(`SELECT count(*) FROM dead_letters WHERE message ->> 'key' = 'poison'`) < 2; published++ {
-		publish(t, q, p.db, &queue.Message{ID: fmt.Sprintf("msg_%d", published), Topic: "placed", Key: strconv.Itoa(published)})
-		if *proofPoison < attempts {
-			p.passTime(`attempted_by && (SELECT array_agg(by) FROM river_job poison, unnest(poison.attempted_by) AS by
-				WHERE poison.args ->> 'key' = 'poison' AND poison.state = 'running')`)
-			p.hurry()
-		}
-		time.Sleep(100 * time.Millisecond) // a steady flow
-	}
-	p.mu.Lock()
-	flowed := len(p.mailed)
-	p.mu.Unlock()
-	if flowed < published/2 {
-		t.Errorf("%d of %d other messages were mailed until the poison was dead", flowed, published)
-	}
-	for p.count(openJobs) > 0 {
-		if *proofPoison < attempts {
-			p.hurry()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	p.end()
-	if len(p.mailed) != published {
-		t.Errorf("%d of %d other messages were mailed", len(p.mailed), published)
-	}
-	letters := deadLetters(t, q)
-	for _, d := range letters {
-		if d.Message.Key != "poison" || d.Attempts != attempts || len(d.Message.History) != *proofPoison+1 {
-			t.Errorf("dead letter %+v", d)
-		}
-	}
-	t.Logf("%d of %d other messages were mailed before; %+v", flowed, published, letters[0].Message.History)
-}
-
-// passTime makes River take the processes that run the jobs of a condition for
-// dead, and elect a new leader, at once instead of after half a minute.
-func (p *proof) passTime(condition string) {
-	tag, err := p.db.Exec(p.Context(), `UPDATE river_job SET attempted_at = attempted_at - interval '1 hour'
-		WHERE state = 'running' AND attempted_at > now() - interval '30 minutes' AND `+condition)
-	if err == nil && tag.RowsAffected() > 0 {
-		_, err = p.db.Exec(p.Context(), `DELETE FROM river_leader`)
-	}
-	if err != nil {
-		p.Error(err)
-	}
-}
-
-// hurry makes rescued jobs available at once.
-func (p *proof) hurry() {
-	if _, err := p.db.Exec(p.Context(), `UPDATE river_job SET state = 'available', scheduled_at = now() WHERE state = 'retryable'`); err != nil {
-		p.Error(err)
-	}
-}
+// TestQueue_conformance is the suite of transports, without one.
+func TestQueue_conformance(t *testing.T) { queuetest.Run(t, nil) }

@@ -1,11 +1,13 @@
-package queue_test
+package queuetest
 
 import (
 	"bufio"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"ratelimiter/internal/queue"
 	"ratelimiter/internal/testkit"
 )
 
@@ -24,7 +27,11 @@ type proof struct {
 	*testing.T
 	cluster *testkit.DurableCluster
 	db      *pgxpool.Pool
-	broken  string
+	broker  *Broker // nil: none
+	prefix  string  // of the broker's queues
+	fault   string  // that the processes have; "": none
+
+	transport queue.Transport // looks at the broker; nil: none
 
 	mu           sync.Mutex
 	acknowledged map[string]bool
@@ -50,8 +57,8 @@ const proofTables = `
 	TRUNCATE proof_changes, proof_effects, river_job, dead_letters, queue_inbox`
 
 // newProof starts a proof in the empty tables of a cluster.
-func newProof(t *testing.T, cluster *testkit.DurableCluster, broken string) *proof {
-	p := &proof{T: t, cluster: cluster, broken: broken, children: map[string][]*child{}}
+func newProof(t *testing.T, cluster *testkit.DurableCluster, b *Broker, fault string) *proof {
+	p := &proof{T: t, cluster: cluster, broker: b, prefix: newPrefix(), fault: fault, children: map[string][]*child{}}
 	p.changed = sync.NewCond(&p.mu)
 	var err error
 	if p.db, err = testkit.OpenAddressFile(p.cluster.AddressFile); err != nil {
@@ -59,6 +66,9 @@ func newProof(t *testing.T, cluster *testkit.DurableCluster, broken string) *pro
 	}
 	t.Cleanup(p.db.Close)
 	p.reset()
+	if b != nil {
+		p.transport = b.prepare(t, p.prefix, slices.Sorted(maps.Keys(proofHandlers())))
+	}
 	return p
 }
 
@@ -76,9 +86,12 @@ func (p *proof) start(role string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), childRole+"="+role, childBroken+"="+p.broken, childAddress+"="+p.cluster.AddressFile,
-		"GORACE=atexit_sleep_ms=0")
+	cmd := exec.Command(program) //nolint:noctx // the proof kills it
+	cmd.Env = append(os.Environ(), childRole+"="+role, childFault+"="+p.fault, childDatabase+"="+p.cluster.AddressFile,
+		childPrefix+"="+p.prefix, "GORACE=atexit_sleep_ms=0")
+	if p.broker != nil {
+		cmd.Env = append(cmd.Env, childBroker+"="+p.broker.Address)
+	}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -236,10 +249,16 @@ func (p *proof) run(messages int, kills map[string]int) {
 	for i, role := range victims {
 		at := i*step + rand.IntN(step) + 1
 		p.await(func() bool { return len(p.acknowledged) >= at })
-		if role != "postgres" {
+		switch role {
+		case "postgres":
+			if err := p.cluster.Kill(); err != nil {
+				p.Fatal(err)
+			}
+		case "broker":
+			p.broker.Server.Kill()
+			p.broker.Server.Start()
+		default:
 			p.kill(role)
-		} else if err := p.cluster.Kill(); err != nil {
-			p.Fatal(err)
 		}
 	}
 	p.await(func() bool { return len(p.acknowledged) == messages && len(p.todo) == 0 })

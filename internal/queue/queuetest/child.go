@@ -1,4 +1,4 @@
-package queue_test
+package queuetest
 
 import (
 	"bufio"
@@ -21,16 +21,23 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// Environment of a child process of the proof.
+// Environment of a child process of a proof.
 const (
-	childRole    = "QUEUE_CHILD"         // publisher or worker
-	childBroken  = "QUEUE_CHILD_BROKEN"  // the fault to have; "": none
-	childAddress = "QUEUE_CHILD_ADDRESS" // file with the URL of the database
+	childRole     = "QUEUE_CHILD"          // publisher or worker
+	childFault    = "QUEUE_CHILD_FAULT"    // the fault to have; "": none
+	childDatabase = "QUEUE_CHILD_DATABASE" // file with the URL of the database
+	childBroker   = "QUEUE_CHILD_BROKER"   // address of the broker
+	childPrefix   = "QUEUE_CHILD_PREFIX"   // of its queues
 )
 
-func TestMain(m *testing.M) {
+// NewWorker returns a worker of a proof that has a fault, if it isn't "". address and
+// prefix are the broker's.
+type NewWorker func(q *queue.Queue, db *pgxpool.Pool, handlers queue.Handlers, cfg queue.Config, fault, address, prefix string) (*queue.Worker, error)
+
+// Main runs the tests of a package, or is one of the processes of its proofs.
+func Main(m *testing.M, newWorker NewWorker) {
 	if role := os.Getenv(childRole); role != "" {
-		if err := runChild(role); err != nil {
+		if err := runChild(role, newWorker); err != nil {
 			fmt.Fprintln(os.Stderr, role+":", err)
 			os.Exit(1)
 		}
@@ -46,20 +53,20 @@ var proofRoutes = queue.Routes{"placed": {"ledger", "mail"}}
 
 // runChild is a publisher or a worker. It reports what it did on
 // standard output, and ends in order when standard input ends.
-func runChild(role string) error {
-	db, err := testkit.OpenAddressFile(os.Getenv(childAddress))
+func runChild(role string, newWorker NewWorker) error {
+	db, err := testkit.OpenAddressFile(os.Getenv(childDatabase))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	q, err := queue.New(db, proofRoutes, verbose())
+	q, err := queue.New(db, proofRoutes, quiet())
 	if err != nil {
 		return err
 	}
 	if role == "publisher" {
 		return runPublisher(q, db)
 	}
-	return runWorker(q, db)
+	return runWorker(q, db, newWorker)
 }
 
 // report writes a line for the observer. One this short is written at once.
@@ -74,7 +81,7 @@ func runPublisher(q *queue.Queue, db *pgxpool.Pool) error {
 		for placeOrder(ctx, q, db, n) != nil {
 			time.Sleep(10 * time.Millisecond) // Postgres is starting
 		}
-		if os.Getenv(childBroken) != "publish after commit" {
+		if os.Getenv(childFault) != PublishAfterCommit {
 			report("acknowledged " + n)
 		}
 	}
@@ -90,7 +97,7 @@ func placeOrder(ctx context.Context, q *queue.Queue, db *pgxpool.Pool, n string)
 	send := func(tx pgx.Tx) error {
 		return q.Publish(ctx, tx, &queue.Message{ID: "msg_" + n, Topic: "placed", Key: n})
 	}
-	if os.Getenv(childBroken) == "publish after commit" {
+	if os.Getenv(childFault) == PublishAfterCommit {
 		if err := postgres.InTx(ctx, db, change); err != nil {
 			return err
 		}
@@ -101,9 +108,9 @@ func placeOrder(ctx context.Context, q *queue.Queue, db *pgxpool.Pool, n string)
 }
 
 // runWorker delivers messages until the end of input.
-func runWorker(q *queue.Queue, db *pgxpool.Pool) error {
+func runWorker(q *queue.Queue, db *pgxpool.Pool, newWorker NewWorker) error {
 	cfg := queue.Config{Retry: queue.RetryPolicy{Base: 100 * time.Millisecond, Cap: 5 * time.Second, MaxAttempts: 8}}
-	w, err := newProofWorker(q, db, proofHandlers(), cfg, os.Getenv(childBroken))
+	w, err := newWorker(q, db, proofHandlers(), cfg, os.Getenv(childFault), os.Getenv(childBroker), os.Getenv(childPrefix))
 	if err != nil {
 		return err
 	}
@@ -140,29 +147,4 @@ func proofHandlers() queue.Handlers {
 		return nil, nil
 	}
 	return queue.Handlers{"ledger": {"placed": ledger}, "mail": {"placed": mail}}
-}
-
-// newProofWorker returns a worker with a fault, which the proof must catch.
-func newProofWorker(q *queue.Queue, db *pgxpool.Pool, handlers queue.Handlers, cfg queue.Config, broken string) (*queue.Worker, error) {
-	w, err := queue.NewWorker(q, handlers, cfg)
-	if err != nil || broken == "" {
-		return w, err
-	}
-	w.WrapDeliver(func(ctx context.Context, d queue.Delivery, deliver func(context.Context, queue.Delivery) error) error {
-		switch broken {
-		case "ack before effect":
-			if err := postgres.InTx(ctx, db, func(tx pgx.Tx) error { return d.Settle(ctx, tx) }); err != nil {
-				return err
-			}
-			d.Settle = nil
-		case "history lost on retry":
-			d.Message.History = nil
-		}
-		err := deliver(ctx, d)
-		if broken == "attempt used by shutdown" && errors.Is(err, queue.ErrInterrupted) {
-			return errors.New("interrupted")
-		}
-		return err
-	})
-	return w, nil
 }
