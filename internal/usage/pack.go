@@ -23,7 +23,7 @@ const PackInterval = 5 * time.Minute
 const packDelay = time.Minute
 
 // packBatch is about how many rows one statement packs, in less than a second.
-const packBatch = 20_000
+const packBatch = 50_000
 
 // packEnd selects key and time of the last row of a batch, if there are more rows.
 const packEnd = `SELECT key_id, at FROM usage_recent WHERE at < $1 ORDER BY key_id, at LIMIT 1 OFFSET $2`
