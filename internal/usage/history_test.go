@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -301,5 +303,71 @@ func TestUsage_Model_catches(t *testing.T) {
 			}
 			t.Error("not found")
 		})
+	}
+}
+
+// TestUsage_Concurrent flushes from two instances that lose their connection to
+// Postgres at times and repeat what they don't know to be written, while two others
+// pack. A reader never sees fewer requests than before, or more than were sent.
+func TestUsage_Concurrent(t *testing.T) {
+	const flushes = 60
+	observer := newFixture(t, "k")
+	start := time.Now().UTC().Add(-2 * time.Hour)
+	var sent atomic.Int64
+	var writers, others sync.WaitGroup
+	for instance := range 2 {
+		pool, proxy := proxied(t, observer.db)
+		f := newFixtureOn(t, observer.db, pool)
+		random := rand.New(rand.NewPCG(5, uint64(instance)))
+		writers.Go(func() {
+			for i := range flushes {
+				n := 1 + random.Uint32N(5)
+				batch := cache.Batch[cell, counts]{ID: [16]byte{byte(instance), byte(i)}, Entries: []cache.Entry[cell, counts]{
+					{Key: cell{"k", read, start.Unix() + random.Int64N(3600)}, Value: counts{succeeded: n}},
+				}}
+				sent.Add(int64(n))
+				if random.IntN(4) == 0 {
+					go proxy.Cut()
+				}
+				for f.flushCounts(t.Context(), batch) != nil && t.Context().Err() == nil {
+					proxy.Mend()
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	for range 2 {
+		others.Go(func() {
+			for !isClosed(done) {
+				if _, err := observer.Pack(t.Context(), time.Now()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	var before int64
+	others.Go(func() {
+		for !isClosed(done) {
+			n := observer.recorded("k")
+			if n < before || n > sent.Load() {
+				t.Errorf("%d requests in the history, after %d, of %d", n, before, sent.Load())
+			}
+			before = n
+		}
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+	if n := observer.recorded("k"); n != sent.Load() {
+		t.Errorf("%d requests in the history; want %d", n, sent.Load())
+	}
+}
+
+func isClosed(done chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
