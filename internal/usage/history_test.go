@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
@@ -327,10 +328,9 @@ func TestUsage_Concurrent(t *testing.T) {
 				}}
 				sent.Add(int64(n))
 				if random.IntN(4) == 0 {
-					go proxy.Cut()
+					loseResponse(proxy, func() { _ = f.flushCounts(t.Context(), batch) })
 				}
 				for f.flushCounts(t.Context(), batch) != nil && t.Context().Err() == nil {
-					proxy.Mend()
 				}
 			}
 		})
@@ -361,6 +361,23 @@ func TestUsage_Concurrent(t *testing.T) {
 	if n := observer.recorded("k"); n != sent.Load() {
 		t.Errorf("%d requests in the history; want %d", n, sent.Load())
 	}
+}
+
+// loseResponse cuts the connection when the first response to call arrives.
+func loseResponse(proxy *testkit.Proxy, call func()) {
+	proxy.FreezeResponses()
+	done := make(chan struct{})
+	go func() {
+		call()
+		close(done)
+	}()
+	for !proxy.Holding() && !isClosed(done) {
+		time.Sleep(time.Millisecond)
+	}
+	proxy.Cut()
+	<-done
+	proxy.Thaw()
+	proxy.Mend()
 }
 
 func isClosed(done chan struct{}) bool {
