@@ -125,7 +125,7 @@ func (m *model) crash() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if _, err := tx.Exec(m.t.Context(), pack, m.now, nil, time.Time{}); err != nil {
+	if _, err := tx.Exec(m.t.Context(), pack, m.now, "z", m.now); err != nil {
 		m.t.Fatal(err)
 	}
 	if err := tx.Rollback(m.t.Context()); err != nil {
@@ -277,7 +277,7 @@ var faults = map[string]struct {
 	statement *string
 	old, new  string
 }{
-	"rolled up twice":         {&pack, "WITH moved AS (\n\tDELETE FROM usage_recent WHERE at < $1 AND ($2::text IS NULL OR (key_id, at) <= ($2, $3)) RETURNING *\n)", "WITH moved AS (\n\tSELECT * FROM usage_recent WHERE at < $1 AND ($2::text IS NULL OR (key_id, at) <= ($2, $3))\n)"},
+	"rolled up twice":         {&pack, "WITH moved AS (\n\tDELETE FROM usage_recent WHERE at < $1 AND (key_id, at) <= ($2, $3) RETURNING *\n)", "WITH moved AS (\n\tSELECT * FROM usage_recent WHERE at < $1 AND (key_id, at) <= ($2, $3)\n)"},
 	"late flush missed":       {&pack, "FROM moved GROUP BY 1, 2, 3\n", "FROM moved WHERE at >= COALESCE((SELECT max(at) FROM usage_packed), '-infinity') GROUP BY 1, 2, 3\n"},
 	"roll-up overwritten":     {&pack, "old.requests + excluded.requests", "excluded.requests"},
 	"read without recent":     {&history, "FROM usage_recent WHERE ", "FROM usage_recent WHERE false AND "},

@@ -22,18 +22,21 @@ const PackInterval = 5 * time.Minute
 // arrive later are packed too, in rows of their own.
 const packDelay = time.Minute
 
-// packBatch is about how many rows one statement packs, in less than a second.
+// packBatch is how many rows one statement packs, in less than a second.
 const packBatch = 50_000
 
-// packEnd selects key and time of the last row of a batch, if there are more rows.
-const packEnd = `SELECT key_id, at FROM usage_recent WHERE at < $1 ORDER BY key_id, at LIMIT 1 OFFSET $2`
+// packEnd selects key, time and number of the last row of a batch.
+const packEnd = `
+SELECT key_id, at, n FROM (
+	SELECT key_id, at, row_number() OVER (ORDER BY key_id, at) AS n FROM usage_recent WHERE at < $1 ORDER BY key_id, at LIMIT $2
+) AS batch ORDER BY n DESC LIMIT 1`
 
 // pack moves the rows of usage_recent before $1, up to the key and time ($2, $3), to
 // usage_packed and adds them to the roll-ups, in one statement: a row is in
 // usage_recent or in all the others.
 var pack = `
 WITH moved AS (
-	DELETE FROM usage_recent WHERE at < $1 AND ($2::text IS NULL OR (key_id, at) <= ($2, $3)) RETURNING *
+	DELETE FROM usage_recent WHERE at < $1 AND (key_id, at) <= ($2, $3) RETURNING *
 ), counted AS (
 	SELECT key_id, date_bin('1 minute', at, '2000-01-01T00:00:00Z') AS at, route_group, sum(succeeded + rejected + failed + refused) AS requests,
 		sum(refused) AS refused, sum((succeeded + rejected) * unit) AS cost
@@ -62,9 +65,9 @@ func rollUp(table, width string) string {
 		requests = old.requests + excluded.requests, refused = old.refused + excluded.refused, cost = old.cost + excluded.cost`
 }
 
-// Pack moves one batch of rows of usage_seconds whose span is complete at now to
-// usage_packed and reports whether there may be more. One instance does so at a
-// time. now is the database's time.
+// Pack moves one batch of rows of usage_recent whose span is complete at now to
+// usage_packed, adds them to the roll-ups, and reports whether there may be more.
+// One instance does so at a time. now is the database's time.
 func (s *Service) Pack(ctx context.Context, now time.Time) (more bool, err error) {
 	before := now.Add(-packDelay).Truncate(packedSpan)
 	err = postgres.InTx(ctx, s.db, func(tx pgx.Tx) error {
@@ -76,10 +79,15 @@ func (s *Service) Pack(ctx context.Context, now time.Time) (more bool, err error
 		if _, err := tx.Exec(ctx, `SET LOCAL enable_sort = off`); err != nil {
 			return err
 		}
-		var key *string // nil: all rows
+		var key string
 		var at time.Time
-		err := tx.QueryRow(ctx, packEnd, before, packBatch).Scan(&key, &at)
-		if more = err == nil; more || errors.Is(err, pgx.ErrNoRows) {
+		var rows int
+		err := tx.QueryRow(ctx, packEnd, before, packBatch).Scan(&key, &at, &rows)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			more = rows == packBatch
 			_, err = tx.Exec(ctx, pack, before, key, at)
 		}
 		return err
