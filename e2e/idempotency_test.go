@@ -223,7 +223,7 @@ func TestIdempotency_charge_of_replay(t *testing.T) {
 	if err := app.app.FlushUsage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := app.count(`SELECT sum(succeeded) * 100 + sum(rejected) * 10 + sum(refused) FROM usage_seconds`); n != 121 {
+	if n := app.count(`SELECT sum(succeeded) * 100 + sum(rejected) * 10 + sum(refused) FROM usage_recent`); n != 121 {
 		t.Errorf("got usage %d; want 121: 1 success, 2 rejected, 1 refused", n)
 	}
 }

@@ -46,6 +46,10 @@ type refusalsResponse struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
+// allUsage is SQL for what is written, rolled up or not.
+const allUsage = `(SELECT requests, refused, cost FROM usage_days
+	UNION ALL SELECT succeeded + rejected + failed + refused, refused, (succeeded + rejected) * unit FROM usage_recent) AS usage`
+
 // awaitUsage polls the usage until it has this number of requests, which takes a
 // second and a flush.
 func awaitUsage(t *testing.T, caller *testkit.Client, path string, requests int64) usageResponse {
@@ -148,7 +152,7 @@ func TestUsage_flushed_on_shutdown(t *testing.T) {
 		t.Fatalf("got exit code %d; want 0\n%s", code, server.stderr)
 	}
 	var requests, refusedUsage, cost int64
-	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests), sum(refused), sum(cost) FROM usage_days`).Scan(&requests, &refusedUsage, &cost); err != nil {
+	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests), sum(refused), sum(cost) FROM `+allUsage).Scan(&requests, &refusedUsage, &cost); err != nil {
 		t.Fatal(err)
 	}
 	if allowed+refused != 200 || requests != 200 || refusedUsage != refused || cost != allowed {
@@ -311,7 +315,7 @@ func TestUsage_killed_server_keeps_visible(t *testing.T) {
 
 	app := newApp(t, onDatabase(address))
 	var stored int64
-	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests) FROM usage_days`).Scan(&stored); err != nil {
+	if err := app.db.QueryRow(t.Context(), `SELECT sum(requests) FROM `+allUsage).Scan(&stored); err != nil {
 		t.Fatal(err)
 	}
 	lost := first + sent.Load() - stored

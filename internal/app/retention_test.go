@@ -18,7 +18,7 @@ func TestRetention_wrong_clock(t *testing.T) {
 	db := testkit.Database(t)
 	for _, statement := range []string{
 		`INSERT INTO usage_days SELECT 'k', date_trunc('day', now()), 'g', 1, 0, 1`,
-		`INSERT INTO usage_seconds SELECT 'k', date_trunc('second', now()), 'g', 1, 1, 0, 0, 0, 0, 0`,
+		`INSERT INTO usage_recent SELECT 'k', date_trunc('second', now()), 'g', 1, 1, 0, 0, 0, 0, 0`,
 		`INSERT INTO usage_flushes VALUES (gen_random_uuid())`,
 		`INSERT INTO audit_log (actor, action, target) VALUES ('cli', 'key.create', 'k')`,
 		`INSERT INTO idempotency_keys (owner, key, body_hash, refusal, request_id) VALUES ('o', 'k', sha256(''), '{}', 'r')`,
@@ -33,7 +33,7 @@ func TestRetention_wrong_clock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const stored = `SELECT (SELECT count(*) FROM usage_days) + (SELECT count(*) FROM usage_seconds) + (SELECT count(*) FROM usage_flushes) +
+	const stored = `SELECT (SELECT count(*) FROM usage_days) + (SELECT count(*) FROM usage_recent) + (SELECT count(*) FROM usage_flushes) +
 		(SELECT count(*) FROM audit_log) + (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM changes WHERE id = 'k') + (SELECT count(*) FROM queue_inbox)`
 	for _, ahead := range []time.Duration{240 * time.Hour, -240 * time.Hour, 500 * 24 * time.Hour, -500 * 24 * time.Hour, 2200 * 24 * time.Hour, 0} {
 		for _, job := range s.jobs() {

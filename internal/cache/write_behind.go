@@ -49,7 +49,7 @@ type WriteBehindOptions[K comparable, V any] struct {
 	Size      int           // maximum number of coalesced entries; Update rejects more
 	Backlog   int           // maximum number of entries in batches; the oldest batch above it is dropped
 	BatchSize int           // maximum number of entries per batch
-	Interval  time.Duration // between flushes
+	Interval  time.Duration // between flushes, at multiples of it by the wall clock, so that the counts of a second are one entry
 	Timeout   time.Duration // of one flush
 
 	// Hash distributes keys over shards. Default: maphash.Comparable.
@@ -200,12 +200,13 @@ func (b *WriteBehind[K, V]) Close(ctx context.Context) error {
 // run flushes until Close is called. It runs in its own goroutine.
 func (b *WriteBehind[K, V]) run() {
 	defer close(b.done)
-	tick := time.NewTicker(b.opts.Interval)
+	tick := time.NewTimer(b.untilFlush())
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			_ = b.round(false) // the next tick retries
+			tick.Reset(b.untilFlush())
 		case <-b.halfFull:
 			if len(b.queue) == 0 {
 				_ = b.round(false)
@@ -215,18 +216,24 @@ func (b *WriteBehind[K, V]) run() {
 		case result := <-b.flushNow:
 			result <- b.round(true)
 		case <-b.stop:
-			b.drain(tick.C)
+			b.drain()
 			return
 		}
 	}
 }
 
+// untilFlush returns the time until the next flush.
+func (b *WriteBehind[K, V]) untilFlush() time.Duration {
+	now := time.Now()
+	return now.Truncate(b.opts.Interval).Add(b.opts.Interval).Sub(now)
+}
+
 // drain flushes until nothing is left or b.ctx is done.
-func (b *WriteBehind[K, V]) drain(tick <-chan time.Time) {
+func (b *WriteBehind[K, V]) drain() {
 	b.collect(true)
 	for b.flush() != nil {
 		select {
-		case <-tick:
+		case <-time.After(b.opts.Interval):
 		case <-b.ctx.Done():
 			for _, batch := range b.queue {
 				b.drop(batch, errClosed)

@@ -117,6 +117,25 @@ func TestWriteBehind_Flush(t *testing.T) {
 		}
 		wantLedger(t, l, 10_001, 4)
 	})
+	inBubble(t, "at_whole_intervals", func(t *testing.T) {
+		time.Sleep(1300 * time.Millisecond)
+		l := newLedger()
+		b := newWriteBehind(t, l, func(o *WriteBehindOptions[string, int]) {
+			o.Flush = func(ctx context.Context, batch Batch[string, int]) error {
+				if now := time.Now(); !now.Equal(now.Truncate(time.Second)) {
+					t.Errorf("flushed at %s", now)
+				}
+				time.Sleep(1200 * time.Millisecond)
+				return l.flush(ctx, batch)
+			}
+		})
+		for range 100 {
+			add(t, b, "k")
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		wantLedger(t, l, 100, 6)
+	})
 	inBubble(t, "retry_is_applied_once", func(t *testing.T) {
 		l := newLedger()
 		b := newWriteBehind(t, l, nil)

@@ -3,11 +3,17 @@ package usage
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
@@ -103,6 +109,72 @@ func BenchmarkFlush(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/entry")
 }
 
+// BenchmarkFlush_steady measures the CPU time that Postgres takes for ten minutes
+// of 500 keys that are active in every second: their flushes and Pack.
+func BenchmarkFlush_steady(b *testing.B) {
+	const keys, seconds = 500, 600
+	for b.Loop() {
+		s := recorder(b)
+		db, err := postgres.Open(b.Context(), testkit.DatabaseURL(b), postgres.WithMaxConns(1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(db.Close)
+		s.db = db
+		if _, err := db.Exec(b.Context(), `INSERT INTO api_keys (id, name, plan, owner, subject, scopes, mac, pepper_version)
+			SELECT 'key' || i, 'k', 'free', 'own', 'key' || i, '{}', sha256(i::text::bytea), 'v1' FROM generate_series(0, $1 - 1) AS i`, keys); err != nil {
+			b.Fatal(err)
+		}
+		batch := cache.Batch[cell, counts]{At: time.Now(), Entries: make([]cache.Entry[cell, counts], keys)}
+		for i := range batch.Entries {
+			batch.Entries[i].Key = cell{key: "key" + strconv.Itoa(i), route: read}
+			batch.Entries[i].Value = counts{succeeded: 3, firstMS: 17, lastMS: 930}
+		}
+		start := time.Now().Truncate(packedSpan).Add(-2 * packedSpan)
+		begin := backendCPU(b, db)
+		for i := range seconds {
+			binary.BigEndian.PutUint64(batch.ID[:], uint64(i))
+			rand.Shuffle(keys, func(i, j int) { batch.Entries[i], batch.Entries[j] = batch.Entries[j], batch.Entries[i] })
+			for j := range batch.Entries {
+				batch.Entries[j].Key.second = start.Unix() + int64(i)
+			}
+			if err := s.flushCounts(b.Context(), batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+		flushed := backendCPU(b, db)
+		if _, err := db.Exec(b.Context(), `ANALYZE usage_recent`); err != nil { // autovacuum's part
+			b.Fatal(err)
+		}
+		for more := true; more; {
+			if more, err = s.Pack(b.Context(), time.Now()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		packed := backendCPU(b, db)
+		b.ReportMetric(float64((flushed-begin).Nanoseconds())/keys/seconds, "flush-ns/entry")
+		b.ReportMetric(float64((packed-flushed).Nanoseconds())/keys/seconds, "pack-ns/entry")
+	}
+}
+
+// backendCPU returns the CPU time of the only connection of db.
+func backendCPU(b *testing.B, db *pgxpool.Pool) time.Duration {
+	b.Helper()
+	var pid int
+	if err := db.QueryRow(b.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+		b.Fatal(err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)) // of Linux: ns on a CPU, ns waiting for one, slices
+	if err != nil {
+		b.Skip(err)
+	}
+	var ns time.Duration
+	if _, err := fmt.Sscan(string(stat), &ns); err != nil {
+		b.Fatal(err)
+	}
+	return ns
+}
+
 // BenchmarkSimulate replays a day of ten requests per second against three
 // policies.
 func BenchmarkSimulate(b *testing.B) {
@@ -116,7 +188,7 @@ func BenchmarkSimulate(b *testing.B) {
 		b.Fatal(err)
 	}
 	if _, err := s.db.Exec(b.Context(), `
-		INSERT INTO usage_seconds SELECT 'k', $1::timestamptz - i * interval '1 second', 'products:read', 1, 10, 0, 0, 0, 0, 999
+		INSERT INTO usage_recent SELECT 'k', $1::timestamptz - i * interval '1 second', 'products:read', 1, 10, 0, 0, 0, 0, 999
 		FROM generate_series(1, 86400) AS i`, to); err != nil {
 		b.Fatal(err)
 	}

@@ -20,8 +20,15 @@ func TestFlush_WrongClock(t *testing.T) {
 		_ = f.Flush(t.Context()) // creates missing partitions
 		f.flush()
 	}
-	if got := f.history("k", time.Now(), models.BucketMinute); len(got) == 0 || len(got) > 2 || f.number(`SELECT sum(requests) FROM usage_minutes`) != 8 {
-		t.Errorf("%+v", got)
+	for range 2 { // before and after packing
+		if got := f.history("k", time.Now(), models.BucketMinute); len(got) == 0 || len(got) > 2 || f.recorded("k") != 8 {
+			t.Errorf("%+v", got)
+		}
+		_, _ = f.Pack(t.Context(), time.Now().Add(time.Hour)) // creates missing partitions
+		f.pack(time.Now().Add(time.Hour))
+	}
+	if n := f.number(`SELECT sum(requests) FROM usage_minutes`); n != 8 {
+		t.Errorf("packed %d requests, want 8", n)
 	}
 	if n := f.number(`SELECT sum(refused) FROM usage_policies WHERE at BETWEEN now() - interval '2 minutes' AND now()`); n != 8 { // an enforced and a shadow policy
 		t.Errorf("%d refusals by policy, want 8", n)

@@ -26,14 +26,23 @@ func (s *Service) Exists(ctx context.Context, keyID string) error {
 // rotated key has the history of its predecessors.
 const ofSubject = `key_id = ANY (ARRAY(SELECT id FROM api_keys WHERE subject = (SELECT subject FROM api_keys WHERE id = $1)))`
 
-// Parts of the queries of Usage: the selection from a roll-up, and the refusals of
-// one policy.
-const (
-	historyOf = ` WHERE ` + ofSubject + ` AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) GROUP BY 1`
+// history selects the buckets of a width: those of a roll-up, and the seconds that
+// are not rolled up yet. $2 and $3 must be multiples of the width.
+var history = `
+	SELECT start, sum(requests)::bigint AS requests, sum(refused)::bigint AS refused, sum(cost)::bigint AS cost FROM (
+		SELECT at AS start, requests, refused, cost FROM %s WHERE ` + ofRange + `
+		UNION ALL
+		SELECT date_bin($5::interval, at, '2000-01-01T00:00:00Z'), succeeded + rejected + failed + refused, refused, (succeeded + rejected) * unit
+		FROM usage_recent WHERE ` + ofRange + `
+	) AS counted GROUP BY 1`
 
+const (
+	ofRange = ofSubject + ` AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4)`
+
+	// policyHistory selects the refusals of one policy.
 	policyHistory = `
-	SELECT date_bin($6::interval, at, '2000-01-01T00:00:00Z') AS start, sum(refused) AS refused
-	FROM usage_policies WHERE ` + ofSubject + ` AND at >= $2 AND at < $3 AND ($4 = '' OR route_group = $4) AND policy = $5 GROUP BY 1`
+	SELECT date_bin($5::interval, at, '2000-01-01T00:00:00Z') AS start, sum(refused)::bigint AS refused
+	FROM usage_policies WHERE ` + ofRange + ` AND policy = $6 GROUP BY 1`
 )
 
 // rollUps maps bucket widths to tables.
@@ -44,23 +53,23 @@ var rollUps = map[models.UsageBucket]string{
 }
 
 // Usage returns the buckets of a key's history that have requests, oldest first.
-// The first bucket contains q.From. The error is models.ErrUnavailable.
+// The first bucket contains q.From, and the last one begins before q.To. The error is
+// models.ErrUnavailable.
 func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) ([]models.Usage, error) {
 	width := q.Bucket.Duration()
-	from := q.From.UTC().Truncate(width)
-	query := `SELECT at AS start, sum(requests)::bigint, sum(refused)::bigint, sum(cost)::bigint FROM ` + rollUps[q.Bucket] + historyOf + ` ORDER BY 1`
-	args := []any{keyID, from, q.To, q.Group}
+	from, to := q.From.UTC().Truncate(width), q.To.UTC().Add(width-1).Truncate(width)
+	query := fmt.Sprintf(history, rollUps[q.Bucket]) + ` ORDER BY 1`
+	args := []any{keyID, from, to, q.Group, width}
 	if q.Policy != "" {
-		query = `SELECT u.start, u.requests::bigint, COALESCE(p.refused, 0)::bigint, u.cost::bigint
-			FROM (SELECT at AS start, sum(requests) AS requests, sum(cost) AS cost FROM ` + rollUps[q.Bucket] + historyOf + `) AS u
-			LEFT JOIN (` + policyHistory + `) AS p ON p.start = u.start ORDER BY 1`
-		args = append(args, q.Policy, width)
+		query = `SELECT u.start, u.requests, COALESCE(p.refused, 0), u.cost
+			FROM (` + fmt.Sprintf(history, rollUps[q.Bucket]) + `) AS u LEFT JOIN (` + policyHistory + `) AS p ON p.start = u.start ORDER BY 1`
+		args = append(args, q.Policy)
 	}
 	rows, err := s.db.Query(ctx, query, args...)
 	if err != nil {
 		return nil, postgres.Classify("read usage", err)
 	}
-	history, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (models.Usage, error) {
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (models.Usage, error) {
 		var u models.Usage
 		err := row.Scan(&u.Start, &u.Requests, &u.Refused, &u.Cost)
 		u.Start, u.Allowed = u.Start.UTC(), u.Requests-u.Refused
@@ -69,7 +78,7 @@ func (s *Service) Usage(ctx context.Context, keyID string, q models.UsageQuery) 
 	if err != nil {
 		return nil, postgres.Classify("read usage", err)
 	}
-	return history, nil
+	return list, nil
 }
 
 // Refusals returns up to q.Limit refusals of a key, newest first. The error is

@@ -14,7 +14,7 @@ import (
 // packedSpan is the time that one row of usage_packed covers.
 const packedSpan = 10 * time.Minute
 
-// PackInterval is a suitable interval between calls of Pack: usage_seconds has the
+// PackInterval is a suitable interval between calls of Pack: usage_recent has the
 // rows of about a quarter of an hour.
 const PackInterval = 5 * time.Minute
 
@@ -28,29 +28,55 @@ const packBatch = 50_000
 // packEnd selects key, time and number of the last row of a batch.
 const packEnd = `
 SELECT key_id, at, n FROM (
-	SELECT key_id, at, row_number() OVER (ORDER BY key_id, at) AS n FROM usage_seconds WHERE at < $1 ORDER BY key_id, at LIMIT $2
+	SELECT key_id, at, row_number() OVER (ORDER BY key_id, at) AS n FROM usage_recent WHERE at < $1 ORDER BY key_id, at LIMIT $2
 ) AS batch ORDER BY n DESC LIMIT 1`
 
-// pack moves the rows of usage_seconds before $1, up to the key and time ($2, $3),
-// to usage_packed.
-const pack = `
+// pack moves the rows of usage_recent before $1, up to the key and time ($2, $3), to
+// usage_packed and adds them to the roll-ups, in one statement: a row is in
+// usage_recent or in all the others.
+var pack = `
 WITH moved AS (
-	DELETE FROM usage_seconds WHERE at < $1 AND (key_id, at) <= ($2, $3) RETURNING *, date_bin('10 minutes', at, '2000-01-01T00:00:00Z') AS span
+	DELETE FROM usage_recent WHERE at < $1 AND (key_id, at) <= ($2, $3) RETURNING *
+), counted AS (
+	SELECT key_id, date_bin('1 minute', at, '2000-01-01T00:00:00Z') AS at, route_group, sum(succeeded + rejected + failed + refused) AS requests,
+		sum(refused) AS refused, sum((succeeded + rejected) * unit) AS cost
+	FROM moved GROUP BY 1, 2, 3
+), minutes AS (` + rollUp("usage_minutes", "1 minute") + `
+), hours AS (` + rollUp("usage_hours", "1 hour") + `
+), days AS (` + rollUp("usage_days", "1 day") + `
 )
 INSERT INTO usage_packed
-SELECT key_id, span, route_group, unit, array_agg(extract(epoch FROM at - span)::smallint ORDER BY at),
-	array_agg(succeeded ORDER BY at), array_agg(rejected ORDER BY at), array_agg(failed ORDER BY at), array_agg(refused ORDER BY at),
-	array_agg(first_ms ORDER BY at), array_agg(last_ms - first_ms ORDER BY at)
-FROM moved GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`
+SELECT key_id, span, route_group, unit, array_agg(extract(epoch FROM at - span)::smallint),
+	array_agg(succeeded), array_agg(rejected), array_agg(failed), array_agg(refused), array_agg(first_ms), array_agg((last_ms - first_ms)::smallint)
+FROM (
+	SELECT key_id, date_bin('10 minutes', at, '2000-01-01T00:00:00Z') AS span, route_group, unit, at, sum(succeeded) AS succeeded,
+		sum(rejected) AS rejected, sum(failed) AS failed, sum(refused) AS refused, min(first_ms) AS first_ms, max(last_ms) AS last_ms
+	FROM moved GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+) AS seconds GROUP BY 1, 2, 3, 4`
 
-// Pack moves one batch of rows of usage_seconds whose span is complete at now to
-// usage_packed and reports whether there may be more. One instance does so at a
-// time. now is the database's time.
+// rollUp returns SQL that adds counted to a table of buckets of a width. Rows are
+// sorted, so that it can't deadlock with flushes of the previous release.
+func rollUp(table, width string) string {
+	return `
+	INSERT INTO ` + table + ` AS old
+	SELECT key_id, date_bin('` + width + `', at, '2000-01-01T00:00:00Z'), route_group, sum(requests), sum(refused), sum(cost)
+	FROM counted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+	ON CONFLICT (key_id, at, route_group) DO UPDATE SET
+		requests = old.requests + excluded.requests, refused = old.refused + excluded.refused, cost = old.cost + excluded.cost`
+}
+
+// Pack moves one batch of rows of usage_recent whose span is complete at now to
+// usage_packed, adds them to the roll-ups, and reports whether there may be more.
+// One instance does so at a time. now is the database's time.
 func (s *Service) Pack(ctx context.Context, now time.Time) (more bool, err error) {
 	before := now.Add(-packDelay).Truncate(packedSpan)
 	err = postgres.InTx(ctx, s.db, func(tx pgx.Tx) error {
 		var locked bool
 		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtext('pack_usage'))`).Scan(&locked); err != nil || !locked {
+			return err
+		}
+		// Without this, Postgres may sort all rows for each batch instead of reading the index.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_sort = off`); err != nil {
 			return err
 		}
 		var key string
@@ -67,14 +93,17 @@ func (s *Service) Pack(ctx context.Context, now time.Time) (more bool, err error
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("pack usage: %w", err)
+		return false, s.createMissingPartitions(ctx, fmt.Errorf("pack usage: %w", err))
 	}
 	return more, nil
 }
 
 // secondsOf selects the seconds of a key in [$2, $3), packed or not. A second can
-// have several rows.
+// have several rows. usage_seconds has rows of the previous release.
 const secondsOf = `
+	SELECT key_id, at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_recent
+	WHERE ` + ofSubject + ` AND at >= $2 AND at < $3
+	UNION ALL
 	SELECT key_id, at, route_group, unit, succeeded, rejected, failed, refused, first_ms, last_ms FROM usage_seconds
 	WHERE ` + ofSubject + ` AND at >= $2 AND at < $3
 	UNION ALL

@@ -56,11 +56,12 @@ func MissingPartitions(ctx context.Context, db *pgxpool.Pool) ([]string, error) 
 const checkViolation = "23514"
 
 // createMissingPartitions creates the partitions that the failed write may have
-// missed, so that its retry succeeds. It returns err, or why they can't be created.
+// missed, for now and for what is to be packed, so that its retry succeeds. It
+// returns err, or why they can't be created.
 func (s *Service) createMissingPartitions(ctx context.Context, err error) error {
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) && refusal.Code == checkViolation {
-		if _, failed := s.db.Exec(ctx, `SELECT create_partitions(now())`); failed != nil {
+		if _, failed := s.db.Exec(ctx, `SELECT create_partitions(day) FROM (SELECT now() UNION SELECT date_trunc('day', at) FROM usage_recent) AS needed (day)`); failed != nil {
 			return fmt.Errorf("create partitions: %w", failed)
 		}
 	}

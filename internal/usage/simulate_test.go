@@ -202,7 +202,7 @@ func TestSimulate_OtherPoliciesAndRanges(t *testing.T) {
 func TestSimulate_Limits(t *testing.T) {
 	f := newFixture(t, "k")
 	now := time.Now().UTC().Truncate(time.Second)
-	f.exec(`INSERT INTO usage_seconds VALUES ('k', $1, 'products:read', 1, $2, 0, 0, 0, 0, 999)`, now.Add(-time.Minute), MaxSimulatedRequests+1)
+	f.exec(`INSERT INTO usage_recent VALUES ('k', $1, 'products:read', 1, $2, 0, 0, 0, 0, 999)`, now.Add(-time.Minute), MaxSimulatedRequests+1)
 	var invalid *models.Error
 	_, err := f.Simulate(t.Context(), "k", nil, now.Add(-time.Hour), now)
 	if !errors.As(err, &invalid) || len(invalid.Faults) != 1 || invalid.Faults[0].Code != "max" {

@@ -91,6 +91,15 @@ func request(key string) *models.Request {
 	return &models.Request{ID: "req_1", Key: &models.APIKey{ID: key}}
 }
 
+// recorded returns how many requests of a key are in its history, by day.
+func (f *fixture) recorded(key string) (n int64) {
+	f.t.Helper()
+	for _, u := range f.history(key, time.Now(), models.BucketDay) {
+		n += u.Requests
+	}
+	return n
+}
+
 // history returns the usage of a key in the 24 hours around at.
 func (f *fixture) history(key string, at time.Time, bucket models.UsageBucket) []models.Usage {
 	f.t.Helper()
@@ -162,7 +171,7 @@ func TestUsage_ExactTotals(t *testing.T) {
 			}
 		}
 	}
-	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE unit = 0 OR route_group = ''`); n != 0 {
+	if n := f.number(`SELECT count(*) FROM usage_recent WHERE unit = 0 OR route_group = ''`); n != 0 {
 		t.Errorf("%d rows of routes with cost 0", n)
 	}
 	if f.Lost() != 0 {
@@ -245,7 +254,7 @@ func TestFlush_PostgresDown(t *testing.T) {
 	if err := f.stop(); err != nil { // Close retries until ctx is done
 		t.Fatal(err)
 	}
-	if n := f.number(`SELECT sum(requests) FROM usage_days`); n != 1001 {
+	if n := f.recorded("k"); n != 1001 {
 		t.Errorf("history has %d requests, want 1001", n)
 	}
 }
@@ -282,7 +291,7 @@ func TestFlush_LastUsedAt(t *testing.T) {
 	}
 	f.Record(request("busy"), read, time.Now(), ratelimit.Succeeded, allowed)
 	f.flush()
-	if n := f.number(`SELECT requests FROM usage_days WHERE key_id = 'busy'`); n != 1 {
+	if n := f.recorded("busy"); n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
 }
@@ -298,6 +307,7 @@ func TestMaintainPartitions(t *testing.T) {
 	now := time.Now()
 	f.Record(request("k"), read, now, ratelimit.Succeeded, allowed)
 	f.flush()
+	f.pack(now.Add(time.Hour))
 	for _, step := range []struct {
 		in            time.Duration
 		seconds, days int64 // remaining rows
@@ -305,21 +315,22 @@ func TestMaintainPartitions(t *testing.T) {
 		if err := f.MaintainPartitions(t.Context(), now.Add(step.in)); err != nil {
 			t.Fatal(err)
 		}
-		seconds, days := f.number(`SELECT count(*) FROM usage_seconds`), f.number(`SELECT count(*) FROM usage_days`)
+		seconds, days := f.number(`SELECT count(*) FROM usage_packed`), f.number(`SELECT count(*) FROM usage_days`)
 		if seconds != step.seconds || days != step.days {
 			t.Errorf("after %s: %d seconds and %d days, want %d and %d", step.in, seconds, days, step.seconds, step.days)
 		}
-		if n := partitions("usage_seconds"); n < 3 || n > 9 {
-			t.Errorf("after %s: %d partitions of usage_seconds", step.in, n)
+		if n := partitions("usage_packed"); n < 3 || n > 9 {
+			t.Errorf("after %s: %d partitions of usage_packed", step.in, n)
 		}
 	}
-	// A flush creates the missing partitions of the present.
-	late := time.Now()
-	f.Record(request("k"), read, late, ratelimit.Succeeded, allowed)
-	_ = f.Flush(t.Context())
-	f.flush()
-	if n := f.number(`SELECT count(*) FROM usage_seconds WHERE at >= $1`, late.Truncate(time.Second)); n != 1 {
-		t.Errorf("%d rows, want 1", n)
+	// Pack creates the missing partitions, also of days ago: the server had stopped before it packed them.
+	f.exec(`INSERT INTO usage_recent SELECT 'k', now() - day * interval '10 days', 'g', 1, 1, 0, 0, 0, 0, 0 FROM generate_series(0, 4) AS day`)
+	if _, err := f.Pack(t.Context(), now.Add(time.Hour)); err == nil {
+		t.Error("Pack without partitions returns no error")
+	}
+	f.pack(now.Add(time.Hour))
+	if seconds, days := f.number(`SELECT count(*) FROM usage_packed`), f.number(`SELECT sum(requests) FROM usage_days`); seconds != 5 || days != 5 {
+		t.Errorf("packed %d seconds and %d requests, want 5 and 5", seconds, days)
 	}
 }
 
