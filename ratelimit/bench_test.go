@@ -1,9 +1,11 @@
 package ratelimit_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/maypok86/otter/v2"
@@ -16,7 +18,7 @@ import (
 // bucket that the first request exhausts.
 var (
 	unlimited = []ratelimit.Policy{
-		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1_000_000, Period: "1s", Burst: 2_000_000},
+		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1_000_000, Period: "1s", Burst: 1_000_000_000},
 		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: 60_000_000, Period: "1m"},
 		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: ratelimit.MaxLimit, Period: ratelimit.Month},
 	}
@@ -40,10 +42,15 @@ const keyLength = 49
 
 func (d *deployment) key(i int) []byte { return d.keys[i*keyLength : (i+1)*keyLength] }
 
-func deploy(b testing.TB, n int, policies []ratelimit.Policy) *deployment {
+// sortedKeys returns the keys in the order in which the quotas were cached.
+func (d *deployment) sortedKeys() [][]byte {
+	return slices.SortedFunc(slices.Chunk(d.keys, keyLength), bytes.Compare)
+}
+
+func deploy(b testing.TB, n int, policies []ratelimit.Policy, opts ...ratelimit.Option) *deployment {
 	b.Helper()
 	d := &deployment{
-		limiter: ratelimit.New(memory.New()),
+		limiter: ratelimit.New(memory.New(), opts...),
 		n:       n,
 		quotas:  otter.Must(&otter.Options[[32]byte, *ratelimit.Quota]{MaximumSize: 2 * n}),
 	}
