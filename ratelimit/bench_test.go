@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
@@ -67,12 +68,12 @@ func deploy(b testing.TB, n int, policies []ratelimit.Policy, opts ...ratelimit.
 
 // request processes one request: it hashes the key, looks up the cached quota,
 // decides over its policies and formats both header fields.
-func (d *deployment) request(key []byte, r *ratelimit.Reservation, buf []byte) (policy []string, field string) {
+func (d *deployment) request(key []byte, at time.Time, r *ratelimit.Reservation, buf []byte) (policy []string, field string) {
 	q, ok := d.quotas.GetIfPresent(sha256.Sum256(key))
 	if !ok {
 		panic("key is not cached")
 	}
-	if err := d.limiter.Reserve(ctx, r, q, "products:read", 1); err != nil {
+	if err := d.limiter.ReserveAt(ctx, r, q, "products:read", 1, at); err != nil {
 		panic(err)
 	}
 	if err := r.Settle(ctx, ratelimit.Succeeded); err != nil && r.Decision.Allowed {
@@ -88,12 +89,12 @@ func benchmarkDecision(b *testing.B, keys int, policies []ratelimit.Policy) {
 	var r ratelimit.Reservation
 	buf := make([]byte, 0, 256)
 	for i := range keys {
-		d.request(d.key(i), &r, buf)
+		d.request(d.key(i), time.Now(), &r, buf)
 	}
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		_, sink = d.request(d.key(i), &r, buf)
+		_, sink = d.request(d.key(i), time.Now(), &r, buf)
 		if i++; i == keys {
 			i = 0
 		}
@@ -121,7 +122,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 				buf := make([]byte, 0, 256)
 				i := rand.IntN(keys)
 				for pb.Next() {
-					d.request(d.key(i), &r, buf)
+					d.request(d.key(i), time.Now(), &r, buf)
 					if i++; i == keys {
 						i = 0
 					}

@@ -165,7 +165,7 @@ func TestDecision_floor(t *testing.T) {
 	var r ratelimit.Reservation
 	for i := range 200_000 {
 		key := d.key(rng.IntN(d.n))
-		policy, field := d.request(key, &r, nil)
+		policy, field := d.request(key, time.Time{}, &r, nil)
 		wantPolicy, want := f.request(key, at, nil)
 		if field != want || !slices.Equal(policy, wantPolicy) {
 			t.Fatalf("request %d at %v: %q %q, want %q %q", i, at, policy, field, wantPolicy, want)
@@ -184,8 +184,6 @@ func BenchmarkDecision_floor(b *testing.B) {
 	b.Run("100000_random_keys", func(b *testing.B) { compareWithFloor(b, 100_000) })
 }
 
-var stamp time.Time
-
 func compareWithFloor(b *testing.B, keys int) {
 	d := deploy(b, keys, unlimited)
 	f := newFloor(d.sortedKeys())
@@ -203,7 +201,7 @@ func compareWithFloor(b *testing.B, keys int) {
 	}
 	var engine, least, ratio []float64
 	for b.Loop() {
-		e := measure(0, func(key []byte) { stamp = time.Now(); _, sink = d.request(key, &r, buf) })
+		e := measure(0, func(key []byte) { _, sink = d.request(key, time.Now(), &r, buf) })
 		l := measure(1, func(key []byte) { _, sink = f.request(key, time.Now(), buf) })
 		engine, least, ratio = append(engine, e), append(least, l), append(ratio, e/l)
 	}
