@@ -165,7 +165,7 @@ func TestDecision_floor(t *testing.T) {
 	var r ratelimit.Reservation
 	for i := range 200_000 {
 		key := d.key(rng.IntN(d.n))
-		policy, field := d.request(key, time.Time{}, &r, nil)
+		policy, field := d.request(key, at, &r, nil)
 		wantPolicy, want := f.request(key, at, nil)
 		if field != want || !slices.Equal(policy, wantPolicy) {
 			t.Fatalf("request %d at %v: %q %q, want %q %q", i, at, policy, field, wantPolicy, want)
