@@ -35,17 +35,22 @@ type Subject struct {
 	// Slot is a hash of Subjects.Slot.
 	Slot uint64
 
-	hint uint32 // see Hint
+	hint atomic.Uint32 // see Hint
+}
+
+// Clone returns a copy without the hint. Subjects must not be copied otherwise.
+func (s *Subject) Clone() *Subject {
+	return &Subject{Hash: s.Hash, Name: s.Name, Account: s.Account, Slot: s.Slot}
 }
 
 // Hint returns the last argument of SetHint; 0 if there was none. In it a store
 // may keep where it has found the subject's counters. The store must check what it
 // finds there: counters move, and the hint may be another store's. Hint is safe for
 // concurrent use with SetHint.
-func (s *Subject) Hint() uint32 { return atomic.LoadUint32(&s.hint) }
+func (s *Subject) Hint() uint32 { return s.hint.Load() }
 
 // SetHint sets the hint.
-func (s *Subject) SetHint(hint uint32) { atomic.StoreUint32(&s.hint, hint) }
+func (s *Subject) SetHint(hint uint32) { s.hint.Store(hint) }
 
 // hashOf is the hash FNV-1a. It is the same in every process, because snapshots
 // and shared stores contain it.
