@@ -42,7 +42,9 @@ func Authenticate(quotas Quotas, failures *FailureLimiter) gin.HandlerFunc {
 			return
 		}
 		key, quota, fresh := quotas.Cached(presented, s.started)
-		if !fresh {
+		if fresh {
+			s.clock = s.started
+		} else {
 			key, quota, err = resolve(c, quotas, failures, presented, key != nil)
 			if err != nil {
 				failAuthentication(c, s, err)

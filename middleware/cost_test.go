@@ -37,8 +37,10 @@ var sampleProduct = models.Product{
 	Price: models.Money{Amount: 1999, Currency: "EUR"}, Stock: 1000, UpdatedAt: time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC),
 }
 
-func limitedRouter(tb testing.TB) *gin.Engine {
-	quota, err := ratelimit.NewQuota(threePolicies, ratelimit.Subjects{Key: "k"})
+func limitedRouter(tb testing.TB) *gin.Engine { return routerWith(tb, threePolicies) }
+
+func routerWith(tb testing.TB, policies []ratelimit.Policy) *gin.Engine {
+	quota, err := ratelimit.NewQuota(policies, ratelimit.Subjects{Key: "k"})
 	if err != nil {
 		tb.Fatal(err)
 	}

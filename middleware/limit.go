@@ -26,7 +26,7 @@ func Limit(limiter *ratelimit.Limiter, fields Fields, route *models.Route, recor
 		s := stateOf(c)
 		s.fields, s.route, s.recorder = fields, route, recorder
 		ctx := c.Request.Context()
-		if err := limiter.Reserve(ctx, &s.reservation, s.request.Quota, string(route.Group), route.Cost); err != nil {
+		if err := limiter.ReserveAt(ctx, &s.reservation, s.request.Quota, string(route.Group), route.Cost, s.clock); err != nil {
 			Fail(c, models.LimiterFailed(err))
 			return
 		}

@@ -25,8 +25,8 @@ func (s *requestState) setDraftFields() {
 	}
 	header := s.Header()
 	header[ratelimit.HeaderRateLimitPolicy] = policy
-	var buffer [256]byte
-	s.rateLimitField[0] = string(s.reservation.Decision.AppendField(buffer[:0]))
+	s.fieldBuffer = s.reservation.Decision.AppendField(s.fieldBuffer[:0])
+	s.rateLimitField[0] = string(s.fieldBuffer)
 	header[ratelimit.HeaderRateLimit] = s.rateLimitField[:]
 }
 

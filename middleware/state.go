@@ -25,6 +25,7 @@ type requestState struct {
 	gin.ResponseWriter
 	*retained
 	started time.Time
+	clock   time.Time // a reading of it since which nothing was waited for; zero: none
 	proxies *Proxies
 
 	address      netip.Addr // of the caller, once addressKnown
@@ -44,6 +45,7 @@ type requestState struct {
 	limited          bool  // reservation is in use
 	settled          bool  // reservation is settled and its header fields are set
 	reservation      ratelimit.Reservation
+	fieldBuffer      []byte          // for the RateLimit field
 	renewer          *slotRenewer    // of the reservation; nil: it has no slots
 	quota            ratelimit.Quota // of a request without a key
 }
@@ -119,7 +121,7 @@ func Begin(proxies *Proxies) gin.HandlerFunc {
 func (s *requestState) reset() {
 	clear(s.keys)
 	s.ResponseWriter, s.retained, s.route, s.recorder, s.meter, s.renewer = nil, nil, nil, nil, nil, nil
-	s.quiet, s.probe, s.endless, s.kept = false, false, false, false
+	s.clock, s.quiet, s.probe, s.endless, s.kept = time.Time{}, false, false, false, false
 	s.limited, s.settled, s.addressKnown, s.addressText = false, false, false, ""
 }
 

@@ -1,13 +1,16 @@
 package ratelimit_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
-	"github.com/maypok86/otter/v2"
-
+	"ratelimiter/internal/cache"
 	"ratelimiter/ratelimit"
 	"ratelimiter/ratelimit/memory"
 )
@@ -16,7 +19,7 @@ import (
 // bucket that the first request exhausts.
 var (
 	unlimited = []ratelimit.Policy{
-		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1_000_000, Period: "1s", Burst: 2_000_000},
+		{Name: "burst", Algorithm: ratelimit.TokenBucket, Limit: 1_000_000, Period: "1s", Burst: 1_000_000_000},
 		{Name: "minute", Algorithm: ratelimit.SlidingWindow, Limit: 60_000_000, Period: "1m"},
 		{Name: "monthly", Algorithm: ratelimit.Calendar, Limit: ratelimit.MaxLimit, Period: ratelimit.Month},
 	}
@@ -31,26 +34,44 @@ var (
 // of a request is already in the CPU cache.
 type deployment struct {
 	limiter *ratelimit.Limiter
-	quotas  *otter.Cache[[32]byte, *ratelimit.Quota]
+	quotas  *cache.Aside[[32]byte, *ratelimit.Quota]
 	keys    []byte
 	n       int
 }
 
-const keyLength = 49
+const (
+	keyLength  = 49
+	cachedKeys = 100_000 // the default of CACHE_KEYS
+)
 
 func (d *deployment) key(i int) []byte { return d.keys[i*keyLength : (i+1)*keyLength] }
 
-func deploy(b testing.TB, n int, policies []ratelimit.Policy) *deployment {
+// sortedKeys returns the keys in the order in which the quotas were cached.
+func (d *deployment) sortedKeys() [][]byte {
+	return slices.SortedFunc(slices.Chunk(d.keys, keyLength), bytes.Compare)
+}
+
+func deploy(b testing.TB, n int, policies []ratelimit.Policy, opts ...ratelimit.Option) *deployment {
 	b.Helper()
 	d := &deployment{
-		limiter: ratelimit.New(memory.New()),
+		limiter: ratelimit.New(memory.New(), opts...),
 		n:       n,
-		quotas:  otter.Must(&otter.Options[[32]byte, *ratelimit.Quota]{MaximumSize: 2 * n}),
 	}
+	var err error
+	d.quotas, err = cache.NewAside[[32]byte](cache.Options[*ratelimit.Quota]{Size: cachedKeys, LoadTimeout: time.Second, TTL: 24 * time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(d.quotas.Close)
 	compiled := mustQuota(b, policies...)
 	for i := range n {
 		key := fmt.Appendf(nil, "rl_live_%012d_%022d000000", i, i)
-		d.quotas.Set(sha256.Sum256(key), compiled.For(ratelimit.Subjects{Key: string(key[:20]), Owner: "o"}))
+		load := func(context.Context) (*ratelimit.Quota, error) {
+			return compiled.For(ratelimit.Subjects{Key: string(key[:20]), Owner: "o"}), nil
+		}
+		if _, err := d.quotas.Get(ctx, sha256.Sum256(key), time.Now(), load); err != nil {
+			b.Fatal(err)
+		}
 	}
 	for _, i := range rand.Perm(n) {
 		d.keys = fmt.Appendf(d.keys, "rl_live_%012d_%022d000000", i, i)
@@ -60,12 +81,12 @@ func deploy(b testing.TB, n int, policies []ratelimit.Policy) *deployment {
 
 // request processes one request: it hashes the key, looks up the cached quota,
 // decides over its policies and formats both header fields.
-func (d *deployment) request(key []byte, r *ratelimit.Reservation, buf []byte) (policy []string, field string) {
-	q, ok := d.quotas.GetIfPresent(sha256.Sum256(key))
-	if !ok {
+func (d *deployment) request(key []byte, at time.Time, r *ratelimit.Reservation, buf []byte) (policy []string, field string) {
+	q, state := d.quotas.Peek(sha256.Sum256(key), at)
+	if state != cache.Fresh {
 		panic("key is not cached")
 	}
-	if err := d.limiter.Reserve(ctx, r, q, "products:read", 1); err != nil {
+	if err := d.limiter.ReserveAt(ctx, r, q, "products:read", 1, at); err != nil {
 		panic(err)
 	}
 	if err := r.Settle(ctx, ratelimit.Succeeded); err != nil && r.Decision.Allowed {
@@ -81,12 +102,12 @@ func benchmarkDecision(b *testing.B, keys int, policies []ratelimit.Policy) {
 	var r ratelimit.Reservation
 	buf := make([]byte, 0, 256)
 	for i := range keys {
-		d.request(d.key(i), &r, buf)
+		d.request(d.key(i), time.Now(), &r, buf)
 	}
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		_, sink = d.request(d.key(i), &r, buf)
+		_, sink = d.request(d.key(i), time.Now(), &r, buf)
 		if i++; i == keys {
 			i = 0
 		}
@@ -114,7 +135,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 				buf := make([]byte, 0, 256)
 				i := rand.IntN(keys)
 				for pb.Next() {
-					d.request(d.key(i), &r, buf)
+					d.request(d.key(i), time.Now(), &r, buf)
 					if i++; i == keys {
 						i = 0
 					}
@@ -136,18 +157,19 @@ func BenchmarkDecision_Baseline(b *testing.B) {
 // BenchmarkDecision_Stages measures the stages of a decision on a hot key.
 func BenchmarkDecision_Stages(b *testing.B) {
 	d := deploy(b, 1, unlimited)
-	q, _ := d.quotas.GetIfPresent(sha256.Sum256(d.key(0)))
+	at := time.Now()
+	q, _ := d.quotas.Peek(sha256.Sum256(d.key(0)), at)
 	var r ratelimit.Reservation
 	buf := make([]byte, 0, 256)
 	b.Run("lookup", func(b *testing.B) {
 		hash := sha256.Sum256(d.key(0))
 		for b.Loop() {
-			d.quotas.GetIfPresent(hash)
+			d.quotas.Peek(hash, at)
 		}
 	})
 	b.Run("reserve", func(b *testing.B) {
 		for b.Loop() {
-			_ = d.limiter.Reserve(ctx, &r, q, "products:read", 1)
+			_ = d.limiter.ReserveAt(ctx, &r, q, "products:read", 1, at)
 		}
 	})
 	b.Run("settle", func(b *testing.B) {

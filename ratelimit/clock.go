@@ -17,9 +17,17 @@ func newClock() clock {
 	return clock{base: base, epoch: base.UnixNano()}
 }
 
-func (c *clock) now() int64 {
-	if c.read != nil {
+func (c *clock) now() int64 { return c.at(time.Time{}) }
+
+// at returns the time of a reading of time.Now; of the zero time, the present. A
+// clock that was set is read in any case.
+func (c *clock) at(reading time.Time) int64 {
+	switch {
+	case c.read != nil:
 		return c.read().UnixNano()
+	case reading.IsZero():
+		return c.epoch + int64(time.Since(c.base))
+	default:
+		return c.epoch + int64(reading.Sub(c.base))
 	}
-	return c.epoch + int64(time.Since(c.base))
 }

@@ -72,13 +72,22 @@ func New(store Store, opts ...Option) *Limiter {
 // nothing and has no statuses; after the store's, it is unknown whether units
 // were taken.
 func (l *Limiter) Reserve(ctx context.Context, r *Reservation, q *Quota, group string, cost int64) error {
+	return l.ReserveAt(ctx, r, q, group, cost, time.Time{})
+}
+
+// ReserveAt is Reserve for a caller that has just read time.Now, as a server does
+// when a request begins: the clock isn't read again. Nothing may have been waited
+// for since: a counter gives a reading that is older than its latest charge by
+// more than Skew the units of that time again. If at is the zero time, or the
+// limiter has a clock of its own by WithClock, that is read instead.
+func (l *Limiter) ReserveAt(ctx context.Context, r *Reservation, q *Quota, group string, cost int64, at time.Time) error {
 	v := q.view(group)
 	r.reset(l, q, v, cost)
 	if cost < 0 || cost > MaxCost {
 		return ErrCost
 	}
 	if len(v.policies) > 0 {
-		r.batch.Now = l.clock.now()
+		r.batch.Now = l.clock.at(at)
 		if v.holds {
 			r.batch.Holder = int64(rand.Uint64())
 		}

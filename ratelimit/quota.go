@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -33,7 +34,23 @@ type Subject struct {
 	Account uint64
 	// Slot is a hash of Subjects.Slot.
 	Slot uint64
+
+	hint atomic.Uint32 // see Hint
 }
+
+// Clone returns a copy without the hint. Subjects must not be copied otherwise.
+func (s *Subject) Clone() *Subject {
+	return &Subject{Hash: s.Hash, Name: s.Name, Account: s.Account, Slot: s.Slot}
+}
+
+// Hint returns the last argument of SetHint; 0 if there was none. In it a store
+// may keep where it has found the subject's counters. The store must check what it
+// finds there: counters move, and the hint may be another store's. Hint is safe for
+// concurrent use with SetHint.
+func (s *Subject) Hint() uint32 { return s.hint.Load() }
+
+// SetHint sets the hint.
+func (s *Subject) SetHint(hint uint32) { s.hint.Store(hint) }
 
 // hashOf is the hash FNV-1a. It is the same in every process, because snapshots
 // and shared stores contain it.
@@ -47,7 +64,7 @@ func hashOf(name string) uint64 {
 
 // set names the subject. It computes the hash only if hash is set.
 func (s *Subject) set(per Per, name string, account, slot uint64, hash bool) {
-	s.Name, s.Account, s.Slot, s.Hash = name, account, slot, [2]uint64{}
+	*s = Subject{Name: name, Account: account, Slot: slot}
 	if !hash {
 		return
 	}

@@ -110,7 +110,7 @@ func (s *Service) Stats() Stats {
 // entry is one counter and the period that it is in.
 type entry struct {
 	id         Counter
-	subject    ratelimit.Subject
+	subject    *ratelimit.Subject
 	policy     *ratelimit.Compiled
 	start, end int64  // of the period, in nanoseconds
 	epoch      int64  // 0: unknown
@@ -225,7 +225,7 @@ func (s *Service) entryOf(b *ratelimit.Batch, step *ratelimit.Step) (*entry, err
 		if s.owners[subject.Account] >= maxEntries-len(s.entries) {
 			return nil, errFull
 		}
-		e = &entry{id: id, subject: *subject, changedAt: time.Now()}
+		e = &entry{id: id, subject: subject.Clone(), changedAt: time.Now()}
 		s.entries[id] = e
 		s.owners[subject.Account]++
 	}
@@ -294,7 +294,7 @@ func (s *Service) Reset(ctx context.Context, b *ratelimit.Batch) error {
 			e.epoch, e.generation, e.knownAt = max(e.epoch, epochs[i]), 0, time.Time{}
 			// With the epoch, so that units of another one never belong to the
 			// new counter.
-			_, _ = s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
+			_, _ = s.store.Exchange(e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
 				return ratelimit.State{}, state != ratelimit.State{}
 			})
 		}

@@ -112,7 +112,7 @@ func (e *entry) leaseSize(state ratelimit.State, now time.Time) int64 {
 
 // peek returns the state of an entry's counter.
 func (s *Service) peek(e *entry) (state ratelimit.State) {
-	_, _ = s.store.Exchange(&e.subject, e.policy, e.start, func(now ratelimit.State) (ratelimit.State, bool) {
+	_, _ = s.store.Exchange(e.subject, e.policy, e.start, func(now ratelimit.State) (ratelimit.State, bool) {
 		state = now
 		return now, false
 	})
@@ -169,7 +169,7 @@ func (s *Service) deposit(a *asked, r Reply, now time.Time) {
 	}
 	lease := ratelimit.Lease{Start: e.start, End: e.end, Units: r.Granted, Used: r.Used, Afresh: e.epoch != 0 && r.Epoch > e.epoch}
 	var before ratelimit.State
-	generation, err := s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
+	generation, err := s.store.Exchange(e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
 		before = state
 		if a.Op == Charge && state.At != e.start {
 			lease.Units = 0 // the debt left memory with its counter, and isn't a lease

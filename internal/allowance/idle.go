@@ -104,7 +104,7 @@ func (s *Service) idle(now time.Time) (returns []Request) {
 // the charge of its debt. s.mu is held.
 func (s *Service) withdraw(returns []Request, e *entry) []Request {
 	r := Request{Op: Return, Counter: e.id, Start: e.start, End: e.end, Subject: e.subject.Name, Policy: e.policy.Name, Epoch: e.epoch}
-	_, err := s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
+	_, err := s.store.Exchange(e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
 		if state.At != e.start {
 			return state, false
 		}

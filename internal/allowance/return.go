@@ -24,7 +24,7 @@ func (s *Service) Return(b *ratelimit.Batch, step *ratelimit.Step, epoch, units 
 		return
 	}
 	taken := step.State
-	_, _ = s.store.Exchange(&e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
+	_, _ = s.store.Exchange(e.subject, e.policy, e.start, func(state ratelimit.State) (ratelimit.State, bool) {
 		if state.At != taken.At {
 			return state, false
 		}

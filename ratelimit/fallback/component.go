@@ -97,10 +97,10 @@ func (s *Store) failed(b *ratelimit.Batch, err error, outage uint64) {
 	}
 	s.witness = ratelimit.Batch{Steps: make([]ratelimit.Step, len(b.Steps))}
 	if b.Key != nil {
-		s.witness.Key = new(*b.Key)
+		s.witness.Key = b.Key.Clone()
 	}
 	if b.Owner != nil {
-		s.witness.Owner = new(*b.Owner)
+		s.witness.Owner = b.Owner.Clone()
 	}
 	for i := range b.Steps {
 		s.witness.Steps[i].Policy = b.Steps[i].Policy

@@ -141,10 +141,10 @@ func (s *Store) giveLater(st *stripe, b *ratelimit.Batch, tried bool) {
 	}
 	kept := *b
 	if b.Key != nil {
-		kept.Key = new(*b.Key)
+		kept.Key = b.Key.Clone()
 	}
 	if b.Owner != nil {
-		kept.Owner = new(*b.Owner)
+		kept.Owner = b.Owner.Clone()
 	}
 	kept.Steps = slices.Clone(b.Steps)
 	for i := range kept.Steps {

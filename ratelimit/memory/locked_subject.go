@@ -35,7 +35,7 @@ func (s *lockedSubject) open(sh *shard, subject *ratelimit.Subject) {
 // find looks the subject up again, if the batch has one.
 func (s *lockedSubject) find() {
 	if s.subject != nil {
-		s.ref, s.rec = s.shard.lookup(s.subject.Hash)
+		s.ref, s.rec = s.shard.lookup(s.subject)
 	}
 }
 

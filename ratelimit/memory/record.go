@@ -40,6 +40,9 @@ type cellOffset int32
 // noCell is the offset of a missing cell. Offset 0 is the header.
 const noCell cellOffset = 0
 
+// belongsTo reports whether the record is that of the subject with this hash.
+func (r record) belongsTo(hash [2]uint64) bool { return r[0] == hash[0] && r[1] == hash[1] }
+
 // find returns the offset of a policy's cell.
 func (r record) find(id uint64) cellOffset {
 	for i := headerWords; i+cellWords <= len(r); i += cellWords {

@@ -29,8 +29,15 @@ type shard struct {
 	_ [64]byte // prevents false sharing with the next shard
 }
 
-// lookup returns the record of a subject, or 0 and nil.
-func (sh *shard) lookup(hash [2]uint64) (ref, record) {
+// lookup returns the record of a subject, or 0 and nil. It tries the subject's hint
+// first, which saves a cache miss, and sets it to what the index says.
+func (sh *shard) lookup(subject *ratelimit.Subject) (ref, record) {
+	hash := subject.Hash
+	if r := ref(subject.Hint()); sh.has(r) {
+		if rec := sh.record(r); rec.belongsTo(hash) {
+			return r, rec
+		}
+	}
 	for at := sh.index.first(hash); ; at = sh.index.next(at) {
 		r, ok := sh.index.at(at, hash)
 		if !ok {
@@ -39,10 +46,16 @@ func (sh *shard) lookup(hash [2]uint64) (ref, record) {
 		if r == 0 {
 			continue
 		}
-		if rec := sh.record(r); rec[0] == hash[0] && rec[1] == hash[1] {
+		if rec := sh.record(r); rec.belongsTo(hash) {
+			subject.SetHint(uint32(r))
 			return r, rec
 		}
 	}
+}
+
+// has reports whether r is a record of the shard, now.
+func (sh *shard) has(r ref) bool {
+	return r != 0 && r.class() < len(classes) && r.number() < sh.slabs[r.class()].used
 }
 
 func (sh *shard) record(r ref) record { return sh.slabs[r.class()].record(r.number()) }

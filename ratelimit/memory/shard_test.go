@@ -122,7 +122,7 @@ func TestShard_TagCollisions(t *testing.T) {
 	hashes := [][2]uint64{{1, 7}, {2, 7}, {1, 7 | 1<<40}, {3, 7 | 5<<33}}
 	refs := map[ref]bool{}
 	for _, h := range hashes {
-		if r, rec := sh.lookup(h); r != 0 || rec != nil {
+		if r, rec := sh.lookup(&ratelimit.Subject{Hash: h}); r != 0 || rec != nil {
 			t.Fatalf("lookup finds %v before create", h)
 		}
 		r, rec := sh.create(&ratelimit.Subject{Hash: h}, 0)
@@ -133,7 +133,7 @@ func TestShard_TagCollisions(t *testing.T) {
 		t.Fatalf("%d records for %d subjects", len(refs), len(hashes))
 	}
 	for _, h := range hashes {
-		if _, rec := sh.lookup(h); rec[0] != h[0] || rec[1] != h[1] {
+		if _, rec := sh.lookup(&ratelimit.Subject{Hash: h}); rec[0] != h[0] || rec[1] != h[1] {
 			t.Fatalf("lookup of %v finds %v", h, rec[:2])
 		}
 	}
