@@ -67,6 +67,12 @@ func TestAside_AsOf(t *testing.T) {
 		time.Sleep(11*time.Minute + time.Second)
 		s.set("", errDown)
 		want(t, a, s, "", errDown, 2) // past Stale
+		s.set("two", nil)
+		want(t, a, s, "two", nil, 3)
+		time.Sleep(40 * time.Second)
+		if _, state := a.Peek("k", time.Now()); state != Fresh {
+			t.Fatalf("state = %v, want Fresh: it was loaded after the last read", state)
+		}
 	})
 	inBubble(t, "not_served_stale_if_excluded", func(t *testing.T) {
 		var read atomic.Pointer[time.Time]
