@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -99,7 +100,7 @@ func (s *simulation) run(t *testing.T) {
 			s.readLog()
 			nextRead = now.Add(simPoll)
 		}
-		for range s.rand.IntN(4) {
+		for range s.rand.IntN(3) {
 			s.request(t, s.rand.IntN(len(simKinds)))
 		}
 	}
@@ -117,7 +118,7 @@ func (s *simulation) change() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for kind, name := range simKinds {
-		if often := map[string]int{"busy": 20}[name]; s.rand.IntN(max(often, 20*(1+kind)*(1+kind))) == 0 {
+		if often := map[string]int{"busy": 8}[name]; s.rand.IntN(cmp.Or(often, 20*(1+kind)*(1+kind))) == 0 {
 			s.changedAt[kind] = append(s.changedAt[kind], time.Now())
 			if name != "silent" {
 				s.logged = append(s.logged, kind)
