@@ -13,8 +13,7 @@ import (
 )
 
 // Bounds of shared reads. Four queries keep four cores of Postgres busy, and leave
-// most connections to others. 100 keys take about 3 ms, by which the next read may
-// wait.
+// most connections to others.
 const (
 	maxQueries   = 4
 	keysPerQuery = 100
@@ -43,7 +42,7 @@ type keyRead struct {
 // read returns the key with this id. The caller's deadline may end a query that
 // others share: the callers of read have equal timeouts, and the read that runs a
 // query is the last of its reads to time out. Errors: models.ErrNotFound,
-// models.ErrUnavailable; ctx's.
+// models.ErrUnavailable.
 func (k *keyReads) read(ctx context.Context, id string) (keyAndPlan, error) {
 	r := &keyRead{id: id, query: make(chan []*keyRead, 1), done: make(chan struct{})}
 	batch := k.enter(r)
