@@ -16,7 +16,8 @@ import (
 	"ratelimiter/models"
 )
 
-// countingPool returns a pool that counts lookups of keys.
+// countingPool returns a pool that counts lookups of keys; a query may look up
+// several.
 func countingPool(t *testing.T, address string) (*pgxpool.Pool, *lookupCounter) {
 	t.Helper()
 	counter := &lookupCounter{}
@@ -42,8 +43,9 @@ func tracedPool(t testing.TB, address string, tracer pgx.QueryTracer) *pgxpool.P
 type lookupCounter struct{ lookups atomic.Int64 }
 
 func (c *lookupCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, query pgx.TraceQueryStartData) context.Context {
-	if strings.Contains(query.SQL, "FROM api_keys") {
-		c.lookups.Add(1)
+	if strings.Contains(query.SQL, "FROM api_keys k JOIN plans") {
+		ids, _ := query.Args[len(query.Args)-1].([]string)
+		c.lookups.Add(int64(len(ids)))
 	}
 	return ctx
 }
@@ -124,6 +126,41 @@ func TestCache_serves_revoked_key_while_fresh(t *testing.T) {
 	fresh.exec(`UPDATE api_keys SET revoked_at = now()`)
 	fresh.As(key).Get("/v1/products").Want(http.StatusOK)
 	stale.As(key).Get("/v1/products").Want(http.StatusUnauthorized)
+}
+
+// TestCache_fresh_while_changes_are_read checks that a cached key costs no query beyond
+// CACHE_TTL while the instance reads the change log, and does without it.
+func TestCache_fresh_while_changes_are_read(t *testing.T) {
+	t.Parallel()
+	const ttl = 2 * time.Second
+	for name, c := range map[string]struct {
+		options []appOption
+		again   bool
+	}{"read": {options: []appOption{watching()}}, "not_read": {again: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := testkit.DatabaseURL(t)
+			pool, counter := countingPool(t, address)
+			app := newApp(t, append(c.options, onDatabase(address), withQuotaPool(pool), withCacheTTL(ttl))...)
+			caller := app.caller("internal")
+			if created := time.Now(); !c.again {
+				app.await("the new key is in the log that was read", func() bool { return app.changesRead().After(created) })
+			}
+			caller.Get("/v1/products/prd_none").Want(http.StatusNotFound)
+			loaded := time.Now()
+			app.await("the TTL is over", func() bool { // notifications make the instance read often
+				app.exec(`SELECT pg_notify('ratelimiter_changes', '')`)
+				return time.Since(loaded) > ttl
+			})
+			before := counter.lookups.Load()
+			caller.Get("/v1/products/prd_none").Want(http.StatusNotFound)
+			if c.again {
+				app.await("the key is looked up again", func() bool { return counter.lookups.Load() > before })
+			} else if n := counter.lookups.Load(); n != 1 || before != 1 {
+				t.Errorf("%d lookups, want 1", n)
+			}
+		})
+	}
 }
 
 func TestQuota_overrides(t *testing.T) {

@@ -47,7 +47,7 @@ func newPostgresProof(t *testing.T, options ...appOption) *postgresProof {
 }
 
 // lookupTimes records when keys are looked up, by id. Queries that don't reach
-// Postgres aren't lookups.
+// Postgres aren't lookups. A query may look up several keys.
 type lookupTimes struct {
 	mu    sync.Mutex
 	times map[string][]time.Time
@@ -55,17 +55,18 @@ type lookupTimes struct {
 
 // lookup is a running query.
 type lookup struct {
-	id string
-	at time.Time
+	ids []string
+	at  time.Time
 }
 
 type lookupKey struct{}
 
 func (*lookupTimes) TraceQueryStart(ctx context.Context, _ *pgx.Conn, query pgx.TraceQueryStartData) context.Context {
-	if !strings.Contains(query.SQL, "FROM api_keys") || len(query.Args) == 0 {
+	if !strings.Contains(query.SQL, "FROM api_keys k JOIN plans") {
 		return ctx
 	}
-	return context.WithValue(ctx, lookupKey{}, lookup{fmt.Sprint(query.Args[len(query.Args)-1]), time.Now()})
+	ids, _ := query.Args[len(query.Args)-1].([]string)
+	return context.WithValue(ctx, lookupKey{}, lookup{ids, time.Now()})
 }
 
 func (l *lookupTimes) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, end pgx.TraceQueryEndData) {
@@ -78,7 +79,9 @@ func (l *lookupTimes) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, end pgx.Tr
 	if l.times == nil {
 		l.times = map[string][]time.Time{}
 	}
-	l.times[query.id] = append(l.times[query.id], query.at)
+	for _, id := range query.ids {
+		l.times[id] = append(l.times[id], query.at)
+	}
 }
 
 // since returns when a key was looked up after began.
@@ -106,17 +109,18 @@ func (p *postgresProof) allLookedUp(began time.Time) bool {
 }
 
 // lifetime is the part of its TTL for which a key that was just loaded isn't loaded
-// again: entries get 90 % or more of the TTL and are refreshed after 80 % of that.
+// again: entries get 90 % or more of the TTL and are refreshed after 80 % of that, or
+// later, when the change log is read.
 const lifetime = 0.72
 
 // checkLookups returns an error if an instance looked up a key twice in the lifetime
-// of what it had loaded. It logs how many were needed.
+// of what it had loaded. It logs how many there were.
 func (p *postgresProof) checkLookups(back time.Time) (broken error) {
 	first, more := 0, 0
 	for i := range p.lookups {
 		for _, key := range p.keys {
 			times := p.lookups[i].since(back, idOf(key))
-			first++
+			first += min(1, len(times))
 			for n := 1; n < len(times); n++ {
 				if gap := times[n].Sub(times[n-1]); gap < time.Duration(lifetime*float64(p.ttl)) {
 					more++
@@ -161,7 +165,6 @@ func (p *postgresProof) run() error {
 	back := time.Now()
 	p.proxy.Mend()
 	p.during("after", func() {
-		p.apps[0].await("all keys are looked up again", func() bool { return p.allLookedUp(back) })
 		p.awaitSpent()
 		for _, app := range p.apps {
 			app.await("the unknown key is served", func() bool { return app.As(unknown).Get("/v1/me").Status == http.StatusOK })
@@ -172,7 +175,7 @@ func (p *postgresProof) run() error {
 
 // TestCluster_proof_Postgres_down checks that known keys are served and counted
 // together while Postgres is down, that unknown ones get 503, and that its return
-// costs one query for each key and instance.
+// costs at most one query for each key and instance.
 func TestCluster_proof_Postgres_down(t *testing.T) {
 	t.Parallel()
 	if err := newPostgresProof(t).run(); err != nil {

@@ -83,7 +83,7 @@ const builtInBytes = 128 << 20
 
 // newServices builds the services on db. ops is the ops address.
 func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o Options) (*services, error) {
-	quotaDB, cacheConfig := cmp.Or(o.QuotaDB, db), quota.CacheConfig{Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale}
+	quotaDB := cmp.Or(o.QuotaDB, db)
 	now := o.Now
 	if now == nil {
 		now = time.Now
@@ -117,6 +117,9 @@ func newServices(cfg *config.Config, db *pgxpool.Pool, ops *server.Listener, o O
 	var err error
 	// The mode applies its own changes, so that others only have to be notified.
 	s.mode = quota.NewEnforcementMode(db, changefeed.NewInvalidator(s.publisher))
+	cacheConfig := quota.CacheConfig{
+		Keys: cfg.CacheKeys, TTL: cfg.CacheTTL, Stale: cfg.CacheStale, AsOf: func() time.Time { return s.watcher.LastRead() },
+	}
 	if s.resolver, err = quota.NewResolver(quotaDB, s.verifier, s.mode, cacheConfig); err != nil {
 		return nil, err
 	}

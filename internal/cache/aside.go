@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -17,6 +16,16 @@ type Options[V any] struct {
 	Size        int           // maximum number of entries; with Weigh, their maximum total weight
 	LoadTimeout time.Duration // of one load
 	TTL         time.Duration // each entry gets 90 to 100 % of it, so that entries loaded together don't expire together
+
+	// AsOf returns a time at which the source had every cached value that Valid
+	// accepts, such as the last read of a log of changes. An entry's TTL begins
+	// then, or at its load if that is later. It is called on every read and must be
+	// fast. nil: the TTL begins at the load.
+	AsOf func() time.Time
+
+	// MaxAge bounds AsOf, in case that the log lacks a change: an entry's TTL
+	// begins at the latest when it is 50 to 100 % of MaxAge old. Required with AsOf.
+	MaxAge time.Duration
 
 	// Stale is the time after its TTL for which an entry is served at once and
 	// loaded behind, so that no caller waits for a source that hangs. An error
@@ -59,22 +68,6 @@ type Options[V any] struct {
 // call. Its context isn't canceled with a caller's but ends after LoadTimeout.
 type Load[V any] func(ctx context.Context) (V, error)
 
-// State is the state of a key in an Aside.
-type State int
-
-// States of a key.
-const (
-	Absent  State = iota // not cached
-	Expired              // expired or invalid, and must not be served
-	Stale                // expired, but may be served, and due for Refresh
-	Due                  // fresh, and due for Refresh
-	Fresh
-)
-
-// refreshAhead is the fraction of an entry's lifetime after which it is due for
-// a refresh in the background, so that keys in use never wait for a load.
-const refreshAhead = 0.8
-
 // retryAfterFailure is the time for which an entry is served after a failed load
 // without another attempt.
 const retryAfterFailure = time.Second
@@ -82,13 +75,13 @@ const retryAfterFailure = time.Second
 // maxRefreshes is how many loads run at once that no caller waits for: half of
 // the database's connections, so that a source that hangs or is slow has room
 // for the loads that callers do wait for. 100,000 keys in use refresh 2,000
-// times a second, which takes two at once if a load takes 1 ms.
+// times a second without Options.AsOf, which takes two at once if a load takes 1 ms.
 const maxRefreshes = 8
 
 // Aside is a cache-aside: reads load missing values from the source. Writers
 // change the source without the cache, so an entry can be out of date for its
-// TTL, or for Stale longer while the source fails. Aside is safe for concurrent
-// use.
+// TTL, or for Stale longer while the source fails. With Options.AsOf it is out of
+// date for no longer than the time since then. Aside is safe for concurrent use.
 type Aside[K comparable, V any] struct {
 	opts     Options[V]
 	entries  *otter.Cache[K, *entry[V]]
@@ -104,19 +97,6 @@ type Aside[K comparable, V any] struct {
 	stats     asideStats
 	ctx       context.Context // canceled by Close
 	cancel    context.CancelFunc
-}
-
-type entry[V any] struct {
-	value     V
-	refreshAt time.Time
-	expiresAt time.Time
-	ends      bool                      // expiresAt is that of Options.Until
-	retryAt   atomic.Pointer[time.Time] // earliest next load after a failed one; nil: any time
-}
-
-func (e *entry[V]) mayRetry(now time.Time) bool {
-	retryAt := e.retryAt.Load()
-	return retryAt == nil || !now.Before(*retryAt)
 }
 
 type negative struct {
@@ -224,26 +204,6 @@ func (a *Aside[K, V]) Get(ctx context.Context, key K, now time.Time, load Load[V
 	return f.value, f.err
 }
 
-func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
-	switch {
-	case !a.isValid(e.value):
-		return Expired
-	case now.Before(e.refreshAt):
-		return Fresh
-	case now.Before(e.expiresAt):
-		if e.mayRetry(now) {
-			return Due
-		}
-		return Fresh
-	case !now.Before(e.expiresAt.Add(a.opts.Stale)):
-		return Absent
-	case e.ends && e.retryAt.Load() == nil, a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
-		return Expired
-	default:
-		return Stale
-	}
-}
-
 // Len returns the number of cached values, after evicting what exceeds
 // Options.Size.
 func (a *Aside[K, V]) Len() int {
@@ -260,8 +220,6 @@ func (a *Aside[K, V]) Invalidate() {
 	a.epoch++
 	a.negative.InvalidateAll()
 }
-
-func (a *Aside[K, V]) isValid(value V) bool { return a.opts.Valid == nil || a.opts.Valid(value) }
 
 func (a *Aside[K, V]) isNegative(err error) bool {
 	return a.opts.Negative != nil && a.opts.Negative(err)

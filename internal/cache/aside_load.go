@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -123,18 +122,6 @@ func (a *Aside[K, V]) resize() {
 		a.reserved = reserved
 		a.entries.SetMaximum(uint64(max(0, a.opts.Size-reserved))) // evicts what exceeds it
 	}
-}
-
-func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
-	lifetime := time.Duration(float64(a.opts.TTL) * (0.9 + 0.1*rand.Float64()))
-	e := &entry[V]{value: value, expiresAt: now.Add(lifetime)}
-	if a.opts.Until != nil {
-		if until := a.opts.Until(value); !until.IsZero() && until.Before(e.expiresAt) {
-			e.expiresAt, e.ends = until, true
-		}
-	}
-	e.refreshAt = now.Add(time.Duration(refreshAhead * float64(e.expiresAt.Sub(now))))
-	return e
 }
 
 // withRecover calls load and turns a panic into an error.

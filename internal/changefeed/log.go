@@ -43,9 +43,10 @@ const (
 // ended, and the next read begins there. Rows of transactions from xmin on are
 // read again; seen filters them out.
 type changeLog struct {
-	xmin uint64           // of the last read; 0: none yet
-	at   time.Time        // of the last read, by Postgres's clock
-	seen map[int64]uint64 // transactions of the rows from xmin on, by sequence number
+	xmin  uint64           // of the last read; 0: none yet
+	epoch int64            // of the last read: of the transactions' numbers; see internal/events
+	at    time.Time        // of the last read, by Postgres's clock
+	seen  map[int64]uint64 // transactions of the rows from xmin on, by sequence number
 }
 
 // row is a row of the log.
@@ -63,7 +64,7 @@ type readResult struct {
 	events []models.ChangeEvent // new ones
 	all    bool                 // the changes are unknown: everything may have changed
 	// restored is set when the cluster's history differs from the last read's,
-	// as after restoring a backup. The stored mode is valid even if its version
+	// as after restoring a backup or promoting a standby. The stored mode is valid even if its version
 	// is lower then.
 	restored bool
 	mode     string
@@ -73,7 +74,7 @@ type readResult struct {
 // readQuery reads the mode and the changes in one snapshot. Without changes it
 // returns one row.
 const readQuery = `
-	SELECT pg_snapshot_xmin(pg_current_snapshot()), clock_timestamp(),
+	SELECT pg_snapshot_xmin(pg_current_snapshot()), COALESCE((SELECT epoch FROM event_epoch), 0), clock_timestamp(),
 	       m.mode, m.version, c.seq, c.xid, c.kind, c.id, c.version
 	FROM limiter_mode m
 	LEFT JOIN (SELECT * FROM changes WHERE xid >= $1::text::xid8 ORDER BY xid, seq LIMIT $2) c ON true`
@@ -85,6 +86,7 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 	var (
 		found        readResult
 		xmin         uint64
+		epoch        int64
 		at           time.Time
 		seq, version *int64
 		xid          *uint64
@@ -93,7 +95,7 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 	from := cmp.Or(l.xmin, math.MaxUint64)                                         // before the first read nothing is cached that changes could invalidate
 	rows, _ := conn.Query(ctx, readQuery, strconv.FormatUint(from, 10), maxRead+1) // ForEachRow returns its error
 	fresh := map[int64]row{}
-	tag, err := pgx.ForEachRow(rows, []any{&xmin, &at, &found.mode, &found.version, &seq, &xid, &kind, &name, &version}, func() error {
+	tag, err := pgx.ForEachRow(rows, []any{&xmin, &epoch, &at, &found.mode, &found.version, &seq, &xid, &kind, &name, &version}, func() error {
 		if seq != nil {
 			fresh[*seq] = row{*xid, models.ChangeEvent{Kind: models.ChangeKind(*kind), ID: *name, Version: *version}}
 		}
@@ -105,16 +107,16 @@ func (l *changeLog) read(ctx context.Context, conn *pgx.Conn) (readResult, error
 	if tag.RowsAffected() == 0 {
 		return readResult{}, errNoMode
 	}
-	l.advance(&found, fresh, xmin, at)
+	l.advance(&found, fresh, xmin, epoch, at)
 	return found, nil
 }
 
 var errNoMode = errors.New("the table limiter_mode is empty; it must have one row")
 
 // advance processes the rows from the last xmin on.
-func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64, at time.Time) {
+func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64, epoch int64, at time.Time) {
 	first := l.xmin == 0
-	found.restored = first || xmin < l.xmin // a server's xmin never goes back
+	found.restored = first || xmin < l.xmin || epoch != l.epoch // a server's xmin never goes back
 	found.all = found.restored || len(fresh) > maxRead || at.Sub(l.at) > maxAbsence
 	if found.restored {
 		clear(l.seen)
@@ -125,7 +127,7 @@ func (l *changeLog) advance(found *readResult, fresh map[int64]row, xmin uint64,
 			found.events = append(found.events, r.event)
 		}
 	}
-	l.xmin, l.at = xmin, at
+	l.xmin, l.epoch, l.at = xmin, epoch, at
 	maps.DeleteFunc(l.seen, func(_ int64, xid uint64) bool { return xid < xmin })
 }
 

@@ -87,6 +87,17 @@ func TestChangeLog_Read(t *testing.T) {
 			t.Errorf("read %+v", found)
 		}
 	})
+	t.Run("invalidates all in a new epoch of transaction numbers", func(t *testing.T) {
+		r := newLogReader(t)
+		r.next()
+		r.exec(`UPDATE event_epoch SET epoch = epoch + 1`)
+		if found := r.next(); !found.all || !found.restored {
+			t.Errorf("read %+v", found)
+		}
+		if r.next().all {
+			t.Error("the next read returned everything")
+		}
+	})
 	t.Run("invalidates all after too many events", func(t *testing.T) {
 		r := newLogReader(t)
 		r.next()

@@ -38,7 +38,7 @@ type Settings struct {
 	Origins        string `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins whose pages may call the API from a browser, such as https://shop.example, or * for all. Unset: none."`
 	ShutdownDelay  string `env:"SHUTDOWN_DELAY" default:"0s" help:"How long to keep serving, as not ready, after SIGTERM."`
 	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
-	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh."`
+	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh after its load, or after the last read of the change log if that is later."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while it is loaded again, or Postgres is down or hangs."`
 	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/cache"
-	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -30,7 +29,7 @@ const keyAndPlanQuery = `
 	       k.created_at, k.expires_at, k.suspended_at, k.revoked_at, k.last_used_at, k.version,
 	       k.mac, k.pepper_version, k.overrides, p.policies::text AS policies
 	FROM api_keys k JOIN plans p ON p.name = k.plan
-	WHERE k.id = $1`
+	WHERE k.id = ANY($1)`
 
 // loader returns the cache's load function for one presented key.
 func (r *Resolver) loader(presented string) cache.Load[*resolved] {
@@ -45,7 +44,7 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 		return nil, err
 	}
 	at := r.generations.now() // before the query
-	row, err := read(ctx, r.db, id)
+	row, err := r.reads.read(ctx, id)
 	if errors.Is(err, models.ErrNotFound) {
 		r.verifier.Verify(presented, "", nil) // takes the time that a wrong secret takes
 		return nil, models.ErrInvalidKey
@@ -66,18 +65,31 @@ func (r *Resolver) load(ctx context.Context, presented string) (*resolved, error
 	return entry, nil
 }
 
+// readKeys reads keys with their plans. Unknown ids are left out. Errors:
+// models.ErrUnavailable.
+func readKeys(ctx context.Context, db *pgxpool.Pool, ids ...string) ([]keyAndPlan, error) {
+	rows, err := db.Query(ctx, keyAndPlanQuery, ids)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByName[keyAndPlan])
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return keys, nil
+}
+
 // read reads a key with its plan. Errors: models.ErrNotFound,
 // models.ErrUnavailable.
 func read(ctx context.Context, db *pgxpool.Pool, id string) (keyAndPlan, error) {
-	rows, err := db.Query(ctx, keyAndPlanQuery, id)
-	if err != nil {
-		return keyAndPlan{}, unavailable(err)
+	keys, err := readKeys(ctx, db, id)
+	switch {
+	case err != nil:
+		return keyAndPlan{}, err
+	case len(keys) == 0:
+		return keyAndPlan{}, models.ErrNotFound
 	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[keyAndPlan])
-	if err = postgres.Classify("read key", err); err != nil && !errors.Is(err, models.ErrNotFound) {
-		err = unavailable(err)
-	}
-	return row, err
+	return keys[0], nil
 }
 
 // unavailable makes any failure of the lookup one of availability: an

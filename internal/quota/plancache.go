@@ -55,6 +55,7 @@ func NewPlanCache(db *pgxpool.Pool, mode *EnforcementMode, cfg CacheConfig) (*Pl
 		Negative:     func(err error) bool { return errors.Is(err, models.ErrNotFound) },
 		NegativeSize: maxNegativePlans, NegativeTTL: negativeTTL,
 		Valid: func(p *cachedPlan) bool { return p.snapshot.current() },
+		AsOf:  cfg.AsOf, MaxAge: maxAge,
 	})
 	if err != nil {
 		return nil, err

@@ -33,8 +33,12 @@ type KeyVerifier interface {
 // CacheConfig sets what is cached, and for how long.
 type CacheConfig struct {
 	Keys  int           // keys in memory, at keyBytes each; 0: DefaultKeys
-	TTL   time.Duration // how long a quota is fresh
+	TTL   time.Duration // how long a quota is fresh after its load, or after AsOf if that is later
 	Stale time.Duration // how long a stale one is served while it is loaded again; never for admin keys
+
+	// AsOf returns the time of the last read of the change log whose changes
+	// Invalidate was called for, or zero. nil: changes aren't followed.
+	AsOf func() time.Time
 }
 
 // DefaultKeys is how many keys are cached by default.
@@ -51,11 +55,17 @@ const (
 	loadTimeout = 2 * time.Second
 )
 
+// maxAge is the age at which a quota is loaded again although the change log has
+// no change of it: the log lacks changes made with triggers disabled. 100,000 keys
+// in use are loaded 75 times a second.
+const maxAge = 30 * time.Minute
+
 // Resolver resolves presented keys to quotas. It is safe for concurrent use.
 type Resolver struct {
 	db          *pgxpool.Pool
 	verifier    KeyVerifier
 	mode        *EnforcementMode
+	reads       keyReads
 	cache       *cache.Aside[keyHash, *resolved]
 	shared      *sharedQuotas
 	generations generations
@@ -81,7 +91,7 @@ type resolved struct {
 // NewResolver returns a Resolver that reads from db. In the global shadow mode
 // all quotas that it returns are in shadow mode. The caller must Close it.
 func NewResolver(db *pgxpool.Pool, verifier KeyVerifier, mode *EnforcementMode, cfg CacheConfig) (*Resolver, error) {
-	r := &Resolver{db: db, verifier: verifier, mode: mode, shared: newSharedQuotas()}
+	r := &Resolver{db: db, reads: keyReads{db: db}, verifier: verifier, mode: mode, shared: newSharedQuotas()}
 	var err error
 	r.cache, err = cache.NewAside[keyHash](cache.Options[*resolved]{
 		Size: cmp.Or(cfg.Keys, DefaultKeys) * keyBytes, Weigh: weigh, Reserved: r.shared.size, LoadTimeout: loadTimeout, TTL: cfg.TTL,
@@ -89,8 +99,9 @@ func NewResolver(db *pgxpool.Pool, verifier KeyVerifier, mode *EnforcementMode, 
 		ServeStale:   func(r *resolved) bool { return !r.key.IsAdmin() },
 		Negative:     func(err error) bool { return errors.Is(err, models.ErrInvalidKey) },
 		NegativeSize: maxNegative, NegativeTTL: negativeTTL,
-		Until:  func(r *resolved) time.Time { return r.until },
-		Valid:  func(r *resolved) bool { return r.snapshot.current() },
+		Until: func(r *resolved) time.Time { return r.until },
+		Valid: func(r *resolved) bool { return r.snapshot.current() },
+		AsOf:  cfg.AsOf, MaxAge: maxAge,
 		OnDrop: func(entry *resolved) { r.shared.release(entry.shared) },
 	})
 	if err != nil {
