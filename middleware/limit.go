@@ -100,20 +100,26 @@ func (s *requestState) settle() {
 		return
 	}
 	s.settled = true
-	ctx := context.Background()
-	if s.outcome() != ratelimit.Succeeded { // there may be a refund
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
-		defer cancel()
+	if s.reservation.Decision.Allowed { // otherwise nothing was charged
+		s.settleUnits(s.outcome())
 	}
-	// If the refund fails, the caller stays charged.
-	_ = s.reservation.SettleUnits(ctx, s.outcome())
 	if s.fields != FieldsLegacy {
 		s.setDraftFields()
 	}
 	if s.fields != FieldsDraft11 {
 		s.setLegacyFields()
 	}
+}
+
+// settleUnits settles the reservation. If a refund fails, the caller stays charged.
+func (s *requestState) settleUnits(outcome ratelimit.Outcome) {
+	ctx := context.Background()
+	if outcome != ratelimit.Succeeded { // there may be a refund
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+	}
+	_ = s.reservation.SettleUnits(ctx, outcome)
 }
 
 // outcome classifies the response for charging. A replayed success is charged as

@@ -58,23 +58,10 @@ type retained struct {
 	requestIDField, rateLimitField [1]string
 }
 
-// requestContext is a context in which models.RequestFrom finds the request.
-type requestContext struct {
-	context.Context
-	request *models.Request
-}
-
-// Value returns the request for models.RequestKey.
-func (c *requestContext) Value(key any) any {
-	if key == models.RequestKey {
-		return c.request
-	}
-	return c.Context.Value(key)
-}
-
-// contextIn returns ctx with the request, in memory of the state.
-func (s *requestState) contextIn(ctx context.Context) context.Context {
-	s.context = requestContext{ctx, &s.request}
+// bound returns the context of the request's handler, which is in the memory of the
+// state: ctx with the request and a deadline, zero for none.
+func (s *requestState) bound(ctx context.Context, deadline time.Time) *requestContext {
+	s.context.Context, s.context.request, s.context.deadline = ctx, &s.request, deadline
 	return &s.context
 }
 
