@@ -31,7 +31,8 @@ type requestState struct {
 	addressKnown bool
 	addressText  string // "": not known yet
 
-	keys map[any]any // of the gin.Context, kept to save its allocation
+	keys    map[any]any // of the gin.Context, kept to save its allocation
+	scratch []byte      // memory for what is encoded and written at once
 
 	route            *models.Route
 	recorder         Recorder
