@@ -21,7 +21,7 @@ import (
 // Fail reports that a request failed and ends it. RenderErrors writes the
 // response.
 func Fail(c *gin.Context, err error) {
-	_ = c.Error(err) // c.Error returns its argument wrapped, for chaining
+	c.Errors = append(c.Errors, &gin.Error{Err: err, Type: gin.ErrorTypePrivate}) // as c.Error, without looking for a *gin.Error in err
 	c.Abort()
 }
 
@@ -216,7 +216,7 @@ func renderError(c *gin.Context) {
 		c.Header("WWW-Authenticate", challenge)
 	}
 	if p.retryAfter > 0 {
-		setRetryAfter(c, p.retryAfter)
+		s.setRetryAfter(p.retryAfter)
 	}
 	s.scratch = s.scratch[:0]
 	switch {
@@ -273,8 +273,9 @@ func writeProblem(c *gin.Context, status int, body []byte) {
 const ComputedLength = 2048
 
 // setRetryAfter sets Retry-After: whole seconds, never too early, and jittered.
-func setRetryAfter(c *gin.Context, d time.Duration) {
-	c.Header("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10))
+func (s *requestState) setRetryAfter(d time.Duration) {
+	s.retryAfterField[0] = strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10)
+	s.Header()["Retry-After"] = s.retryAfterField[:]
 }
 
 // roundUp rounds d up to a multiple of unit.

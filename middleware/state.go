@@ -56,7 +56,7 @@ type retained struct {
 	context requestContext
 
 	// Backing arrays of header values, which may be read after the request.
-	requestIDField, rateLimitField [1]string
+	requestIDField, rateLimitField, retryAfterField [1]string
 }
 
 // bound returns the context of the request's handler, which is in the memory of the
