@@ -260,7 +260,7 @@ func writeProblem(c *gin.Context, status int, body []byte) {
 	}
 	header["Cache-Control"], header["Content-Type"] = noStore, problemType
 	c.Status(status)
-	if len(body) > ComputedLength {
+	if len(body) > computedLength {
 		c.Header("Content-Length", strconv.Itoa(len(body)))
 	}
 	if _, err := c.Writer.Write(body); err != nil {
@@ -268,9 +268,9 @@ func writeProblem(c *gin.Context, status int, body []byte) {
 	}
 }
 
-// ComputedLength is the length of a body, in bytes, up to which net/http computes
+// computedLength is the length of a body, in bytes, up to which net/http computes
 // the Content-Length itself (net/http.bufferBeforeChunkingSize).
-const ComputedLength = 2048
+const computedLength = 2048
 
 // setRetryAfter sets Retry-After: whole seconds, never too early, and jittered.
 func (s *requestState) setRetryAfter(d time.Duration) {
