@@ -45,7 +45,7 @@ func isOpen(ctx context.Context) bool {
 }
 
 // wantEnd checks that a context has ended.
-func wantEnd(t *testing.T, ctx context.Context, err, cause error) {
+func wantEnd(ctx context.Context, t *testing.T, err, cause error) {
 	t.Helper()
 	if got := ctx.Err(); !errors.Is(got, err) { // before Done, which makes what Err otherwise does without
 		t.Errorf("Err: got %v; want %v", got, err)
@@ -72,20 +72,20 @@ func TestRequestContext(t *testing.T) {
 			if at, ok := ctx.Deadline(); !ok || time.Until(at) != time.Minute {
 				t.Errorf("Deadline: %v, %v", at, ok)
 			}
-			time.Sleep(time.Minute - 1)
+			time.Sleep(time.Minute - time.Nanosecond)
 			if !isOpen(ctx) {
 				t.Error("ended before its deadline")
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
-			wantEnd(t, ctx, context.DeadlineExceeded, context.DeadlineExceeded)
+			wantEnd(ctx, t, context.DeadlineExceeded, context.DeadlineExceeded)
 		},
 		"deadline, nobody waiting": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
 			ctx := bound(t.Context(), time.Minute)
 			defer ctx.end()
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			wantEnd(t, ctx, context.DeadlineExceeded, context.DeadlineExceeded)
+			wantEnd(ctx, t, context.DeadlineExceeded, context.DeadlineExceeded)
 		},
 		"deadline of the parent": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
 			parent, cancel := context.WithTimeoutCause(t.Context(), time.Second, errParent)
@@ -97,13 +97,13 @@ func TestRequestContext(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
-			wantEnd(t, ctx, context.DeadlineExceeded, errParent)
+			wantEnd(ctx, t, context.DeadlineExceeded, errParent)
 		},
 		"end": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
 			ctx := bound(t.Context(), time.Minute)
 			ctx.end()
 			ctx.end()
-			wantEnd(t, ctx, context.Canceled, context.Canceled)
+			wantEnd(ctx, t, context.Canceled, context.Canceled)
 		},
 		"end, somebody waiting": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
 			ctx := bound(t.Context(), time.Minute)
@@ -111,9 +111,9 @@ func TestRequestContext(t *testing.T) {
 				t.Error("ended early")
 			}
 			ctx.end()
-			wantEnd(t, ctx, context.Canceled, context.Canceled)
+			wantEnd(ctx, t, context.Canceled, context.Canceled)
 			time.Sleep(time.Hour)
-			wantEnd(t, ctx, context.Canceled, context.Canceled)
+			wantEnd(ctx, t, context.Canceled, context.Canceled)
 		},
 		"end of the parent": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
 			for _, waiting := range []bool{false, true} {
@@ -123,9 +123,9 @@ func TestRequestContext(t *testing.T) {
 					t.Error("ended early")
 				}
 				cancel(errParent)
-				wantEnd(t, ctx, context.Canceled, errParent)
+				wantEnd(ctx, t, context.Canceled, errParent)
 				ctx.end()
-				wantEnd(t, ctx, context.Canceled, errParent)
+				wantEnd(ctx, t, context.Canceled, errParent)
 			}
 		},
 		"values": func(t *testing.T, bound func(context.Context, time.Duration) boundContext) {
@@ -158,7 +158,7 @@ func TestRequestContext(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			for _, child := range []context.Context{canceled, value, longer} {
-				wantEnd(t, child, context.DeadlineExceeded, context.DeadlineExceeded)
+				wantEnd(child, t, context.DeadlineExceeded, context.DeadlineExceeded)
 			}
 			ctx.end()
 			if !isOpen(detached) {
@@ -194,7 +194,7 @@ func TestRequestContext(t *testing.T) {
 				})
 			}
 			all.Wait()
-			wantEnd(t, ctx, context.Canceled, context.Canceled)
+			wantEnd(ctx, t, context.Canceled, context.Canceled)
 		},
 	} {
 		for kind, bound := range boundContexts {
@@ -212,7 +212,7 @@ func TestRequestContext_without_a_deadline(t *testing.T) {
 		t.Error("it has a deadline, or has ended")
 	}
 	cancel(errParent)
-	wantEnd(t, ctx, context.Canceled, errParent)
+	wantEnd(ctx, t, context.Canceled, errParent)
 }
 
 // The deadline's timer is made for those who wait only.

@@ -44,10 +44,10 @@ func TestLineBuffer(t *testing.T) {
 		"the timer flushes": func(t *testing.T, b *lineBuffer, out *writes) {
 			for range 3 {
 				b.WriteLater([]byte("1\n"))
-				time.Sleep(logDelay - 1)
+				time.Sleep(logDelay - time.Nanosecond)
 				b.WriteLater([]byte("2\n"))
 				out.want(t)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				out.want(t, "1\n2\n")
 				time.Sleep(time.Minute)

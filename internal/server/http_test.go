@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -84,10 +85,11 @@ func TestHTTP_content_length(t *testing.T) {
 		Products: handlers.NewProducts(products, handlers.NewCursors([]byte("secret"))), Me: handlers.NewMe(nil, cfg.Limiter),
 	}, cfg))
 	defer server.Close()
-	faults := "/v1/products?"
+	unknown := url.Values{}
 	for i := range 30 {
-		faults += "unknown" + strings.Repeat("x", i) + "=1&"
+		unknown.Set("unknown"+strings.Repeat("x", i), "1")
 	}
+	faults := "/v1/products?" + unknown.Encode()
 	for path, long := range map[string]bool{"/v1/products/p": true, "/v1/products": true, faults: true, "/v1/me/limits": false, "/nowhere": false} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, http.NoBody)
