@@ -9,8 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	routes "ratelimiter/internal/server"
+	"ratelimiter/internal/testkit"
 )
 
 // A first start as by 'make run', a visit of every page with what it loads, health checks and a stop log
@@ -56,6 +58,35 @@ func TestLog_quiet(t *testing.T) {
 		var line struct{ Level, Msg string }
 		if err := json.Unmarshal([]byte(text), &line); err != nil || line.Level != "INFO" || line.Msg == "request" || strings.Contains(line.Msg, "expired partitions") {
 			t.Errorf("logged %s, %v", text, err)
+		}
+	}
+}
+
+// The lines of requests wait a moment for each other. None is lost: they are written
+// while nothing else happens, and at the latest by a stop in order.
+func TestLog_requests(t *testing.T) {
+	t.Parallel()
+	const each = 20
+	server := serveProcess(t, "DATA_DIR="+t.TempDir())
+	send := func() {
+		for range each {
+			response, err := http.Get(server.Base() + "/nowhere")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+		}
+	}
+	logged := func() int { return strings.Count(server.stderr.String(), `"path":"/nowhere","status":404`) }
+	send()
+	testkit.Await(t, 10*time.Second, "the lines of a running server", func() bool { return logged() == each })
+	send()
+	if code := server.end(syscall.SIGTERM); code != 0 || logged() != 2*each {
+		t.Errorf("exit code %d, %d lines; want %d", code, logged(), 2*each)
+	}
+	for line := range strings.Lines(server.stderr.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("logged %s", line)
 		}
 	}
 }

@@ -113,11 +113,7 @@ func respondEncoded(c *gin.Context, content *models.Representation, err error) {
 		return
 	}
 	keepWithTag(c, content.ETag)
-	c.Writer.Header()["Content-Type"] = jsonType
-	c.Status(http.StatusOK)
-	if _, err := c.Writer.Write(content.Body); err != nil {
-		_ = c.Error(err) // for the log: the client closed the connection
-	}
+	write(c, http.StatusOK, content.Body)
 }
 
 // keepWithTag lets the client store the response with this entity tag, the line of

@@ -184,5 +184,5 @@ func respondProduct(c *gin.Context, status int, product models.Product, err erro
 		return
 	}
 	c.Writer.Header()["Etag"] = encoded.ETag
-	c.Data(status, jsonType[0], encoded.Body)
+	write(c, status, encoded.Body)
 }

@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -39,7 +41,29 @@ func respond(c *gin.Context, status int, body any, err error) {
 		fail(c, err)
 		return
 	}
-	c.JSON(status, body)
+	content, err := json.Marshal(body)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	write(c, status, content)
+}
+
+// computedLength is the length of a body, in bytes, up to which net/http computes
+// the Content-Length itself (net/http.bufferBeforeChunkingSize).
+const computedLength = 2048
+
+// write writes a body in JSON, with its length if it would be sent in chunks.
+func write(c *gin.Context, status int, content []byte) {
+	header := c.Writer.Header()
+	header["Content-Type"] = jsonType
+	if len(content) > computedLength {
+		header["Content-Length"] = []string{strconv.Itoa(len(content))}
+	}
+	c.Status(status)
+	if _, err := c.Writer.Write(content); err != nil {
+		_ = c.Error(err) // for the log: the client closed the connection
+	}
 }
 
 // respondCreated responds 201 with the created resource and its location, or

@@ -88,12 +88,23 @@ func clientAddress(c *gin.Context) netip.Addr {
 func addressText(c *gin.Context) string {
 	s := stateOf(c)
 	if s.addressText == "" {
-		s.addressText = "unknown"
-		if address := clientAddress(c); address.IsValid() {
-			s.addressText = address.String()
-		}
+		s.addressText = textOf(clientAddress(c), c.Request.RemoteAddr)
 	}
 	return s.addressText
+}
+
+// textOf returns an address as text: "unknown" for the zero Addr. An IPv4 address has
+// one spelling, so that remoteAddr usually contains the text.
+func textOf(address netip.Addr, remoteAddr string) string {
+	if !address.IsValid() {
+		return "unknown"
+	}
+	if host, _, _ := strings.Cut(remoteAddr, ":"); address.Is4() {
+		if peer, err := netip.ParseAddr(host); err == nil && peer == address {
+			return host
+		}
+	}
+	return address.String()
 }
 
 // siteText returns what the caller's address is counted as: an IPv4 address, or

@@ -63,3 +63,19 @@ func TestProxies_warns_once(t *testing.T) {
 		t.Errorf("got log %s; want one warning", &log)
 	}
 }
+
+func TestTextOf(t *testing.T) {
+	for _, remote := range []string{
+		"127.0.0.1:80", "10.0.0.1", "[::1]:80", "::1", "[::ffff:10.0.0.1]:80", "::ffff:10.0.0.1", "[fe80::1%eth0]:80", "010.0.0.1:80", "x:80", "", "@",
+	} {
+		for _, address := range []netip.Addr{parseHost(remote), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::2"), {}} {
+			want := "unknown"
+			if address.IsValid() {
+				want = address.String()
+			}
+			if got := textOf(address, remote); got != want {
+				t.Errorf("%v from %q: got %q; want %q", address, remote, got, want)
+			}
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -23,9 +22,9 @@ func Deadline(d time.Duration) gin.HandlerFunc {
 		if d > shortDeadline {
 			_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + sendTimeout)) // unsupported by test recorders only
 		}
-		ctx, cancel := context.WithTimeout(c.Request.Context(), d)
-		defer cancel()
-		c.Request = c.Request.WithContext(s.contextIn(ctx))
+		ctx := s.bound(c.Request.Context(), time.Now().Add(d))
+		defer ctx.end()
+		c.Request = c.Request.WithContext(ctx)
 		c.Next()
 	}
 }
@@ -46,7 +45,7 @@ func Stream(otherwise time.Duration, isStream func(*http.Request) bool) gin.Hand
 		boundConnection(ctx)
 		s := stateOf(c)
 		s.endless, s.request.KeepSlots = true, s.keepSlots
-		c.Request = c.Request.WithContext(s.contextIn(ctx))
+		c.Request = c.Request.WithContext(s.bound(ctx, time.Time{}))
 		c.Next()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -83,14 +84,33 @@ func refusalDetail(d *ratelimit.Decision, cost int64) string {
 	if worst == nil {
 		return "Rate limit exceeded."
 	}
-	detail := fmt.Sprintf("Rate limit exceeded: policy %q has %d of %d units left; this request costs %d.", worst.Policy.Name, worst.Remaining, worst.Limit, cost)
+	return describeRefusal(worst, cost)
+}
+
+// describeRefusal describes the refusal of a request of this cost by one policy.
+func describeRefusal(worst *ratelimit.Status, cost int64) string {
+	var buffer [160]byte
+	b := append(buffer[:0], "Rate limit exceeded: policy "...)
+	b = strconv.AppendQuote(b, worst.Policy.Name)
 	if worst.Policy.Algorithm == ratelimit.Concurrency {
-		detail = fmt.Sprintf("Rate limit exceeded: policy %q allows %d requests at once, and that many are running.", worst.Policy.Name, worst.Limit)
+		b = append(b, " allows "...)
+		b = strconv.AppendInt(b, worst.Limit, 10)
+		b = append(b, " requests at once, and that many are running."...)
+	} else {
+		b = append(b, " has "...)
+		b = strconv.AppendInt(b, worst.Remaining, 10)
+		b = append(b, " of "...)
+		b = strconv.AppendInt(b, worst.Limit, 10)
+		b = append(b, " units left; this request costs "...)
+		b = strconv.AppendInt(b, cost, 10)
+		b = append(b, '.')
 	}
 	if worst.RetryAfter == ratelimit.Never {
-		return detail + " It can never pass."
+		return string(append(b, " It can never pass."...))
 	}
-	return fmt.Sprintf("%s Retry in %d s.", detail, int64(roundUp(worst.RetryAfter, time.Second)/time.Second))
+	b = append(b, " Retry in "...)
+	b = strconv.AppendInt(b, int64(roundUp(worst.RetryAfter, time.Second)/time.Second), 10)
+	return string(append(b, " s."...))
 }
 
 // settle settles the reservation by the request's outcome, once, before the
@@ -100,20 +120,26 @@ func (s *requestState) settle() {
 		return
 	}
 	s.settled = true
-	ctx := context.Background()
-	if s.outcome() != ratelimit.Succeeded { // there may be a refund
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
-		defer cancel()
+	if s.reservation.Decision.Allowed { // otherwise nothing was charged
+		s.settleUnits(s.outcome())
 	}
-	// If the refund fails, the caller stays charged.
-	_ = s.reservation.SettleUnits(ctx, s.outcome())
 	if s.fields != FieldsLegacy {
 		s.setDraftFields()
 	}
 	if s.fields != FieldsDraft11 {
 		s.setLegacyFields()
 	}
+}
+
+// settleUnits settles the reservation. If a refund fails, the caller stays charged.
+func (s *requestState) settleUnits(outcome ratelimit.Outcome) {
+	ctx := context.Background()
+	if outcome != ratelimit.Succeeded { // there may be a refund
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+	}
+	_ = s.reservation.SettleUnits(ctx, outcome)
 }
 
 // outcome classifies the response for charging. A replayed success is charged as

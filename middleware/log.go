@@ -27,12 +27,15 @@ const slowRequest = time.Second
 // Log writes one line per request when it has ended: "request failed" for a fault
 // of the server, "slow request" for one that took longer than slowRequest,
 // otherwise "request". Query strings and header fields are never logged because
-// they can contain secrets.
+// they can contain secrets. Lines of level info go to the logger's handler encoded
+// if it is a LineWriter.
 func Log(logger *slog.Logger) gin.HandlerFunc {
+	lines, _ := logger.Handler().(LineWriter)
 	return func(c *gin.Context) {
 		c.Next()
 		s := stateOf(c)
-		took := time.Since(s.started)
+		now := time.Now()
+		took := now.Sub(s.started)
 		level, message := s.logged(c, took)
 		if !logger.Enabled(c.Request.Context(), level) {
 			return
@@ -56,6 +59,13 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 				attrs = append(attrs, slog.String("violated_policies", strings.Join(limited.violated, ",")))
 			}
 			attrs = append(attrs, slog.String("error", loggable(err.Error(), maxLoggedError)))
+		}
+		if lines != nil && level == slog.LevelInfo {
+			var ok bool
+			if s.scratch, ok = appendLine(s.scratch[:0], now, message, attrs); ok {
+				lines.WriteLater(s.scratch)
+				return
+			}
 		}
 		logger.LogAttrs(c.Request.Context(), level, message, attrs...)
 	}

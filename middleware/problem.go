@@ -3,7 +3,6 @@ package middleware
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,7 +21,7 @@ import (
 // Fail reports that a request failed and ends it. RenderErrors writes the
 // response.
 func Fail(c *gin.Context, err error) {
-	_ = c.Error(err) // c.Error returns its argument wrapped, for chaining
+	c.Errors = append(c.Errors, &gin.Error{Err: err, Type: gin.ErrorTypePrivate}) // as c.Error, without looking for a *gin.Error in err
 	c.Abort()
 }
 
@@ -207,31 +206,33 @@ func problemForKind(err *models.Error) problem {
 // renderError writes the problem of the last error that was reported.
 func renderError(c *gin.Context) {
 	p := problemFor(c.Request.Context(), c.Errors.Last().Err)
+	s := stateOf(c)
 	body := Problem{
 		Type: cmp.Or(p.kind, ProblemBlank), Title: http.StatusText(p.status), Status: p.status, Code: ProblemCode(p.code), Detail: p.detail,
 		Instance:  maskURL(c.Request.URL),
-		RequestID: cmp.Or(p.requestID, models.RequestFrom(c).ID), Errors: p.fields,
+		RequestID: cmp.Or(p.requestID, s.request.ID), Errors: p.fields,
 	}
 	if p.status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", challenge)
 	}
 	if p.retryAfter > 0 {
-		setRetryAfter(c, p.retryAfter)
+		s.setRetryAfter(p.retryAfter)
 	}
+	s.scratch = s.scratch[:0]
 	switch {
 	case p.expired != nil:
-		writeProblem(c, p.status, CursorProblem{Problem: body, Order: p.expired.Order, NextCursor: p.expired.NextCursor})
-		return
-	case p.limited == nil:
-		writeProblem(c, p.status, body)
-		return
+		s.scratch = appendMarshaled(s.scratch, CursorProblem{Problem: body, Order: p.expired.Order, NextCursor: p.expired.NextCursor})
+	case p.limited != nil:
+		quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated, Cost: p.limited.cost}
+		if p.retryAfter > 0 {
+			seconds := models.Seconds(p.retryAfter)
+			quota.RetryAfter = &seconds
+		}
+		s.scratch = quota.appendTo(s.scratch)
+	default:
+		s.scratch = body.appendTo(s.scratch)
 	}
-	quota := QuotaProblem{Problem: body, ViolatedPolicies: p.limited.violated, Cost: p.limited.cost}
-	if p.retryAfter > 0 {
-		seconds := models.Seconds(p.retryAfter)
-		quota.RetryAfter = &seconds
-	}
-	writeProblem(c, p.status, quota)
+	writeProblem(c, p.status, s.scratch)
 }
 
 // expiredDetail returns the detail of a 410.
@@ -247,24 +248,34 @@ func expiredDetail(e *models.CursorExpiredError) string {
 // when the request fails.
 var responseOnlyHeaders = []string{"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Length", "Etag", "Link", "Location"}
 
-// writeProblem writes body as problem+json and drops the header fields of the
-// successful response.
-func writeProblem(c *gin.Context, status int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil { // a struct of strings and numbers
-		panic(err)
-	}
+// problemType is the Content-Type of every error response. It must not be changed.
+var problemType = []string{ProblemMediaType}
+
+// writeProblem writes a problem and drops the header fields of the successful
+// response.
+func writeProblem(c *gin.Context, status int, body []byte) {
 	header := c.Writer.Header()
 	for _, name := range responseOnlyHeaders {
 		delete(header, name)
 	}
-	header["Cache-Control"] = noStore
-	c.Data(status, ProblemMediaType, data)
+	header["Cache-Control"], header["Content-Type"] = noStore, problemType
+	c.Status(status)
+	if len(body) > computedLength {
+		c.Header("Content-Length", strconv.Itoa(len(body)))
+	}
+	if _, err := c.Writer.Write(body); err != nil {
+		_ = c.Error(err) // for the log: the client closed the connection
+	}
 }
 
+// computedLength is the length of a body, in bytes, up to which net/http computes
+// the Content-Length itself (net/http.bufferBeforeChunkingSize).
+const computedLength = 2048
+
 // setRetryAfter sets Retry-After: whole seconds, never too early, and jittered.
-func setRetryAfter(c *gin.Context, d time.Duration) {
-	c.Header("Retry-After", strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10))
+func (s *requestState) setRetryAfter(d time.Duration) {
+	s.retryAfterField[0] = strconv.FormatInt(ratelimit.RetryAfterSeconds(d, rand.Uint64()), 10)
+	s.Header()["Retry-After"] = s.retryAfterField[:]
 }
 
 // roundUp rounds d up to a multiple of unit.

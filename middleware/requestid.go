@@ -18,7 +18,19 @@ func requestID(h http.Header) string {
 	if id := h.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && isPrintable(id) && !containsKey(id) {
 		return id
 	}
-	return "req_" + rand.Text()
+	return newRequestID()
+}
+
+// newRequestID returns "req_" and 130 random bits in base32, as rand.Text has them.
+func newRequestID() string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var id [len("req_") + 26]byte
+	random := id[copy(id[:], "req_"):]
+	_, _ = rand.Read(random) // never fails
+	for i, b := range random {
+		random[i] = alphabet[b%32]
+	}
+	return string(id[:])
 }
 
 // isPrintable reports whether s consists of printable ASCII characters.

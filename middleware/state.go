@@ -32,7 +32,8 @@ type requestState struct {
 	addressKnown bool
 	addressText  string // "": not known yet
 
-	keys map[any]any // of the gin.Context, kept to save its allocation
+	keys    map[any]any // of the gin.Context, kept to save its allocation
+	scratch []byte      // memory for what is encoded and written at once
 
 	route            *models.Route
 	recorder         Recorder
@@ -57,26 +58,13 @@ type retained struct {
 	context requestContext
 
 	// Backing arrays of header values, which may be read after the request.
-	requestIDField, rateLimitField [1]string
+	requestIDField, rateLimitField, retryAfterField [1]string
 }
 
-// requestContext is a context in which models.RequestFrom finds the request.
-type requestContext struct {
-	context.Context
-	request *models.Request
-}
-
-// Value returns the request for models.RequestKey.
-func (c *requestContext) Value(key any) any {
-	if key == models.RequestKey {
-		return c.request
-	}
-	return c.Context.Value(key)
-}
-
-// contextIn returns ctx with the request, in memory of the state.
-func (s *requestState) contextIn(ctx context.Context) context.Context {
-	s.context = requestContext{ctx, &s.request}
+// bound returns the context of the request's handler, which is in the memory of the
+// state: ctx with the request and a deadline, zero for none.
+func (s *requestState) bound(ctx context.Context, deadline time.Time) *requestContext {
+	s.context.Context, s.context.request, s.context.deadline = ctx, &s.request, deadline
 	return &s.context
 }
 

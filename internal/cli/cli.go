@@ -110,7 +110,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg, err := line.Config()
 	if err == nil || needs(parsed.Selected()) == "" { // doctor reports the faults
 		to := &console{out: stdout, notes: stderr, in: os.Stdin}
-		to.log, to.terminal = newLogger(stderr, cfg)
+		var flush func()
+		to.log, to.terminal, flush = newLogger(stderr, cfg)
+		defer flush()
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(cfg, &line.Settings, to)
 	}

@@ -13,10 +13,11 @@ import (
 	"ratelimiter/internal/config"
 )
 
-// newLogger returns a logger to stderr in the configured format. With the text
-// format on a terminal, terminal is stderr, for lines that change in place;
-// otherwise it is nil. A nil cfg, of settings with faults, has the defaults.
-func newLogger(stderr io.Writer, cfg *config.Config) (log *slog.Logger, terminal io.Writer) {
+// newLogger returns a logger to stderr in the configured format, and what must be
+// called at the end. With the text format on a terminal, terminal is stderr, for
+// lines that change in place; otherwise it is nil. A nil cfg, of settings with
+// faults, has the defaults.
+func newLogger(stderr io.Writer, cfg *config.Config) (log *slog.Logger, terminal io.Writer, flush func()) {
 	if cfg == nil {
 		cfg = &config.Config{}
 	}
@@ -24,9 +25,14 @@ func newLogger(stderr io.Writer, cfg *config.Config) (log *slog.Logger, terminal
 		terminal = stderr
 	}
 	if cfg.LogFormat == config.LogText || cfg.LogFormat != config.LogJSON && terminal != nil {
-		return slog.New(textHandler(stderr, cfg.LogLevel, terminal != nil && os.Getenv("NO_COLOR") == "")), terminal
+		return slog.New(textHandler(stderr, cfg.LogLevel, terminal != nil && os.Getenv("NO_COLOR") == "")), terminal, func() {}
 	}
-	return slog.New(slog.NewJSONHandler(escaping{stderr}, &slog.HandlerOptions{Level: cfg.LogLevel})), nil
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if terminal != nil { // somebody watches
+		return slog.New(slog.NewJSONHandler(escaping{stderr}, options)), nil, func() {}
+	}
+	buffer := newLineBuffer(stderr)
+	return slog.New(jsonHandler{slog.NewJSONHandler(escaping{buffer}, options), buffer}), nil, buffer.Close
 }
 
 // textHandler writes log lines for people.

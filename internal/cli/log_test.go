@@ -45,7 +45,7 @@ func TestTextHandler_line(t *testing.T) {
 func TestNewLogger_format(t *testing.T) {
 	for format, isJSON := range map[config.LogFormat]bool{config.LogAuto: true, config.LogJSON: true, config.LogText: false, "": true} {
 		var out bytes.Buffer
-		log, terminal := newLogger(&out, &config.Config{LogFormat: format, LogLevel: slog.LevelInfo})
+		log, terminal, _ := newLogger(&out, &config.Config{LogFormat: format, LogLevel: slog.LevelInfo})
 		log.Debug("hidden")
 		log.Info("text")
 		if got := out.String(); terminal != nil || strings.Count(got, "\n") != 1 || strings.HasPrefix(got, "{") != isJSON {
@@ -53,7 +53,7 @@ func TestNewLogger_format(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if log, _ := newLogger(&out, nil); log == nil {
+	if log, _, _ := newLogger(&out, nil); log == nil {
 		t.Error("no logger for settings with faults")
 	}
 }
