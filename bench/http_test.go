@@ -1,7 +1,10 @@
 package main
 
 import (
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,5 +115,37 @@ func TestStartProcess_ends(t *testing.T) {
 	p := process{log: filepath.Join(t.TempDir(), "log")}
 	if _, err := startProcess(t.Context(), p, "http://127.0.0.1:1/", nil, "sh", "-c", "echo because; exit 3"); err == nil || !strings.Contains(err.Error(), "because") {
 		t.Errorf("got error %v; want one with the output", err)
+	}
+}
+
+// A peer that sends other bytes isn't compared with.
+func TestCheckPeer(t *testing.T) {
+	want := response{http.StatusTooManyRequests, http.Header{"Content-Length": {"4"}, "Content-Type": {"text/plain"}, "X-Field": {"1"}}, "body"}
+	for name, c := range map[string]struct {
+		server string
+		change func(*response)
+		same   bool
+	}{
+		"same":                  {bareGin, func(*response) {}, true},
+		"other status":          {bareGin, func(r *response) { r.Status = http.StatusOK }, false},
+		"other body":            {nginx, func(r *response) { r.Body = "else" }, false},
+		"other field":           {bareGin, func(r *response) { r.Header.Set("X-Field", "2") }, false},
+		"field more":            {bareGin, func(r *response) { r.Header.Set("X-More", "1") }, false},
+		"field more of another": {nginx, func(r *response) { r.Header.Set("X-More", "1") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent := want
+			sent.Header = want.Header.Clone()
+			c.change(&sent)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				maps.Copy(w.Header(), sent.Header)
+				w.WriteHeader(sent.Status)
+				_, _ = io.WriteString(w, sent.Body)
+			}))
+			defer server.Close()
+			if err := checkPeer(t.Context(), c.server, server.URL, responses{"/": want}); (err == nil) != c.same {
+				t.Errorf("got error %v", err)
+			}
+		})
 	}
 }
