@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -69,8 +70,8 @@ func (b *httpBench) startPeers(ctx context.Context) (err error) {
 			b.servers[name] = p
 			err = checkPeer(ctx, name, p.base, recorded)
 		} else if name != bareGin && ctx.Err() == nil {
-			b.missing = append(b.missing, fmt.Sprintf("%s is left out: %v", name, err))
-			err = nil
+			why, _, _ := strings.Cut(err.Error(), "\n")
+			b.missing, err = append(b.missing, name+" is left out: "+why), nil
 		}
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func checkPeer(ctx context.Context, name, base string, recorded responses) error
 // startGin starts this program as serveGin.
 func (b *httpBench) startGin(ctx context.Context, name string, _ responses) (*process, error) {
 	address := freeAddress()
-	p := process{base: "http://" + address, log: filepath.Join(b.folder, name+".log"), metrics: "http://" + address + "/metrics"}
+	p := process{base: "http://" + address, log: filepath.Join(b.folder, strings.ReplaceAll(name, "/", "-")+".log"), metrics: "http://" + address + "/metrics"}
 	return startProcess(ctx, p, p.metrics, nil, must(os.Executable()), "-peer", name, "-address", address, "-responses", b.responsesFile())
 }
 
@@ -122,10 +123,7 @@ func serveGin(name, address, file string) error {
 	for path, r := range recorded {
 		body := []byte(r.Body)
 		chain := []gin.HandlerFunc{func(c *gin.Context) {
-			header := c.Writer.Header()
-			for name, values := range r.Header {
-				header[name] = values
-			}
+			maps.Copy(c.Writer.Header(), r.Header)
 			c.Status(r.Status)
 			_, _ = c.Writer.Write(body)
 		}}

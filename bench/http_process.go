@@ -37,7 +37,7 @@ type process struct {
 // startProcess starts a server and waits until it answers at ready, a URL. The caller
 // must stop it.
 func startProcess(ctx context.Context, p process, ready string, env []string, program string, args ...string) (*process, error) {
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,9 @@ func (p *process) spent(ctx context.Context) (s spent, err error) {
 	}
 	processes := readProcesses()
 	s.cpu, s.resident = processes.tree(p.cmd.Process.Pid)
-	s.database, _ = processes.tree(p.database)
+	if p.database != 0 {
+		s.database, _ = processes.tree(p.database)
+	}
 	return s, nil
 }
 

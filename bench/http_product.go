@@ -150,8 +150,11 @@ func (p *product) warm(ctx context.Context, url string, l load) error {
 	return errors.Join(errs...)
 }
 
-// keyFile writes the keys of a load to a file.
+// keyFile returns a file with the keys of a load.
 func (p *product) keyFile(l load) (string, error) {
 	file := filepath.Join(p.folder, fmt.Sprintf("keys-%s-%d", filepath.Base(l.keysOf), l.keys))
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
 	return file, os.WriteFile(file, []byte(strings.Join(p.keys[l.keysOf][:l.keys], "\n")+"\n"), 0o600)
 }

@@ -40,6 +40,14 @@ func TestProcesses_tree(t *testing.T) {
 	}
 }
 
+// A server without a Postgres doesn't get the time of the whole machine.
+func TestProcess_spent_without_database(t *testing.T) {
+	p := process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}
+	if used, err := p.spent(t.Context()); err != nil || used.database != 0 || used.resident == 0 {
+		t.Errorf("got %+v, error %v; want no time of a database", used, err)
+	}
+}
+
 // The CPU time of an ended child is its parent's.
 func TestReadProcesses(t *testing.T) {
 	before, _ := readProcesses().tree(os.Getpid())
