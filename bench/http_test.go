@@ -40,8 +40,16 @@ func TestProcesses_tree(t *testing.T) {
 	}
 }
 
+func needProc(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("needs Linux's /proc")
+	}
+}
+
 // A server without a Postgres doesn't get the time of the whole machine.
 func TestProcess_spent_without_database(t *testing.T) {
+	needProc(t)
 	p := process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}
 	if used, err := p.spent(t.Context()); err != nil || used.database != 0 || used.resident == 0 {
 		t.Errorf("got %+v, error %v; want no time of a database", used, err)
@@ -50,6 +58,7 @@ func TestProcess_spent_without_database(t *testing.T) {
 
 // The CPU time of an ended child is its parent's.
 func TestReadProcesses(t *testing.T) {
+	needProc(t)
 	before, _ := readProcesses().tree(os.Getpid())
 	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done")
 	if err := cmd.Run(); err != nil {
