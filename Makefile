@@ -97,7 +97,7 @@ bench: ## compare the engine with its peers, in one process: ratios
 
 ROUNDS ?= 4
 .PHONY: bench-http
-bench-http: build ## compare the server over HTTP with bare Gin, Gin + ulule/limiter, nginx and FastAPI + slowapi: about 7 minutes
+bench-http: build ## compare the server over HTTP with bare Gin, Gin + ulule/limiter, nginx and FastAPI + slowapi: 6 to 20 minutes
 	scripts/install-bench-peers.sh
 	cd bench && go run . -http -rounds $(ROUNDS)
 
