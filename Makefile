@@ -73,6 +73,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
 	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race -timeout 20m $(PACKAGES)
+	cd bench && go test ./...
 	go test -run llocations ./internal/server ./middleware
 	go test -run '(Service|Store)_simulation$$' ./internal/allowance ./ratelimit/fallback -seeds 2000
 
@@ -94,11 +95,11 @@ bench-cache: ## compare the cache strategies; measure recording of usage
 bench: ## compare the engine with its peers, in one process: ratios
 	cd bench && go run .
 
+ROUNDS ?= 4
 .PHONY: bench-http
-bench-http: ## compare the middleware with bare Gin: in process, and over HTTP with wrk
-	go test ./middleware -run '^$$' -bench ServeHTTP -benchtime 500x -count 3
-	@command -v wrk >/dev/null || { echo "wrk is missing: on Debian and Ubuntu, apt-get install wrk"; exit 1; }
-	cd bench && go run . -http
+bench-http: build ## compare the server over HTTP with bare Gin, Gin + ulule/limiter, nginx and FastAPI + slowapi: 6 to 20 minutes
+	scripts/install-bench-peers.sh
+	cd bench && go run . -http -rounds $(ROUNDS)
 
 .PHONY: bench-redis
 bench-redis: ## compare limiters on one Redis with an auto-pipelined INCR: ratios

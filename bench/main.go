@@ -1,8 +1,8 @@
 // Command bench compares the engine with other Go rate limiters in one process.
 // Candidates run in short, interleaved slices of time, so that other load on the
 // machine affects all of them equally. It prints medians and their ratios to this
-// engine. With -http it compares middlewares over HTTP, which needs wrk on the PATH;
-// with -redis limiters on Redis, which needs redis-server.
+// engine. With -http it compares servers over HTTP, which needs wrk on the PATH and
+// the server's binary; with -redis limiters on Redis, which needs redis-server.
 //
 //	go run . [-http|-redis]
 package main
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -33,23 +34,38 @@ const (
 )
 
 func main() {
-	compareHTTP := flag.Bool("http", false, "compare middlewares over HTTP")
+	compareHTTP := flag.Bool("http", false, "compare servers over HTTP")
+	var b httpBench
+	flag.IntVar(&b.rounds, "rounds", 4, "with -http: `number` of slices of a second of each server and load")
+	flag.StringVar(&b.binary, "server", "../bin/ratelimiter", "with -http: `path` of the server")
+	only := flag.String("only", "", "with -http: `pattern` of the loads, such as 'admitted, 1 key'")
 	compareRedis := flag.Bool("redis", false, "compare limiters on Redis")
+	peer := flag.String("peer", "", "for -http itself: serve as the peer of this `name`")
+	address := flag.String("address", "", "of -peer")
+	responses := flag.String("responses", "", "of -peer: file with responses by path")
 	flag.Parse()
-	if *compareRedis {
-		if err := overRedis(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+	var err error
+	switch {
+	case *peer != "":
+		err = serveGin(*peer, *address, *responses)
+	case *compareRedis:
+		err = overRedis()
+	case *compareHTTP:
+		var pattern *regexp.Regexp
+		if pattern, err = regexp.Compile(*only); err == nil {
+			err = overHTTP(b, pattern)
 		}
-		return
+	default:
+		inProcess()
 	}
-	if *compareHTTP {
-		if err := overHTTP(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
+}
+
+// inProcess compares the limiters of this process.
+func inProcess() {
 	fmt.Printf("%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOMAXPROCS(0))
 	speed("one hot key", 1, 1)
 	speed("one hot key, two goroutines", 1, 2)
