@@ -1,0 +1,151 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ratelimiter/internal/queue"
+)
+
+const (
+	// partitions is how many partitions a topic is created with: how many of its
+	// messages can be delivered at once, over all instances.
+	partitions = 12
+	// retention is how long a topic keeps its messages, delivered or not. It is that
+	// of the positions of a group without consumers, so that none is delivered again
+	// when those are forgotten.
+	retention = 7 * 24 * time.Hour
+	// minRetention is what an existing topic should have.
+	minRetention = 24 * time.Hour
+)
+
+// Prepare implements queue.Transport.
+func (t *Transport) Prepare(ctx context.Context, groups []string) error {
+	var topics []string
+	for _, group := range groups {
+		topics = append(topics, t.topic(group))
+	}
+	details, err := t.admin.ListTopics(kadm.WithAuthorizedOps(ctx), topics...)
+	if err != nil {
+		return t.explain(err)
+	}
+	var missing, existing []string
+	for _, topic := range topics {
+		switch detail := details[topic]; {
+		case errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, topic)
+		case detail.Err != nil:
+			return fmt.Errorf("topic %s: %w", topic, t.explain(detail.Err))
+		default:
+			existing = append(existing, topic)
+			if err := t.checkTopic(detail); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.create(ctx, missing); err != nil {
+		return err
+	}
+	if err := t.checkConfigs(ctx, existing); err != nil {
+		return err
+	}
+	return t.checkGroups(ctx, topics)
+}
+
+// create creates topics.
+func (t *Transport) create(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	configs := map[string]*string{
+		"cleanup.policy": new("delete"),
+		"retention.ms":   new(strconv.FormatInt(retention.Milliseconds(), 10)),
+	}
+	const defaultReplication = -1
+	responses, err := t.admin.CreateTopics(ctx, partitions, defaultReplication, configs, topics...)
+	if err != nil {
+		return t.explain(err)
+	}
+	for _, r := range responses.Sorted() {
+		if r.Err != nil && !errors.Is(r.Err, kerr.TopicAlreadyExists) { // another instance was faster
+			return fmt.Errorf("create the topic %s: %w %s", r.Topic, t.explain(r.Err), r.ErrMessage)
+		}
+	}
+	return nil
+}
+
+// checkTopic checks an existing topic and what the user may do with it.
+func (t *Transport) checkTopic(detail kadm.TopicDetail) error {
+	if n := len(detail.Partitions); n < partitions {
+		t.warn(fmt.Sprintf("the topic %s has %d partitions: no more messages than that are delivered at once; %d are recommended", detail.Topic, n, partitions))
+	}
+	if len(detail.AuthorizedOperations) == 0 { // the broker doesn't say
+		return nil
+	}
+	for _, operation := range []kadm.ACLOperation{kadm.OpRead, kadm.OpWrite} {
+		if !slices.Contains(detail.AuthorizedOperations, operation) {
+			return fmt.Errorf("%w: allow the user %s on the topic %s", queue.ErrMisconfigured, operation, detail.Topic)
+		}
+	}
+	return nil
+}
+
+// checkConfigs checks that existing topics keep messages until they are delivered.
+func (t *Transport) checkConfigs(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	configs, err := t.admin.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return t.explain(err)
+	}
+	for _, topic := range configs {
+		for _, config := range topic.Configs { // none if the user may not read them
+			value := config.MaybeValue()
+			switch config.Key {
+			case "cleanup.policy":
+				if strings.Contains(value, "compact") {
+					return fmt.Errorf("%w: the topic %s is compacted, which deletes all messages of a key but the last: set cleanup.policy=delete", queue.ErrMisconfigured, topic.Name)
+				}
+			case "retention.ms":
+				if ms, err := strconv.ParseInt(value, 10, 64); err == nil && ms >= 0 && ms < minRetention.Milliseconds() {
+					t.warn(fmt.Sprintf("the topic %s has retention.ms=%s: messages that wait longer are lost; %d is recommended", topic.Name, value, retention.Milliseconds()))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkGroups checks that the user may consume. The heartbeat of a member that
+// doesn't exist has no effect, and its answer says whether there may be members.
+func (t *Transport) checkGroups(ctx context.Context, groups []string) error {
+	for _, group := range groups {
+		request := kmsg.NewPtrHeartbeatRequest()
+		request.Group, request.MemberID = group, "nobody"
+		response, err := request.RequestWith(ctx, t.client)
+		if err == nil && response.ErrorCode == kerr.GroupAuthorizationFailed.Code {
+			err = kerr.GroupAuthorizationFailed
+		}
+		if err != nil {
+			return fmt.Errorf("consumer group %s: %w", group, t.explain(err))
+		}
+	}
+	return nil
+}
+
+// warn logs a text once.
+func (t *Transport) warn(text string) {
+	if _, logged := t.warned.LoadOrStore(text, true); !logged {
+		t.log.Warn("queue: " + text)
+	}
+}
