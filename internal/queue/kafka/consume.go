@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	// sessionTimeout is how long the partitions of an instance that died stay its.
-	sessionTimeout = 10 * time.Second
-	// heartbeatInterval is the usual third of it.
-	heartbeatInterval = 3 * time.Second
+	// sessionTimeout is how long the partitions of an instance that died stay its own.
+	// It has three heartbeats.
+	sessionTimeout = 9 * time.Second
 	// rebalanceTimeout is how long an instance has to give up partitions: longer than
 	// a delivery takes.
 	rebalanceTimeout = 15 * time.Second
@@ -66,7 +65,7 @@ func (t *Transport) Consume(ctx context.Context, group string, parallel int, rec
 		kgo.ConsumerGroup(topic), kgo.ConsumeTopics(topic),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval), kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.SessionTimeout(t.session), kgo.HeartbeatInterval(t.session/3), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxWait(fetchWait), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnOffsetsFetched(c.assigned), kgo.OnPartitionsRevoked(c.giveUp), kgo.OnPartitionsLost(c.giveUp),

@@ -42,6 +42,7 @@ type Transport struct {
 	client  *kgo.Client // publishes and asks; connects when it is first used
 	admin   *kadm.Client
 	dial    *lastDial
+	session time.Duration // sessionTimeout, but in tests
 	warned  sync.Map // what has been logged once
 }
 
@@ -50,7 +51,7 @@ var _ queue.Transport = (*Transport)(nil)
 // New returns a transport that isn't connected. Transports with the same prefix share
 // queues.
 func New(brokers Brokers, prefix string, log *slog.Logger) (*Transport, error) {
-	t := &Transport{brokers: brokers, prefix: prefix, log: log, dial: &lastDial{}}
+	t := &Transport{brokers: brokers, prefix: prefix, log: log, dial: &lastDial{}, session: sessionTimeout}
 	client, err := t.newClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0), // messages that come during a request are in the next one
