@@ -21,16 +21,17 @@ const (
 	// a Kill, because the controller waits until the session of the killed broker ends.
 	kafkaTimeout = 90 * time.Second
 	kafkaVersion = "4.3.1" // of scripts/install-kafka.sh
-	// kafkaConfig is the configuration of a broker that is its own controller.
+	// kafkaConfig is the configuration of a broker that is its own controller. {plain}
+	// and {controller} are its addresses.
 	kafkaConfig = `process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@%[2]s
-listeners=PLAIN://%[1]s,CONTROLLER://%[2]s
-advertised.listeners=PLAIN://%[1]s
+controller.quorum.voters=1@{controller}
+listeners=PLAIN://{plain},CONTROLLER://{controller}
+advertised.listeners=PLAIN://{plain}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAIN
 listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=%[3]s/data
+log.dirs={folder}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
@@ -44,7 +45,6 @@ num.io.threads=2
 log.cleaner.dedupe.buffer.size=8388608
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
-%[4]s
 `
 )
 
@@ -56,8 +56,9 @@ type KafkaServer struct {
 	address string
 }
 
-// Kafka starts a broker. Settings are further lines of its configuration; the last of
-// a name wins. The broker is stopped at the end of the test. If it is not installed,
+// Kafka starts a broker. Settings are further lines of its configuration: the last of
+// a name wins, and {plain} and {controller} are the addresses of its listeners. The
+// broker is stopped at the end of the test. If it is not installed,
 // the test fails when REQUIRE_REAL_SERVICES is 1 and is skipped otherwise.
 func Kafka(t testing.TB, settings ...string) *KafkaServer {
 	t.Helper()
@@ -68,7 +69,8 @@ func Kafka(t testing.TB, settings ...string) *KafkaServer {
 		t.Fatal(err)
 	}
 	config := filepath.Join(s.folder, "server.properties")
-	text := fmt.Sprintf(kafkaConfig, s.address, LoopbackAddress(t), s.folder, strings.Join(settings, "\n"))
+	text := strings.NewReplacer("{plain}", s.address, "{controller}", LoopbackAddress(t), "{folder}", s.folder).
+		Replace(kafkaConfig + strings.Join(settings, "\n") + "\n")
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -48,9 +48,6 @@ func (t *Transport) explain(err error) error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("%w: %w: add the brokers' authority to the system's certificates, or use the host name that the certificate has", queue.ErrMisconfigured, err)
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Errorf("%w: %w: this port has no TLS; check KAFKA_BROKERS", queue.ErrMisconfigured, err)
-	}
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
 		return fmt.Errorf("%w: %w; check KAFKA_BROKERS", queue.ErrMisconfigured, err)
 	}

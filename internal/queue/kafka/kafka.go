@@ -43,7 +43,7 @@ type Transport struct {
 	admin   *kadm.Client
 	dial    *lastDial
 	session time.Duration // sessionTimeout, but in tests
-	warned  sync.Map // what has been logged once
+	warned  sync.Map      // what has been logged once
 }
 
 var _ queue.Transport = (*Transport)(nil)
@@ -99,7 +99,14 @@ func (t *Transport) Publish(ctx context.Context, group string, m queue.Outgoing)
 	if m.Key != "" { // without one, any partition
 		record.Key = []byte(m.Key)
 	}
-	return t.explain(t.client.ProduceSync(ctx, record).FirstErr())
+	confirmed := make(chan error, 1)
+	t.client.Produce(ctx, record, func(_ *kgo.Record, err error) { confirmed <- err })
+	select {
+	case err := <-confirmed:
+		return t.explain(err)
+	case <-ctx.Done(): // the client drops the record when its connection answers or is given up
+		return t.explain(ctx.Err())
+	}
 }
 
 // Waiting implements queue.Transport. Messages that are being delivered wait, too.

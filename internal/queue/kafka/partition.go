@@ -100,7 +100,7 @@ func (p *partition) resume() {
 // received the first time, it is marked as begun: without an acknowledgement, the
 // next instance knows that it was.
 func (p *partition) process(record *kgo.Record) error {
-	for marked := false; p.acquire(); p.pause() {
+	for marked := false; p.acquire(); _ = pause(p.ctx, retryPause) {
 		if !marked {
 			if err := p.consumer.positions.commit(position{p.number, record.LeaderEpoch, record.Offset, begun}); err != nil {
 				p.release()
@@ -134,13 +134,3 @@ func (p *partition) acquire() bool {
 }
 
 func (p *partition) release() { <-p.consumer.slots }
-
-// pause waits before the next attempt.
-func (p *partition) pause() {
-	timer := time.NewTimer(retryPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.ctx.Done():
-	}
-}

@@ -26,6 +26,9 @@ const (
 	retention = 7 * 24 * time.Hour
 	// minRetention is what an existing topic should have.
 	minRetention = 24 * time.Hour
+	// visiblePause is the time between two looks for a topic that was created: the
+	// brokers hear of it a little later.
+	visiblePause = 50 * time.Millisecond
 )
 
 // Prepare implements queue.Transport.
@@ -34,38 +37,54 @@ func (t *Transport) Prepare(ctx context.Context, groups []string) error {
 	for _, group := range groups {
 		topics = append(topics, t.topic(group))
 	}
-	details, err := t.admin.ListTopics(kadm.WithAuthorizedOps(ctx), topics...)
-	if err != nil {
-		return t.explain(err)
-	}
-	var missing, existing []string
-	for _, topic := range topics {
-		switch detail := details[topic]; {
-		case errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
-			missing = append(missing, topic)
-		case detail.Err != nil:
-			return fmt.Errorf("topic %s: %w", topic, t.explain(detail.Err))
-		default:
-			existing = append(existing, topic)
-			if err := t.checkTopic(detail); err != nil {
-				return err
-			}
+	for created := false; ; created = true {
+		missing, err := t.checkTopics(ctx, topics)
+		if err != nil {
+			return err
+		}
+		if len(missing) == 0 {
+			break
+		}
+		if !created {
+			err = t.create(ctx, missing)
+		} else {
+			err = pause(ctx, visiblePause)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if err := t.create(ctx, missing); err != nil {
-		return err
-	}
-	if err := t.checkConfigs(ctx, existing); err != nil {
+	if err := t.checkConfigs(ctx, topics); err != nil {
 		return err
 	}
 	return t.checkGroups(ctx, topics)
 }
 
+// checkTopics checks the topics that exist, and returns the others.
+func (t *Transport) checkTopics(ctx context.Context, topics []string) (missing []string, err error) {
+	details, err := t.admin.ListTopics(kadm.WithAuthorizedOps(ctx), topics...)
+	if err != nil {
+		return nil, t.explain(err)
+	}
+	for _, topic := range topics {
+		detail := details[topic]
+		err := detail.Err
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, topic)
+			continue
+		case err == nil:
+			err = t.checkTopic(detail)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("topic %s: %w", topic, t.explain(err))
+		}
+	}
+	return missing, nil
+}
+
 // create creates topics.
 func (t *Transport) create(ctx context.Context, topics []string) error {
-	if len(topics) == 0 {
-		return nil
-	}
 	configs := map[string]*string{
 		"cleanup.policy": new("delete"),
 		"retention.ms":   new(strconv.FormatInt(retention.Milliseconds(), 10)),
@@ -83,7 +102,7 @@ func (t *Transport) create(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// checkTopic checks an existing topic and what the user may do with it.
+// checkTopic checks the size of a topic and what the user may do with it.
 func (t *Transport) checkTopic(detail kadm.TopicDetail) error {
 	if n := len(detail.Partitions); n < partitions {
 		t.warn(fmt.Sprintf("the topic %s has %d partitions: no more messages than that are delivered at once; %d are recommended", detail.Topic, n, partitions))
@@ -93,23 +112,23 @@ func (t *Transport) checkTopic(detail kadm.TopicDetail) error {
 	}
 	for _, operation := range []kadm.ACLOperation{kadm.OpRead, kadm.OpWrite} {
 		if !slices.Contains(detail.AuthorizedOperations, operation) {
-			return fmt.Errorf("%w: allow the user %s on the topic %s", queue.ErrMisconfigured, operation, detail.Topic)
+			return fmt.Errorf("%w: allow the user %s on it", queue.ErrMisconfigured, operation)
 		}
 	}
 	return nil
 }
 
-// checkConfigs checks that existing topics keep messages until they are delivered.
+// checkConfigs checks that topics keep messages until they are delivered.
 func (t *Transport) checkConfigs(ctx context.Context, topics []string) error {
-	if len(topics) == 0 {
-		return nil
-	}
 	configs, err := t.admin.DescribeTopicConfigs(ctx, topics...)
+	if _, ok := errors.AsType[*kadm.AuthError](err); ok {
+		return nil // the user may not read them
+	}
 	if err != nil {
 		return t.explain(err)
 	}
 	for _, topic := range configs {
-		for _, config := range topic.Configs { // none if the user may not read them
+		for _, config := range topic.Configs {
 			value := config.MaybeValue()
 			switch config.Key {
 			case "cleanup.policy":
@@ -147,5 +166,17 @@ func (t *Transport) checkGroups(ctx context.Context, groups []string) error {
 func (t *Transport) warn(text string) {
 	if _, logged := t.warned.LoadOrStore(text, true); !logged {
 		t.log.Warn("queue: " + text)
+	}
+}
+
+// pause waits. It returns the error of ctx if that ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
