@@ -2,10 +2,13 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -51,7 +54,9 @@ func (f *fixture) testSlow(t *testing.T) {
 	transport := f.transport(t)
 	const slow, many = 0, 40
 	client := newClient(t, f.address)
-	large := strings.Repeat("x", fetchPartitionBytes)
+	random := make([]byte, fetchPartitionBytes)
+	_, _ = rand.Read(random) // can't be compressed, and never fails
+	large := string(random)
 	for i := range many { // a batch each
 		produce(t, client, &kgo.Record{Topic: transport.topic(group), Partition: slow, Value: fmt.Appendf(nil, "slow %d %s", i, large)})
 	}
@@ -73,6 +78,37 @@ func (f *fixture) testSlow(t *testing.T) {
 		c.expect(delivery{fmt.Sprintf("slow %d %s", i, large), false})
 	}
 	c.stop()
+}
+
+// testParallel: no more messages are received at once than asked for.
+func (f *fixture) testParallel(t *testing.T) {
+	transport := f.transport(t)
+	client := newClient(t, f.address)
+	for i := range 5 * partitions {
+		produce(t, client, &kgo.Record{Topic: transport.topic(group), Partition: int32(i % partitions), Value: []byte("m")})
+	}
+	const parallel = 3
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	running, most, received := 0, 0, 0
+	err := transport.Consume(ctx, group, parallel, func(queue.Incoming) error {
+		mu.Lock()
+		running++
+		most = max(most, running)
+		mu.Unlock()
+		_, err := transport.Waiting(t.Context(), group) // takes some time
+		mu.Lock()
+		running--
+		if received++; received == 5*partitions {
+			cancel()
+		}
+		mu.Unlock()
+		return err
+	})
+	if err != nil || most != parallel {
+		t.Errorf("%d at once, error %v, want %d", most, err, parallel)
+	}
 }
 
 // testRevoked: a partition moves to a new consumer when the message that is being
@@ -123,6 +159,54 @@ func (f *fixture) testRevoked(t *testing.T) {
 	}
 }
 
+// TestConsumer_giveUp: a partition is given up when its message is acknowledged, not
+// before.
+func TestConsumer_giveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &consumer{ctx: t.Context(), partitions: map[int32]*partition{}}
+		p := newPartition(c, 3, false)
+		c.partitions[3] = p
+		go func() {
+			c.giveUp(nil, nil, map[string][]int32{"topic": {1, 3}})
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.partitions = nil
+		}()
+		synctest.Wait()
+		if c.mu.Lock(); p.ctx.Err() == nil || c.partitions == nil || len(c.partitions) > 0 {
+			t.Errorf("the worker's context: %v; partitions %v", p.ctx.Err(), c.partitions)
+		}
+		c.mu.Unlock()
+		close(p.ended)
+		synctest.Wait()
+		if c.partitions != nil {
+			t.Error("it wasn't given up")
+		}
+	})
+}
+
+// testDeletedTopic: when its topic is deleted, Consume ends, and after Prepare
+// messages flow again.
+func (f *fixture) testDeletedTopic(t *testing.T) {
+	transport := f.transport(t)
+	publish(t, transport, "1")
+	c := consume(t, transport, nil)
+	c.expect(delivery{"1", false})
+	if _, err := f.admin(t).DeleteTopic(t.Context(), transport.topic(group)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-c.result; err == nil {
+		t.Error("no error")
+	}
+	prepare(t, transport)
+	c = consume(t, transport, nil)
+	testkit.Await(t, patience, "a message is confirmed", func() bool {
+		return transport.Publish(t.Context(), group, queue.Outgoing{ID: "2", Key: "k", Body: []byte("2")}) == nil
+	})
+	c.expect(delivery{"2", false})
+	c.stop()
+}
+
 // testDeleted: messages that the broker has deleted are skipped.
 func (f *fixture) testDeleted(t *testing.T) {
 	transport := f.transport(t)
@@ -162,20 +246,31 @@ func (f *fixture) testHangingPublish(t *testing.T) {
 			f.server.Continue()
 		}
 	}()
-	for range 5 {
+	tries, early := int64(0), false // early: it has returned while the client waits for the server
+	try := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		tries++
 		err := transport.Publish(ctx, group, queue.Outgoing{ID: "m", Key: "k", Body: []byte("during")})
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, queue.ErrMisconfigured) {
+		early = early || transport.client.BufferedProduceRecords() > 0
+		return err
+	}
+	testkit.Await(t, patience, "the server hangs", func() bool { return try() != nil })
+	for range 5 {
+		if err := try(); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, queue.ErrMisconfigured) {
 			t.Errorf("got %v, want the deadline", err)
 		}
+	}
+	if !early {
+		t.Error("Publish has waited for the client")
 	}
 	testkit.Await(t, patience, "nothing is left to be sent", func() bool { return transport.client.BufferedProduceRecords() == 0 })
 	f.server.Continue()
 	resume = false
 	publish(t, transport, "after")
-	if waiting, err := transport.Waiting(t.Context(), group); err != nil || waiting > 2+1 { // the first may have been on its way
-		t.Errorf("%d messages, error %v", waiting, err)
+	// The server finds each try at most once.
+	if waiting, err := transport.Waiting(t.Context(), group); err != nil || waiting > tries+2 {
+		t.Errorf("%d messages after %d tries, error %v", waiting, tries, err)
 	}
 }
 

@@ -29,6 +29,7 @@ var wayOut = []struct {
 	{kerr.InvalidReplicationFactor, "the brokers' default.replication.factor is more than there are brokers: lower it, or create the topics"},
 	{kerr.PolicyViolation, "a policy of the brokers forbids to create the topics: create them"},
 	{kerr.InvalidTopicException, "the name of the topic is not allowed"},
+	{kerr.InvalidSessionTimeout, "the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms must allow " + sessionTimeout.String()},
 	{kerr.UnsupportedVersion, "the brokers are too old: Kafka 2.4 or newer is needed"},
 }
 

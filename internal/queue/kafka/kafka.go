@@ -7,12 +7,14 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -103,6 +105,9 @@ func (t *Transport) Publish(ctx context.Context, group string, m queue.Outgoing)
 	t.client.Produce(ctx, record, func(_ *kgo.Record, err error) { confirmed <- err })
 	select {
 	case err := <-confirmed:
+		if errors.Is(err, kerr.UnknownTopicID) { // it was deleted, and maybe created again: the client must look
+			t.client.PurgeTopicsFromProducing(record.Topic)
+		}
 		return t.explain(err)
 	case <-ctx.Done(): // the client drops the record when its connection answers or is given up
 		return t.explain(ctx.Err())

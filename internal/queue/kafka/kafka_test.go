@@ -40,10 +40,13 @@ func newTransport(address, prefix string) (*Transport, error) {
 	return t, err
 }
 
+// minSession lets a broker accept the session time-out of newTransport.
+const minSession = "group.min.session.timeout.ms=500"
+
 // newBroker starts a server. Settings are further lines of its configuration.
 func newBroker(t *testing.T, settings ...string) *queuetest.Broker {
 	t.Helper()
-	server := testkit.Kafka(t, append(settings, "group.min.session.timeout.ms=500")...)
+	server := testkit.Kafka(t, append(settings, minSession)...)
 	send := func(t testing.TB, prefix, group string, body []byte) {
 		t.Helper()
 		produce(t, newClient(t, server.Address()), &kgo.Record{Topic: prefix + "." + group, Value: body})
@@ -80,8 +83,10 @@ func TestTransport(t *testing.T) {
 	t.Run("conformance", func(t *testing.T) { queuetest.Run(t, b) })
 	t.Run("failed message is redelivered", f.testRedelivered)
 	t.Run("slow message delays its partition only", f.testSlow)
+	t.Run("parallel is a bound", f.testParallel)
 	t.Run("partition is given up after its message", f.testRevoked)
 	t.Run("deleted messages are skipped", f.testDeleted)
+	t.Run("deleted topic is created again", f.testDeletedTopic)
 	t.Run("publish ends at its deadline", f.testHangingPublish)
 	t.Run("consume ends with the connection", f.testLostConnection)
 	t.Run("waiting", f.testWaiting)
@@ -102,7 +107,7 @@ func TestProof(t *testing.T) {
 	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, b) })
 	t.Run("poison", func(t *testing.T) { queuetest.ProvePoison(t, cluster, b) })
 	for fault, kills := range map[string]map[string]int{
-		queuetest.AckBeforeOutcome:   {"worker": 6},
+		queuetest.AckBeforeOutcome:   {"worker": 12},
 		queuetest.ConfirmNotAwaited:  {"broker": 2},
 		queuetest.RedeliveredDropped: {"worker": 6},
 	} {

@@ -168,13 +168,13 @@ func (f *fixture) testSecurity(t *testing.T) {
 		f.allow(t, user, kadm.NewACLs().Topics(prefix).Groups(prefix), kadm.OpAll)
 	}
 	for name, c := range map[string]struct{ address, says string }{
-		"SCRAM":             {"tls://secure:" + encodedPassword + "@" + f.secure.address, ""},
-		"PLAIN":             {"tls://plain:" + encodedPassword + "@" + f.secure.address + "?sasl=plain", ""},
-		"wrong password":    {"tls://secure:topsecret@" + f.secure.address, "check the user and the password"},
-		"unknown user":      {"tls://nobody:topsecret@" + f.secure.address + "?sasl=plain", "check the user and the password"},
-		"no password":       {"tls://" + f.secure.address, "SASL"},
-		"no TLS here":       {"tls://secure:topsecret@" + f.address, "TLS"},
-		"TLS is needed":     {f.secure.address, "TLS"},
+		"SCRAM":          {"tls://secure:" + encodedPassword + "@" + f.secure.address, ""},
+		"PLAIN":          {"tls://plain:" + encodedPassword + "@" + f.secure.address + "?sasl=plain", ""},
+		"wrong password": {"tls://secure:topsecret@" + f.secure.address, "check the user and the password"},
+		"unknown user":   {"tls://nobody:topsecret@" + f.secure.address + "?sasl=plain", "check the user and the password"},
+		"no password":    {"tls://" + f.secure.address, "SASL"},
+		"no TLS here":    {"tls://secure:topsecret@" + f.address, "TLS"},
+		"TLS is needed":  {f.secure.address, "TLS"},
 	} {
 		err := try(t, c.address, prefix)
 		switch {
