@@ -167,7 +167,7 @@ func TestConsumer_giveUp(t *testing.T) {
 		p := newPartition(c, 3, false)
 		c.partitions[3] = p
 		go func() {
-			c.giveUp(nil, nil, map[string][]int32{"topic": {1, 3}})
+			c.giveUp(t.Context(), nil, map[string][]int32{"topic": {1, 3}})
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.partitions = nil

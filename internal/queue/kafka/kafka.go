@@ -50,10 +50,14 @@ type Transport struct {
 
 var _ queue.Transport = (*Transport)(nil)
 
-// New returns a transport that isn't connected. Transports with the same prefix share
-// queues.
-func New(brokers Brokers, prefix string, log *slog.Logger) (*Transport, error) {
-	t := &Transport{brokers: brokers, prefix: prefix, log: log, dial: &lastDial{}, session: sessionTimeout}
+// New returns a transport that isn't connected. brokers is as for ParseBrokers.
+// Transports with the same prefix share queues.
+func New(brokers, prefix string, log *slog.Logger) (*Transport, error) {
+	parsed, err := ParseBrokers(brokers)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transport{brokers: parsed, prefix: prefix, log: log, dial: &lastDial{}, session: sessionTimeout}
 	client, err := t.newClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0), // messages that come during a request are in the next one

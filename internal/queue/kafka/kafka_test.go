@@ -29,11 +29,7 @@ func open(address, prefix string) (queue.Transport, error) { return newTransport
 // newTransport returns a transport whose consumers are given up soon after their
 // death.
 func newTransport(address, prefix string) (*Transport, error) {
-	brokers, err := ParseBrokers(address)
-	if err != nil {
-		return nil, err
-	}
-	t, err := New(brokers, prefix, slog.New(slog.DiscardHandler))
+	t, err := New(address, prefix, slog.New(slog.DiscardHandler))
 	if err == nil {
 		t.session = 1500 * time.Millisecond
 	}

@@ -152,8 +152,11 @@ func (t *Transport) checkGroups(ctx context.Context, groups []string) error {
 		request := kmsg.NewPtrHeartbeatRequest()
 		request.Group, request.MemberID = group, "nobody"
 		response, err := request.RequestWith(ctx, t.client)
-		if err == nil && response.ErrorCode == kerr.GroupAuthorizationFailed.Code {
+		switch {
+		case err == nil && response.ErrorCode == kerr.GroupAuthorizationFailed.Code:
 			err = kerr.GroupAuthorizationFailed
+		case errors.Is(err, context.DeadlineExceeded) && t.dial.failure() == nil:
+			err = fmt.Errorf("no broker coordinates it, which with a single broker needs offsets.topic.replication.factor=1: %w", err)
 		}
 		if err != nil {
 			return fmt.Errorf("consumer group %s: %w", group, t.explain(err))

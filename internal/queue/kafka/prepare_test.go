@@ -1,14 +1,15 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
-
-	"github.com/twmb/franz-go/pkg/kadm"
+	"time"
 
 	"ratelimiter/internal/queue"
+	"ratelimiter/internal/testkit"
 )
 
 // testNewTopic: a topic that is created keeps messages long enough, whatever the
@@ -46,7 +47,7 @@ func (f *fixture) testExistingTopic(t *testing.T) {
 	transport.log = slog.New(slog.NewTextHandler(&log, nil))
 	create := func(group, key, value string) {
 		t.Helper()
-		if _, err := admin.CreateTopic(t.Context(), 2, 1, map[string]*string{key: kadm.StringPtr(value)}, transport.topic(group)); err != nil {
+		if _, err := admin.CreateTopic(t.Context(), 2, 1, map[string]*string{key: new(value)}, transport.topic(group)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,5 +68,20 @@ func (f *fixture) testExistingTopic(t *testing.T) {
 	}
 	if err := transport.Prepare(t.Context(), []string{"not a name"}); !errors.Is(err, queue.ErrMisconfigured) {
 		t.Errorf("invalid name: got %v", err)
+	}
+}
+
+// TestTransport_no_coordinator: a broker that can't create the topic of the positions
+// is the usual trap of a single one.
+func TestTransport_no_coordinator(t *testing.T) {
+	transport, err := newTransport(testkit.Kafka(t, "offsets.topic.replication.factor=3").Address(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := transport.Prepare(ctx, []string{group}); err == nil || !strings.Contains(err.Error(), "offsets.topic.replication.factor=1") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -136,6 +136,11 @@ func (f *fixture) testPermissions(t *testing.T) {
 	f.addUser(t, "worker")
 	prefix := prefixOf(t)
 	address := "tls://worker:" + encodedPassword + "@" + f.secure.address
+	transport, err := newTransport(address, prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
 	for _, step := range []struct {
 		says  string
 		grant func()
@@ -148,7 +153,7 @@ func (f *fixture) testPermissions(t *testing.T) {
 	} {
 		var err error
 		testkit.Await(t, patience, step.says, func() bool { // a permission takes effect a little later
-			err = try(t, address, prefix)
+			err = transport.Prepare(t.Context(), []string{group})
 			return err == nil || strings.Contains(err.Error(), step.says)
 		})
 		if !errors.Is(err, queue.ErrMisconfigured) {
