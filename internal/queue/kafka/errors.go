@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func (t *Transport) explain(err error) error {
 			return fmt.Errorf("%w: %w: %s", queue.ErrMisconfigured, err, known.way)
 		}
 	}
-	if dialed := t.dial.failure(); dialed != nil && !errors.Is(err, dialed) {
+	if dialed := t.dial.failure(); dialed != nil && !strings.Contains(err.Error(), dialed.Error()) {
 		err = fmt.Errorf("%w; last attempt to connect: %w", err, dialed)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
