@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"internal/usage":               {"models", "ratelimit", "internal/cache", "internal/postgres"},
 	"internal/catalog":             {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/queue":               {"models", "internal/postgres"},
+	"internal/queue/kafka":         {"internal/queue"},
 	"internal/queue/queuetest":     {"internal/postgres", "internal/queue", "internal/testkit"},
 	"internal/queue/operator":      {"models", "internal/audit", "internal/postgres", "internal/queue"},
 	"internal/cursor":              {},

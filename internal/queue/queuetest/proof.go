@@ -158,8 +158,12 @@ func ProvePoison(t *testing.T, cluster *testkit.DurableCluster, b *Broker) {
 		t.Errorf("%d of %d other messages were mailed", len(p.mailed), published)
 	}
 	letters := deadLetters(t, q)
+	failures := *proofPoison
+	if b == nil { // a broker says that the last delivery had no outcome; River delivers once more to find out
+		failures++
+	}
 	for _, d := range letters {
-		if d.Message.Key != "poison" || d.Attempts != attempts || len(d.Message.History) != *proofPoison+1 {
+		if d.Message.Key != "poison" || d.Attempts != attempts || len(d.Message.History) != failures {
 			t.Errorf("dead letter %+v", d)
 		}
 	}
