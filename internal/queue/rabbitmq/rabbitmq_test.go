@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
 
 	"ratelimiter/internal/queue"
@@ -50,6 +49,7 @@ func TestTransport(t *testing.T) {
 			test.run(f)
 		})
 	}
+	t.Run("suite", func(t *testing.T) { testSuite(t, server) })
 }
 
 // fixture is a transport with queues of its own.
@@ -467,25 +467,4 @@ func testShortOfMemory(f *fixture) {
 	f.awaitWaiting(0)
 	f.server.Ctl("set_vm_memory_high_watermark", "absolute", "512MB")
 	testkit.Await(f, patience, "it takes messages", func() bool { return try(time.Second) == nil })
-}
-
-// send puts a body into the queue of a group as any other program could.
-func send(t testing.TB, url, name string, body []byte) {
-	t.Helper()
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	channel, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := channel.Confirm(false); err != nil {
-		t.Fatal(err)
-	}
-	confirmation, err := channel.PublishWithDeferredConfirm("", name, true, false, amqp.Publishing{Body: body})
-	if err != nil || !confirmation.Wait() {
-		t.Fatal("not confirmed", err)
-	}
 }
