@@ -173,9 +173,6 @@ func (c *consumer) work(receive func(queue.Incoming) error) {
 // receive receives a message and acknowledges it. If that fails, the connection is
 // lost, and the broker delivers the message again.
 func (c *consumer) receive(d *amqp.Delivery, dropped bool, receive func(queue.Incoming) error) {
-	if c.channel.IsClosed() {
-		return // another consumer has it by now
-	}
 	err := receive(queue.Incoming{Body: d.Body, Redelivered: dropped || d.Redelivered})
 	c.acks.RLock()
 	defer c.acks.RUnlock()
