@@ -53,7 +53,7 @@ func RabbitMQ(t testing.TB) *RabbitServer {
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none", "RABBITMQ_CTL_ERL_ARGS=+S 1:1",
 	}
 	for name, text := range map[string]string{"rabbitmq.conf": rabbitConfig, "plugins": "[]."} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil { //nolint:gosec // G306: another account reads it
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

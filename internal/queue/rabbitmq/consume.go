@@ -42,7 +42,7 @@ const (
 func (t *Transport) Consume(ctx context.Context, group string, parallel int, receive func(queue.Incoming) error) error {
 	err := t.consume(ctx, t.queue(group), parallel, receive)
 	if ctx.Err() != nil {
-		return nil
+		err = nil // it was to end
 	}
 	return t.explain(err)
 }

@@ -27,7 +27,7 @@ func (t *Transport) explain(err error) error {
 	}
 	uri, _ := amqp.ParseURI(t.url) // New has checked it
 	permissions := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '^%[3]s\\.' '^amq\\.default$' '^%[3]s\\.'", uri.Vhost, uri.Username, regexp.QuoteMeta(t.prefix))
-	wayOut := ""
+	var wayOut string
 	switch {
 	case broker == amqp.ErrCredentials:
 		wayOut = "RABBITMQ_URL: check user and password; the user guest may connect only from the broker's host"

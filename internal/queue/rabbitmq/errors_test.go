@@ -1,7 +1,11 @@
 package rabbitmq_test
 
 import (
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
+	"io"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -9,11 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"crypto/tls"
-	"encoding/pem"
-	"io"
-	"net"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -112,7 +111,7 @@ func testUnreachable(f *fixture) {
 func testTLS(f *fixture) {
 	https := httptest.NewTLSServer(nil) // for its certificate
 	defer https.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: https.TLS.Certificates}) //nolint:gosec // G402: a test
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: https.TLS.Certificates})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -123,7 +124,7 @@ func (f *fixture) consume(transport *rabbitmq.Transport, parallel int, receive f
 	go func() { c.ended <- transport.Consume(ctx, "stock", parallel, receive) }()
 	f.Cleanup(func() {
 		if cancel(); c.ended != nil {
-			c.result()
+			_ = c.result()
 		}
 	})
 	return c
@@ -181,7 +182,7 @@ func testUnroutable(f *fixture) {
 	for i := range errs {
 		group := []string{"stock", "mail"}[i%2]
 		wait.Go(func() {
-			errs[i] = f.transport.Publish(f.within(patience), group, queue.Outgoing{ID: fmt.Sprint(i / 2), Body: []byte("{}")})
+			errs[i] = f.transport.Publish(f.within(patience), group, queue.Outgoing{ID: strconv.Itoa(i / 2), Body: []byte("{}")})
 		})
 	}
 	wait.Wait()
@@ -261,6 +262,8 @@ func testPrefetch(f *fixture) {
 	f.prepare()
 	f.publish(10)
 	release := make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
 	held := make(chan struct{}, 10)
 	f.consume(f.transport, 2, func(queue.Incoming) error { held <- struct{}{}; <-release; return nil })
 	next(f, held)
@@ -272,7 +275,7 @@ func testPrefetch(f *fixture) {
 			f.Errorf("%s was taken before", in.Body)
 		}
 	}
-	close(release)
+	unblock()
 	f.awaitWaiting(0)
 }
 
@@ -318,6 +321,8 @@ func testLostConnection(f *fixture) {
 	f.prepare()
 	f.publish(3)
 	began, release := make(chan struct{}, 3), make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
 	c := f.consume(f.transport, 2, func(queue.Incoming) error { began <- struct{}{}; <-release; return nil })
 	next(f, began)
 	next(f, began)
@@ -338,7 +343,7 @@ func testLostConnection(f *fixture) {
 		f.Fatalf("Consume returned during calls: %v", err)
 	default:
 	}
-	close(release)
+	unblock()
 	if err := c.result(); err == nil || !strings.Contains(err.Error(), "by the test") {
 		f.Errorf("Consume returned %v", err)
 	}
@@ -417,13 +422,15 @@ func testKill(f *fixture) {
 	const n, held = 200, 5
 	f.publish(n)
 	began, release := make(chan string, n), make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
 	c := f.consume(f.transport, held, func(in queue.Incoming) error { began <- string(in.Body); <-release; return nil })
 	before := map[string]bool{}
 	for range held {
 		before[next(f, began)] = true
 	}
 	f.server.Kill()
-	close(release)
+	unblock()
 	if err := c.result(); err == nil {
 		f.Error("Consume returned without an error")
 	}
