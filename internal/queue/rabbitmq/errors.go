@@ -29,7 +29,7 @@ func (t *Transport) explain(err error) error {
 	permissions := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '^%[3]s\\.' '^amq\\.default$' '^%[3]s\\.'", uri.Vhost, uri.Username, regexp.QuoteMeta(t.prefix))
 	var wayOut string
 	switch {
-	case broker == amqp.ErrCredentials:
+	case broker == amqp.ErrCredentials, broker == amqp.ErrSASL, broker == amqp.ErrVhost: // the library guesses them when a login ends
 		wayOut = "RABBITMQ_URL: check user and password; the user guest may connect only from the broker's host"
 	case broker.Code == amqp.AccessRefused:
 		wayOut = "permit the queues to the user: " + permissions

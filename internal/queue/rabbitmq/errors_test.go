@@ -44,6 +44,7 @@ func testPermissions(f *fixture) {
 	}
 
 	misconfigured(f, prepare(strings.Replace(url, password, password+"x", 1)), "check user and password")
+	misconfigured(f, prepare(url+"?auth_mechanism=external"), "RABBITMQ_URL")
 	misconfigured(f, prepare(url+"/"+vhost), "rabbitmqctl add_vhost '"+vhost+"'")
 	f.server.Ctl("add_vhost", vhost)
 	err := prepare(url + "/" + vhost)

@@ -3,7 +3,9 @@ package rabbitmq_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -287,7 +289,12 @@ func testStop(f *fixture) {
 	f.publish(n)
 	var mu sync.Mutex
 	times := map[string]int{}
-	for len(times) < n {
+	received := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(times)
+	}
+	for received() < n {
 		began := make(chan struct{}, n)
 		c := f.consume(f.transport, 10, func(in queue.Incoming) error {
 			mu.Lock()
@@ -299,7 +306,7 @@ func testStop(f *fixture) {
 			began <- struct{}{}
 			return nil
 		})
-		for range min(25, n-len(times)) {
+		for range min(25, n-received()) {
 			next(f, began)
 		}
 		c.stop()
@@ -370,33 +377,36 @@ func testDeletedQueue(f *fixture) {
 	}
 }
 
-// testHang: nothing waits for a hanging server longer than it may, and all works
-// again when the server does.
+// testHang: nothing waits for a hanging server longer than it may, also before
+// heartbeats are missed, and all works again when the server does.
 func testHang(f *fixture) {
-	transport := f.open(f.server.URL() + "/?heartbeat=2")
-	f.transport = transport
+	patient, fickle := f.open(f.server.URL()+"/?heartbeat=0"), f.open(f.server.URL()+"/?heartbeat=2")
+	f.transport = patient
 	f.prepare()
 	f.publish(1)
 	deliveries := make(chan queue.Incoming, 10)
 	receive := func(in queue.Incoming) error { deliveries <- in; return nil }
-	lost, stopped := f.consume(transport, 1, receive), f.consume(f.open(f.server.URL()), 1, receive)
+	lost, stopped := f.consume(fickle, 1, receive), f.consume(patient, 1, receive)
 	next(f, deliveries)
 	testkit.Await(f, patience, "both consume", func() bool {
 		return strings.Contains(f.server.Ctl("list_queues", "name", "consumers"), f.queue()+"\t2\n")
 	})
 	f.server.Pause()
 	brief := func() context.Context { return f.within(100 * time.Millisecond) }
-	if err := transport.Publish(brief(), "stock", queue.Outgoing{ID: "x", Body: []byte("x")}); err == nil {
-		f.Error("Publish succeeded")
+	_, waiting := patient.Waiting(brief(), "stock")
+	for call, err := range map[string]error{
+		"Publish":                patient.Publish(brief(), "stock", queue.Outgoing{ID: "x", Body: []byte("x")}),
+		"Waiting":                waiting,
+		"Prepare":                patient.Prepare(brief(), []string{"stock"}),
+		"Publish, not connected": f.open(f.server.URL()).Publish(brief(), "stock", queue.Outgoing{ID: "y", Body: []byte("y")}),
+	} {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			f.Errorf("%s returned %v", call, err)
+		}
 	}
-	if err := transport.Prepare(brief(), []string{"stock"}); err == nil {
-		f.Error("Prepare succeeded")
-	}
-	if _, err := transport.Waiting(brief(), "stock"); err == nil {
-		f.Error("Waiting succeeded")
-	}
-	if err := f.open(f.server.URL()).Publish(brief(), "stock", queue.Outgoing{ID: "y", Body: []byte("y")}); err == nil {
-		f.Error("Publish succeeded")
+	large := queue.Outgoing{ID: "z", Body: make([]byte, 32<<20)} // more than fits into the socket
+	if err := patient.Publish(brief(), "stock", large); !errors.Is(err, os.ErrDeadlineExceeded) {
+		f.Errorf("Publish of a large message returned %v", err)
 	}
 	stopped.stop()
 	if err := stopped.result(); err != nil {
@@ -405,7 +415,7 @@ func testHang(f *fixture) {
 	if err := lost.result(); err == nil {
 		f.Error("Consume returned without an error")
 	}
-	transport.Close()
+	patient.Close()
 	f.server.Continue()
 	f.transport = f.open(f.server.URL())
 	f.prepare()
