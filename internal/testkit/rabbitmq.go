@@ -2,9 +2,12 @@ package testkit
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,8 +45,7 @@ func RabbitMQ(t testing.TB) *RabbitServer {
 		tools:   tools,
 	}
 	host, port, _ := strings.Cut(s.address, ":")
-	_, nodePort, _ := strings.Cut(LoopbackAddress(t), ":")
-	_, namesPort, _ := strings.Cut(LoopbackAddress(t), ":")
+	nodePort, namesPort := lowPort(t), lowPort(t)
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "HOME=" + folder,
 		"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + namesPort,
@@ -105,6 +107,21 @@ func (s *RabbitServer) Ctl(args ...string) string {
 func (s *RabbitServer) Sync() {
 	s.t.Helper()
 	s.Ctl("eval", "[dets:sync(T) || T <- dets:all()].")
+}
+
+// lowPort returns a free port of 127.0.0.1 that no client gets by chance: Linux gives
+// them those from 32768 on.
+func lowPort(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		port := strconv.Itoa(20000 + rand.IntN(12768))
+		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return ""
 }
 
 // findRabbitMQ returns the folder of RabbitMQ's programs. Those in the PATH of Debian

@@ -227,19 +227,29 @@ func testDropped(f *fixture) {
 	const beyondLimit = 40
 	var mu sync.Mutex
 	seen := 0
+	release := make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
 	c := f.consume(f.transport, 1, func(in queue.Incoming) error {
 		mu.Lock()
-		defer mu.Unlock()
 		seen++
+		seen := seen
+		mu.Unlock()
 		if seen > 1 && !in.Redelivered {
 			f.Errorf("delivery %d isn't marked", seen)
 		}
 		if seen < beyondLimit {
 			return errTest
 		}
+		<-release
 		return nil
 	})
 	testkit.Await(f, patience, "it is delivered more often than the limit", func() bool { mu.Lock(); defer mu.Unlock(); return seen == beyondLimit })
+	inDropped := func() bool { // the broker counts from time to time
+		return strings.Contains(f.server.Ctl("list_queues", "name", "messages"), f.queue()+".dropped\t1\n")
+	}
+	testkit.Await(f, patience, "it is in the queue of dropped messages", inDropped)
+	unblock()
 	c.stop()
 	if err := c.result(); err != nil {
 		f.Error(err)
@@ -247,10 +257,8 @@ func testDropped(f *fixture) {
 
 	f.server.Ctl("set_policy", "--apply-to", "queues", f.prefix, "^"+f.queue()+"$", `{"message-ttl": 1}`)
 	f.publish(1)
-	testkit.Await(f, patience, "it has expired", func() bool {
-		return strings.Contains(f.server.Ctl("list_queues", "name", "messages"), f.queue()+".dropped\t1\n")
-	})
-	f.awaitWaiting(1)
+	f.awaitWaiting(1) // it has expired, and still waits
+	testkit.Await(f, patience, "it has expired", inDropped)
 	deliveries := make(chan queue.Incoming, 10)
 	f.consume(f.transport, 1, func(in queue.Incoming) error { deliveries <- in; return nil })
 	if in := next(f, deliveries); !in.Redelivered || string(in.Body) != "0" {
