@@ -15,39 +15,41 @@ import (
 )
 
 const (
-	// longPoll is how long a call waits for messages: the longest that SQS allows, so
-	// that an empty queue costs three calls a minute.
-	longPoll = 20 * time.Second
+	// longPoll is how long a call waits for messages. A stop waits for its end: SQS goes
+	// on with a call that its client has given up, and may hand it a message, which
+	// would be delivered again after the visibility timeout, as Redelivered. So it is no
+	// longer than a stop waits for deliveries, and not the 20 s that SQS allows. An
+	// empty queue costs 20 calls a minute.
+	longPoll = 3 * time.Second
 	// maxBatch is the most messages that SQS returns at once.
 	maxBatch = 10
 	// visibility is how long SQS waits for the acknowledgement of a message before it
-	// delivers it again. It is extended every heartbeat while the message is received,
-	// until SQS refuses after 12 hours; the relay holds a message for minutes.
+	// delivers it again. While the message is received, it is extended three times as
+	// often as needed, until SQS refuses after 12 hours; the relay holds a message for
+	// minutes.
 	visibility = 30 * time.Second
-	heartbeat  = 10 * time.Second
-	// lastPoll is how long a call that waits for messages may go on after the stop.
-	// An interrupted call may have taken messages, which would be delivered 30 s
-	// later, as Redelivered. Where messages wait, a call returns much sooner.
-	lastPoll = time.Second
+
+	receiveCount = types.MessageSystemAttributeNameApproximateReceiveCount
 )
 
 // Consume implements queue.Transport. It takes only as many messages as it can
 // receive at once.
 func (t *Transport) Consume(ctx context.Context, group string, parallel int, receive func(queue.Incoming) error) error {
-	address, err := t.address(ctx, group)
-	if err != nil {
+	finding, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	address, err := t.address(finding, group)
+	if err != nil && ctx.Err() == nil {
 		return t.explain(err)
 	}
-	c := &consumer{Transport: t, address: address, receive: receive}
 	var running sync.WaitGroup
 	defer running.Wait()
 	free := semaphore.NewWeighted(int64(parallel))
-	for {
-		n := acquire(ctx, free)
-		if n == 0 {
-			return nil
+	for free.Acquire(ctx, 1) == nil && ctx.Err() == nil {
+		n := 1
+		for n < maxBatch && free.TryAcquire(1) {
+			n++
 		}
-		taken, err := c.take(ctx, n)
+		taken, err := t.take(ctx, address, n)
 		if err != nil && ctx.Err() == nil {
 			return t.explain(err)
 		}
@@ -55,42 +57,26 @@ func (t *Transport) Consume(ctx context.Context, group string, parallel int, rec
 		for _, m := range taken {
 			running.Go(func() {
 				defer free.Release(1)
-				c.handle(m)
+				t.handle(message{address, m}, receive)
 			})
 		}
 	}
+	return nil
 }
 
-// acquire waits until a message can be received, and returns how many can be, or 0
-// when ctx is done.
-func acquire(ctx context.Context, free *semaphore.Weighted) int {
-	if free.Acquire(ctx, 1) != nil || ctx.Err() != nil {
-		return 0
-	}
-	n := 1
-	for n < maxBatch && free.TryAcquire(1) {
-		n++
-	}
-	return n
-}
-
-// consumer receives the messages of one queue.
-type consumer struct {
-	*Transport
-
+// message is a message that was taken from a queue.
+type message struct {
 	address string
-	receive func(queue.Incoming) error
+	types.Message
 }
 
-// take waits for up to n messages. When ctx is done, it goes on for lastPoll.
-func (c *consumer) take(ctx context.Context, n int) ([]types.Message, error) {
-	polling, cancel := context.WithTimeout(context.WithoutCancel(ctx), longPoll+callTimeout)
+// take waits for up to n messages, also when ctx is done.
+func (t *Transport) take(ctx context.Context, address string, n int) ([]types.Message, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longPoll+callTimeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastPoll, cancel) })()
-	out, err := c.client.ReceiveMessage(polling, &awssqs.ReceiveMessageInput{
-		QueueUrl: &c.address, MaxNumberOfMessages: int32(n), WaitTimeSeconds: int32(longPoll / time.Second),
-		VisibilityTimeout:           int32(visibility / time.Second),
-		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+	out, err := t.client.ReceiveMessage(ctx, &awssqs.ReceiveMessageInput{
+		QueueUrl: &address, MaxNumberOfMessages: int32(n), WaitTimeSeconds: int32(longPoll.Seconds()),
+		VisibilityTimeout: int32(t.visibility.Seconds()), MessageSystemAttributeNames: []types.MessageSystemAttributeName{receiveCount},
 	})
 	if err != nil {
 		return nil, err
@@ -98,39 +84,36 @@ func (c *consumer) take(ctx context.Context, n int) ([]types.Message, error) {
 	return out.Messages, nil
 }
 
-// handle receives a message and acknowledges it, or makes it visible again.
-func (c *consumer) handle(m types.Message) {
-	stop := c.extend(m)
-	err := c.receive(queue.Incoming{Body: []byte(aws.ToString(m.Body)), Redelivered: m.Attributes[receiveCount] != "1"})
+// handle receives a message, and then acknowledges it or makes it visible again.
+func (t *Transport) handle(m message, receive func(queue.Incoming) error) {
+	stop := t.extend(m)
+	err := receive(queue.Incoming{Body: []byte(aws.ToString(m.Body)), Redelivered: m.Attributes[string(receiveCount)] != "1"})
 	stop()
 	if err == nil {
-		err = c.acknowledge(m)
+		err = t.acknowledge(m)
 	} else {
-		err = c.setVisibility(context.Background(), m, 0)
+		err = t.setVisibility(context.Background(), m, 0)
 	}
 	if err != nil {
-		c.log.Warn("sqs: the end of a delivery can't be reported, so the message is delivered again", slog.String("error", c.explain(err).Error()))
+		t.log.Warn("sqs: the end of a delivery can't be reported; the message is delivered again", slog.String("error", t.explain(err).Error()))
 	}
 }
 
-const receiveCount = string(types.MessageSystemAttributeNameApproximateReceiveCount)
-
-// extend keeps a message invisible to others until the returned function has
-// returned.
-func (c *consumer) extend(m types.Message) (stop func()) {
+// extend keeps a message invisible to others until stop has returned.
+func (t *Transport) extend(m message) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var extending sync.WaitGroup
 	extending.Go(func() {
-		ticker := time.NewTicker(heartbeat)
+		ticker := time.NewTicker(t.visibility / 3)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				if err := c.setVisibility(ctx, m, visibility); err != nil && ctx.Err() == nil {
-					c.log.Warn("sqs: a message in delivery can't be extended", slog.String("error", c.explain(err).Error()))
-				}
+			}
+			if err := t.setVisibility(ctx, m, t.visibility); err != nil && ctx.Err() == nil {
+				t.log.Warn("sqs: a delivery can't be extended", slog.String("error", t.explain(err).Error()))
 			}
 		}
 	})
@@ -138,19 +121,19 @@ func (c *consumer) extend(m types.Message) (stop func()) {
 }
 
 // setVisibility makes a message visible again after d.
-func (c *consumer) setVisibility(ctx context.Context, m types.Message, d time.Duration) error {
+func (t *Transport) setVisibility(ctx context.Context, m message, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err := c.client.ChangeMessageVisibility(ctx, &awssqs.ChangeMessageVisibilityInput{
-		QueueUrl: &c.address, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(d / time.Second),
+	_, err := t.client.ChangeMessageVisibility(ctx, &awssqs.ChangeMessageVisibilityInput{
+		QueueUrl: &m.address, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(d.Seconds()),
 	})
 	return err
 }
 
 // acknowledge deletes a message, also when the consumer stops.
-func (c *consumer) acknowledge(m types.Message) error {
+func (t *Transport) acknowledge(m message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	_, err := c.client.DeleteMessage(ctx, &awssqs.DeleteMessageInput{QueueUrl: &c.address, ReceiptHandle: m.ReceiptHandle})
+	_, err := t.client.DeleteMessage(ctx, &awssqs.DeleteMessageInput{QueueUrl: &m.address, ReceiptHandle: m.ReceiptHandle})
 	return err
 }

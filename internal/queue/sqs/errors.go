@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
 	"ratelimiter/internal/queue"
@@ -49,9 +48,6 @@ func (t *Transport) explain(err error) error {
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return misconfigured("the host %s doesn't exist: check AWS_REGION (%s) and SQS_ENDPOINT", dns.Name, t.region)
-	}
-	if _, ok := errors.AsType[*types.QueueDoesNotExist](err); ok {
-		return fmt.Errorf("sqs: the queue was deleted, or isn't created yet: %w", err)
 	}
 	return fmt.Errorf("sqs: %w", err)
 }

@@ -13,23 +13,21 @@ import (
 )
 
 func TestNew_misconfigured(t *testing.T) {
-	for name, c := range map[string]struct{ region, endpoint, prefix, want string }{
-		"no region":         {"", "", "p", "AWS_REGION"},
-		"endpoint":          {"us-east-1", "127.0.0.1:9324", "p", "SQS_ENDPOINT"},
-		"unparsable":        {"us-east-1", "http://hidden%zz@h", "p", "SQS_ENDPOINT"},
-		"endpoint password": {"us-east-1", "http://user:hidden@127.0.0.1:9324", "p", "AWS_SECRET_ACCESS_KEY"},
-		"prefix":            {"us-east-1", "", "a.b", `"a.b"`},
+	for name, c := range map[string]struct{ region, endpoint, want string }{
+		"no region":         {"", "", "AWS_REGION"},
+		"endpoint":          {"us-east-1", "127.0.0.1:9324", "SQS_ENDPOINT"},
+		"unparsable":        {"us-east-1", "http://hidden%zz@h", "SQS_ENDPOINT"},
+		"endpoint password": {"us-east-1", "http://user:hidden@127.0.0.1:9324", "AWS_SECRET_ACCESS_KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			setEnv(t, c.region, "key", "secret")
-			_, err := New(context.Background(), c.endpoint, c.prefix, slog.New(slog.DiscardHandler))
+			t.Setenv("AWS_REGION", c.region)
+			_, err := New(context.Background(), c.endpoint, "p", slog.New(slog.DiscardHandler))
 			if !errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
 				t.Errorf("%v, want ErrMisconfigured with %s and without the password", err, c.want)
 			}
 		})
 	}
 	t.Run("profile", func(t *testing.T) {
-		setEnv(t, "us-east-1", "", "")
 		t.Setenv("AWS_PROFILE", "missing")
 		if _, err := New(context.Background(), "", "p", slog.New(slog.DiscardHandler)); !errors.Is(err, queue.ErrMisconfigured) {
 			t.Errorf("%v, want ErrMisconfigured", err)
@@ -43,7 +41,8 @@ func TestTransport_Prepare_without_credentials(t *testing.T) {
 		"metadata service is away": {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			setEnv(t, "us-east-1", "", "")
+			t.Setenv("AWS_ACCESS_KEY_ID", "")
+			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
 			t.Setenv(env[0], env[1])
 			transport, err := New(context.Background(), "http://127.0.0.1:1", "p", slog.New(slog.DiscardHandler))
@@ -58,9 +57,11 @@ func TestTransport_Prepare_without_credentials(t *testing.T) {
 }
 
 func TestTransport_Prepare_name(t *testing.T) {
-	err := withFake(t, nil).Prepare(context.Background(), []string{strings.Repeat("g", 80)})
-	if !errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), "80") {
-		t.Errorf("%v, want ErrMisconfigured", err)
+	for _, group := range []string{strings.Repeat("g", 79), "a.b"} {
+		err := withFake(t, nil).Prepare(context.Background(), []string{group})
+		if !errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), "p-"+group) {
+			t.Errorf("%v, want ErrMisconfigured", err)
+		}
 	}
 }
 

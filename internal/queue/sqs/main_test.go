@@ -7,33 +7,52 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/goleak"
+
+	"ratelimiter/internal/queue"
+	"ratelimiter/internal/queue/queuetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// setEnv sets the AWS variables, and keeps those of the machine and its files out.
-func setEnv(t *testing.T, region, key, secret string) {
-	t.Helper()
-	for name, value := range map[string]string{
-		"AWS_REGION": region, "AWS_DEFAULT_REGION": "", "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "",
-		"AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_ROLE_ARN": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
-		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_SQS": "", "AWS_CA_BUNDLE": "",
-	} {
-		t.Setenv(name, value)
-	}
+// cleanEnv keeps the AWS variables and files of the machine out.
+var cleanEnv = map[string]string{
+	"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "",
+	"AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_ROLE_ARN": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
+	"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_SQS": "", "AWS_CA_BUNDLE": "",
 }
 
-// newTransport returns a transport with the AWS variables set.
+func TestMain(m *testing.M) {
+	for name, value := range cleanEnv {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	queuetest.Main(m, queuetest.BrokerWorker(open))
+}
+
+// open returns a transport that brings the messages of a consumer that died back
+// within seconds.
+func open(address, prefix string) (queue.Transport, error) {
+	transport, err := New(context.Background(), address, prefix, slog.New(slog.DiscardHandler))
+	if err == nil {
+		transport.visibility = 5 * time.Second
+	}
+	return transport, err
+}
+
+// newTransport returns a transport that is closed at the end of the test and may
+// leave no goroutine.
 func newTransport(t *testing.T, endpoint, prefix string, log *slog.Logger) *Transport {
 	t.Helper()
-	setEnv(t, "us-east-1", "key", "secret")
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	transport, err := New(context.Background(), endpoint, prefix, log)
 	if err != nil {
 		t.Fatal(err)
