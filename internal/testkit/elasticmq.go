@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,12 +29,18 @@ aws { region = us-east-1, accountId = 000000000000 }
 )
 
 // ElasticMQServer is a process of ElasticMQ, which speaks the protocol of SQS. It
-// keeps its address and its queues when it is started again.
+// keeps its address and its queues when it is started again. Clients reach it through
+// a proxy that lets nobody in before the queues are there: it answers earlier, and
+// then forgets the messages of a queue that is created in the meantime.
 type ElasticMQServer struct {
 	process
 
 	address string
+	proxy   *Proxy
 }
+
+// markerQueue is created first, and so it is there first after a start.
+const markerQueue = "marker"
 
 // ElasticMQ starts an ElasticMQ that is empty. It is stopped at the end of the test.
 // If it is not installed, the test fails when REQUIRE_REAL_SERVICES is 1 and is
@@ -41,7 +48,8 @@ type ElasticMQServer struct {
 func ElasticMQ(t testing.TB) *ElasticMQServer {
 	t.Helper()
 	java, jars := findElasticMQ(t)
-	s := &ElasticMQServer{process{t: t, name: "ElasticMQ", program: java, folder: serverFolder(t)}, LoopbackAddress(t)}
+	s := &ElasticMQServer{process: process{t: t, name: "ElasticMQ", program: java, folder: serverFolder(t)}, address: LoopbackAddress(t)}
+	s.proxy = NewProxy(t, s.address)
 	// A copy: nobody can't enter the folder of the repository if root's home holds it.
 	if err := os.CopyFS(filepath.Join(s.folder, "jars"), os.DirFS(jars)); err != nil {
 		t.Fatal(err)
@@ -58,29 +66,54 @@ func ElasticMQ(t testing.TB) *ElasticMQServer {
 		"-cp", filepath.Join(s.folder, "jars", "*"), "org.elasticmq.server.Main",
 	}
 	t.Cleanup(s.stop)
-	s.Start()
+	s.launchAndWait(func() error { return s.ask("/", "Action", "CreateQueue", "QueueName", markerQueue) })
+	s.Settle()
 	return s
 }
 
 // Endpoint returns the server's URL.
-func (s *ElasticMQServer) Endpoint() string { return "http://" + s.address }
+func (s *ElasticMQServer) Endpoint() string { return "http://" + s.proxy.Addr() }
 
 // Start starts the server again after Kill and waits until it serves.
 func (s *ElasticMQServer) Start() {
 	s.t.Helper()
+	s.launchAndWait(func() error { return s.ask("/", "Action", "GetQueueUrl", "QueueName", markerQueue) })
+}
+
+// launchAndWait starts the server, and lets clients in when ready returns nil.
+func (s *ElasticMQServer) launchAndWait(ready func() error) {
+	s.t.Helper()
+	s.proxy.Cut()
 	s.launch()
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	s.awaitReady(elasticMQTimeout, func() error {
-		response, err := client.Get(s.Endpoint() + "/?Action=ListQueues")
-		if err != nil {
-			return err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %s", response.Status)
-		}
-		return nil
-	})
+	s.awaitReady(elasticMQTimeout, ready)
+	s.proxy.Mend()
+}
+
+// Settle waits until the queues that were created survive a Kill. They are written
+// after the answer, and before the message of a later call.
+func (s *ElasticMQServer) Settle() {
+	s.t.Helper()
+	if err := s.ask("/000000000000/"+markerQueue, "Action", "SendMessage", "MessageBody", "settled"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ask calls the server with pairs of names and values.
+func (s *ElasticMQServer) ask(path string, parameters ...string) error {
+	query := url.Values{}
+	for i := 0; i < len(parameters); i += 2 {
+		query.Set(parameters[i], parameters[i+1])
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + s.address + path + "?" + query.Encode())
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: status %s", parameters[1], response.Status)
+	}
+	return nil
 }
 
 // findElasticMQ returns Java and the folder of the server's jars.

@@ -28,12 +28,15 @@ func TestElasticMQ_killed_and_paused(t *testing.T) {
 	}
 	const queue = "/000000000000/q"
 	ask("/", "Action", "CreateQueue", "QueueName", "q")
+	ask("/", "Action", "CreateQueue", "QueueName", "empty")
+	s.Settle()
 	ask(queue, "Action", "SendMessage", "MessageBody", "one")
 	s.Pause()
 	s.Continue()
 	ask(queue, "Action", "SendMessage", "MessageBody", "two")
 	s.Kill()
 	s.Start()
+	ask("/", "Action", "GetQueueUrl", "QueueName", "empty")
 	both := ask(queue, "Action", "ReceiveMessage", "MaxNumberOfMessages", "10")
 	if !strings.Contains(both, "one") || !strings.Contains(both, "two") {
 		t.Errorf("after a SIGKILL: %s, want both messages", both)

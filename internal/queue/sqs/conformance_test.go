@@ -30,7 +30,8 @@ func broker(t *testing.T) *queuetest.Broker {
 			t.Fatal(err)
 		}
 	}
-	return &queuetest.Broker{Address: server.Endpoint(), Open: open, Send: send, Server: server, TextOnly: true, EmptyRefused: true}
+	settled := func(testing.TB) { server.Settle() }
+	return &queuetest.Broker{Address: server.Endpoint(), Open: open, Send: send, Server: server, Settled: settled, TextOnly: true, EmptyRefused: true}
 }
 
 func TestTransport_conformance(t *testing.T) { queuetest.Run(t, broker(t)) }
