@@ -71,6 +71,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-chromium.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The browser tests are skipped."; }
 	scripts/install-pgbouncer.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with PgBouncer are skipped."; }
 	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
+	scripts/install-elasticmq.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with SQS are skipped."; }
 	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race -timeout 20m $(PACKAGES)
 	go test -run llocations ./internal/server ./middleware

@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/catalog":             {"models", "internal/cache", "internal/audit", "internal/postgres"},
 	"internal/queue":               {"models", "internal/postgres"},
 	"internal/queue/queuetest":     {"internal/postgres", "internal/queue", "internal/testkit"},
+	"internal/queue/sqs":           {"internal/queue"},
 	"internal/queue/operator":      {"models", "internal/audit", "internal/postgres", "internal/queue"},
 	"internal/cursor":              {},
 	"internal/events":              {"models", "internal/cursor", "internal/postgres"},
