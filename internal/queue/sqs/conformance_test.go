@@ -40,7 +40,6 @@ func TestTransport_conformance(t *testing.T) { queuetest.Run(t, broker(t)) }
 func TestProof(t *testing.T) {
 	cluster, broker := testkit.NewDurableCluster(t), broker(t)
 	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, broker) })
-	t.Run("poison", func(t *testing.T) { queuetest.ProvePoison(t, cluster, broker) })
 	// Each of these faults must be found.
 	for fault, kills := range map[string]map[string]int{
 		queuetest.AckBeforeOutcome:   {"worker": 3},

@@ -188,3 +188,26 @@ func TestTransport_Consume_error(t *testing.T) {
 		}
 	})
 }
+
+// TestTransport_deadlines checks that no call waits forever for a server that hangs.
+func TestTransport_deadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport := withFake(t, func(ctx context.Context, action string, request map[string]any) (int, map[string]any) {
+			if action != "GetQueueUrl" {
+				<-ctx.Done()
+			}
+			return newOneQueue().answer(ctx, action, request)
+		})
+		_, waiting := transport.Waiting(t.Context(), "g")
+		for call, err := range map[string]error{
+			"Prepare": transport.Prepare(t.Context(), []string{"g"}),
+			"Publish": transport.Publish(t.Context(), "g", queue.Outgoing{}),
+			"Consume": transport.Consume(t.Context(), "g", 1, nil),
+			"Waiting": waiting,
+		} {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v, want the deadline", call, err)
+			}
+		}
+	})
+}

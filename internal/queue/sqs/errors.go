@@ -12,12 +12,9 @@ import (
 	"ratelimiter/internal/queue"
 )
 
-const (
-	noCredentials = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine or container a role"
-	// actions are what the credentials must allow.
-	actions = "sqs:GetQueueUrl, sqs:CreateQueue (if the queues are missing), sqs:GetQueueAttributes, sqs:SendMessage, sqs:ReceiveMessage, " +
-		"sqs:ChangeMessageVisibility and sqs:DeleteMessage"
-)
+// actions are what the credentials must allow.
+const actions = "sqs:GetQueueUrl, sqs:CreateQueue (if the queues are missing), sqs:GetQueueAttributes, sqs:SendMessage, sqs:ReceiveMessage, " +
+	"sqs:ChangeMessageVisibility and sqs:DeleteMessage"
 
 // refused are the error codes of credentials that AWS doesn't accept.
 var refused = []string{
@@ -44,7 +41,7 @@ func (t *Transport) explain(err error) error {
 	case strings.HasPrefix(strings.ToLower(code), "kms") && code != "KmsThrottled":
 		return misconfigured("%v: the queue is encrypted with a key of KMS: allow kms:GenerateDataKey and kms:Decrypt on it, and check that it is enabled", err)
 	case withoutCredentials(err):
-		return misconfigured("%s: %v", noCredentials, err)
+		return misconfigured("no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine or container a role: %v", err)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return misconfigured("the host %s doesn't exist: check AWS_REGION (%s) and SQS_ENDPOINT", dns.Name, t.region)

@@ -207,7 +207,12 @@ func testWaiting(t *testing.T, server *testkit.ElasticMQServer) {
 	if n, err := other.Waiting(t.Context(), "g"); err != nil || n != 3 {
 		t.Errorf("%d, %v; want 3", n, err)
 	}
-	consume(t, transport, 3, func(queue.Incoming) error { return nil })
+	consume(t, transport, 3, func(queue.Incoming) error {
+		if n, err := transport.Waiting(t.Context(), "g"); err != nil || n < 1 {
+			t.Errorf("during a delivery: %d, %v; want it to be counted", n, err)
+		}
+		return nil
+	})
 	if n, err := transport.Waiting(t.Context(), "g"); err != nil || n != 0 {
 		t.Errorf("%d, %v; want 0", n, err)
 	}
