@@ -73,6 +73,7 @@ go-test: ## all tests, on one temporary Postgres
 	scripts/install-redis.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Redis or Valkey are skipped."; }
 	scripts/install-kafka.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Kafka are skipped."; }
 	scripts/install-rabbitmq.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with RabbitMQ are skipped."; }
+	scripts/install-elasticmq.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with SQS are skipped."; }
 	scripts/install-prometheus.sh || { [ "$${REQUIRE_REAL_SERVICES:-}" != 1 ] && echo "The tests with Prometheus are skipped."; }
 	go run ./internal/testkit/cluster -- go test -race -timeout 20m $(PACKAGES)
 	cd bench && go test ./...

@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"internal/queue/kafka":         {"internal/queue"},
 	"internal/queue/queuetest":     {"internal/postgres", "internal/queue", "internal/testkit"},
 	"internal/queue/rabbitmq":      {"internal/queue"},
+	"internal/queue/sqs":           {"internal/queue"},
 	"internal/queue/operator":      {"models", "internal/audit", "internal/postgres", "internal/queue"},
 	"internal/cursor":              {},
 	"internal/events":              {"models", "internal/cursor", "internal/postgres"},

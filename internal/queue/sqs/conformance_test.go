@@ -1,0 +1,51 @@
+package sqs
+
+import (
+	"log/slog"
+	"testing"
+
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"ratelimiter/internal/queue/queuetest"
+	"ratelimiter/internal/testkit"
+)
+
+// broker is an ElasticMQ for the suite.
+func broker(t *testing.T) *queuetest.Broker {
+	t.Helper()
+	server := testkit.ElasticMQ(t)
+	send := func(t testing.TB, prefix, group string, body []byte) {
+		t.Helper()
+		transport, err := New(t.Context(), server.Endpoint(), prefix, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer transport.Close()
+		address, err := transport.find(t.Context(), group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(body)
+		if _, err := transport.client.SendMessage(t.Context(), &awssqs.SendMessageInput{QueueUrl: &address, MessageBody: &text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := func(testing.TB) { server.Settle() }
+	return &queuetest.Broker{Address: server.Endpoint(), Open: open, Send: send, Server: server, Settled: settled, TextOnly: true, EmptyRefused: true}
+}
+
+func TestTransport_conformance(t *testing.T) { queuetest.Run(t, broker(t)) }
+
+// TestProof kills publishers, workers, Postgres and the server under load.
+func TestProof(t *testing.T) {
+	cluster, broker := testkit.NewDurableCluster(t), broker(t)
+	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, broker) })
+	// Each of these faults must be found.
+	for fault, kills := range map[string]map[string]int{
+		queuetest.AckBeforeOutcome:   {"worker": 3},
+		queuetest.ConfirmNotAwaited:  {"broker": 2},
+		queuetest.RedeliveredDropped: {"worker": 3},
+	} {
+		t.Run("catches "+fault, func(t *testing.T) { queuetest.Catch(t, cluster, broker, fault, kills) })
+	}
+}
