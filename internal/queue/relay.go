@@ -84,6 +84,15 @@ func (r *relay) broken() error {
 	return r.fault
 }
 
+// TransportFault returns why the broker of the Transport can't be used, as far as this
+// instance knows, or nil.
+func (w *Worker) TransportFault() error {
+	if w.relay == nil {
+		return nil
+	}
+	return w.relay.broken()
+}
+
 // setFault notes whether the broker can be used, and logs a change.
 func (r *relay) setFault(err error) {
 	r.mu.Lock()
