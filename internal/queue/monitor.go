@@ -63,7 +63,7 @@ type Monitor struct {
 }
 
 // NewMonitor returns a Monitor of q that isn't started.
-func NewMonitor(q *Queue, log *slog.Logger) *Monitor { 
+func NewMonitor(q *Queue, log *slog.Logger) *Monitor {
 	return &Monitor{read: q.Stats, hasBroker: func() bool { return q.transport != nil }, log: log}
 }
 
