@@ -7,40 +7,42 @@ import (
 	"testing"
 
 	"ratelimiter/internal/config"
+	"ratelimiter/internal/queue/queuetest"
 	"ratelimiter/internal/testkit"
 	"ratelimiter/models"
 )
 
-// transports are the values of QUEUE. option starts the real server and makes an app
-// use it.
+// transports are the values of QUEUE. start starts the real server, if there is one,
+// and returns the settings for it.
 var transports = []struct {
-	name   config.Transport
-	option func(*testing.T) appOption
+	name  config.Transport
+	start func(testing.TB) (config.Queue, queuetest.Server)
 }{
-	{config.QueuePostgres, func(*testing.T) appOption { return func(*appOptions) {} }},
-	{config.QueueRabbitMQ, func(t *testing.T) appOption {
+	{config.QueuePostgres, func(testing.TB) (config.Queue, queuetest.Server) { return config.Queue{}, nil }},
+	{config.QueueRabbitMQ, func(t testing.TB) (config.Queue, queuetest.Server) {
 		server := testkit.RabbitMQ(t)
-		return withBroker(config.Queue{Transport: config.QueueRabbitMQ, RabbitMQURL: server.URL()})
+		return config.Queue{Transport: config.QueueRabbitMQ, RabbitMQURL: server.URL()}, server
 	}},
-	{config.QueueKafka, func(t *testing.T) appOption {
+	{config.QueueKafka, func(t testing.TB) (config.Queue, queuetest.Server) {
 		server := testkit.Kafka(t)
-		return withBroker(config.Queue{Transport: config.QueueKafka, KafkaBrokers: server.Addr()})
+		return config.Queue{Transport: config.QueueKafka, KafkaBrokers: server.Address()}, server
 	}},
-	{config.QueueSQS, func(t *testing.T) appOption {
+	{config.QueueSQS, func(t testing.TB) (config.Queue, queuetest.Server) {
 		server := testkit.ElasticMQ(t)
 		for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"} {
 			t.Setenv(name, value)
 		}
-		return withBroker(config.Queue{Transport: config.QueueSQS, SQSEndpoint: server.URL()})
+		return config.Queue{Transport: config.QueueSQS, SQSEndpoint: server.Endpoint()}, server
 	}},
 }
 
+// withBroker makes an app use a broker, with queues of its own.
 func withBroker(q config.Queue) appOption {
-	return func(o *appOptions) {
-		q.Prefix = "test-" + strings.ToLower(rand.Text()[:10])
-		o.config.Queue = q
-	}
+	q.Prefix = newQueuePrefix()
+	return func(o *appOptions) { o.config.Queue = q }
 }
+
+func newQueuePrefix() string { return "test-" + strings.ToLower(rand.Text()[:10]) }
 
 // unreachable is a broker that nothing listens for.
 func unreachable() appOption {

@@ -143,7 +143,8 @@ var orderTokens = []struct {
 func TestOrders_tokens(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(string(transport.name), func(t *testing.T) {
-			s := newOrderShop(t, transport.option(t))
+			settings, _ := transport.start(t)
+			s := newOrderShop(t, withBroker(settings))
 			for _, token := range orderTokens {
 				t.Run(token.token, func(t *testing.T) {
 					s.t = t
