@@ -26,6 +26,7 @@ type orderShop struct {
 	dir    string // DATA_DIR
 	caller *testkit.Client
 	ops    *testkit.Client
+	sold   int64 // cups
 }
 
 func newOrderShop(t *testing.T, options ...appOption) *orderShop {
@@ -83,6 +84,13 @@ func (s *orderShop) wantStock(want int64) {
 	})
 }
 
+// wantSold checks that this many more cups are sold.
+func (s *orderShop) wantSold(more int64) {
+	s.t.Helper()
+	s.sold += more
+	s.wantStock(1000 - s.sold)
+}
+
 // wantLedger checks what the gateway did for an order.
 func (s *orderShop) wantLedger(id string, want ...string) {
 	s.t.Helper()
@@ -123,54 +131,81 @@ func (s *orderShop) wantMail(id, kind, text string) {
 
 var charged = []string{"authorization 3998 EUR", "capture 3998 EUR"}
 
-func TestOrders_tok_ok(t *testing.T) {
-	s := newOrderShop(t)
+// orderTokens are the ways of orders by their payment token.
+var orderTokens = []struct {
+	token string
+	test  func(*testing.T, *orderShop)
+}{
+	{"tok_ok", orderPaid}, {"tok_declined", orderDeclined}, {"tok_flaky", orderRetried}, {"tok_slow", orderPaidSlowly}, {"tok_down", orderRedriven},
+}
+
+// TestOrders_tokens: orders take the same ways with every transport of messages.
+func TestOrders_tokens(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(string(transport.name), func(t *testing.T) {
+			settings, _ := transport.start(t)
+			s := newOrderShop(t, withBroker(settings))
+			for _, token := range orderTokens {
+				t.Run(token.token, func(t *testing.T) {
+					s.t = t
+					token.test(t, s)
+				})
+			}
+			s.t = t
+		})
+	}
+}
+
+func orderPaid(t *testing.T, s *orderShop) {
 	order := s.ended(s.place("tok_ok").ID, models.OrderConfirmed)
 	if order.Reason != nil || !order.UpdatedAt.After(order.CreatedAt) {
 		t.Errorf("got %+v", order)
 	}
 	s.wantLedger(order.ID, charged...)
 	s.wantMail(order.ID, "confirmed", "It is confirmed")
-	s.wantStock(998)
+	s.wantSold(2)
 	events := s.events(order.ID)
 	if events[0] != "order.placed" || !slices.Equal(events[3:], []string{"payment.captured", "order.confirmed", "email.sent"}) || len(events) != 6 {
 		t.Errorf("got events %v", events)
 	}
 }
 
-func TestOrders_tok_declined(t *testing.T) {
-	s := newOrderShop(t)
+func orderDeclined(t *testing.T, s *orderShop) {
 	order := s.ended(s.place("tok_declined").ID, models.OrderCancelled)
 	if order.Reason == nil || *order.Reason != models.ReasonPaymentDeclined {
 		t.Errorf("got %+v", order)
 	}
-	s.wantStock(1000)
+	s.wantSold(0)
 	s.wantLedger(order.ID)
 	s.wantMail(order.ID, "cancelled", "\r\nThe payment was declined.\r\n")
 }
 
-func TestOrders_tok_flaky(t *testing.T) {
-	s := newOrderShop(t)
+func orderRetried(t *testing.T, s *orderShop) {
 	order := s.ended(s.place("tok_flaky").ID, models.OrderConfirmed)
 	s.wantLedger(order.ID, charged...)
 	s.wantMail(order.ID, "confirmed", "It is confirmed")
-	log := s.log.String()
-	if n := strings.Count(log, "queue: a delivery failed, retrying"); n != 2 || !strings.Contains(log, "500 Internal Server Error") || !strings.Contains(log, `"attempt":3`) {
-		t.Errorf("got %d failures in the log; want 2, and the third attempt\n%s", n, log)
+	s.wantSold(2)
+	var failures []string
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, "queue: a delivery failed, retrying") && strings.Contains(line, `"key":"`+order.ID+`"`) {
+			failures = append(failures, line)
+		}
+	}
+	if len(failures) != 2 || !strings.Contains(failures[0], "500 Internal Server Error") || !strings.Contains(failures[1], `"attempt":2`) {
+		t.Errorf("got failures in the log %s; want 2", failures)
 	}
 }
 
 // The gateway answers after the deadline: the payment was made, and is made once.
-func TestOrders_tok_slow(t *testing.T) {
-	s := newOrderShop(t)
+func orderPaidSlowly(_ *testing.T, s *orderShop) {
 	order := s.ended(s.place("tok_slow").ID, models.OrderConfirmed)
 	s.wantLedger(order.ID, charged...)
 	s.wantMail(order.ID, "confirmed", "It is confirmed")
+	s.wantSold(2)
 }
 
 // A dead letter that is redriven when the gateway works again completes its order.
-func TestOrders_tok_down(t *testing.T) {
-	s := newOrderShop(t)
+func orderRedriven(t *testing.T, s *orderShop) {
 	order, admin := s.place("tok_down"), s.admin(models.ScopeAdminQueues)
 	s.await("a dead letter", func() bool { return len(letters(admin, "?group=payment")) == 1 })
 	d := letters(admin, "")[0]
@@ -185,7 +220,7 @@ func TestOrders_tok_down(t *testing.T) {
 	s.ended(order.ID, models.OrderConfirmed)
 	s.wantLedger(order.ID, charged...)
 	s.wantMail(order.ID, "confirmed", "It is confirmed")
-	s.wantStock(998)
+	s.wantSold(2)
 }
 
 // An order of more than there is is cancelled, and its payment is voided, if it was

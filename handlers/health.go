@@ -13,6 +13,9 @@ import (
 type Readiness interface {
 	// NotReady returns the reason, a sentence for operators, or "" when ready.
 	NotReady(ctx context.Context) string
+	// Limitation returns what doesn't work although requests are handled, a sentence
+	// for operators, or "".
+	Limitation() string
 }
 
 // Health serves /livez and /readyz.
@@ -26,6 +29,8 @@ func NewHealth(readiness Readiness) *Health { return &Health{readiness: readines
 // healthStatus is the successful response of a probe.
 type healthStatus struct {
 	Status string `json:"status" example:"ok"` // always ok; failures are problems
+	// What doesn't work although requests are served, such as a message broker.
+	Detail string `json:"detail,omitempty" example:"The message broker can't be used: orders are accepted, and their messages wait."`
 }
 
 // Live handles GET /livez: the process is running.
@@ -42,7 +47,7 @@ func (h *Health) Live(c *gin.Context) { c.JSON(http.StatusOK, healthStatus{Statu
 // Ready handles GET /readyz: the service can handle requests.
 //
 //	@Summary		Check readiness
-//	@Description	Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
+//	@Description	Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown. An unusable message broker is a detail of the response: orders are accepted without it.
 //	@Tags			health
 //	@ID				readyz
 //	@Produce		json
@@ -54,5 +59,5 @@ func (h *Health) Ready(c *gin.Context) {
 		fail(c, &models.Error{Kind: models.KindUnavailable, Message: reason})
 		return
 	}
-	c.JSON(http.StatusOK, healthStatus{Status: "ok"})
+	c.JSON(http.StatusOK, healthStatus{Status: "ok", Detail: h.readiness.Limitation()})
 }

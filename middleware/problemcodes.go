@@ -42,6 +42,7 @@ const (
 	ProblemInternalError         ProblemCode = "internal_error"          // 500: an internal error, which request_id identifies in the server's log
 	ProblemUnavailable           ProblemCode = "unavailable"             // 503: a dependency is unavailable; repeat after Retry-After
 	ProblemQuotaUnavailable      ProblemCode = "quota_unavailable"       // 503: a calendar quota can't be decided without the database; repeat after Retry-After
+	ProblemQueueFull             ProblemCode = "queue_full"              // 503: orders are not accepted, because too many messages wait for the message broker
 	ProblemPaymentsUnavailable   ProblemCode = "payments_unavailable"    // 503: orders are not accepted, because the server has no payment gateway
 	ProblemTooManyReservations   ProblemCode = "too_many_reservations"   // 503: too many open reservations; repeat after Retry-After
 	ProblemTooManyStreams        ProblemCode = "too_many_streams"        // 503: too many open event streams; repeat after Retry-After

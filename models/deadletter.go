@@ -33,7 +33,7 @@ type DeadLetterFilter struct {
 // QueueGroup is the state of one group of the queue.
 type QueueGroup struct {
 	Group     string  `json:"group" example:"payment"`               // name of the group
-	Ready     int64   `json:"ready" minimum:"0" example:"3"`         // messages whose time has come
+	Ready     int64   `json:"ready" minimum:"0" example:"3"`         // messages whose time has come, in Postgres or in the message broker
 	Delayed   int64   `json:"delayed" minimum:"0" example:"1"`       // messages that wait for their next attempt
 	InFlight  int64   `json:"in_flight" minimum:"0" example:"2"`     // messages in a delivery
 	Dead      int64   `json:"dead" minimum:"0" example:"0"`          // dead letters

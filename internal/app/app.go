@@ -74,7 +74,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if a.services, err = newServices(cfg, db, a.ops.listener, o); err != nil {
 		return nil, err
 	}
-	a.readiness = newReadiness(db, a.services.usage.DiskFull)
+	a.readiness = newReadiness(db, a.services.usage.DiskFull, a.services.worker.TransportFault)
 	router := a.services.router(serving, cfg, o.Log, a.readiness)
 	a.api.server = server.NewHTTP(a.api.listener, router, o.Log, a.fail)
 	ops := server.NewOpsHandler(cfg.OpsAddr, handlers.NewHealth(a.readiness), a.services.metrics().Handler(), o.Log, a.services.payments.mount)

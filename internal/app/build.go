@@ -151,7 +151,7 @@ func (s *services) router(serving context.Context, cfg *config.Config, log *slog
 	eventStreams := handlers.NewEventStreams(s.events, s.streams, cfg.Origins)
 	return server.NewRouter(server.Handlers{
 		Products:    handlers.NewProducts(s.products, cursors),
-		Orders:      handlers.NewOrders(s.payments.orders(s.orders), cursors),
+		Orders:      handlers.NewOrders(s.payments.orders(whileOutboxHasRoom{s.orders, s.monitor.OutboxFull}), cursors),
 		Invoices:    handlers.NewInvoices(invoice.NewService(s.orders), s.cpu),
 		Tickets:     handlers.NewTickets(s.tickets),
 		Events:      handlers.NewEvents(serving, s.events, eventStreams),
@@ -188,10 +188,14 @@ func (s *services) newQueue(cfg *config.Config, db *pgxpool.Pool, o Options) (er
 	for _, job := range s.jobs() {
 		periodic = append(periodic, queue.Periodic{Name: job.Name, Every: job.Every, Run: func(ctx context.Context) bool { return runner.Run(ctx, job) }})
 	}
+	transport, err := NewTransport(context.Background(), cfg, o.Log)
+	if err != nil {
+		return err
+	}
 	s.monitor, s.operator = queue.NewMonitor(s.queue, o.Log), operator.New(db, s.queue)
 	s.worker, err = queue.NewWorker(s.queue, s.handlers(cfg, o), queue.Config{
 		Listen: o.ListenDB, Periodic: periodic, Delivered: func(group string, r queue.Result) { s.deliveries.Count(group, string(r)) },
-		Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
+		Transport: transport, Retry: queue.RetryPolicy{Base: cfg.RetryBase, Cap: cfg.RetryCap, MaxAttempts: cfg.RetryAttempts},
 	})
 	return err
 }

@@ -115,7 +115,7 @@ func TestApp_delayStop(t *testing.T) {
 	defer signal.Stop(signals)
 	for _, delay := range []time.Duration{0, 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			a := &App{log: slog.New(slog.DiscardHandler), readiness: newReadiness(nil, nil), delay: delay, failed: make(chan error)}
+			a := &App{log: slog.New(slog.DiscardHandler), readiness: newReadiness(nil, nil, nil), delay: delay, failed: make(chan error)}
 			a.api.server = &server.HTTP{}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // by the first signal

@@ -39,6 +39,10 @@ func (s *services) metrics() *telemetry.Metrics {
 		func() float64 { return float64(s.streams.Count()) }))
 	m.Add(s.payments.metrics()...)
 	m.Add(queueMetrics(s.monitor.Stats)...)
+	m.Add(
+		telemetry.Gauge("queue_outbox_messages", "Messages that wait in Postgres for the broker; 0 without a broker.", nil, func() float64 { return float64(s.monitor.Outbox()) }),
+		telemetry.Gauge("queue_broker_up", "1 unless this instance can't use the broker of QUEUE; 1 without a broker.", nil, telemetry.Bool(func() bool { return s.worker.TransportFault() == nil })),
+	)
 	m.Add(allowanceMetrics("keys", c.keys.allowances)...)
 	m.Add(allowanceMetrics("checks", c.checks.allowances)...)
 	m.Add(
@@ -213,6 +217,7 @@ func queueMetrics(stats func() []queue.GroupStats) []telemetry.Collector {
 		gauge("queue_in_flight_messages", "Messages in a delivery.", func(s queue.GroupStats) float64 { return float64(s.InFlight) }),
 		gauge("queue_dead_letters", "Dead letters.", func(s queue.GroupStats) float64 { return float64(s.Dead) }),
 		gauge("queue_oldest_message_seconds", "Time that the oldest waiting message waits for; 0: none waits.", func(s queue.GroupStats) float64 { return s.OldestAge.Seconds() }),
+		gauge("queue_broker_messages", "Messages in the broker of QUEUE, if it answers; 0 without a broker.", func(s queue.GroupStats) float64 { return float64(s.InBroker) }),
 		gauge("queue_paused", "1 while the group is paused.", func(s queue.GroupStats) float64 { return telemetry.Bool(func() bool { return s.Paused })() }),
 	}
 }

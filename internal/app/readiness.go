@@ -23,7 +23,8 @@ const checkTimeout = 2 * time.Second
 // handlers.Readiness.
 type readiness struct {
 	db       *pgxpool.Pool
-	diskFull func() bool // the database's
+	diskFull func() bool  // the database's
+	broker   func() error // why the broker can't be used; nil: it can, or there is none
 	started  atomic.Bool
 	stopped  atomic.Bool
 
@@ -32,8 +33,16 @@ type readiness struct {
 	reason    string
 }
 
-func newReadiness(db *pgxpool.Pool, diskFull func() bool) *readiness {
-	return &readiness{db: db, diskFull: diskFull}
+func newReadiness(db *pgxpool.Pool, diskFull func() bool, broker func() error) *readiness {
+	return &readiness{db: db, diskFull: diskFull, broker: broker}
+}
+
+// Limitation returns what doesn't work although requests can be served, or "".
+func (r *readiness) Limitation() string {
+	if r.broker() != nil {
+		return "The message broker can't be used: orders are accepted, and their messages wait."
+	}
+	return ""
 }
 
 func (r *readiness) start() { r.started.Store(true) }

@@ -23,7 +23,7 @@ func TestReadiness_hung_database(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	r := newReadiness(db, func() bool { return false })
+	r := newReadiness(db, func() bool { return false }, func() error { return nil })
 	r.start()
 	if reason := r.NotReady(t.Context()); reason != "" {
 		t.Fatal(reason)
@@ -41,7 +41,7 @@ func TestReadiness_canceled_caller(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	r := newReadiness(db, func() bool { return false })
+	r := newReadiness(db, func() bool { return false }, func() error { return nil })
 	r.start()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -80,6 +80,7 @@ func (d *diagnosis) checks() []check {
 		{"clock", d.connected(d.checkClock)},
 		{"partitions", d.connected(d.checkPartitions)},
 		{"queue", d.connected(d.checkQueue)},
+		{"broker", d.configured(d.checkBroker)},
 		{"connections", d.connected(d.checkConnections)},
 		{"redis", d.checkRedis},
 		{"payment", d.configured(d.checkPayment)},

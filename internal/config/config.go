@@ -40,6 +40,11 @@ type Settings struct {
 	CacheKeys      string `env:"CACHE_KEYS" default:"100000" help:"Keys kept in memory, at about 1 KB each; one with many overrides of its own counts as several."`
 	CacheTTL       string `env:"CACHE_TTL" default:"60s" help:"How long a cached quota is fresh after its load, or after the last read of the change log if that is later."`
 	CacheStale     string `env:"CACHE_STALE" default:"10m" help:"How long a stale quota may be served while it is loaded again, or Postgres is down or hangs."`
+	Queue          string `env:"QUEUE" default:"postgres" help:"What brings messages to the workers: postgres, rabbitmq, kafka or sqs."`
+	QueuePrefix    string `env:"QUEUE_PREFIX" default:"ratelimiter" help:"Start of the names of queues and topics in a broker that several installations share."`
+	RabbitMQFile   string `env:"RABBITMQ_URL_FILE" name:"rabbitmq-url-file" placeholder:"PATH" help:"File that contains RABBITMQ_URL, for QUEUE=rabbitmq: amqps://user:pass@host/vhost."`
+	KafkaFile      string `env:"KAFKA_BROKERS_FILE" name:"kafka-brokers-file" placeholder:"PATH" help:"File that contains KAFKA_BROKERS, for QUEUE=kafka: host:9092,host:9092 or tls://user:pass@host:9093,host:9093."`
+	SQSEndpoint    string `env:"SQS_ENDPOINT" name:"sqs-endpoint" placeholder:"URL" help:"Address of SQS, for QUEUE=sqs. Unset: that of AWS_REGION. Credentials are found as by the AWS tools."`
 	RetryBase      string `env:"RETRY_BASE" default:"1s" help:"Longest delay before the second delivery of a failed message. It doubles with each attempt; the delays are random, up to it."`
 	RetryCap       string `env:"RETRY_CAP" default:"5m" help:"Longest delay between two deliveries of a failed message."`
 	RetryAttempts  string `env:"RETRY_MAX_ATTEMPTS" name:"retry-max-attempts" default:"8" help:"Deliveries of a message, after which it becomes a dead letter."`
@@ -51,6 +56,8 @@ type Settings struct {
 	RedisURL       secret `name:"redis-url" env:"-" hidden:""`
 	PaymentURL     secret `name:"payment-url" env:"-" hidden:""`
 	SMTPURL        secret `name:"smtp-url" env:"-" hidden:""`
+	RabbitMQURL    secret `name:"rabbitmq-url" env:"-" hidden:""`
+	KafkaBrokers   secret `name:"kafka-brokers" env:"-" hidden:""`
 	Headers        string `env:"RATELIMIT_HEADERS" name:"ratelimit-headers" default:"draft11" help:"Header fields that report limits: draft11, legacy (X-RateLimit-*) or both."`
 	LogFormat      string `env:"LOG_FORMAT" default:"auto" help:"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."`
 	LogLevel       string `env:"LOG_LEVEL" default:"info" help:"What is logged: debug (also health checks and pages of the docs), info, warn or error."`
@@ -71,6 +78,7 @@ type Config struct {
 	CacheKeys      int
 	CacheTTL       time.Duration
 	CacheStale     time.Duration
+	Queue          Queue
 	RetryBase      time.Duration // longest delay after the first attempt
 	RetryCap       time.Duration
 	RetryAttempts  int
@@ -182,6 +190,7 @@ func (s *Settings) processing(cfg *Config, fault func(name string, err error)) {
 	fault("RETRY_BASE", err)
 	cfg.RetryAttempts, err = parseNumber(s.RetryAttempts, 1, maxRetryAttempts)
 	fault("RETRY_MAX_ATTEMPTS", err)
+	s.queue(cfg, fault)
 	cfg.PaymentURL, err = readSecret("PAYMENT_URL", s.PaymentFile)
 	fault("PAYMENT_URL", cmp.Or(err, checkPaymentURL(cfg.PaymentURL)))
 	cfg.PaymentURL = strings.TrimRight(cfg.PaymentURL, "/")

@@ -164,15 +164,44 @@ func (d *Dispatcher) failed(ctx context.Context, v Delivery, err error) error {
 // errNoOutcome is the failure of a delivery that nobody has recorded the outcome of.
 var errNoOutcome = errors.New("the delivery had no outcome: its process died or hung")
 
-// lost records that an earlier delivery of the message had no outcome. Messages
-// that were in delivery together are delivered again apart: see retryUnrecorded.
+// lost records that an earlier delivery of the message by a broker had no outcome.
+// Messages that were in delivery together are delivered again apart: see
+// retryUnrecorded.
+//
+// If the process died that published the message, its job is still open and would
+// publish it once more; a message that kills its process would multiply. So the next
+// attempt, or the dead letter, replaces open jobs of the message.
 func (d *Dispatcher) lost(ctx context.Context, v Delivery) error {
-	if v.Message.Attempt >= d.retry.MaxAttempts {
-		return d.bury(ctx, v, errNoOutcome)
+	var outcome Result
+	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
+		var counted int // attempts, by others
+		var dead bool
+		if err := tx.QueryRow(ctx, closeJobs, v.Group, v.Message.ID).Scan(&counted, &dead); err != nil || dead {
+			return err
+		}
+		v.Message.Attempt = min(max(v.Message.Attempt, counted), d.retry.MaxAttempts)
+		v.Message = v.Message.failed(time.Now(), errNoOutcome.Error())
+		if v.Message.Attempt == d.retry.MaxAttempts {
+			outcome = ResultDead
+			return insertDead(ctx, tx, v, errNoOutcome.Error(), nil)
+		}
+		outcome = ResultRetried
+		return d.insertJob(ctx, tx, v, unrecorded(d.retry).next(v.Message.Attempt))
+	})
+	if err == nil && outcome != "" {
+		d.delivered(v.Group, outcome)
 	}
-	v.Message = v.Message.failed(time.Now(), errNoOutcome.Error())
-	return d.reschedule(ctx, v, unrecorded(d.retry).next(v.Message.Attempt), ResultRetried)
+	return err
 }
+
+// closeJobs completes the open jobs of a message, and returns the most attempts of one
+// and whether the message is a dead letter.
+const closeJobs = `
+	WITH closed AS (
+		UPDATE river_job SET state = 'completed', finalized_at = now()
+		WHERE kind = 'delivery' AND queue = $1 AND args ->> 'id' = $2 AND state NOT IN ('completed', 'cancelled', 'discarded')
+		RETURNING (args ->> 'attempt')::int AS attempt
+	) SELECT (SELECT coalesce(max(attempt), 0) FROM closed), EXISTS (SELECT FROM dead_letters WHERE "group" = $1 AND message ->> 'id' = $2)`
 
 // putBack leaves a message that nobody has begun with to another delivery.
 func (d *Dispatcher) putBack(ctx context.Context, v Delivery) error {
@@ -190,37 +219,45 @@ func (d *Dispatcher) reschedule(ctx context.Context, v Delivery, delay time.Dura
 
 // insertNext inserts the job of the message's next delivery.
 func (d *Dispatcher) insertNext(ctx context.Context, v Delivery, delay time.Duration) error {
-	return d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
-		var now time.Time // by the clock that decides what is due
-		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
-			return err
-		}
-		at := now.Add(max(delay, time.Microsecond))
-		return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
-	})
+	return d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error { return d.insertJob(ctx, tx, v, delay) })
+}
+
+// insertJob is insertNext in tx.
+func (d *Dispatcher) insertJob(ctx context.Context, tx pgx.Tx, v Delivery, delay time.Duration) error {
+	var now time.Time // by the clock that decides what is due
+	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+		return err
+	}
+	at := now.Add(max(delay, time.Microsecond))
+	return d.queue.insert(ctx, tx, []river.InsertManyParams{newJob(v.Group, v.Message, max(v.priority, priorityNormal), at)})
 }
 
 // bury makes the message a dead letter.
 func (d *Dispatcher) bury(ctx context.Context, v Delivery, cause error) error {
 	reason := reasonOf(cause)
 	v.Message = v.Message.failed(time.Now(), reason)
-	encoded, err := json.Marshal(v.Message)
-	if err != nil {
-		return err
-	}
-	return d.setAside(ctx, v, reason, encoded)
+	return d.setAside(ctx, v, reason, nil)
 }
 
-// setAside inserts a dead letter. encoded is the whole message.
+// setAside inserts a dead letter. encoded is a message that can't be decoded; nil: it
+// can.
 func (d *Dispatcher) setAside(ctx context.Context, v Delivery, reason string, encoded json.RawMessage) error {
-	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error {
-		return insertDeadLetter(ctx, tx, DeadLetter{Group: v.Group, Message: v.Message, Reason: reason, Attempts: v.Message.Attempt}, encoded)
-	})
+	err := d.record(ctx, v, func(ctx context.Context, tx pgx.Tx) error { return insertDead(ctx, tx, v, reason, encoded) })
 	if err == nil {
 		d.delivered(v.Group, ResultDead) // Monitor warns, once for many
 		d.queue.log.Info("queue: a message became a dead letter", attributes(v, slog.String("reason", reason))...)
 	}
 	return err
+}
+
+// insertDead inserts the dead letter of setAside in tx.
+func insertDead(ctx context.Context, tx pgx.Tx, v Delivery, reason string, encoded json.RawMessage) (err error) {
+	if encoded == nil {
+		if encoded, err = json.Marshal(v.Message); err != nil {
+			return err
+		}
+	}
+	return insertDeadLetter(ctx, tx, DeadLetter{Group: v.Group, Message: v.Message, Reason: reason, Attempts: v.Message.Attempt}, encoded)
 }
 
 // record settles the delivery and runs fn, in one transaction, unless the effect

@@ -82,3 +82,19 @@ func TestInsertTimes_periodic_by_database(t *testing.T) {
 		}
 	}
 }
+
+func TestStorable(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"a":"b"}`: true, `"\u0000"`: false, `"\\u0000"`: true, `"\\\u0000"`: false, `"\\u0000\u0000"`: false, `"\u00001"`: false, `"\u0001"`: true,
+	} {
+		if got := storable([]byte(body)); got != want {
+			t.Errorf("%s: %t, want %t", body, got, want)
+		}
+	}
+	for body, want := range map[string]string{`[1]`: `[1]`, "no": `"no"`, "\xff\x00": `"??"`, `"\u0000"`: `"\"\\u0000\""`, "": `""`} {
+		if got := string(asJSON([]byte(body))); got != want {
+			t.Errorf("%q: %s, want %s", body, got, want)
+		}
+	}
+}

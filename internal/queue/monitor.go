@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,11 +18,38 @@ const (
 	monitorLimit = time.Minute
 )
 
+// Bounds of the outbox: the messages of a group that wait in Postgres for a broker. A
+// broker that is down for longer needs an operator, and callers should know.
+const (
+	maxOutbox    = 100_000
+	maxOutboxAge = time.Hour
+)
+
+// OutboxFull reports whether a group of the last known numbers has too many messages
+// that wait for a broker, or one that waits too long. Groups that are paused wait on
+// purpose. Without a broker nothing waits for it.
+func (m *Monitor) OutboxFull() bool {
+	return m.hasBroker() && slices.ContainsFunc(m.Stats(), func(s GroupStats) bool {
+		return !s.Paused && (s.Ready > maxOutbox || s.OldestAge > maxOutboxAge)
+	})
+}
+
+// Outbox returns how many messages wait in Postgres for a broker, as last known.
+func (m *Monitor) Outbox() (n int64) {
+	if m.hasBroker() {
+		for _, s := range m.Stats() {
+			n += s.Ready
+		}
+	}
+	return n
+}
+
 // Monitor keeps the last known numbers of the groups, for metrics, and warns when
 // dead letters grow. It is a component of the server, safe for concurrent use.
 type Monitor struct {
-	read func(context.Context) ([]GroupStats, error)
-	log  *slog.Logger
+	read      func(context.Context) ([]GroupStats, error)
+	hasBroker func() bool
+	log       *slog.Logger
 
 	mu    sync.Mutex
 	stats []GroupStats
@@ -35,7 +63,9 @@ type Monitor struct {
 }
 
 // NewMonitor returns a Monitor of q that isn't started.
-func NewMonitor(q *Queue, log *slog.Logger) *Monitor { return &Monitor{read: q.Stats, log: log} }
+func NewMonitor(q *Queue, log *slog.Logger) *Monitor {
+	return &Monitor{read: q.Stats, hasBroker: func() bool { return q.transport != nil }, log: log}
+}
 
 // Name returns "queue monitor".
 func (*Monitor) Name() string { return "queue monitor" }

@@ -51,6 +51,15 @@ import (
 // Routes names the groups that get the messages of each topic.
 type Routes map[string][]string
 
+// Groups returns the names of all groups, sorted.
+func (r Routes) Groups() (names []string) {
+	for _, groups := range r {
+		names = append(names, groups...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // Priorities of jobs. River takes those of a higher priority (a lower number)
 // first. A trigger of the table gives the low one to new messages of an owner with
 // 100 waiting jobs.
@@ -74,12 +83,7 @@ type Queue struct {
 
 // New returns the queue stored in db.
 func New(db *pgxpool.Pool, routes Routes, log *slog.Logger) (*Queue, error) {
-	q := &Queue{db: db, routes: routes, log: log}
-	for _, groups := range routes {
-		q.groups = append(q.groups, groups...)
-	}
-	slices.Sort(q.groups)
-	q.groups = slices.Compact(q.groups)
+	q := &Queue{db: db, routes: routes, groups: routes.Groups(), log: log}
 	var err error
 	q.client, err = river.NewClient(newDriver(db, db), baseConfig(log))
 	return q, err

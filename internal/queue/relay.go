@@ -84,6 +84,15 @@ func (r *relay) broken() error {
 	return r.fault
 }
 
+// TransportFault returns why the broker of the Transport can't be used, as far as this
+// instance knows, or nil.
+func (w *Worker) TransportFault() error {
+	if w.relay == nil {
+		return nil
+	}
+	return w.relay.broken()
+}
+
 // setFault notes whether the broker can be used, and logs a change.
 func (r *relay) setFault(err error) {
 	r.mu.Lock()
@@ -110,13 +119,20 @@ func (r *relay) stop() {
 
 // publish is the work of a job: it hands the message to the broker. A broker that
 // doesn't take it costs no attempt.
-func (r *relay) publish(ctx context.Context, group string, m Message, body []byte) error {
-	if r.worker.queue.gate.isPaused(group) {
+func (r *relay) publish(ctx context.Context, v Delivery) error {
+	if r.worker.queue.gate.isPaused(v.Group) {
 		return river.JobSnooze(pausedDelay)
+	}
+	if v.Message.Attempt >= r.worker.cfg.Retry.MaxAttempts {
+		return result(r.worker.dispatcher.bury(ctx, v, errNoOutcome))
+	}
+	body, err := json.Marshal(v.Message)
+	if err != nil {
+		return result(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if err := r.transport.Publish(ctx, group, Outgoing{ID: m.ID, Key: m.Key, Body: body}); err != nil {
+	if err := r.transport.Publish(ctx, v.Group, Outgoing{ID: v.Message.ID, Key: v.Message.Key, Body: body}); err != nil {
 		if r.consuming.Err() == nil {
 			r.setFault(err)
 		}

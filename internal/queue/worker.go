@@ -221,14 +221,15 @@ func (w *Worker) work(ctx context.Context, job *river.Job[deliveryArgs]) error {
 	if err != nil {
 		return result(w.dispatcher.setAside(ctx, v, reasonOf(fmt.Errorf("decode the message: %w", err)), job.Args.raw))
 	}
-	if w.relay != nil {
-		return w.relay.publish(ctx, v.Group, m, job.Args.raw)
-	}
 	for _, e := range job.Errors {
 		m = m.failed(e.At, withoutRescue(e.Error))
 	}
-	m.Attempt += job.Attempt
 	v.Message = m
+	if w.relay != nil {
+		v.Message.Attempt += job.Attempt - 1 // the process died that published: it may have been delivered
+		return w.relay.publish(ctx, v)
+	}
+	v.Message.Attempt += job.Attempt
 	return result(w.deliver(ctx, v))
 }
 

@@ -17,6 +17,8 @@ type alwaysReady struct{}
 
 func (alwaysReady) NotReady(context.Context) string { return "" }
 
+func (alwaysReady) Limitation() string { return "" }
+
 // callOps sends a request to the handler of an ops address.
 func callOps(addr, method, path, host string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, http.NoBody)

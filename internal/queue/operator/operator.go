@@ -113,7 +113,7 @@ func (s *Service) Groups(ctx context.Context) ([]models.QueueGroup, error) {
 	groups := make([]models.QueueGroup, len(stats))
 	for i, g := range stats {
 		groups[i] = models.QueueGroup{
-			Group: g.Group, Ready: g.Ready, Delayed: g.Delayed, InFlight: g.InFlight, Dead: g.Dead, OldestAge: g.OldestAge.Seconds(), Paused: g.Paused,
+			Group: g.Group, Ready: g.Ready + g.InBroker, Delayed: g.Delayed, InFlight: g.InFlight, Dead: g.Dead, OldestAge: g.OldestAge.Seconds(), Paused: g.Paused,
 		}
 	}
 	return groups, err
