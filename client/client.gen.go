@@ -634,6 +634,11 @@ type EventType string
 
 // HealthStatus The successful response of a probe.
 type HealthStatus struct {
+	// Detail What doesn't work although requests are served, such as a message broker.
+	//
+	// Examples: The message broker can't be used: orders are accepted, and their messages wait.
+	Detail *string `json:"detail,omitempty"`
+
 	// Status Always ok; failures are problems
 	//
 	// Examples: ok
@@ -1446,7 +1451,7 @@ type QueueGroup struct {
 	// Examples: false
 	Paused bool `json:"paused"`
 
-	// Ready Messages whose time has come
+	// Ready Messages whose time has come, in Postgres or in the message broker
 	//
 	// Examples: 3
 	Ready int64 `json:"ready"`
@@ -2320,7 +2325,7 @@ func (c *Raw) Livez(ctx context.Context, reqEditors ...RequestEdit) (*http.Respo
 
 // Readyz Check readiness
 //
-// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown. An unusable message broker is a detail of the response: orders are accepted without it.
 //
 // **Open** to everybody, and costs nothing.
 //
@@ -6790,7 +6795,7 @@ func (c *Client) Livez(ctx context.Context, edits ...RequestEdit) (*HealthStatus
 
 // Readyz: Check readiness (GET /readyz)
 //
-// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.
+// Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown. An unusable message broker is a detail of the response: orders are accepted without it.
 //
 // **Open** to everybody, and costs nothing.
 func (c *Client) Readyz(ctx context.Context, edits ...RequestEdit) (*HealthStatus, error) {

@@ -38,7 +38,7 @@ const docTemplate = `{
         },
         "/readyz": {
             "get": {
-                "description": "Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown.",
+                "description": "Responds 503 while the database is unreachable, read-only or without space, while a migration is pending, and during shutdown. An unusable message broker is a detail of the response: orders are accepted without it.",
                 "produces": [
                     "application/json"
                 ],
@@ -4455,6 +4455,11 @@ const docTemplate = `{
         "handlers.healthStatus": {
             "type": "object",
             "properties": {
+                "detail": {
+                    "description": "What doesn't work although requests are served, such as a message broker.",
+                    "type": "string",
+                    "example": "The message broker can't be used: orders are accepted, and their messages wait."
+                },
                 "status": {
                     "description": "always ok; failures are problems",
                     "type": "string",
@@ -5662,7 +5667,7 @@ const docTemplate = `{
                     "example": false
                 },
                 "ready": {
-                    "description": "messages whose time has come",
+                    "description": "messages whose time has come, in Postgres or in the message broker",
                     "type": "integer",
                     "minimum": 0,
                     "example": 3

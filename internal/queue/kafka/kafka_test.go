@@ -94,22 +94,7 @@ func TestTransport(t *testing.T) {
 }
 
 // TestProof kills publishers, workers, Postgres and Kafka under load.
-func TestProof(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
-	b := newBroker(t)
-	cluster := testkit.NewDurableCluster(t)
-	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, b) })
-	t.Run("poison", func(t *testing.T) { queuetest.ProvePoison(t, cluster, b) })
-	for fault, kills := range map[string]map[string]int{
-		queuetest.AckBeforeOutcome:   {"worker": 12},
-		queuetest.ConfirmNotAwaited:  {"broker": 2},
-		queuetest.RedeliveredDropped: {"worker": 6},
-	} {
-		t.Run("catches "+fault, func(t *testing.T) { queuetest.Catch(t, cluster, b, fault, kills) })
-	}
-}
+func TestProof(t *testing.T) { queuetest.Prove(t, newBroker(t)) }
 
 // fixture is a server for several tests.
 type fixture struct {

@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -47,7 +48,10 @@ func (f *faulty) Consume(ctx context.Context, group string, parallel int, receiv
 	return f.Transport.Consume(ctx, group, parallel, func(in queue.Incoming) error {
 		switch {
 		case f.fault == AckBeforeOutcome:
-			go func() { _ = receive(in) }()
+			go func() {
+				time.Sleep(20 * time.Millisecond) // it isn't begun at once
+				_ = receive(in)
+			}()
 			return nil
 		case f.fault == RedeliveredDropped && in.Redelivered:
 			return nil

@@ -27,18 +27,7 @@ func testSuite(t *testing.T, server *testkit.RabbitServer) {
 		Settled: func(testing.TB) { server.Sync() },
 	}
 	queuetest.Run(t, b)
-	cluster := testkit.NewDurableCluster(t)
-	t.Run("kills", func(t *testing.T) { queuetest.ProveKills(t, cluster, b) })
-	for _, fault := range []struct {
-		name  string
-		kills map[string]int
-	}{
-		{queuetest.AckBeforeOutcome, map[string]int{"worker": 3}},
-		{queuetest.ConfirmNotAwaited, map[string]int{"broker": 1}},
-		{queuetest.RedeliveredDropped, map[string]int{"worker": 3}},
-	} {
-		t.Run("catches "+fault.name, func(t *testing.T) { queuetest.Catch(t, cluster, b, fault.name, fault.kills) })
-	}
+	queuetest.Prove(t, b)
 }
 
 // send puts a body into a queue as any other program could.
