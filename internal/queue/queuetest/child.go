@@ -121,10 +121,15 @@ func runWorker(q *queue.Queue, db *pgxpool.Pool, newWorker NewWorker) error {
 	return w.Stop(context.Background())
 }
 
-// proofHandlers take some time, and fail sometimes.
+// proofHandlers take some time, and fail sometimes. With a fault they take longer, so
+// that kills meet more deliveries.
 func proofHandlers() queue.Handlers {
+	most := 5
+	if os.Getenv(childFault) != "" {
+		most = 50
+	}
 	work := func(m *queue.Message) error {
-		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond) // a call to another service
+		time.Sleep(time.Duration(rand.IntN(most)) * time.Millisecond) // a call to another service
 		switch {
 		case m.Key == "poison":
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
