@@ -145,6 +145,10 @@ proof-allowances: ## kill instances 200 times and Postgres 20 times under load; 
 proof-queue: ## kill publishers, workers and Postgres 50 times each under 20,000 messages; a message that kills its process: about a quarter of an hour
 	go test ./internal/queue -run '^TestProof' -proof-messages 20000 -proof-kills 50 -proof-poison 8 -timeout 60m -v
 
+.PHONY: proof-brokers
+proof-brokers: ## proof-queue on RabbitMQ, Kafka and SQS, killing the broker too: about an hour
+	go test ./internal/queue/rabbitmq ./internal/queue/kafka ./internal/queue/sqs -run 'Proof|Transport$$/suite' -proof-messages 20000 -proof-kills 50 -timeout 120m -v
+
 .PHONY: proof-orders
 proof-orders: ## kill both servers, the payment gateway and Postgres 30 times each under 5,000 orders; race 1,000 cancellations: about a quarter of an hour
 	go test ./e2e/orderproof -run '^TestProof$$' -proof-orders 5000 -proof-kills 30 -proof-cancels 1000 -timeout 90m -v
