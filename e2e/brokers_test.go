@@ -73,10 +73,9 @@ func TestBroker_down(t *testing.T) {
 func TestBroker_outbox_full(t *testing.T) {
 	s := newOrderShop(t, unreachable())
 	s.place("tok_ok")
-	s.exec(`UPDATE river_job SET scheduled_at = now() - interval '2 hours', state = 'available' WHERE kind = 'delivery'`)
 	body := `{"items":[{"product_id":"` + cups + `","quantity":1}],"email":"a@example.com","payment_token":"tok_ok"}`
 	s.await("orders are refused", func() bool {
-		s.exec(`UPDATE river_job SET scheduled_at = now() - interval '2 hours', state = 'available' WHERE kind = 'delivery' AND state <> 'running'`)
+		s.exec(`UPDATE river_job SET created_at = now() - interval '2 hours' WHERE id IN (SELECT id FROM river_job WHERE kind = 'delivery' FOR UPDATE SKIP LOCKED)`)
 		return s.caller.Post("/v1/orders", body).Status != http.StatusCreated
 	})
 	r := s.caller.Post("/v1/orders", body).Want(http.StatusServiceUnavailable)

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"ratelimit/storetest":          {"ratelimit"},
 	"client":                       {},
 	"internal/cli":                 {"internal/app", "internal/config", "internal/apikeys", "internal/binding", "internal/changefeed", "internal/devdb", "internal/postgres", "internal/queue", "internal/queue/operator", "internal/quota", "internal/redisfacts", "internal/usage", "internal/workers", "handlers", "models", "ratelimit", "ratelimit/redis", "docs", "migrations"},
-	"internal/config":              {"internal/apikeys", "middleware"},
+	"internal/config":              {"internal/apikeys", "internal/queue/kafka", "middleware"},
 	"internal/server":              {"handlers", "middleware", "models", "ratelimit", "docs"},
 	"internal/apikeys":             {"models", "internal/audit", "internal/postgres"},
 	"internal/quota":               {"models", "ratelimit", "internal/cache", "internal/audit", "internal/postgres"},

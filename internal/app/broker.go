@@ -7,6 +7,7 @@ import (
 
 	"ratelimiter/handlers"
 	"ratelimiter/internal/config"
+	"ratelimiter/internal/orders"
 	"ratelimiter/internal/queue"
 	"ratelimiter/internal/queue/kafka"
 	"ratelimiter/internal/queue/rabbitmq"
@@ -28,6 +29,17 @@ func NewTransport(ctx context.Context, cfg *config.Config, log *slog.Logger) (qu
 	case config.QueuePostgres:
 	}
 	return nil, nil //nolint:nilnil // there is none
+}
+
+// CheckBroker prepares the queues of a broker as serve does, and reports whether
+// there is one. Errors: those of queue.Transport.Prepare.
+func CheckBroker(ctx context.Context, cfg *config.Config) (exists bool, err error) {
+	transport, err := NewTransport(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil || transport == nil {
+		return err != nil, err
+	}
+	defer transport.Close()
+	return true, transport.Prepare(ctx, orders.Routes.Groups())
 }
 
 // whileOutboxHasRoom is an OrderService that places no orders while too many messages

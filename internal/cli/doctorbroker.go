@@ -3,23 +3,17 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"ratelimiter/internal/app"
-	"ratelimiter/internal/orders"
 	"ratelimiter/internal/queue"
 )
 
 // checkBroker fails where serve does: if the broker isn't set up as needed. Like serve,
 // it creates queues that are missing.
 func (d *diagnosis) checkBroker(ctx context.Context) finding {
-	transport, err := app.NewTransport(ctx, d.cfg, slog.New(slog.DiscardHandler))
-	if err == nil && transport == nil {
+	exists, err := app.CheckBroker(ctx, d.cfg)
+	if !exists {
 		return finding{}
-	}
-	if err == nil {
-		defer transport.Close()
-		err = transport.Prepare(ctx, orders.Routes.Groups())
 	}
 	name := string(d.cfg.Queue.Transport)
 	switch {

@@ -139,7 +139,7 @@ func (q *Queue) Stuck(ctx context.Context, age time.Duration) (n int64, err erro
 // GroupStats are numbers of one group's messages.
 type GroupStats struct {
 	Group     string
-	Ready     int64         // their time has come
+	Ready     int64         // their time has come; also those that were tried and snoozed, as while a broker is down
 	Delayed   int64         // waiting for their next attempt
 	InFlight  int64         // in a delivery
 	Dead      int64         // dead letters
@@ -158,11 +158,11 @@ func (q *Queue) Stats(ctx context.Context) ([]GroupStats, error) {
 	rows, err := q.db.Query(ctx, `
 		WITH jobs AS (
 			SELECT queue,
-				count(*) FILTER (WHERE state = 'available' AND scheduled_at <= now()) AS ready,
-				count(*) FILTER (WHERE state IN ('retryable', 'scheduled', 'pending') OR state = 'available' AND scheduled_at > now()) AS delayed,
+				count(*) FILTER (WHERE due) AS ready,
+				count(*) FILTER (WHERE NOT due AND state <> 'running') AS delayed,
 				count(*) FILTER (WHERE state = 'running') AS in_flight,
-				min(scheduled_at) FILTER (WHERE state = 'available') AS oldest
-			FROM river_job WHERE state IN ('available', 'retryable', 'scheduled', 'pending', 'running') AND kind = 'delivery'
+				min(CASE WHEN metadata ? 'snoozes' THEN created_at ELSE scheduled_at END) FILTER (WHERE due) AS oldest
+			FROM river_job, LATERAL (SELECT state = 'available' AND scheduled_at <= now() OR state IN ('available', 'scheduled') AND metadata ? 'snoozes' AS due) d WHERE state IN ('available', 'retryable', 'scheduled', 'pending', 'running') AND kind = 'delivery'
 			GROUP BY queue
 		), dead AS (SELECT "group", count(*) AS dead FROM dead_letters GROUP BY "group"),
 		names AS (SELECT unnest($1::text[]) AS name UNION SELECT queue FROM jobs UNION SELECT "group" FROM dead UNION SELECT "group" FROM queue_pauses)
