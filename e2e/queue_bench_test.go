@@ -67,11 +67,11 @@ func BenchmarkTransports(b *testing.B) {
 			rows[i] = append(rows[i], measure(t)...)
 		}
 	}
-	fmt.Println("| `QUEUE` | confirmed/s | processed/s | p50 | p99 | worked off after an outage of 10 s | longest wait |")
-	fmt.Println("|---|---|---|---|---|---|---|")
+	table := []string{"| `QUEUE` | confirmed/s | processed/s | p50 | p99 | worked off after an outage of 10 s | longest wait |", "|---|---|---|---|---|---|---|"}
 	for _, row := range rows {
-		fmt.Println("| " + strings.Join(row, " | ") + " |")
+		table = append(table, "| "+strings.Join(row, " | ")+" |")
 	}
+	b.Log("\n" + strings.Join(table, "\n"))
 }
 
 // queue returns an empty queue and how a worker of it is configured.

@@ -38,7 +38,7 @@ var prefixPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{0,39}$`)
 // queue validates the settings of the message queue. Those of another transport than
 // the chosen one are validated too.
 func (s *Settings) queue(cfg *Config, fault func(name string, err error)) {
-	q, err := &cfg.Queue, error(nil)
+	q := &cfg.Queue
 	q.Transport, q.Prefix, q.SQSEndpoint = Transport(s.Queue), s.QueuePrefix, s.SQSEndpoint
 	switch q.Transport {
 	case QueuePostgres, QueueRabbitMQ, QueueKafka, QueueSQS:
@@ -48,6 +48,7 @@ func (s *Settings) queue(cfg *Config, fault func(name string, err error)) {
 	if !prefixPattern.MatchString(q.Prefix) {
 		fault("QUEUE_PREFIX", fmt.Errorf("%q must be 1 to 40 letters, digits, - and _, and begin with a letter or digit", q.Prefix))
 	}
+	var err error
 	q.RabbitMQURL, err = readSecret("RABBITMQ_URL", s.RabbitMQFile)
 	fault("RABBITMQ_URL", cmp.Or(err, checkRabbitMQURL(q.RabbitMQURL, q.Transport == QueueRabbitMQ)))
 	q.KafkaBrokers, err = readSecret("KAFKA_BROKERS", s.KafkaFile)

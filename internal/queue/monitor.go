@@ -34,11 +34,12 @@ func (m *Monitor) OutboxFull() bool {
 	})
 }
 
-// Outbox returns how many messages wait in Postgres for a broker, as last known.
+// Outbox returns how many messages wait in Postgres for a broker, or are being handed
+// to it, as last known.
 func (m *Monitor) Outbox() (n int64) {
 	if m.hasBroker() {
 		for _, s := range m.Stats() {
-			n += s.Ready
+			n += s.Ready + s.InFlight
 		}
 	}
 	return n
