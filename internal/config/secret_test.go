@@ -9,7 +9,7 @@ import (
 
 // settings returns valid settings.
 func settings() Settings {
-	return Settings{HTTPAddr: ":8080", OpsAddr: ":9090", DataDir: ".", CacheKeys: "100000", CacheTTL: "60s", CacheStale: "10m", RetryBase: "1s", RetryCap: "5m", RetryAttempts: "8", Headers: "draft11", ShutdownDelay: "0s", RedisTimeout: "50ms", LogFormat: "auto", LogLevel: "info"}
+	return Settings{HTTPAddr: ":8080", OpsAddr: ":9090", DataDir: ".", CacheKeys: "100000", CacheTTL: "60s", CacheStale: "10m", Queue: "postgres", QueuePrefix: "ratelimiter", RetryBase: "1s", RetryCap: "5m", RetryAttempts: "8", Headers: "draft11", ShutdownDelay: "0s", RedisTimeout: "50ms", LogFormat: "auto", LogLevel: "info"}
 }
 
 func TestSettings_secrets_from_files(t *testing.T) {

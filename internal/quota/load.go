@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ratelimiter/internal/cache"
+	"ratelimiter/internal/postgres"
 	"ratelimiter/models"
 	"ratelimiter/ratelimit"
 )
@@ -73,6 +74,9 @@ func readKeys(ctx context.Context, db *pgxpool.Pool, ids ...string) ([]keyAndPla
 		return nil, unavailable(err)
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowToStructByName[keyAndPlan])
+	if err = postgres.Classify("read keys", err); errors.Is(err, models.ErrNotFound) {
+		return nil, nil // an id that Postgres can't store
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
