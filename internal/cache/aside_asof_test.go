@@ -103,6 +103,25 @@ func TestAside_AsOf(t *testing.T) {
 		readAt(&read, time.Now().Add(time.Second)) // during the request
 		want(t, a, s, "two", nil, 2)
 	})
+	inBubble(t, "until_ends_an_entry_of_which_a_load_has_failed_before", func(t *testing.T) {
+		var read atomic.Pointer[time.Time]
+		readAt(&read, time.Time{})
+		a, s := newFollowing(t, &read), &source{value: "one"}
+		end := time.Now().Add(10 * time.Minute)
+		a.opts.Until = func(string) time.Time { return end }
+		want(t, a, s, "one", nil, 1)
+		s.set("", errDown)
+		time.Sleep(time.Minute)
+		want(t, a, s, "one", nil, 2) // stale; the load fails
+		s.set("two", nil)
+		for range 9 {
+			readAt(&read, time.Now()) // fresh again, without a load
+			want(t, a, s, "one", nil, 2)
+			time.Sleep(time.Minute)
+		}
+		readAt(&read, time.Now())
+		want(t, a, s, "two", nil, 3)
+	})
 	inBubble(t, "MaxAge_ends_the_trust", func(t *testing.T) {
 		var read atomic.Pointer[time.Time]
 		readAt(&read, time.Time{})
