@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,5 +137,36 @@ func TestAside_AsOf(t *testing.T) {
 		a.Refresh("k", time.Now(), s.load)
 		synctest.Wait()
 		want(t, a, s, "two", nil, 2)
+	})
+}
+
+// Entries that are loaded together are loaded again at different times.
+func TestAside_MaxAge_differs(t *testing.T) {
+	inBubble(t, "due", func(t *testing.T) {
+		var read atomic.Pointer[time.Time]
+		readAt(&read, time.Time{})
+		a, s := newFollowing(t, &read), &source{value: "one"}
+		const entries = 60
+		for i := range entries {
+			if _, err := a.Get(t.Context(), strconv.Itoa(i), time.Now(), s.load); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due := func(after time.Duration) (n int) {
+			time.Sleep(after)
+			readAt(&read, time.Now())
+			for i := range entries {
+				if _, state := a.Peek(strconv.Itoa(i), time.Now()); state != Fresh {
+					n++
+				}
+			}
+			return n
+		}
+		if early, half := due(30*time.Minute), due(15*time.Minute); early != 0 || half < entries/6 || half > entries*5/6 {
+			t.Errorf("%d of %d entries are due after 50 %% of MaxAge, %d after 75 %%", early, entries, half)
+		}
+		if all := due(16 * time.Minute); all != entries {
+			t.Errorf("%d of %d entries are due after MaxAge and TTL", all, entries)
+		}
 	})
 }
