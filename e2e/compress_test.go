@@ -114,7 +114,11 @@ func TestCompress_head(t *testing.T) {
 		for _, accepted := range []string{"identity", "gzip"} {
 			want := caller.Get(path, acceptEncoding, "identity", "X-Request-Id", "r")
 			got := caller.Do(head, path, nil, acceptEncoding, accepted, "X-Request-Id", "r").Want(want.Status)
-			want.Header.Set("ETag", caller.Get(path, acceptEncoding, accepted).Header.Get("ETag"))
+			encoded := caller.Get(path, acceptEncoding, accepted)
+			want.Header.Set("ETag", encoded.Header.Get("ETag"))
+			if encoded.Header.Get("Content-Encoding") != "" { // the length isn't known without compressing
+				want.Header.Del("Content-Length")
+			}
 			for _, name := range []string{"Content-Type", "ETag", "Cache-Control", "Content-Length"} {
 				if got.Header.Get(name) != want.Header.Get(name) {
 					t.Errorf("HEAD %s: got %s %q; want %q as for GET", path, name, got.Header.Get(name), want.Header.Get(name))

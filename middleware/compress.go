@@ -39,7 +39,8 @@ var (
 // prepareEncoding sets the header fields that depend on compression, before the
 // header is sent; first is the length of the first write. A response that is
 // large enough to be compressed varies by encoding. A HEAD response, which has no
-// body to compress, gets the entity tag of the GET response. Smaller responses
+// body to compress, gets the entity tag of the GET response, and no length, because
+// that of the compressed content isn't known. Smaller responses
 // don't vary; a ninth header field would make the map grow, which costs five
 // allocations.
 func (s *requestState) prepareEncoding(first int) {
@@ -53,8 +54,14 @@ func (s *requestState) prepareEncoding(first int) {
 	case !slices.Contains(header["Vary"], varyEncoding[0]):
 		header["Vary"] = append(header["Vary"], varyEncoding[0])
 	}
-	if tag := header.Get("Etag"); s.headOfCompressed && tag != "" && isCompressible(header.Get("Content-Type")) {
+	if !s.headOfCompressed || !isCompressible(header.Get("Content-Type")) {
+		return
+	}
+	if tag := header.Get("Etag"); tag != "" {
 		header["Etag"] = []string{withSuffix(tag)}
+	}
+	if header["Content-Encoding"] == nil { // otherwise the handler knows the length
+		header["Content-Length"] = nil // neither sent nor computed
 	}
 }
 

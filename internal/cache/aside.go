@@ -61,7 +61,7 @@ type Options[V any] struct {
 
 	// Until returns a time at which a value expires regardless of its TTL, or
 	// the zero time. From then on it is served stale only after a load has
-	// failed. nil: no value has one.
+	// failed since. nil: no value has one.
 	Until func(V) time.Time
 }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -103,6 +104,25 @@ func TestAside_AsOf(t *testing.T) {
 		readAt(&read, time.Now().Add(time.Second)) // during the request
 		want(t, a, s, "two", nil, 2)
 	})
+	inBubble(t, "until_ends_an_entry_of_which_a_load_has_failed_before", func(t *testing.T) {
+		var read atomic.Pointer[time.Time]
+		readAt(&read, time.Time{})
+		a, s := newFollowing(t, &read), &source{value: "one"}
+		end := time.Now().Add(10 * time.Minute)
+		a.opts.Until = func(string) time.Time { return end }
+		want(t, a, s, "one", nil, 1)
+		s.set("", errDown)
+		time.Sleep(time.Minute)
+		want(t, a, s, "one", nil, 2) // stale; the load fails
+		s.set("two", nil)
+		for range 9 {
+			readAt(&read, time.Now()) // fresh again, without a load
+			want(t, a, s, "one", nil, 2)
+			time.Sleep(time.Minute)
+		}
+		readAt(&read, time.Now())
+		want(t, a, s, "two", nil, 3)
+	})
 	inBubble(t, "MaxAge_ends_the_trust", func(t *testing.T) {
 		var read atomic.Pointer[time.Time]
 		readAt(&read, time.Time{})
@@ -117,5 +137,36 @@ func TestAside_AsOf(t *testing.T) {
 		a.Refresh("k", time.Now(), s.load)
 		synctest.Wait()
 		want(t, a, s, "two", nil, 2)
+	})
+}
+
+// Entries that are loaded together are loaded again at different times.
+func TestAside_MaxAge_differs(t *testing.T) {
+	inBubble(t, "due", func(t *testing.T) {
+		var read atomic.Pointer[time.Time]
+		readAt(&read, time.Time{})
+		a, s := newFollowing(t, &read), &source{value: "one"}
+		const entries = 60
+		for i := range entries {
+			if _, err := a.Get(t.Context(), strconv.Itoa(i), time.Now(), s.load); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due := func(after time.Duration) (n int) {
+			time.Sleep(after)
+			readAt(&read, time.Now())
+			for i := range entries {
+				if _, state := a.Peek(strconv.Itoa(i), time.Now()); state != Fresh {
+					n++
+				}
+			}
+			return n
+		}
+		if early, half := due(30*time.Minute), due(15*time.Minute); early != 0 || half < entries/6 || half > entries*5/6 {
+			t.Errorf("%d of %d entries are due after 50 %% of MaxAge, %d after 75 %%", early, entries, half)
+		}
+		if all := due(16 * time.Minute); all != entries {
+			t.Errorf("%d of %d entries are due after MaxAge and TTL", all, entries)
+		}
 	})
 }

@@ -29,7 +29,7 @@ type entry[V any] struct {
 	lifetime time.Duration             // from loadedAt or Options.AsOf on
 	trusted  time.Duration             // Options.AsOf is used until loadedAt + trusted
 	until    time.Time                 // of Options.Until
-	retryAt  atomic.Pointer[time.Time] // earliest next load after a failed one; nil: any time
+	failedAt atomic.Pointer[time.Time] // end of the last failed load; nil: none has failed
 }
 
 func (a *Aside[K, V]) newEntry(value V, now time.Time) *entry[V] {
@@ -49,8 +49,14 @@ func jittered(d time.Duration, least float64) time.Duration {
 }
 
 func (e *entry[V]) mayRetry(now time.Time) bool {
-	retryAt := e.retryAt.Load()
-	return retryAt == nil || !now.Before(*retryAt)
+	failedAt := e.failedAt.Load()
+	return failedAt == nil || !now.Before(failedAt.Add(retryAfterFailure))
+}
+
+// hasFailedSince reports whether a load has failed at or after a time.
+func (e *entry[V]) hasFailedSince(at time.Time) bool {
+	failedAt := e.failedAt.Load()
+	return failedAt != nil && !failedAt.Before(at)
 }
 
 // state returns the state of an entry at now.
@@ -71,7 +77,7 @@ func (a *Aside[K, V]) state(e *entry[V], now time.Time) State {
 		return Due
 	case !now.Before(expiresAt.Add(a.opts.Stale)):
 		return Absent
-	case ends && e.retryAt.Load() == nil, a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
+	case ends && !e.hasFailedSince(e.until), a.opts.ServeStale != nil && !a.opts.ServeStale(e.value):
 		return Expired
 	default:
 		return Stale

@@ -100,8 +100,7 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 		}
 	default:
 		if e, found := a.entries.GetIfPresent(key); found {
-			retryAt := now.Add(retryAfterFailure)
-			e.retryAt.Store(&retryAt)
+			e.failedAt.Store(&now)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -229,6 +230,39 @@ func TestAside_Refresh(t *testing.T) {
 			t.Fatalf("state %v after a failure = %v, want Due", retryAfterFailure, state)
 		}
 	})
+}
+
+// Keys that are read again and again stay while others are read once, although not
+// each read is told to the eviction policy.
+func TestAside_KeepsKeysInUse(t *testing.T) {
+	a := newAside(t)
+	load := func(context.Context) (string, error) { return "v", nil }
+	get := func(key string) {
+		if _, err := a.Get(t.Context(), key, time.Now(), load); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const used = 50 // of 100 that are cached
+	for i := range 200 * used {
+		get("used" + strconv.Itoa(i%used))
+		a.Len() // the policy is told in the background, or now
+	}
+	for i := range 2000 {
+		get("once" + strconv.Itoa(i))
+		for j := range 10 {
+			a.Peek("used"+strconv.Itoa((10*i+j)%used), time.Now()) // if it isn't cached, it stays so
+		}
+		a.Len()
+	}
+	kept := 0
+	for i := range used {
+		if _, state := a.Peek("used"+strconv.Itoa(i), time.Now()); state == Fresh {
+			kept++
+		}
+	}
+	if kept < used*8/10 {
+		t.Errorf("%d of %d keys in use are cached", kept, used)
+	}
 }
 
 func TestAside_NegativeEntriesDoNotEvictValues(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -183,6 +184,31 @@ func TestKeyReads_abandoned(t *testing.T) {
 			t.Errorf("got %v; want r, as nobody else runs its query", batch)
 		}
 	})
+}
+
+// TestKeyReads_last_runs checks that the last of the reads that share a query runs
+// it: it has the most time left, and the others may time out.
+func TestKeyReads_last_runs(t *testing.T) {
+	var k keyReads
+	for range maxQueries {
+		k.enter(&keyRead{})
+	}
+	reads := make([]*keyRead, keysPerQuery+1)
+	for i := range reads {
+		reads[i] = &keyRead{query: make(chan []*keyRead, 1)}
+		k.enter(reads[i])
+	}
+	for _, want := range [][]*keyRead{reads[:keysPerQuery], reads[keysPerQuery:]} {
+		k.leave()
+		select {
+		case batch := <-want[len(want)-1].query:
+			if !slices.Equal(batch, want) {
+				t.Errorf("got %d reads, want the next %d", len(batch), len(want))
+			}
+		default:
+			t.Error("the last read doesn't run the query")
+		}
+	}
 }
 
 func (h *heldResolver) waiting() int {

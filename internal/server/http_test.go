@@ -111,3 +111,35 @@ func TestHTTP_content_length(t *testing.T) {
 		}
 	}
 }
+
+// HEAD has the length that GET has, or none: the uncompressed length isn't that of
+// a response that GET compresses (RFC 9110, section 8.6).
+func TestHTTP_content_length_of_compressed(t *testing.T) {
+	for _, length := range []int{100, 1500, 4000} {
+		products := &oneProduct{product: models.Product{ID: "p", Description: strings.Repeat("x", length)}}
+		products.encoded, _ = handlers.EncodeProduct(products.product) // has no errors
+		server := httptest.NewServer(NewRouter(Handlers{Products: handlers.NewProducts(products, handlers.NewCursors([]byte("secret")))}, routerConfig(t, 1_000_000)))
+		defer server.Close()
+		lengths := map[string]int64{}
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/v1/products/p", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-API-Key", "rl_live_x")
+			r.Header.Set("Accept-Encoding", "gzip")
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if compressed := response.Header.Get("Content-Encoding") == "gzip"; method == http.MethodGet && compressed != (length > 1000) {
+				t.Errorf("%d bytes: GET compressed: %v", length, compressed)
+			}
+			lengths[method] = response.ContentLength
+		}
+		if got := lengths[http.MethodHead]; got != -1 && got != lengths[http.MethodGet] {
+			t.Errorf("%d bytes: HEAD has Content-Length %d; GET %d", length, got, lengths[http.MethodGet])
+		}
+	}
+}
