@@ -112,9 +112,11 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		to := &console{out: stdout, notes: stderr, in: os.Stdin}
 		var flush func()
 		to.log, to.terminal, flush = newLogger(stderr, cfg)
-		defer flush()
 		parsed.BindTo(ctx, (*context.Context)(nil))
-		err = parsed.Run(cfg, &line.Settings, to)
+		err = func() error {
+			defer flush() // before the error is reported
+			return parsed.Run(cfg, &line.Settings, to)
+		}()
 	}
 	return report(stderr, err)
 }
