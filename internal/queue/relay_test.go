@@ -155,6 +155,9 @@ func TestRelay_misconfigured(t *testing.T) {
 	if err := w.Start(t.Context()); !errors.Is(err, queue.ErrMisconfigured) {
 		t.Errorf("Start: %v", err)
 	}
+	if w.TransportFault() != nil {
+		t.Error("the log says that messages wait until the broker can be used")
+	}
 	stopWorker(t, w)
 }
 
