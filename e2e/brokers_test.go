@@ -85,8 +85,8 @@ func TestBroker_outbox_full(t *testing.T) {
 	s.caller.Get("/v1/orders").Want(http.StatusOK)
 }
 
-// The doctor tells a broker that is down, which serve starts without, from one that is
-// set up wrongly. No message contains a password.
+// Doctor warns about a broker that is down, and fails for one that is set up wrongly, as
+// serve does. No message contains a password (doctor checks that).
 func TestDoctor_broker(t *testing.T) {
 	t.Parallel()
 	const pepper = "KEY_PEPPER=" + testPepper
