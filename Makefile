@@ -116,8 +116,12 @@ bench-engine: ## one decision and its parts, 1 and 2 cores, a million subjects
 	go test ./ratelimit/memory -run '^$$' -bench Million -benchtime 1x
 
 .PHONY: bench-queue
-bench-queue: ## compare the queue with River by itself: rates, latency, one owner's flood, a million delayed, a held transaction: about a quarter of an hour
+bench-queue: ## compare the queue with River by itself: rates, latency, one owner's flood, a million delayed, a held transaction; and the message brokers: about 20 minutes
+	scripts/install-rabbitmq.sh
+	scripts/install-kafka.sh
+	scripts/install-elasticmq.sh
 	go test ./internal/queue -run '^$$' -bench . -benchtime 1x -timeout 30m -v
+	go test ./e2e -run '^$$' -bench Transports -benchtime 1x -timeout 30m
 
 .PHONY: bench-orders
 bench-orders: ## compare orders, with messages and an event, to the release without them: accepted per second, a ratio; measure a sweep

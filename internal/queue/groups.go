@@ -161,7 +161,8 @@ func (q *Queue) Stats(ctx context.Context) ([]GroupStats, error) {
 				count(*) FILTER (WHERE due) AS ready,
 				count(*) FILTER (WHERE NOT due AND state <> 'running') AS delayed,
 				count(*) FILTER (WHERE state = 'running') AS in_flight,
-				min(CASE WHEN metadata ? 'snoozes' THEN created_at ELSE scheduled_at END) FILTER (WHERE due) AS oldest
+				min(CASE WHEN metadata ? 'snoozes' THEN created_at ELSE scheduled_at END)
+					FILTER (WHERE due OR state = 'running' AND metadata ? 'snoozes') AS oldest -- also while a broker that hangs is tried
 			FROM river_job, LATERAL (SELECT state = 'available' AND scheduled_at <= now() OR state IN ('available', 'scheduled') AND metadata ? 'snoozes' AS due) d WHERE state IN ('available', 'retryable', 'scheduled', 'pending', 'running') AND kind = 'delivery'
 			GROUP BY queue
 		), dead AS (SELECT "group", count(*) AS dead FROM dead_letters GROUP BY "group"),

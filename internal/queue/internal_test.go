@@ -1,9 +1,13 @@
 package queue
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -97,4 +101,40 @@ func TestStorable(t *testing.T) {
 			t.Errorf("%q: %s, want %s", body, got, want)
 		}
 	}
+}
+
+// Publishing doesn't end a fault of consuming. A fault that isn't met again is over:
+// another instance has published the message.
+func TestRelay_setFault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := relay{worker: &Worker{queue: &Queue{log: slog.New(slog.NewTextHandler(&log, nil))}}}
+		lost := errors.New("connection lost")
+		r.setFault(consuming, lost)
+		for range 10 {
+			r.setFault(publishing, nil)
+			time.Sleep(faultAge / 2)
+			r.setFault(consuming, lost)
+			if !errors.Is(r.broken(), lost) {
+				t.Fatal("the fault of consuming is forgotten")
+			}
+		}
+		r.setFault(consuming, nil)
+		if got := strings.Count(log.String(), "\n"); r.broken() != nil || got != 2 {
+			t.Errorf("fault %v, log %s", r.broken(), &log)
+		}
+		r.setFault(publishing, lost)
+		time.Sleep(faultAge)
+		if !errors.Is(r.broken(), lost) {
+			t.Error("the fault of publishing ended early")
+		}
+		time.Sleep(time.Second)
+		if r.broken() != nil {
+			t.Error("the fault of publishing is still reported")
+		}
+		if r.setFault(publishing, lost); strings.Count(log.String(), "level=WARN") != 3 {
+			t.Errorf("log %s", &log)
+		}
+	})
 }

@@ -30,6 +30,9 @@ const (
 	// reach the broker, and the time that a message waits which it didn't take.
 	minReconnect = time.Second
 	maxReconnect = 3 * time.Second
+	// faultAge is how long a fault is reported after it was last met: it is met again
+	// within seconds, unless another instance has published the message since.
+	faultAge = 30 * time.Second
 	// holdLimit bounds how long a message is held whose outcome can't be recorded,
 	// because Postgres is down. It is shorter than a broker waits for an
 	// acknowledgement.
@@ -50,9 +53,21 @@ type relay struct {
 	interrupt  context.CancelFunc
 	consumers  sync.WaitGroup
 
-	mu    sync.Mutex
-	fault error // why the broker can't be used; nil: it can, as far as known
+	mu     sync.Mutex
+	faults [2]fault // of publishing and of consuming, of which one may work without the other
 }
+
+// fault is why the broker can't be used; no err: it can, as far as known.
+type fault struct {
+	err error
+	at  time.Time // when it was last met
+}
+
+// Indexes of relay.faults.
+const (
+	publishing = iota
+	consuming
+)
 
 func newRelay(w *Worker, t Transport) *relay {
 	r := &relay{worker: w, transport: t, groups: slices.Sorted(maps.Keys(w.dispatcher.handlers))}
@@ -72,16 +87,24 @@ func (r *relay) start() {
 func (r *relay) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	err := r.transport.Prepare(ctx, r.groups)
-	r.setFault(err)
-	return err
+	return r.transport.Prepare(ctx, r.groups)
 }
 
 // broken returns why the broker can't be used, or nil.
 func (r *relay) broken() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.fault
+	return r.current()
+}
+
+// current is broken for callers that hold mu.
+func (r *relay) current() error {
+	for _, f := range r.faults {
+		if f.err != nil && time.Since(f.at) <= faultAge {
+			return f.err
+		}
+	}
+	return nil
 }
 
 // TransportFault returns why the broker of the Transport can't be used, as far as this
@@ -93,11 +116,13 @@ func (w *Worker) TransportFault() error {
 	return w.relay.broken()
 }
 
-// setFault notes whether the broker can be used, and logs a change.
-func (r *relay) setFault(err error) {
+// setFault notes whether the broker can be used for publishing or consuming, and logs
+// a change.
+func (r *relay) setFault(of int, err error) {
 	r.mu.Lock()
-	before := r.fault
-	r.fault = err
+	before := r.current()
+	r.faults[of] = fault{err, time.Now()}
+	err = r.current()
 	r.mu.Unlock()
 	switch log := r.worker.queue.log; {
 	case err != nil && before == nil:
@@ -134,11 +159,11 @@ func (r *relay) publish(ctx context.Context, v Delivery) error {
 	defer cancel()
 	if err := r.transport.Publish(ctx, v.Group, Outgoing{ID: v.Message.ID, Key: v.Message.Key, Body: body}); err != nil {
 		if r.consuming.Err() == nil {
-			r.setFault(err)
+			r.setFault(publishing, err)
 		}
 		return river.JobSnooze(reconnectDelay())
 	}
-	r.setFault(nil)
+	r.setFault(publishing, nil)
 	return nil
 }
 
@@ -148,12 +173,13 @@ func reconnectDelay() time.Duration { return minReconnect + rand.N(maxReconnect-
 func (r *relay) consume(group string) {
 	for err := r.broken(); ; err = r.prepare(r.consuming) {
 		if err == nil {
+			r.setFault(consuming, nil)
 			err = r.transport.Consume(r.consuming, group, r.worker.cfg.Concurrency, func(in Incoming) error { return r.receive(group, in) })
 		}
 		if r.consuming.Err() != nil {
 			return
 		}
-		r.setFault(err)
+		r.setFault(consuming, err)
 		r.pause(reconnectDelay())
 	}
 }

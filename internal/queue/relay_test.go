@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ratelimiter/internal/queue"
 )
@@ -116,6 +117,30 @@ func TestRelay_broker_down(t *testing.T) {
 	eventually(t, "no fault is reported", func() bool { return w.TransportFault() == nil })
 }
 
+// A message that a broker doesn't take waits since it was published, although its job
+// is tried again and again.
+func TestRelay_Stats_broker_down(t *testing.T) {
+	t.Parallel()
+	q, db := newQueue(t, queue.Routes{"placed": {"stock"}})
+	broker := newPipe()
+	broker.fail(errors.New("connection refused"), errors.New("connection refused"))
+	handler, _ := deliveries(done)
+	startWorker(t, q, queue.Handlers{"stock": {"placed": handler}}, queue.Config{Transport: broker})
+	publish(t, q, db, &queue.Message{Topic: "placed"})
+	if _, err := db.Exec(t.Context(), `UPDATE river_job SET created_at = now() - interval '2 hours'`); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 3; n++ {
+		eventually(t, "the broker didn't take it, once more", func() bool {
+			return one[int](t, db, `SELECT count(*) FROM river_job WHERE state = 'available' AND (metadata ->> 'snoozes')::int >= $1`, n) == 1
+		})
+		s, err := q.Stats(t.Context())
+		if err != nil || s[0].Ready+s[0].InFlight != 1 || s[0].Delayed != 0 || s[0].OldestAge < 2*time.Hour {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}
+
 // A broker that an operator must change keeps the worker from starting.
 func TestRelay_misconfigured(t *testing.T) {
 	t.Parallel()
@@ -129,6 +154,9 @@ func TestRelay_misconfigured(t *testing.T) {
 	}
 	if err := w.Start(t.Context()); !errors.Is(err, queue.ErrMisconfigured) {
 		t.Errorf("Start: %v", err)
+	}
+	if w.TransportFault() != nil {
+		t.Error("the log says that messages wait until the broker can be used")
 	}
 	stopWorker(t, w)
 }

@@ -121,9 +121,11 @@ func (w *Worker) Start(ctx context.Context) error {
 		return err
 	}
 	if w.relay != nil {
-		if err := w.relay.prepare(ctx); errors.Is(err, ErrMisconfigured) {
+		err := w.relay.prepare(ctx)
+		if errors.Is(err, ErrMisconfigured) {
 			return err
 		}
+		w.relay.setFault(consuming, err)
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if err := client.Start(running); err != nil {

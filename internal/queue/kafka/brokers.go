@@ -35,6 +35,9 @@ func ParseBrokers(text string) (Brokers, error) {
 	}
 	if at := strings.LastIndex(rest, "@"); at >= 0 {
 		user, password, both := strings.Cut(rest[:at], ":")
+		if strings.ContainsAny(password, "@,") {
+			fault("user and password are given once, before the first host, and are percent-encoded")
+		}
 		var err1, err2 error
 		b.User, err1 = url.PathUnescape(user)
 		b.Password, err2 = url.PathUnescape(password)
@@ -49,10 +52,10 @@ func ParseBrokers(text string) (Brokers, error) {
 			fault("a password is sent with TLS only: tls://user:password@host:9092")
 		}
 	}
-	for address := range strings.SplitSeq(rest, ",") {
+	for i, address := range strings.Split(rest, ",") {
 		address = strings.TrimSpace(address)
-		if err := checkAddress(address); err != nil {
-			fault("%q: %w", address, err)
+		if err := checkAddress(address); err != nil { // it isn't quoted: it may be a part of a password that isn't encoded
+			fault("broker %d: %w", i+1, err)
 		}
 		b.Addresses = append(b.Addresses, address)
 	}

@@ -27,7 +27,7 @@ func TestParseBrokers_faults(t *testing.T) {
 		"kafka":                       {"host:port"},
 		":9092":                       {"host:port"},
 		"a:9092,":                     {"host:port"},
-		"a:0,b:65536,c:x":             {`"a:0"`, `"b:65536"`, `"c:x"`},
+		"a:0,b:65536,c:x":             {"broker 1: want a port", "broker 2: want a port", "broker 3: want a port"},
 		"a/b:9092":                    {"host name"},
 		"kafka://a:9092":              {"the only scheme"},
 		"me:secret@a:9092":            {"with TLS only"},
@@ -38,7 +38,10 @@ func TestParseBrokers_faults(t *testing.T) {
 		"a:9092?sasl=plain":           {"needs a user"},
 		"a:9092?sasl=scram":           {"only sasl=plain"},
 		"tls://me:secret@a?b=secret":  {"host:port", "only sasl=plain"},
-		"tls://me:sec/ret@b@a:9092,,": {"host:port"},
+		"tls://me:sec/ret@b@a:9092,,": {"broker 2: want host:port", "percent-encoded"},
+		"tls://me:secret":             {"want a port"},
+		"tls://me:secret?x@a:9092":    {"want a port", "only sasl=plain"},
+		"tls://a:1@b:9092,a:1@c:9092": {"given once"},
 	} {
 		_, err := ParseBrokers(text)
 		if err == nil {
@@ -62,7 +65,7 @@ func FuzzParseBrokers(f *testing.F) {
 	f.Add("", "@a,b:1?sasl=plain")
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const password = "Zq7Xw9"
-		if strings.Contains(before+after, password) || !strings.HasPrefix(after, "@") || strings.ContainsAny(before, "?@,") {
+		if strings.Contains(before+after, password) || !strings.HasPrefix(after, "@") || strings.Contains(before, "@") {
 			t.Skip()
 		}
 		if _, err := ParseBrokers(before + password + after); err != nil && strings.Contains(err.Error(), password) {

@@ -44,7 +44,10 @@ func (t *Transport) explain(err error) error {
 			return fmt.Errorf("%w: %w: %s", queue.ErrMisconfigured, err, known.way)
 		}
 	}
-	if dialed := t.dial.failure(); dialed != nil && !strings.Contains(err.Error(), dialed.Error()) {
+	switch dialed := t.dial.failure(); {
+	case dialed == nil && errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer from the brokers in time: %w", err)
+	case dialed != nil && !strings.Contains(err.Error(), dialed.Error()):
 		err = fmt.Errorf("%w; last attempt to connect: %w", err, dialed)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,25 @@ func TestTransport_no_coordinator(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := transport.Prepare(ctx, []string{group}); err == nil || !strings.Contains(err.Error(), "offsets.topic.replication.factor=1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A broker that hangs is named as the cause.
+func TestTransport_hanging_broker(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // it accepts connections by itself, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	transport, err := newTransport(listener.Addr().String(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := transport.Prepare(ctx, []string{group}); err == nil || errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), "no answer from the brokers") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -29,7 +29,9 @@ func (t *Transport) explain(err error) error {
 	permissions := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '^%[3]s\\.' '^amq\\.default$' '^%[3]s\\.'", uri.Vhost, uri.Username, regexp.QuoteMeta(t.prefix))
 	var wayOut string
 	switch {
-	case broker == amqp.ErrCredentials, broker == amqp.ErrSASL, broker == amqp.ErrVhost: // the library guesses them when a login ends
+	case broker == amqp.ErrVhost: // a guess of the library: RabbitMQ says why it refuses one
+		return errors.New("the connection to the broker was lost during the login")
+	case broker == amqp.ErrCredentials, broker == amqp.ErrSASL: // a guess, too, but RabbitMQ closes the connection without a word
 		wayOut = "RABBITMQ_URL: check user and password; the user guest may connect only from the broker's host"
 	case broker.Code == amqp.AccessRefused:
 		wayOut = "permit the queues to the user: " + permissions

@@ -30,3 +30,18 @@ func TestSupported(t *testing.T) {
 		}
 	}
 }
+
+// A broker that stops during a login isn't set up wrongly: serve starts without it.
+func TestTransport_explain_lost_login(t *testing.T) {
+	t.Parallel()
+	transport, err := New("amqp://guest:guest@127.0.0.1:1", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := transport.explain(amqp.ErrVhost); errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("got %v", err)
+	}
+	if err := transport.explain(amqp.ErrCredentials); !errors.Is(err, queue.ErrMisconfigured) {
+		t.Errorf("got %v", err)
+	}
+}

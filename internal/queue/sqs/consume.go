@@ -81,6 +81,11 @@ func (t *Transport) take(ctx context.Context, address string, n int) ([]types.Me
 	if err != nil {
 		return nil, err
 	}
+	for _, m := range out.Messages {
+		if m.Attributes[string(receiveCount)] == "" { // taken for a second delivery, each message would become a dead letter
+			return nil, misconfigured("the server doesn't report %s of a message: use Amazon SQS, or a server that does", receiveCount)
+		}
+	}
 	return out.Messages, nil
 }
 

@@ -3,6 +3,7 @@ package sqs
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,30 @@ func TestTransport_Consume_error(t *testing.T) {
 		})
 		if err == nil || !ended || len(q.deleted) != 1 {
 			t.Errorf("%v, ended=%t, %d deleted; want an error after the running call and its acknowledgement", err, ended, len(q.deleted))
+		}
+	})
+}
+
+// TestTransport_Consume_without_receive_count checks that a server which doesn't say what
+// is delivered again is refused.
+func TestTransport_Consume_without_receive_count(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newOneQueue("m")
+		transport := withFake(t, func(ctx context.Context, action string, request map[string]any) (int, map[string]any) {
+			if action == "ReceiveMessage" {
+				return 200, map[string]any{"Messages": []any{map[string]any{"MessageId": "1", "ReceiptHandle": "1", "Body": "{}"}}}
+			}
+			return q.answer(ctx, action, request)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := transport.Consume(ctx, "g", 1, func(queue.Incoming) error {
+			time.Sleep(time.Second)
+			t.Error("received")
+			return nil
+		})
+		if !errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), "ApproximateReceiveCount") {
+			t.Errorf("got %v", err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ var refused = []string{
 }
 
 func misconfigured(format string, a ...any) error {
-	return fmt.Errorf("sqs: %w: %s", queue.ErrMisconfigured, fmt.Sprintf(format, a...))
+	return fmt.Errorf("%w: %s", queue.ErrMisconfigured, fmt.Sprintf(format, a...))
 }
 
 // explain returns an error that says what an operator must change, if that is so.
@@ -46,7 +46,7 @@ func (t *Transport) explain(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return misconfigured("the host %s doesn't exist: check AWS_REGION (%s) and SQS_ENDPOINT", dns.Name, t.region)
 	}
-	return fmt.Errorf("sqs: %w", err)
+	return err
 }
 
 // codeOf returns the code of an answer of AWS, or "".
