@@ -103,24 +103,3 @@ func TestDoctor_broker(t *testing.T) {
 	doctor(t, 1, pepper, "QUEUE=sqs", "AWS_REGION=", "AWS_CONFIG_FILE=/dev/null").
 		wants(t, map[string]string{"broker": "failure: sqs: the broker is not set up as needed: no AWS region: set AWS_REGION"})
 }
-
-// Every fault of the settings of a broker is named, without a password.
-func TestSettings_queue(t *testing.T) {
-	t.Parallel()
-	env := []string{
-		"KEY_PEPPER=" + testPepper, "DATA_DIR=" + t.TempDir(), "QUEUE=nats", "QUEUE_PREFIX=a.b", "RABBITMQ_URL=http://u:hunter2@a", "KAFKA_BROKERS=tls://u:hunter2",
-		"SQS_ENDPOINT=ftp://u:hunter2@a",
-	}
-	code, _, stderr := runProgram(t, env, "serve")
-	for _, name := range []string{"QUEUE: ", "QUEUE_PREFIX: ", "RABBITMQ_URL: ", "KAFKA_BROKERS: ", "SQS_ENDPOINT: "} {
-		if code != 2 || !strings.Contains(stderr, name) || strings.Contains(stderr, "hunter2") {
-			t.Errorf("%s: got exit code %d: %s", name, code, stderr)
-		}
-	}
-	for _, transport := range []string{"rabbitmq: RABBITMQ_URL", "kafka: KAFKA_BROKERS"} {
-		value, setting, _ := strings.Cut(transport, ": ")
-		if code, _, stderr := runProgram(t, []string{"KEY_PEPPER=" + testPepper, "DATA_DIR=" + t.TempDir(), "QUEUE=" + value}, "serve"); code != 2 || !strings.Contains(stderr, setting+": ") {
-			t.Errorf("got exit code %d: %s; want %s missing", code, stderr, setting)
-		}
-	}
-}

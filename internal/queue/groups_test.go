@@ -79,7 +79,7 @@ func TestQueue_Pause(t *testing.T) {
 	eventually(t, "all are delivered", func() bool { return began.Load() == total && paid.Load() == total })
 	// A group that isn't routed to any more can be paused while it has messages.
 	publish(t, q, db, &queue.Message{Topic: "placed", ID: "left"})
-	if _, err := db.Exec(t.Context(), `UPDATE river_job SET queue = 'former', state = 'available' WHERE id = (SELECT max(id) FROM river_job)`); err != nil {
+	if _, err := db.Exec(t.Context(), `UPDATE river_job SET queue = 'former', state = 'available', finalized_at = NULL WHERE id = (SELECT max(id) FROM river_job)`); err != nil {
 		t.Fatal(err)
 	}
 	recorded := 0
