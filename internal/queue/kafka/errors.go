@@ -54,7 +54,7 @@ func (t *Transport) explain(err error) error {
 		return fmt.Errorf("%w: %w: add the brokers' authority to the system's certificates, or use the host name that the certificate has", queue.ErrMisconfigured, err)
 	}
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); ok {
-		return fmt.Errorf("%w: %w; check KAFKA_BROKERS", queue.ErrMisconfigured, err)
+		return fmt.Errorf("%w; check KAFKA_BROKERS", err) // or a proxy whose broker is down
 	}
 	return err
 }

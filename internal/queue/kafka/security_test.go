@@ -172,6 +172,8 @@ func (f *fixture) testSecurity(t *testing.T) {
 	for _, user := range []string{"secure", "plain"} {
 		f.allow(t, user, kadm.NewACLs().Topics(prefix).Groups(prefix), kadm.OpAll)
 	}
+	// A connection that is closed at once may also be that of a proxy whose broker is
+	// down: only a refused password is a wrong setup for certain.
 	for name, c := range map[string]struct{ address, says string }{
 		"SCRAM":          {"tls://secure:" + encodedPassword + "@" + f.secure.address, ""},
 		"PLAIN":          {"tls://plain:" + encodedPassword + "@" + f.secure.address + "?sasl=plain", ""},
@@ -185,7 +187,7 @@ func (f *fixture) testSecurity(t *testing.T) {
 		switch {
 		case c.says == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
-		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || !errors.Is(err, queue.ErrMisconfigured) && name != "TLS is needed"):
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, queue.ErrMisconfigured) != strings.Contains(c.says, "check")):
 			t.Errorf("%s: got %v, want %q", name, err, c.says)
 		case err != nil && (strings.Contains(err.Error(), "topsecret") || strings.Contains(err.Error(), password)):
 			t.Errorf("%s: the error contains the password: %v", name, err)
