@@ -39,7 +39,7 @@ func TestService_idle_takes_turns(t *testing.T) {
 	now := time.Now()
 	for i := range counters {
 		id := Counter{byte(i), byte(i >> 8)}
-		s.entries[id] = &entry{id: id, policy: d.Statuses()[0].Policy, end: now.Add(time.Hour).UnixNano(), changedAt: now}
+		s.entries[id] = &entry{id: id, subject: new(ratelimit.Subject), policy: d.Statuses()[0].Policy, end: now.Add(time.Hour).UnixNano(), changedAt: now}
 	}
 	between, ended := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -9,6 +9,7 @@ import (
 // flight is one load. Its result is valid after done is closed.
 type flight[V any] struct {
 	epoch    uint64    // Aside.epoch at its start
+	at       time.Time // of its start, by the caller's clock
 	replaces *entry[V] // cached at its start; nil: none
 	running  bool      // false: resolved without a load
 	refresh  bool      // one of Aside.refreshes
@@ -31,7 +32,7 @@ func (a *Aside[K, V]) startLocked(key K, now time.Time, load Load[V]) *flight[V]
 	if f, running := a.flights[key]; running && f.epoch == a.epoch {
 		return f
 	}
-	f := &flight[V]{epoch: a.epoch, done: make(chan struct{})}
+	f := &flight[V]{epoch: a.epoch, at: now, done: make(chan struct{})}
 	if a.resolve(f, key, now) {
 		close(f.done)
 		return f
@@ -100,6 +101,9 @@ func (a *Aside[K, V]) store(key K, f *flight[V], now time.Time) {
 		}
 	default:
 		if e, found := a.entries.GetIfPresent(key); found {
+			if f.at.After(now) { // the caller's clock is ahead
+				now = f.at
+			}
 			e.failedAt.Store(&now)
 		}
 	}

@@ -219,6 +219,23 @@ func (p *proof) end() {
 	p.ending = false
 }
 
+// awaitMails waits until workers are at work, so that a kill meets deliveries. It
+// waits some seconds at most, because messages may be lost.
+func (p *proof) awaitMails() {
+	mails := func() (n int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, times := range p.mailed {
+			n += times
+		}
+		return n
+	}
+	before := mails()
+	for deadline := time.Now().Add(5 * time.Second); mails() < before+5 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // await waits until the observer has seen enough.
 func (p *proof) await(enough func() bool) {
 	p.mu.Lock()
@@ -257,6 +274,9 @@ func (p *proof) run(messages int, kills map[string]int) {
 		case "broker":
 			p.broker.Server.Kill()
 			p.broker.Server.Start()
+		case "worker":
+			p.awaitMails()
+			p.kill(role)
 		default:
 			p.kill(role)
 		}
