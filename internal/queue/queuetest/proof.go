@@ -162,10 +162,14 @@ func ProvePoison(t *testing.T, cluster *testkit.DurableCluster, b *Broker) {
 	p.mu.Lock()
 	flowed := len(p.mailed)
 	p.mu.Unlock()
-	if flowed < published/2 {
+	least := published / 2
+	if b != nil { // some brokers give the messages of a dead consumer to others after a while only
+		least = published / 5
+	}
+	if flowed < least {
 		t.Errorf("%d of %d other messages were mailed until the poison was dead", flowed, published)
 	}
-	for p.count(openJobs) > 0 {
+	for p.count(openJobs) > 0 || p.inBroker() > 0 {
 		if *proofPoison < attempts {
 			p.hurry()
 		}
