@@ -49,7 +49,7 @@ func unreachable() appOption {
 	return withBroker(config.Queue{Transport: config.QueueRabbitMQ, RabbitMQURL: "amqp://u:hunter2@127.0.0.1:1/"})
 }
 
-// Without the broker orders are accepted and wait; operators are told.
+// Without the broker orders are accepted and wait; operators see it.
 func TestBroker_down(t *testing.T) {
 	s := newOrderShop(t, unreachable())
 	order := s.place("tok_ok")

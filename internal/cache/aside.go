@@ -155,8 +155,8 @@ func (a *Aside[K, V]) peek(key K, now time.Time) (V, State) {
 	return none, Absent
 }
 
-// read returns an entry. One read in 16 is told to the eviction policy, at random,
-// because telling it takes longer than all else of a read: it moves the entry in its lists.
+// read returns an entry. One read in 16 is reported to the eviction policy, at random,
+// because a report takes longer than the rest of a read: it moves the entry in its lists.
 func (a *Aside[K, V]) read(key K) (*entry[V], bool) {
 	if rand.Uint32()%16 == 0 {
 		return a.entries.GetIfPresent(key)

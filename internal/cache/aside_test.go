@@ -233,7 +233,7 @@ func TestAside_Refresh(t *testing.T) {
 }
 
 // Keys that are read again and again stay while others are read once, although not
-// each read is told to the eviction policy.
+// each read is reported to the eviction policy.
 func TestAside_KeepsKeysInUse(t *testing.T) {
 	a := newAside(t)
 	load := func(context.Context) (string, error) { return "v", nil }
@@ -245,7 +245,7 @@ func TestAside_KeepsKeysInUse(t *testing.T) {
 	const used = 50 // of 100 that are cached
 	for i := range 200 * used {
 		get("used" + strconv.Itoa(i%used))
-		a.Len() // the policy is told in the background, or now
+		a.Len() // the policy gets reports in the background, or now
 	}
 	for i := range 2000 {
 		get("once" + strconv.Itoa(i))

@@ -76,8 +76,8 @@ func (b *lineBuffer) Close() {
 	}
 }
 
-// expire is called by the timer, which runs once per logDelay at most, whatever
-// flushes in between.
+// expire is called by the timer, which runs once per logDelay at most, however
+// often others flush in between.
 func (b *lineBuffer) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -190,7 +190,7 @@ func TestRelay_redelivered(t *testing.T) {
 	if d := deadLetters(t, q)[0]; d.Attempts != 3 || d.Message.ID != "last" {
 		t.Errorf("dead letter %+v", d)
 	}
-	// What is done isn't delivered again, whatever the broker believes.
+	// What is done has no second effect, also if the broker delivers it again.
 	eventually(t, "the first is done", func() bool {
 		return one[int](t, db, `SELECT count(*) FROM queue_inbox i JOIN river_job j ON j.args ->> 'id' = i.message WHERE message = 'first' AND state = 'completed'`) > 0
 	})

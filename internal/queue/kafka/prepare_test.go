@@ -13,8 +13,8 @@ import (
 	"ratelimiter/internal/testkit"
 )
 
-// testNewTopic: a topic that is created keeps messages long enough, whatever the
-// broker's defaults are.
+// testNewTopic: a topic that is created keeps messages long enough, also if the
+// broker's defaults are shorter.
 func (f *fixture) testNewTopic(t *testing.T) {
 	transport := f.transport(t)
 	prepare(t, transport) // again

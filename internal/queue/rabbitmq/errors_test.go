@@ -33,7 +33,7 @@ func misconfigured(f *fixture, err error, says string) {
 
 const password = "se%23cret"
 
-// testPermissions: what the error tells an operator to do is enough.
+// testPermissions: the error says how to grant what is missing, and that is enough.
 func testPermissions(f *fixture) {
 	user := f.prefix
 	f.server.Ctl("add_user", user, "se#cret")
